@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Disk image files that no QEMU has open, or whose QEMU is told by the
+ * caller: everything that qemu-img does for us.  image.c alone runs it: as a
+ * child that is waited for, with a deadline, without a shell.
+ */
+#ifndef XLX_IMAGE_H
+#define XLX_IMAGE_H
+
+#include "internal.h"
+
+struct xlx__image_tag {
+    char *name;
+    int64_t time;                   /* seconds since 1970 */
+};
+
+struct xlx__image {
+    char *format;
+    char *backing;                  /* absolute path, NULL when none */
+    char *backing_format;           /* NULL when not recorded */
+    uint64_t virtual_size, allocated;
+    struct xlx__image_tag *tags;    /* internal snapshots */
+    int num_tags;
+    bool corrupt;
+};
+
+/* Works also on an image that a QEMU has open, by reading only. */
+int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
+                    struct xlx__image *image_r);
+void xlx__image_dispose(struct xlx__image *image);
+
+/* Makes a qcow2 image over backing: O_EXCL, mode 0600, owner of backing,
+ * flushed to disk with its folder. */
+int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
+                              const char *backing, const char *backing_format,
+                              uint64_t virtual_size);
+/* Does the image itself (not what is below it) hold any data? */
+int xlx__image_has_data(xlx_ctx *ctx, const char *path, bool *data_r);
+
+int xlx__image_tag_create(xlx_ctx *ctx, const char *path, const char *tag);
+int xlx__image_tag_apply(xlx_ctx *ctx, const char *path, const char *tag);
+int xlx__image_tag_delete(xlx_ctx *ctx, const char *path, const char *tag);
+/* qemu-img check -r leaks/all, for an image whose QEMU was killed. */
+int xlx__image_check_repair(xlx_ctx *ctx, const char *path,
+                            bool *repaired_r);
+/* Merges path into the image below it; path itself stays as it is. */
+int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
+                      const char *base);
+/* Changes only the name of the image below. */
+int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
+                      const char *backing_format);
+
+/* Do two paths name the same file?  false also when either is missing. */
+bool xlx__image_same(const char *a, const char *b);
+/* The backing file that a qcow2 header names, absolute; *backing_r NULL when
+ * it is no qcow2 or names none.  Reads the header only. */
+int xlx__image_backing(const char *path, char **backing_r);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the library share.  Prototypes stand under the file that
+ * defines them, lowest layer first, so this page is also the map of lib/.
+ * Plumbing with a type of its own has its own header: json.h qmp.h xs.h
+ * lock.h store.h image.h.
+ */
+#ifndef XLX_INTERNAL_H
+#define XLX_INTERNAL_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libxlx.h"
+#include "json.h"
+
+struct xs_handle;
+
+struct xlx_ctx {
+    libxl_ctx *libxl;               /* NULL until something needs it */
+    bool own_libxl;
+    xentoollog_logger *logger;      /* never NULL */
+    bool own_logger;
+    struct xs_handle *xenstore;     /* NULL until something needs it */
+    char *state_dir;                /* durable state, see store.h */
+    char *run_dir;                  /* our lock files */
+};
+
+/* error.c: contract 1, a code and one line of text per thread */
+int xlx__error(int rc, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Puts "PREFIX: " before the message; for a layer that knows which of many
+ * things the fault was in.  Returns rc. */
+int xlx__error_prefix(int rc, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void xlx__error_clear(void);
+/* The ERROR_* code for an errno value, ERROR_FAIL for most. */
+int xlx__errno_rc(int errnoval);
+
+/* ctx.c: what the generated calls do on entry, and lazy connections */
+void xlx__call_enter(xlx_ctx *ctx, const char *call);
+int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc);
+int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r);
+void xlx__debug(xlx_ctx *ctx, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Milliseconds of CLOCK_MONOTONIC; deadlines are such values. */
+int64_t xlx__now_ms(void);
+
+/* strings, all NULL when memory is short */
+char *xlx__printf(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+/* Replaces *s by a copy of value.  0 or ERROR_NOMEM with the message set. */
+int xlx__set_string(char **s, const char *value);
+
+#define XLX__ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#endif
