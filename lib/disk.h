@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guest disks and the QEMU nodes that hold them: what other concepts need of
+ * disk.c.
+ */
+#ifndef XLX_DISK_H
+#define XLX_DISK_H
+
+#include "internal.h"
+#include "qmp.h"
+
+/* As xlx_disk_list(), over a connection that is open already; qmp is NULL
+ * when no QEMU serves the guest. */
+int xlx__disk_list_with(xlx_ctx *ctx, const xlx_guest *guest,
+                        struct xlx__qmp *qmp, xlx_disks *list);
+
+/* The connection for such calls; *qmp_r is NULL, and rc 0, when the guest is
+ * shut down or has no QEMU. */
+int xlx__disk_connect(xlx_ctx *ctx, const xlx_guest *guest,
+                      struct xlx__qmp **qmp_r);
+
+/* The format node of an image, anywhere in a chain: ERROR_NOTFOUND when QEMU
+ * does not have it open.  *node_r is the caller's. */
+int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,
+                        char **node_r, bool *readonly_r);
+
+/* ERROR_NOT_READY, naming it, when a block job of anybody's is running. */
+int xlx__disk_no_jobs(struct xlx__qmp *qmp);
+
+#endif

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which guest is meant: a domain, a guest that is shut down, or a plain QEMU.
+ * Also which records are whose: they are kept by UUID, but xl gives a guest
+ * whose config file names no uuid a new one at each start.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libxlutil.h>
+
+#include "gen-calls.h"
+#include "guest.h"
+#include "image.h"
+#include "qmp.h"
+#include "store.h"
+
+#define GUEST_FILE "guest.json"
+#define GUEST_VERSION 1
+
+bool xlx__guest_running(const xlx_guest *guest)
+{
+    return guest->domid != XLX_DOMID_NONE ||
+           (guest->qmp_socket && *guest->qmp_socket);
+}
+
+const char *xlx__guest_title(const xlx_guest *guest, char *buf, size_t size)
+{
+    if (guest->name && *guest->name)
+        snprintf(buf, size, "%s", guest->name);
+    else
+        snprintf(buf, size, LIBXL_UUID_FMT, LIBXL_UUID_BYTES(guest->uuid));
+    return buf;
+}
+
+/* ---- guests of which there are records ------------------------------------- */
+
+static int known_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guest *guest)
+{
+    struct xlx__json_doc *doc = NULL;
+    int rc;
+
+    rc = xlx__store_read(ctx, uuid, GUEST_FILE, GUEST_VERSION, &doc);
+    if (rc) return rc;
+    rc = xlx__guest_parse(xlx__json_root(doc), guest);
+    xlx__json_free(doc);
+    if (rc) return rc;
+    /* the folder's name is what counts, also after a move */
+    libxl_uuid_copy(NULL, &guest->uuid, uuid);
+    guest->domid = XLX_DOMID_NONE;
+    return 0;
+}
+
+int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    struct xlx__json_out *out;
+    xlx_guest old;
+    char *text = NULL;
+    size_t len;
+    int rc;
+
+    xlx_guest_init(&old);
+    rc = known_guest(ctx, &guest->uuid, &old);
+    if (!rc && !strcmp(old.name ? old.name : "",
+                       guest->name ? guest->name : "") &&
+        !strcmp(old.qmp_socket ? old.qmp_socket : "",
+                guest->qmp_socket ? guest->qmp_socket : ""))
+        goto out;
+    out = xlx__json_out_new(true);
+    xlx__guest_gen(out, guest);
+    rc = xlx__json_out_finish(out, &text, &len);
+    if (rc) goto out;
+    rc = xlx__store_write(ctx, &guest->uuid, GUEST_FILE, text, len);
+
+ out:
+    free(text);
+    xlx_guest_dispose(&old);
+    return rc;
+}
+
+int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    return xlx__store_remove(ctx, &guest->uuid, GUEST_FILE);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const xlx_guest *x = a, *y = b;
+
+    return strcmp(x->name ? x->name : "", y->name ? y->name : "");
+}
+
+int xlx__guest_known(xlx_ctx *ctx, xlx_guests *list)
+{
+    libxl_uuid *uuids = NULL;
+    int i, num, rc;
+
+    rc = xlx__store_guests(ctx, &uuids, &num);
+    if (rc) return rc;
+    list->guests = calloc(num + 1, sizeof(*list->guests));
+    if (!list->guests) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    for (i = 0; i < num; i++) {
+        xlx_guest *guest = &list->guests[list->num_guests];
+
+        xlx_guest_init(guest);
+        rc = known_guest(ctx, &uuids[i], guest);
+        if (rc == ERROR_NOTFOUND) {
+            xlx_guest_dispose(guest);
+            continue;
+        }
+        list->num_guests++;
+        if (rc) goto out;
+    }
+    qsort(list->guests, list->num_guests, sizeof(*list->guests), by_name);
+    rc = 0;
+
+ out:
+    free(uuids);
+    return rc;
+}
+
+/* ---- running domains --------------------------------------------------------- */
+
+static int from_domid(xlx_ctx *ctx, libxl_ctx *xl, uint32_t domid,
+                      xlx_guest *guest)
+{
+    libxl_dominfo info;
+    char *name;
+    int rc;
+
+    libxl_dominfo_init(&info);
+    rc = libxl_domain_info(xl, &info, domid);
+    if (rc) {
+        rc = xlx__error(ERROR_DOMAIN_NOTFOUND, "%u: no such domain", domid);
+        goto out;
+    }
+    libxl_uuid_copy(xl, &guest->uuid, &info.uuid);
+    guest->domid = domid;
+    name = libxl_domid_to_name(xl, domid);
+    rc = xlx__set_string(&guest->name, name ? name : "");
+    free(name);
+
+ out:
+    libxl_dominfo_dispose(&info);
+    (void)ctx;
+    return rc;
+}
+
+/* ERROR_NOTFOUND, without a message, when no domain has that UUID. */
+static int from_uuid(xlx_ctx *ctx, libxl_ctx *xl, const libxl_uuid *uuid,
+                     xlx_guest *guest)
+{
+    libxl_dominfo *list;
+    int i, num, rc = ERROR_NOTFOUND;
+
+    list = libxl_list_domain(xl, &num);
+    if (!list)
+        return xlx__error(ERROR_FAIL, "Xen does not list its domains");
+    for (i = 0; i < num; i++)
+        if (!libxl_uuid_compare(&list[i].uuid, uuid)) {
+            rc = from_domid(ctx, xl, list[i].domid, guest);
+            break;
+        }
+    libxl_dominfo_list_free(list, num);
+    return rc;
+}
+
+/* ERROR_NOTFOUND when no domain has that name or UUID. */
+static int running_domain(xlx_ctx *ctx, const char *name,
+                          const libxl_uuid *uuid, xlx_guest *guest)
+{
+    libxl_ctx *xl;
+    uint32_t domid;
+    int rc;
+
+    rc = xlx__ctx_libxl(ctx, &xl);
+    if (rc) return rc;
+    if (uuid)
+        return from_uuid(ctx, xl, uuid, guest);
+    if (libxl_name_to_domid(xl, name, &domid))
+        return ERROR_NOTFOUND;
+    return from_domid(ctx, xl, domid, guest);
+}
+
+/* ---- the records of a guest whose UUID is new --------------------------------- */
+
+static bool has_disk(const libxl_device_disk *disks, int num,
+                     const xlx_snapshots *record)
+{
+    int i, j;
+
+    for (i = 0; i < num; i++)
+        for (j = 0; j < record->num_disks; j++)
+            if (xlx__image_same(disks[i].pdev_path,
+                                record->disks[j].image))
+                return true;
+    return false;
+}
+
+static int adopt_from(xlx_ctx *ctx, const xlx_guest *old,
+                      const xlx_guest *guest, const libxl_device_disk *disks,
+                      int num)
+{
+    xlx_snapshots record;
+    struct xlx__json_doc *doc = NULL;
+    int rc;
+
+    xlx_snapshots_init(&record);
+    rc = xlx__store_read(ctx, &old->uuid, "snapshots.json", 1, &doc);
+    if (rc) goto out;
+    rc = xlx__snapshots_parse(xlx__json_root(doc), &record);
+    if (rc) goto out;
+    rc = ERROR_NOTFOUND;
+    if (has_disk(disks, num, &record))
+        rc = xlx__store_adopt(ctx, &old->uuid, &guest->uuid);
+
+ out:
+    xlx__json_free(doc);
+    xlx_snapshots_dispose(&record);
+    return rc;
+}
+
+/* Records under another UUID are this guest's when they have its name, no
+ * running domain has that UUID, and one of the disks is the same file. */
+static int adopt(xlx_ctx *ctx, const xlx_guest *guest,
+                 const libxl_device_disk *disks, int num)
+{
+    xlx_guests known;
+    xlx_guest other;
+    int i, rc;
+
+    xlx_guests_init(&known);
+    xlx_guest_init(&other);
+    rc = xlx__guest_known(ctx, &known);
+    if (rc) goto out;
+    for (i = 0; i < known.num_guests; i++)
+        if (!libxl_uuid_compare(&known.guests[i].uuid, &guest->uuid))
+            goto out;
+    for (i = 0; i < known.num_guests; i++) {
+        const xlx_guest *old = &known.guests[i];
+
+        if (!guest->name || !old->name || strcmp(old->name, guest->name))
+            continue;
+        if (running_domain(ctx, NULL, &old->uuid, &other) == 0)
+            continue;
+        rc = adopt_from(ctx, old, guest, disks, num);
+        if (rc != ERROR_NOTFOUND)
+            goto out;
+    }
+    rc = 0;
+
+ out:
+    xlx_guest_dispose(&other);
+    xlx_guests_dispose(&known);
+    return rc;
+}
+
+static int adopt_running(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    libxl_device_disk *disks;
+    libxl_ctx *xl;
+    int num, rc;
+
+    rc = xlx__ctx_libxl(ctx, &xl);
+    if (rc) return rc;
+    disks = libxl_device_disk_list(xl, guest->domid, &num);
+    if (!disks)
+        return 0;
+    rc = adopt(ctx, guest, disks, num);
+    libxl_device_disk_list_free(disks, num);
+    return rc;
+}
+
+/* ---- a config file --------------------------------------------------------------- */
+
+/* The caller's to free, one and all; see xlx__config_file_disks. */
+static int read_config(xlx_ctx *ctx, const char *path, XLU_Config **cfg_r,
+                       FILE **report_r, char **said_r)
+{
+    size_t len;
+    int r, rc;
+
+    (void)ctx;
+    *said_r = NULL;
+    *report_r = open_memstream(said_r, &len);
+    *cfg_r = *report_r ? xlu_cfg_init(*report_r, path) : NULL;
+    if (!*cfg_r)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    r = xlu_cfg_readfile(*cfg_r, path);
+    if (!r)
+        return 0;
+    fflush(*report_r);
+    rc = xlx__errno_rc(r);
+    return xlx__error(rc, "%s: %s", path,
+                      *said_r && **said_r ? *said_r : strerror(r));
+}
+
+int xlx__guest_config_disks(xlx_ctx *ctx, const char *path,
+                            libxl_device_disk **disks_r, int *num_r)
+{
+    libxl_device_disk *disks = NULL;
+    XLU_ConfigList *list = NULL;
+    XLU_Config *cfg = NULL;
+    FILE *report = NULL;
+    char *said = NULL;
+    int i, n = 0, num = 0, rc;
+
+    rc = read_config(ctx, path, &cfg, &report, &said);
+    if (rc) goto out;
+    xlu_cfg_get_list(cfg, "disk", &list, &n, 1);
+    disks = calloc(n + 1, sizeof(*disks));
+    if (!disks) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    for (i = 0; i < n; i++) {
+        const char *text = xlu_cfg_get_listitem(list, i);
+
+        libxl_device_disk_init(&disks[num++]);
+        if (!text || xlu_disk_parse(cfg, 1, &text, &disks[num - 1])) {
+            fflush(report);
+            rc = xlx__error(ERROR_INVAL, "%s: disk %d: %s", path, i + 1,
+                            said && *said ? said : "not a disk");
+            goto out;
+        }
+    }
+    *disks_r = disks;
+    *num_r = num;
+    disks = NULL;
+    rc = 0;
+
+ out:
+    if (disks)
+        libxl_device_disk_list_free(disks, num);
+    if (cfg)
+        xlu_cfg_destroy(cfg);
+    if (report)
+        fclose(report);
+    free(said);
+    return rc;
+}
+
+static int config_identity(xlx_ctx *ctx, const char *path, char **name,
+                           libxl_uuid *uuid, bool *has_uuid_r)
+{
+    XLU_Config *cfg = NULL;
+    FILE *report = NULL;
+    char *said = NULL;
+    const char *text;
+    int rc;
+
+    *has_uuid_r = false;
+    rc = read_config(ctx, path, &cfg, &report, &said);
+    if (rc) goto out;
+    if (xlu_cfg_get_string(cfg, "name", &text, 1)) {
+        rc = xlx__error(ERROR_INVAL, "%s: it has no name=", path);
+        goto out;
+    }
+    rc = xlx__set_string(name, text);
+    if (rc) goto out;
+    if (!xlu_cfg_get_string(cfg, "uuid", &text, 1)) {
+        if (libxl_uuid_from_string(uuid, text)) {
+            rc = xlx__error(ERROR_INVAL, "%s: uuid=\"%s\": not a UUID", path,
+                            text);
+            goto out;
+        }
+        *has_uuid_r = true;
+    }
+    rc = 0;
+
+ out:
+    if (cfg)
+        xlu_cfg_destroy(cfg);
+    if (report)
+        fclose(report);
+    free(said);
+    return rc;
+}
+
+/* A guest without a uuid= that nobody knows gets one now; the records and the
+ * command that starts it then carry it on. */
+static int identity_by_name(xlx_ctx *ctx, xlx_guest *guest)
+{
+    xlx_guests known;
+    int i, rc;
+
+    xlx_guests_init(&known);
+    rc = xlx__guest_known(ctx, &known);
+    if (rc) goto out;
+    for (i = 0; i < known.num_guests; i++)
+        if (known.guests[i].name &&
+            !strcmp(known.guests[i].name, guest->name)) {
+            libxl_uuid_copy(NULL, &guest->uuid, &known.guests[i].uuid);
+            goto out;
+        }
+    libxl_uuid_generate(&guest->uuid);
+
+ out:
+    xlx_guests_dispose(&known);
+    return rc;
+}
+
+static int from_config(xlx_ctx *ctx, const char *who, const char *path,
+                       xlx_guest *guest)
+{
+    char text[LIBXL_UUID_SZ * 3];
+    bool has_uuid;
+    int rc;
+
+    rc = config_identity(ctx, path, &guest->name, &guest->uuid, &has_uuid);
+    if (rc) return rc;
+    snprintf(text, sizeof(text), LIBXL_UUID_FMT,
+             LIBXL_UUID_BYTES(guest->uuid));
+    if (strcmp(who, guest->name) && !(has_uuid && !strcasecmp(who, text)))
+        return xlx__error(ERROR_INVAL, "%s: it is the config of \"%s\", not "
+                          "of \"%s\"", path, guest->name, who);
+    if (running_domain(ctx, guest->name, NULL, guest) == 0)
+        return adopt_running(ctx, guest);
+    xlx__error_clear();
+    if (!has_uuid) {
+        rc = identity_by_name(ctx, guest);
+        if (rc) return rc;
+    }
+    guest->domid = XLX_DOMID_NONE;
+    return xlx__set_string(&guest->config_file, path);
+}
+
+/* ---- a QEMU without Xen ------------------------------------------------------------ */
+
+static int from_qemu(xlx_ctx *ctx, const char *path, xlx_guest *guest)
+{
+    const struct xlx__json *result;
+    struct xlx__qmp *qmp = NULL;
+    const char *text;
+    int rc;
+
+    rc = xlx__qmp_open_socket(ctx, path, &qmp);
+    if (rc) goto out;
+    rc = xlx__qmp_call(qmp, "query-uuid", NULL, &result);
+    if (rc) goto out;
+    rc = xlx__json_member_string(result, "UUID", &text);
+    if (rc) goto out;
+    if (libxl_uuid_from_string(&guest->uuid, text) ||
+        libxl_uuid_is_nil(&guest->uuid)) {
+        rc = xlx__error(ERROR_INVAL, "%s: this QEMU has no UUID: start it "
+                        "with -uuid, so that its records can be found again",
+                        path);
+        goto out;
+    }
+    rc = xlx__qmp_call(qmp, "query-name", NULL, &result);
+    if (rc) goto out;
+    if (xlx__json_member(result, "name")) {
+        rc = xlx__json_member_string(result, "name", &text);
+        if (rc) goto out;
+        rc = xlx__set_string(&guest->name, text);
+        if (rc) goto out;
+    }
+    rc = xlx__set_string(&guest->qmp_socket, path);
+
+ out:
+    xlx__qmp_close(qmp);
+    return rc;
+}
+
+/* A guest of which there are records; its plain QEMU may still be there. */
+static int from_records(xlx_ctx *ctx, const char *who,
+                        const libxl_uuid *uuid, xlx_guest *guest)
+{
+    xlx_guests known;
+    xlx_guest live;
+    int i, rc;
+
+    xlx_guests_init(&known);
+    xlx_guest_init(&live);
+    rc = xlx__guest_known(ctx, &known);
+    if (rc) goto out;
+    rc = ERROR_NOTFOUND;
+    for (i = 0; i < known.num_guests; i++) {
+        xlx_guest *g = &known.guests[i];
+
+        if (uuid ? libxl_uuid_compare(&g->uuid, uuid)
+                 : !g->name || strcmp(g->name, who))
+            continue;
+        if (g->qmp_socket && *g->qmp_socket &&
+            (from_qemu(ctx, g->qmp_socket, &live) ||
+             libxl_uuid_compare(&live.uuid, &g->uuid))) {
+            rc = xlx__set_string(&g->qmp_socket, "");
+            if (rc) goto out;
+        }
+        xlx_guest_dispose(guest);
+        rc = xlx_guest_copy(ctx, guest, g);
+        break;
+    }
+
+ out:
+    xlx_guest_dispose(&live);
+    xlx_guests_dispose(&known);
+    return rc;
+}
+
+/* ---- the public call ------------------------------------------------------------------ */
+
+static bool all_digits(const char *s)
+{
+    for (; *s; s++)
+        if (!isdigit((unsigned char)*s))
+            return false;
+    return true;
+}
+
+static int by_domid(xlx_ctx *ctx, const char *who, xlx_guest *guest)
+{
+    unsigned long domid;
+    libxl_ctx *xl;
+    int rc;
+
+    errno = 0;
+    domid = strtoul(who, NULL, 10);
+    if (errno || domid >= 0x7ff0)   /* DOMID_FIRST_RESERVED, public/xen.h */
+        return xlx__error(ERROR_DOMAIN_NOTFOUND, "%s: no such domain", who);
+    rc = xlx__ctx_libxl(ctx, &xl);
+    if (rc) return rc;
+    rc = from_domid(ctx, xl, (uint32_t)domid, guest);
+    if (rc) return rc;
+    return adopt_running(ctx, guest);
+}
+
+int xlx__guest_find(xlx_ctx *ctx, const char *who, const char *config_file,
+                    xlx_guest *guest)
+{
+    libxl_uuid uuid;
+    const libxl_uuid *id;
+    int rc, no_xen;
+
+    if (!*who)
+        return xlx__error(ERROR_INVAL, "the name of the guest is empty");
+    if (!strncmp(who, "qmp:", 4))
+        return from_qemu(ctx, who + 4, guest);
+    if (config_file && *config_file)
+        return from_config(ctx, who, config_file, guest);
+    if (all_digits(who))
+        return by_domid(ctx, who, guest);
+
+    id = libxl_uuid_from_string(&uuid, who) ? NULL : &uuid;
+    no_xen = running_domain(ctx, who, id, guest);
+    if (!no_xen)
+        return adopt_running(ctx, guest);
+    rc = from_records(ctx, who, id, guest);
+    if (rc != ERROR_NOTFOUND)
+        return rc;
+    if (no_xen != ERROR_NOTFOUND)
+        return no_xen;              /* with its message */
+    return xlx__error(ERROR_DOMAIN_NOTFOUND, "%s: no such guest is running "
+                      "(a guest that is shut down needs --config FILE)", who);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What other files need to know of a guest.  guest.c finds it.
+ */
+#ifndef XLX_GUEST_H
+#define XLX_GUEST_H
+
+#include "internal.h"
+
+/* Does anything run it: a domain, or a QEMU without Xen? */
+bool xlx__guest_running(const xlx_guest *guest);
+/* Name or UUID, for messages. */
+const char *xlx__guest_title(const xlx_guest *guest, char *buf, size_t size);
+
+/* Its name beside its records, so that it is found when nothing runs it. */
+int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest);
+int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest);
+
+/* The disks of a config file; libxl_device_disk_list_free() them. */
+int xlx__guest_config_disks(xlx_ctx *ctx, const char *path,
+                            libxl_device_disk **disks_r, int *num_r);
+
+#endif

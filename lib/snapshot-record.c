@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is kept of a guest's snapshots: the record, the journal of a change
+ * under way, and the tree that the record describes.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "disk.h"
+#include "guest.h"
+#include "image.h"
+#include "snapshot.h"
+#include "store.h"
+
+#define RECORD "snapshots.json"
+#define RECORD_VERSION 1
+#define JOURNAL "snapshot-journal.json"
+#define JOURNAL_VERSION 1
+
+#define MAX_NAME 200                /* bytes; QEMU cuts a tag at 255 */
+#define MAX_CHAIN 256
+
+/* ---- record ------------------------------------------------------------------ */
+
+int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
+                              xlx_snapshots *record)
+{
+    struct xlx__json_doc *doc = NULL;
+    int rc;
+
+    rc = xlx__store_read(ctx, &guest->uuid, RECORD, RECORD_VERSION, &doc);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return xlx_guest_copy(ctx, &record->guest, guest);
+    }
+    if (rc) return rc;
+    rc = xlx__snapshots_parse(xlx__json_root(doc), record);
+    xlx__json_free(doc);
+    if (rc) return rc;
+    return xlx_guest_copy(ctx, &record->guest, guest);
+}
+
+int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
+                               const xlx_snapshots *record)
+{
+    struct xlx__json_out *out;
+    char *text = NULL;
+    size_t len;
+    int rc;
+
+    if (!record->num_snapshots) {
+        rc = xlx__store_remove(ctx, &guest->uuid, RECORD);
+        return rc ? rc : xlx__guest_forget(ctx, guest);
+    }
+    /* the name first: a record that no name leads to would be lost */
+    rc = xlx__guest_remember(ctx, guest);
+    if (rc) return rc;
+    out = xlx__json_out_new(true);
+    xlx__snapshots_gen(out, record);
+    rc = xlx__json_out_finish(out, &text, &len);
+    if (rc) return rc;
+    rc = xlx__store_write(ctx, &guest->uuid, RECORD, text, len);
+    free(text);
+    return rc;
+}
+
+/* ---- journal ----------------------------------------------------------------- */
+
+int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
+                               xlx_snapshot_journal *journal)
+{
+    struct xlx__json_doc *doc;
+    int rc;
+
+    rc = xlx__store_read(ctx, &guest->uuid, JOURNAL, JOURNAL_VERSION, &doc);
+    if (rc) return rc;
+    rc = xlx__snapshot_journal_parse(xlx__json_root(doc), journal);
+    xlx__json_free(doc);
+    return rc;
+}
+
+int xlx__snapshot_journal_write(xlx_ctx *ctx, const xlx_guest *guest,
+                                const xlx_snapshot_journal *journal)
+{
+    struct xlx__json_out *out = xlx__json_out_new(true);
+    char *text = NULL;
+    size_t len;
+    int rc;
+
+    rc = xlx__guest_remember(ctx, guest);
+    if (rc) {
+        xlx__json_out_free(out);
+        return rc;
+    }
+    xlx__snapshot_journal_gen(out, journal);
+    rc = xlx__json_out_finish(out, &text, &len);
+    if (rc) return rc;
+    rc = xlx__store_write(ctx, &guest->uuid, JOURNAL, text, len);
+    free(text);
+    return rc;
+}
+
+int xlx__snapshot_journal_remove(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    struct xlx__json_doc *doc;
+    int rc;
+
+    rc = xlx__store_remove(ctx, &guest->uuid, JOURNAL);
+    if (rc) return rc;
+    /* a first snapshot that was undone leaves nothing, not even the name */
+    rc = xlx__store_read(ctx, &guest->uuid, RECORD, RECORD_VERSION, &doc);
+    if (!rc)
+        xlx__json_free(doc);
+    if (rc != ERROR_NOTFOUND)
+        return rc;
+    xlx__error_clear();
+    return xlx__guest_forget(ctx, guest);
+}
+
+int xlx__snapshot_journal_init(const struct xlx__snapshot_change *c,
+                               xlx_snapshot_operation operation,
+                               xlx_snapshot_journal *journal)
+{
+    int rc;
+
+    xlx_snapshot_journal_init(journal);
+    journal->operation = operation;
+    journal->domid = c->guest->domid;
+    rc = xlx__set_string(&journal->qmp_socket,
+                         xlx__text(c->guest->qmp_socket));
+    if (rc) return rc;
+    rc = xlx_snapshots_copy(c->ctx, &journal->before, &c->record);
+    if (rc) return rc;
+    return xlx_snapshots_copy(c->ctx, &journal->after, &c->record);
+}
+
+int xlx__snapshot_add_string(char ***list, int *num, const char *s)
+{
+    char **n = realloc(*list, (*num + 1) * sizeof(*n));
+
+    if (!n)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    *list = n;
+    n[*num] = strdup(s);
+    if (!n[*num])
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    (*num)++;
+    return 0;
+}
+
+/* ---- one change ---------------------------------------------------------------- */
+
+int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest,
+                        struct xlx__snapshot_change *c)
+{
+    int rc;
+
+    memset(c, 0, sizeof(*c));
+    c->ctx = ctx;
+    c->guest = guest;
+    c->lock.fd = -1;
+    xlx_snapshots_init(&c->record);
+
+    rc = xlx__lock_guest(ctx, &guest->uuid, &c->lock);
+    if (rc) return rc;
+    rc = xlx__disk_connect(ctx, guest, &c->qmp);
+    if (rc) return rc;
+    c->served = c->qmp != NULL;
+    rc = xlx__snapshot_recover(c, false, NULL);
+    if (rc) return rc;
+    return xlx__snapshot_record_read(ctx, guest, &c->record);
+}
+
+void xlx__snapshot_hang_up(struct xlx__snapshot_change *c)
+{
+    xlx__qmp_close(c->qmp);
+    c->qmp = NULL;
+}
+
+int xlx__snapshot_connect(struct xlx__snapshot_change *c)
+{
+    if (!c->served || c->qmp)
+        return 0;
+    return xlx__qmp_open(c->ctx, c->guest, &c->qmp);
+}
+
+void xlx__snapshot_end(struct xlx__snapshot_change *c)
+{
+    xlx__snapshot_hang_up(c);
+    xlx_snapshots_dispose(&c->record);
+    xlx__unlock(&c->lock);
+}
+
+/* ---- the tree -------------------------------------------------------------------- */
+
+xlx_snapshot *xlx__snapshot_by_name(const xlx_snapshots *record,
+                                    const char *name)
+{
+    int i;
+
+    for (i = 0; i < record->num_snapshots; i++)
+        if (!strcmp(xlx__text(record->snapshots[i].name), name))
+            return &record->snapshots[i];
+    return NULL;
+}
+
+int xlx__snapshot_find(const xlx_snapshots *record, const char *name,
+                       xlx_snapshot **snapshot_r)
+{
+    char title[128];
+
+    if (!name || !*name)
+        return xlx__error(ERROR_INVAL, "the name of the snapshot is empty");
+    *snapshot_r = xlx__snapshot_by_name(record, name);
+    if (!*snapshot_r)
+        return xlx__error(ERROR_NOTFOUND, "\"%s\" has no snapshot \"%s\": "
+                          "see xl snapshot-list",
+                          xlx__guest_title(&record->guest, title,
+                                           sizeof(title)), name);
+    return 0;
+}
+
+const xlx_snapshot_disk *xlx__snapshot_disk_of(const xlx_snapshot *snapshot,
+                                               const char *vdev)
+{
+    int i;
+
+    for (i = 0; i < snapshot->num_disks; i++)
+        if (!strcmp(xlx__text(snapshot->disks[i].vdev), vdev))
+            return &snapshot->disks[i];
+    return NULL;
+}
+
+xlx_snapshot_disk *xlx__snapshot_current_disk(const xlx_snapshots *record,
+                                              const char *vdev)
+{
+    int i;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (!strcmp(xlx__text(record->disks[i].vdev), vdev))
+            return &record->disks[i];
+    return NULL;
+}
+
+int xlx__snapshot_append(xlx_ctx *ctx, xlx_snapshots *record,
+                         const xlx_snapshot *snapshot)
+{
+    xlx_snapshot *n;
+    int rc;
+
+    n = realloc(record->snapshots,
+                (record->num_snapshots + 1) * sizeof(*n));
+    if (!n)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    record->snapshots = n;
+    xlx_snapshot_init(&n[record->num_snapshots]);
+    rc = xlx_snapshot_copy(ctx, &n[record->num_snapshots], snapshot);
+    if (rc) return rc;
+    record->num_snapshots++;
+    return 0;
+}
+
+void xlx__snapshot_drop(xlx_snapshots *record, const char *name)
+{
+    xlx_snapshot *snapshot = xlx__snapshot_by_name(record, name);
+    int i;
+
+    if (!snapshot)
+        return;
+    i = (int)(snapshot - record->snapshots);
+    xlx_snapshot_dispose(snapshot);
+    record->num_snapshots--;
+    memmove(snapshot, snapshot + 1,
+            (record->num_snapshots - i) * sizeof(*snapshot));
+}
+
+bool xlx__snapshot_is_external(const xlx_snapshot *snapshot)
+{
+    return snapshot->kind == XLX_SNAPSHOT_KIND_EXTERNAL;
+}
+
+/* ---- names ------------------------------------------------------------------------- */
+
+int xlx__snapshot_check_name(const char *name)
+{
+    const unsigned char *p = (const unsigned char *)name;
+    size_t len = strlen(name);
+
+    if (!len)
+        return xlx__error(ERROR_INVAL, "the name of the snapshot is empty");
+    if (len > MAX_NAME)
+        return xlx__error(ERROR_INVAL, "name of the snapshot: %zu bytes, at "
+                          "most %d are possible", len, MAX_NAME);
+    if (*name == '.' || *name == '-')
+        return xlx__error(ERROR_INVAL, "name \"%s\": must not begin with "
+                          "\"%c\"", name, *name);
+    for (; *p; p++)
+        if (*p == '/' || *p < 0x20 || *p == 0x7f)
+            return xlx__error(ERROR_INVAL, "name \"%s\": must not contain %s",
+                              name, *p == '/' ? "a slash"
+                                              : "control characters");
+    if (xlx__utf8_valid(name, len) != len)
+        return xlx__error(ERROR_INVAL, "name \"%s\": not valid UTF-8", name);
+    return 0;
+}
+
+int xlx__snapshot_make_name(const xlx_snapshots *record, const char *prefix,
+                            char **name_r)
+{
+    time_t now = time(NULL);
+    char when[32], *name;
+    struct tm tm;
+    int i;
+
+    gmtime_r(&now, &tm);
+    strftime(when, sizeof(when), "%Y%m%d-%H%M%S", &tm);
+    for (i = 1; ; i++) {
+        name = i == 1 ? xlx__printf("%s-%s", prefix, when)
+                      : xlx__printf("%s-%s-%d", prefix, when, i);
+        if (!name)
+            return xlx__error(ERROR_NOMEM, "out of memory");
+        if (!xlx__snapshot_by_name(record, name))
+            break;
+        free(name);
+    }
+    *name_r = name;
+    return 0;
+}
+
+/* ---- the present ---------------------------------------------------------------------- */
+
+/* Is image in the chain that begins with top?  Follows the names in the qcow2
+ * headers; a chain that cannot be followed ends there. */
+static bool in_chain(const char *top, const char *image)
+{
+    char *path = strdup(top), *below;
+    bool found = false;
+    int i;
+
+    for (i = 0; path && i < MAX_CHAIN && !found; i++) {
+        found = xlx__image_same(path, image);
+        below = NULL;
+        if (!found && xlx__image_backing(path, &below))
+            xlx__error_clear();
+        free(path);
+        path = below;
+    }
+    free(path);
+    return found;
+}
+
+/* Does the guest's state contain this snapshot, on all disks that it has? */
+static bool is_ancestor(const xlx_snapshots *record,
+                        const xlx_snapshot *snapshot)
+{
+    int i;
+
+    for (i = 0; i < snapshot->num_disks; i++) {
+        const xlx_snapshot_disk *d = &snapshot->disks[i];
+        const xlx_snapshot_disk *now =
+            xlx__snapshot_current_disk(record, xlx__text(d->vdev));
+
+        if (!now || !in_chain(now->image, d->image))
+            return false;
+    }
+    return snapshot->num_disks > 0;
+}
+
+/* The guest runs on other images than recorded: somebody else snapshot it,
+ * merged layers, or started it on something else. */
+static int find_current(xlx_snapshots *record)
+{
+    int i;
+
+    for (i = record->num_snapshots; i > 0; i--)
+        if (is_ancestor(record, &record->snapshots[i - 1]))
+            return xlx__set_string(&record->current,
+                                   record->snapshots[i - 1].name);
+    return xlx__set_string(&record->current, "");
+}
+
+static int add_current(xlx_snapshots *record, const char *vdev,
+                       xlx_snapshot_disk **disk_r)
+{
+    xlx_snapshot_disk *n;
+
+    n = realloc(record->disks, (record->num_disks + 1) * sizeof(*n));
+    if (!n)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    record->disks = n;
+    *disk_r = &n[record->num_disks];
+    xlx_snapshot_disk_init(*disk_r);
+    record->num_disks++;
+    return xlx__set_string(&(*disk_r)->vdev, vdev);
+}
+
+int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
+                            const xlx_disks *disks)
+{
+    bool moved = false;
+    char *below;
+    int i, rc;
+
+    (void)ctx;
+    for (i = 0; i < disks->num_disks; i++) {
+        const xlx_disk *d = &disks->disks[i];
+        xlx_snapshot_disk *now;
+
+        if (d->cdrom || d->readonly || (d->unusable && *d->unusable))
+            continue;
+        now = xlx__snapshot_current_disk(record, d->vdev);
+        if (now && xlx__image_same(now->image, d->path))
+            continue;
+        if (now) {
+            moved = true;
+            now->owned = false;     /* not the one that we made */
+        } else {
+            rc = add_current(record, d->vdev, &now);
+            if (rc) return rc;
+        }
+        below = NULL;
+        if (!strcmp(xlx__text(d->format), "qcow2")) {
+            rc = xlx__image_backing(d->path, &below);
+            if (rc) return rc;
+        }
+        rc = xlx__set_string(&now->backing, xlx__text(below));
+        free(below);
+        if (rc) return rc;
+        rc = xlx__set_string(&now->image, d->path);
+        if (rc) return rc;
+        rc = xlx__set_string(&now->format, d->format);
+        if (rc) return rc;
+        now->virtual_size = d->virtual_size;
+    }
+    return moved ? find_current(record) : 0;
+}

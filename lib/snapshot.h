@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the concept share.  One change to a guest's snapshots is
+ * a struct xlx__snapshot_change from begin to end: the lock is held, what a killed
+ * command left is finished or undone, the record is read.
+ *
+ *   snapshot.c         create
+ *   snapshot-list.c    list, with what other tools made
+ *   snapshot-revert.c  revert
+ *   snapshot-delete.c  delete: which layers go, which are merged
+ *   snapshot-merge.c   two layers into one, live or not
+ *   snapshot-repair.c  finish or undo, and check
+ *   snapshot-record.c  the record, the journal, the tree
+ *   snapshot-overlay.c names and making of overlays
+ */
+#ifndef XLX_SNAPSHOT_H
+#define XLX_SNAPSHOT_H
+
+#include "gen-calls.h"
+#include "internal.h"
+#include "lock.h"
+#include "qmp.h"
+
+struct xlx__snapshot_change {
+    xlx_ctx *ctx;
+    const xlx_guest *guest;
+    struct xlx__lock lock;
+    xlx_snapshots record;
+    bool served;                    /* a QEMU serves the guest's disks */
+    struct xlx__qmp *qmp;           /* NULL when not connected to it */
+};
+
+/* ---- snapshot-record.c ------------------------------------------------------- */
+
+/* Takes the lock, repairs, reads the record.  What has been got is released
+ * by end, also after a failure. */
+int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest,
+                         struct xlx__snapshot_change *c);
+void xlx__snapshot_end(struct xlx__snapshot_change *c);
+/* One client at a time can talk to QEMU: hang up before anything that takes
+ * long, connect again after it.  Both do nothing when there is no need. */
+void xlx__snapshot_hang_up(struct xlx__snapshot_change *c);
+int xlx__snapshot_connect(struct xlx__snapshot_change *c);
+
+int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
+                              xlx_snapshots *record);
+/* An empty record (no snapshots) is removed instead. */
+int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
+                               const xlx_snapshots *record);
+
+/* ERROR_NOTFOUND when there is no journal. */
+int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
+                               xlx_snapshot_journal *journal);
+int xlx__snapshot_journal_write(xlx_ctx *ctx, const xlx_guest *guest,
+                                const xlx_snapshot_journal *journal);
+int xlx__snapshot_journal_remove(xlx_ctx *ctx, const xlx_guest *guest);
+/* Fills in what every operation writes into its journal. */
+int xlx__snapshot_journal_init(const struct xlx__snapshot_change *c,
+                               xlx_snapshot_operation operation,
+                               xlx_snapshot_journal *journal);
+int xlx__snapshot_add_string(char ***list, int *num, const char *s);
+
+xlx_snapshot *xlx__snapshot_by_name(const xlx_snapshots *record,
+                                    const char *name);
+/* ERROR_NOTFOUND with the message. */
+int xlx__snapshot_find(const xlx_snapshots *record, const char *name,
+                       xlx_snapshot **snapshot_r);
+const xlx_snapshot_disk *xlx__snapshot_disk_of(const xlx_snapshot *snapshot,
+                                               const char *vdev);
+xlx_snapshot_disk *xlx__snapshot_current_disk(const xlx_snapshots *record,
+                                              const char *vdev);
+int xlx__snapshot_append(xlx_ctx *ctx, xlx_snapshots *record,
+                         const xlx_snapshot *snapshot);
+void xlx__snapshot_drop(xlx_snapshots *record, const char *name);
+bool xlx__snapshot_is_external(const xlx_snapshot *snapshot);
+int xlx__snapshot_check_name(const char *name);
+/* A name from the time, not yet taken: PREFIX-20261121-230501 */
+int xlx__snapshot_make_name(const xlx_snapshots *record,
+                            const char *prefix, char **name_r);
+
+/* The present images of the disks into record->disks, and the snapshot that
+ * the guest's state is based on into record->current: what is recorded, unless
+ * the guest has gone on elsewhere since. */
+int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
+                            const xlx_disks *disks);
+
+/* ---- snapshot-overlay.c -------------------------------------------------------- */
+
+/* Fills in *over: an unused path in dir (empty: beside the image below),
+ * named after the snapshot, and the rest of what is known beforehand. */
+int xlx__snapshot_plan_overlay(const xlx_snapshots *record,
+                               const xlx_snapshot_disk *below,
+                               const char *dir, const char *name,
+                               xlx_snapshot_disk *over);
+int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
+                               const xlx_snapshot_disk *over);
+/* Notes the modification time of an image that is frozen from now on. */
+int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk);
+
+/* ---- snapshot-merge.c ------------------------------------------------------------- */
+
+struct xlx__merge {
+    const char *vdev;
+    const char *top, *top_format;   /* goes down into base */
+    const char *base, *base_format;
+    bool active;                    /* top takes the guest's writes */
+};
+int xlx__snapshot_merge(struct xlx__snapshot_change *c,
+                        const struct xlx__merge *merge,
+                        const xlx_progress *progress);
+
+/* ---- snapshot-repair.c ------------------------------------------------------------- */
+
+/* Finishes or undoes what a journal says; report (may be NULL) is told. */
+int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
+                          xlx_snapshot_report *report);
+
+#endif
