@@ -54,7 +54,6 @@ def wrappers(model):
 def checks(call):
     """(condition of a wrong argument, message)"""
     must = "must not be NULL"
-    yield "!ctx", f'"ctx: {must}"'
     for a in call.args:
         if is_pointer(a) and not a.optional:
             yield f"!{a.name}", f'"{a.name}: {must}"'
@@ -81,9 +80,12 @@ def reset(a):
 
 
 def wrapper(c):
-    body = ["int rc;", "", f'xlx__call_enter(ctx, "xlx_{c.name}");']
+    body = ["int rc;", ""]
     for a in c.out:
         body += [f"if ({a.name}_r)", f"    {reset(a)}"]
+    body += ["if (!ctx)",
+             '    return xlx__error(ERROR_INVAL, "ctx: must not be NULL");',
+             f'xlx__call_enter(ctx, "xlx_{c.name}");']
     for condition, message in checks(c):
         body += [f"if ({condition}) {{",
                  f"    rc = xlx__error(ERROR_INVAL, {message});",

@@ -17,11 +17,14 @@ import c_calls
 import c_header
 import c_json
 import c_types
+import commands
+import docs
 import parse
+import schema
 import text
 from model import Model
 
-GENERATORS = [c_header, c_types, c_json, c_calls]
+GENERATORS = [c_header, c_types, c_json, c_calls, commands, docs, schema]
 
 
 def package_version(root):
@@ -41,7 +44,7 @@ def main():
         shown = "idl/" + os.path.basename(path)
         decls += parse.parse_file(path, shown, errors)
     if not errors.lines:
-        model = Model(decls, package_version(args.root))
+        model = Model(decls, args.root, package_version(args.root))
     if errors.lines:
         sys.exit("\n".join(errors.lines))
     for generator in GENERATORS:

@@ -213,8 +213,9 @@ TOP_LEVEL = ("enum", "struct", "callback", "call", "function", "command")
 class Model:
     """All declarations of all files, in order; stems are the files' names."""
 
-    def __init__(self, decls, version):
+    def __init__(self, decls, root, version):
         self.decls = decls
+        self.root = root                            # top of the tree
         self.version = version                      # of the package
         self.types = {}
         for d in self.of("enum", "struct", "callback"):
