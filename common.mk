@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Included by every Makefile.am that compiles C or runs tests.
 
-# LIBXL_API_VERSION pins the libxl API that we are written to: Xen 4.17's.
+# LIBXL_API_VERSION pins the libxl API that we are written to: the newest that
+# the libxl.h of Xen 4.17 knows.
 AM_CPPFLAGS = \
 	-include $(top_builddir)/config.h \
-	-DLIBXL_API_VERSION=0x041700 \
+	-DLIBXL_API_VERSION=0x041400 \
 	-I$(top_srcdir)/include \
 	-I$(top_srcdir)/lib
 AM_CFLAGS = -std=gnu11 $(WARN_CFLAGS) $(DEV_CFLAGS) $(XEN_CFLAGS)

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command line of each command: xl-plugins/gen-commands.h with the parsed
+arguments, one gen-STEM.c a concept that parses them, the list for the
+dispatcher and the completion for bash.  usage() and option_rows() also make
+the man pages, so that those and --help cannot differ."""
+
+from c_names import enum_value
+from c_types import function
+from model import stem
+from text import (c_doc, c_header, c_signature, c_string, hash_header, plain,
+                  sentence, wrap)
+
+
+def generate(model):
+    files = {"xl-plugins/gen-commands.h": header(model),
+             "xl-plugins/gen-commands.list": listing(model),
+             "xl-plugins/gen-completion.bash": completion(model)}
+    for concept in command_stems(model):
+        files[f"xl-plugins/gen-{concept}.c"] = source(model, concept)
+    return files
+
+
+def command_stems(model):
+    return list(dict.fromkeys(stem(c) for c in model.commands))
+
+
+def member(name):
+    return name.lower().replace("-", "_")
+
+
+def c_name(command):
+    return "xl_" + member(command.name)
+
+
+# ---- what people read ------------------------------------------------------
+
+def usage(c):
+    """DOMAIN [NAME], options first."""
+    words = ["[OPTION]..."]
+    for a in c.args:
+        word = a.name + ("..." if a.variadic else "")
+        words.append(f"[{word}]" if a.optional else word)
+    return " ".join(["xl", c.name] + words)
+
+
+def option_rows(c):
+    """(how it is written, what it does) of every option, the standard ones
+    last."""
+    for o in c.options:
+        forms = f"--{o.name}" if o.type.kind == "bool" else \
+            f"--{o.name} {o.metavar}"
+        yield (f"-{o.short}, " if o.short else "") + forms, o.doc
+    if c.changes:
+        yield "-N, --dry-run", "only say what would be done"
+    yield "-h, --help", "print this help and do nothing else"
+
+
+def help_lines(c):
+    def table(rows):
+        for left, right in rows:
+            yield f"  {left}"
+            yield from wrap(plain(right), 71, " " * 8)
+
+    out = [f"Usage: {usage(c)}", "", sentence(plain(c.shortdoc)) + ".", ""]
+    if c.args:
+        out += ["Arguments:", *table((a.name, a.doc) for a in c.args), ""]
+    return out + ["Options:", *table(option_rows(c))]
+
+
+# ---- C ---------------------------------------------------------------------
+
+def header(model):
+    out = c_header("The commands and their parsed arguments.")
+    out += ["#ifndef XL_GEN_COMMANDS_H", "#define XL_GEN_COMMANDS_H", "",
+            '#include "command.h"', '#include "libxlx.h"', "",
+            *c_doc("xl_X_parse(): -1 when the command is to run, otherwise "
+                   "the exit status: 0 after --help, 2 after a wrong command "
+                   "line (reported on stderr). Strings belong to argv. "
+                   "xl_X_main() is written by hand, in the file of the "
+                   "concept.")]
+    for c in model.commands:
+        out += ["", *c_doc(f"xl {c.name}: {c.shortdoc}"),
+                f"struct {c_name(c)}_args {{"]
+        out += [f"    {m};" for m in members(c)] + ["};"]
+        out += c_signature("int", f"{c_name(c)}_parse",
+                           ["int argc", "char **argv",
+                            f"struct {c_name(c)}_args *args"])
+        out += c_signature("int", f"{c_name(c)}_main",
+                           ["int argc", "char **argv"])
+    out += ["", "/* One table a program; it ends with a NULL name. */"]
+    for concept in command_stems(model):
+        out.append(f"extern const struct xl_command xl_{concept}_commands[];")
+    return out + ["", "#endif"]
+
+
+def members(c):
+    for a in c.args:
+        if a.variadic:
+            yield f"char **{member(a.name)}"
+            yield f"int num_{member(a.name)}"
+        else:
+            yield f"const char *{member(a.name)}"
+    for o in c.options:
+        yield {"bool": "bool ", "string": "const char *",
+               "uint32": "uint32_t "}.get(
+                   o.type.kind, f"xlx_{o.type.name} ") + member(o.name)
+    if c.changes:
+        yield "bool dry_run"
+
+
+def source(model, concept):
+    commands = [c for c in model.commands if stem(c) == concept]
+    out = c_header(f"Command lines of the {concept} commands.")
+    out += ["#include <getopt.h>", "#include <stdio.h>", "#include <string.h>",
+            "", '#include "gen-commands.h"']
+    for c in commands:
+        out += ["", *help_constant(c), "", *parser(c)]
+    out += ["", f"const struct xl_command xl_{concept}_commands[] = {{"]
+    for c in commands:
+        out += [f'    {{ "{c.name}", "{concept}",',
+                f"      {c_string(plain(c.shortdoc))},",
+                f"      {c_name(c)}_main, {str(c.changes).lower()} }},"]
+    return out + ["    { NULL, NULL, NULL, NULL, false }", "};"]
+
+
+def help_constant(c):
+    lines = [f"static const char {member(c.name)}_help[] ="]
+    lines += ["    " + c_string(text + "\n") for text in help_lines(c)]
+    lines[-1] += ";"
+    return lines
+
+
+def letters(c):
+    """What getopt_long() returns for each option: its letter or a number."""
+    return {o.name: f"'{o.short}'" if o.short else str(256 + i)
+            for i, o in enumerate(c.options)}
+
+
+def parser(c):
+    code = letters(c)
+    table = ["static const struct option options[] = {"]
+    for o in c.options:
+        has = "no" if o.type.kind == "bool" else "required"
+        table.append(f'    {{ "{o.name}", {has}_argument, NULL, '
+                     f'{code[o.name]} }},')
+    if c.changes:
+        table.append('    { "dry-run", no_argument, NULL, \'N\' },')
+    table += ['    { "help", no_argument, NULL, \'h\' },',
+              "    { NULL, 0, NULL, 0 }", "};"]
+    short = ":" + "".join(o.short + ("" if o.type.kind == "bool" else ":")
+                          for o in c.options if o.short)
+    short += ("N" if c.changes else "") + "h"
+    body = [*table, f'static const char name[] = "{c.name}";',
+            f"static const char usage[] = {c_string(usage(c))};",
+            "int letter;", "", "memset(args, 0, sizeof(*args));"]
+    body += [f"args->{member(o.name)} = {start};"
+             for o in c.options if (start := initial(o))]
+    if c.changes:
+        body.append("args->dry_run = xl_dry_run_asked();")
+    else:
+        body += ["if (xl_dry_run_asked())",
+                 "    return xl_refuse_dry_run(name);"]
+    body += ["opterr = 0;", "optind = 0;",
+             f'while ((letter = getopt_long(argc, argv, "{short}", options, '
+             "NULL)) != -1) {", "    switch (letter) {"]
+    for o in c.options:
+        body += [f"    case {code[o.name]}:",
+                 *["        " + x for x in store(o)], "        break;"]
+    if c.changes:
+        body += ["    case 'N':", "        args->dry_run = true;",
+                 "        break;"]
+    body += ["    case 'h':", f"        fputs({member(c.name)}_help, stdout);",
+             "        return 0;", "    default:",
+             "        return xl_bad_option(name, usage, letter, argv);",
+             "    }", "}", *positional(c), "return -1;"]
+    return function("int", f"{c_name(c)}_parse",
+                    ["int argc", "char **argv",
+                     f"struct {c_name(c)}_args *args"], body)
+
+
+def initial(o):
+    if o.type.kind == "enum":
+        values = o.type.decl.values
+        return enum_value(o.type.decl, o.default or values[0].name)
+    if o.default is None:
+        return None
+    return c_string(o.default) if o.type.kind == "string" else str(o.default)
+
+
+def store(o):
+    target = f"args->{member(o.name)}"
+    if o.type.kind == "bool":
+        return [f"{target} = true;"]
+    if o.type.kind == "string":
+        return [f"{target} = optarg;"]
+    if o.type.kind == "uint32":
+        return [f"if (!xl_parse_uint32(optarg, &{target}))",
+                f'    return xl_bad_value(name, "{o.name}", optarg,',
+                '                        "must be a number");']
+    return [f"if (xlx_{o.type.name}_from_string(optarg, &{target}))",
+            f'    return xl_bad_value(name, "{o.name}", NULL,',
+            "                        xlx_get_error());"]
+
+
+def positional(c):
+    least = sum(not a.optional for a in c.args)
+    most = -1 if any(a.variadic for a in c.args) else len(c.args)
+    out = [f"if (!xl_argument_count(name, usage, argc - optind, {least}, "
+           f"{most}))", "    return 2;"]
+    for a in c.args:
+        if a.variadic:
+            out += [f"args->{member(a.name)} = argv + optind;",
+                    f"args->num_{member(a.name)} = argc - optind;"]
+        elif a.optional:
+            out += ["if (optind < argc)",
+                    f"    args->{member(a.name)} = argv[optind++];"]
+        else:
+            out += [f"args->{member(a.name)} = argv[optind++];"]
+    return out
+
+
+# ---- lists -----------------------------------------------------------------
+
+def listing(model):
+    return [f"{c.name}\t{stem(c)}\t{plain(c.shortdoc)}"
+            for c in model.commands]
+
+
+def completion(model):
+    out = hash_header("Completion for bash: the options of our commands; "
+                      "the names of all commands come from xl help.")
+    out += ["# shellcheck shell=bash", "", "_xl_options() {",
+            '    case "$1" in']
+    for c in model.commands:
+        words = []
+        for o in c.options:
+            words += [f"--{o.name}"] + ([f"-{o.short}"] if o.short else [])
+        words += ["-N", "--dry-run"] if c.changes else []
+        words += ["-h", "--help"]
+        out.append(f"    {c.name}) echo \"{' '.join(words)}\" ;;")
+    out += ["    esac", "}", "", "_xl_values() {", '    case "$1 $2" in']
+    for c in model.commands:
+        for o in c.options:
+            if o.type.kind == "enum":
+                words = [v.name.lower() for v in o.type.decl.values]
+                out.append(f'    "{c.name} --{o.name}") '
+                           f"echo \"{' '.join(words)}\" ;;")
+    return out + r"""    esac
+}
+
+_xl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    local words
+
+    COMPREPLY=()
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words=$(xl help 2>/dev/null | sed 1,4d | awk '/^ [^ ]/ {print $1}')
+    else
+        words=$(_xl_values "${COMP_WORDS[1]}" "$prev")
+        if [ -z "$words" ] && [[ $cur == -* ]]; then
+            words=$(_xl_options "${COMP_WORDS[1]}")
+        fi
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _xl -o default xl""".split("\n")

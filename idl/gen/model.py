@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What an IDL file can say.
+
+These classes are the grammar: the declaration `field("name", string, "doc",
+since="0.2")` becomes a Field, positional arguments in the order of the
+attributes below, the others by keyword.  An attribute without a default must
+be given.  parse.py fills the classes in, check.py looks at what they hold, and
+every other file of this folder writes one kind of output from a Model.
+"""
+
+from dataclasses import dataclass, fields
+
+BASE_TYPES = ("bool", "uint32", "int64", "uint64", "string", "uuid", "domid")
+INTEGERS = {                    # smallest and largest value
+    "uint32": (0, 2**32 - 1),
+    "int64": (-2**63, 2**63 - 1),
+    "uint64": (0, 2**64 - 1),
+}
+
+
+class Type:
+    """A base type, an array, or a reference that Model.resolve() looks up."""
+
+    def __init__(self, name, elem=None):
+        self.name = name
+        self.elem = elem
+        self.decl = None
+
+    @property
+    def kind(self):
+        """bool ... domid, array, struct, enum, callback; None if unknown."""
+        if self.elem:
+            return "array"
+        if self.decl:
+            return self.decl.keyword
+        return self.name if self.name in BASE_TYPES else None
+
+    @property
+    def owns_memory(self):
+        """Whether a value of this type has something to free."""
+        if self.kind == "struct":
+            return any(f.type.owns_memory for f in self.decl.fields)
+        return self.kind in ("string", "array")
+
+    def leaf(self):
+        return self.elem.leaf() if self.elem else self
+
+
+class Decl:
+    """Anything that is declared.  pos is (file, line)."""
+    keyword = ""
+    pos = ("", 0)
+    parent = None
+
+    def children(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, list):
+                yield from (v for v in value if isinstance(v, Decl))
+
+    def first_version(self):
+        """Since when: its own, else that of what it stands in."""
+        since = getattr(self, "since", None)
+        return since or (self.parent.first_version() if self.parent else None)
+
+
+@dataclass(eq=False)
+class Value(Decl):
+    name: str
+    number: int
+    doc: str
+    since: str = None
+
+
+@dataclass(eq=False)
+class Enum(Decl):
+    name: str
+    since: str
+    doc: str
+    values: list[Value]
+
+
+@dataclass(eq=False)
+class Field(Decl):
+    name: str
+    type: Type
+    doc: str
+    default: object = None
+    since: str = None
+
+
+@dataclass(eq=False)
+class Struct(Decl):
+    name: str
+    since: str
+    doc: str
+    fields: list[Field]
+    file: str = None            # the record on disk that holds it
+    version: int = None         # of the schema of that record
+
+
+@dataclass(eq=False)
+class Inp(Decl):
+    name: str
+    type: Type
+    doc: str
+    optional: bool = False      # a pointer that may be NULL
+
+
+@dataclass(eq=False)
+class Out(Decl):
+    name: str
+    type: Type
+    doc: str
+
+
+@dataclass(eq=False)
+class Error(Decl):
+    name: str
+    doc: str
+
+
+@dataclass(eq=False)
+class Callback(Decl):
+    name: str
+    since: str
+    doc: str
+    args: list[Inp]
+
+
+@dataclass(eq=False)
+class Example(Decl):
+    text: str
+    doc: str
+
+
+@dataclass(eq=False)
+class Call(Decl):
+    name: str
+    since: str
+    shortdoc: str
+    doc: str
+    args: list[Inp]
+    out: list[Out]
+    errors: list[Error]
+    example: str = None         # examples/NAME.c, shown in the man page
+    see_also: list[str] = None
+
+
+@dataclass(eq=False)
+class Param(Decl):
+    name: str
+    c_type: str
+    doc: str
+
+
+@dataclass(eq=False)
+class Function(Decl):
+    """A call that is written by hand, with types that only C has."""
+    name: str
+    since: str
+    shortdoc: str
+    doc: str
+    returns: str                # C type
+    result: str                 # what is returned
+    args: list[Param]
+    errors: list[Error] = None
+    example: str = None
+    see_also: list[str] = None
+
+
+@dataclass(eq=False)
+class Arg(Decl):
+    name: str
+    doc: str
+    optional: bool = False
+    variadic: bool = False      # one or more (none or more if optional)
+
+
+@dataclass(eq=False)
+class Option(Decl):
+    name: str
+    type: Type
+    doc: str
+    metavar: str = None
+    short: str = None
+    default: object = None
+    since: str = None
+
+
+@dataclass(eq=False)
+class Command(Decl):
+    name: str
+    since: str
+    shortdoc: str
+    doc: str
+    args: list[Arg]
+    options: list[Option]
+    changes: bool = False       # changes something, hence has -N
+    examples: list[Example] = None
+    see_also: list[str] = None
+
+
+CLASSES = (Value, Enum, Field, Struct, Inp, Out, Error, Callback, Example,
+           Call, Param, Function, Arg, Option, Command)
+KEYWORDS = {}
+for _class in CLASSES:
+    _class.keyword = _class.__name__.lower()
+    KEYWORDS[_class.keyword] = _class
+TOP_LEVEL = ("enum", "struct", "callback", "call", "function", "command")
+
+
+class Model:
+    """All declarations of all files, in order; stems are the files' names."""
+
+    def __init__(self, decls, root, version):
+        self.decls = decls
+        self.root = root                            # top of the tree
+        self.version = version                      # of the package
+        self.types = {}
+        for d in self.of("enum", "struct", "callback"):
+            self.types.setdefault(d.name, d)
+        for d in self.walk():
+            if isinstance(getattr(d, "type", None), Type):
+                self.resolve(d.type)
+
+    def of(self, *keywords):
+        return [d for d in self.decls if d.keyword in keywords]
+
+    enums = property(lambda self: self.of("enum"))
+    structs = property(lambda self: self.sorted_structs())
+    callbacks = property(lambda self: self.of("callback"))
+    calls = property(lambda self: self.of("call"))
+    functions = property(lambda self: self.of("function"))
+    commands = property(lambda self: self.of("command"))
+
+    def walk(self):
+        todo = list(self.decls)
+        while todo:
+            d = todo.pop(0)
+            yield d
+            todo[:0] = d.children()
+
+    def resolve(self, t):
+        if t.elem:
+            self.resolve(t.elem)
+        elif t.name not in BASE_TYPES:
+            t.decl = self.types.get(t.name)
+
+    def stems(self):
+        return list(dict.fromkeys(stem(d) for d in self.decls))
+
+    def sorted_structs(self):
+        """Each after those that it contains, else in the order of the files."""
+        done = []
+
+        def visit(s, above):
+            if s in done or s in above:
+                return
+            for f in s.fields:
+                if f.type.leaf().kind == "struct":
+                    visit(f.type.leaf().decl, above + [s])
+            done.append(s)
+
+        for s in self.of("struct"):
+            visit(s, [])
+        return done
+
+
+def stem(decl):
+    """The concept that a declaration belongs to: its file, without .idl."""
+    return decl.pos[0].rsplit("/", 1)[-1].removesuffix(".idl")

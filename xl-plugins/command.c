@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What all commands share; see command.h.  Messages of a wrong command line
+ * are worded as xl words its own.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+static const struct xl_command *find(const struct xl_command *commands,
+                                     const char *name)
+{
+    for (; commands->name; commands++)
+        if (!strcmp(commands->name, name))
+            return commands;
+    return NULL;
+}
+
+int xl_command_dispatch(const struct xl_command *commands, int argc,
+                        char **argv)
+{
+    const struct xl_command *command = NULL;
+    const char *self;
+
+    if (argc < 1)
+        return 2;
+    self = strrchr(argv[0], '/');
+    self = self ? self + 1 : argv[0];
+    if (!strncmp(self, "xl-", 3))
+        command = find(commands, self + 3);
+    if (!command && argc > 1) {
+        command = find(commands, argv[1]);
+        argc--;
+        argv++;
+    }
+    if (command)
+        return command->main(argc, argv);
+
+    fprintf(stderr, "Usage: %s COMMAND ARGUMENTS\n\nCommands:\n", self);
+    for (; commands->name; commands++)
+        fprintf(stderr, "  %-19s %s\n", commands->name, commands->shortdoc);
+    return 2;
+}
+
+bool xl_dry_run_asked(void)
+{
+    const char *s = getenv("LIBXLX_XL_OPTS");
+
+    /* words, of which those of letters begin with one dash: -v -N, -vN */
+    while (s && *s) {
+        size_t len = strcspn(s, " ");
+
+        if (s[0] == '-' && memchr(s, 'N', len))
+            return true;
+        s += len;
+        s += strspn(s, " ");
+    }
+    return false;
+}
+
+int xl_refuse_dry_run(const char *name)
+{
+    fprintf(stderr,
+            "xl %s: command does not implement -N (dryrun) option\n", name);
+    return 1;
+}
+
+static int usage_error(const char *usage)
+{
+    fprintf(stderr, "Usage: %s\n", usage);
+    return 2;
+}
+
+int xl_bad_option(const char *name, const char *usage, int letter,
+                  char **argv)
+{
+    const char *what = letter == ':' ? "requires an argument"
+                                     : "not supported";
+    const char *given = argv[optind - 1];
+
+    /* optopt is a letter for an option of one letter, perhaps amid others,
+     * and for a long one that has a letter, too, and a value too much */
+    if (optopt && optopt < 256 && !strchr(given, '='))
+        fprintf(stderr, "xl %s: option `%c' %s.\n", name, optopt, what);
+    else
+        fprintf(stderr, "xl %s: option `%s' %s.\n", name,
+                given + strspn(given, "-"), what);
+    return usage_error(usage);
+}
+
+int xl_bad_value(const char *name, const char *option, const char *value,
+                 const char *wrong)
+{
+    if (value)
+        fprintf(stderr, "xl %s: --%s: \"%s\": %s\n", name, option, value,
+                wrong);
+    else
+        fprintf(stderr, "xl %s: --%s: %s\n", name, option, wrong);
+    return 2;
+}
+
+bool xl_argument_count(const char *name, const char *usage, int count,
+                       int least, int most)
+{
+    const char *word = count < least ? "least" : "most";
+    int limit = count < least ? least : most;
+
+    if (count >= least && (most < 0 || count <= most))
+        return true;
+    fprintf(stderr, "'xl %s' requires at %s %d argument%s.\n", name, word,
+            limit, limit == 1 ? "" : "s");
+    usage_error(usage);
+    return false;
+}
+
+bool xl_parse_uint32(const char *s, uint32_t *value_r)
+{
+    unsigned long long u;
+    char *end;
+
+    if (!isdigit((unsigned char)*s))
+        return false;
+    errno = 0;
+    u = strtoull(s, &end, 0);
+    if (errno || *end || u > UINT32_MAX)
+        return false;
+    *value_r = u;
+    return true;
+}

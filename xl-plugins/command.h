@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What all commands share: a program per concept holds a table of them and is
+ * linked to under the name of each, xl-COMMAND.  The parsers in gen-STEM.c
+ * report wrong command lines through the functions here.
+ */
+#ifndef XL_COMMAND_H
+#define XL_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct xl_command {
+    const char *name;                       /* as in "xl NAME" */
+    const char *stem;                       /* its concept */
+    const char *shortdoc;
+    int (*main)(int argc, char **argv);     /* returns the exit status */
+    bool changes;                           /* something: it has -N */
+};
+
+/* Runs the command that argv[0] names (xl-snapshot-create) or, when it names
+ * none, the one that argv[1] names; returns its exit status. */
+int xl_command_dispatch(const struct xl_command *commands, int argc,
+                        char **argv);
+
+/* Was it "xl -N COMMAND"?  The dispatcher hands xl's own options over. */
+bool xl_dry_run_asked(void);
+/* The exit status for a command that does not have it. */
+int xl_refuse_dry_run(const char *name);
+
+/* For what getopt_long() returned as '?' or ':'; these return 2, the exit
+ * status of a wrong command line. */
+int xl_bad_option(const char *name, const char *usage, int letter,
+                  char **argv);
+/* value may be NULL when the text of what is wrong has it */
+int xl_bad_value(const char *name, const char *option, const char *value,
+                 const char *wrong);
+/* most is -1 when there is no limit */
+bool xl_argument_count(const char *name, const char *usage, int count,
+                       int least, int most);
+/* The whole string, decimal, 0x or 0 octal. */
+bool xl_parse_uint32(const char *s, uint32_t *value_r);
+
+#endif
