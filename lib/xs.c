@@ -264,8 +264,7 @@ int xlx__xs_wait(xlx_ctx *ctx, const char *path, int64_t deadline,
         rc = next_event(ctx->xenstore, path, deadline);
         if (rc) break;
     }
-    /* Keeps errno and the message of above: when xenstored has gone, this
-     * fails and there is nothing left to remove. */
+    /* Fails only when xenstored has gone, and the watch with it. */
     xs_unwatch(ctx->xenstore, path, token);
     return rc > 0 ? 0 : rc;
 }
