@@ -55,7 +55,7 @@ static void listener_vmessage(xentoollog_logger *logger,
                               va_list al)
 {
     struct listener *l = (struct listener *)logger;
-    char line[sizeof(l->said)];
+    char line[400];
     const char *text;
     va_list copy;
 

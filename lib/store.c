@@ -155,7 +155,7 @@ int xlx__store_read(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
     struct xlx__json_doc *doc = NULL;
     struct place p = { NULL, NULL, NULL };
     char *text = NULL;
-    size_t len;
+    size_t len = 0;
     int rc;
 
     rc = place_init(ctx, uuid, file, &p);
