@@ -21,16 +21,27 @@ struct xs_handle;
 struct xlx_ctx {
     libxl_ctx *libxl;               /* NULL until something needs it */
     bool own_libxl;
-    xentoollog_logger *logger;      /* never NULL */
-    bool own_logger;
+    xentoollog_logger *logger;      /* never NULL; ours, see ctx.c */
     struct xs_handle *xenstore;     /* NULL until something needs it */
     char *state_dir;                /* durable state, see store.h */
     char *run_dir;                  /* our lock files */
 };
 
+/* text.c: strings of our own, NULL when memory is short; UTF-8 */
+char *xlx__printf(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+/* Replaces *s by a copy of value.  0 or ERROR_NOMEM with the message set. */
+int xlx__set_string(char **s, const char *value);
+/* The bytes of the well-formed character that s begins with, else 0. */
+size_t xlx__utf8_length(const char *s, size_t max);
+/* How much of s is well-formed: len if all of it. */
+size_t xlx__utf8_valid(const char *s, size_t len);
+
 /* error.c: contract 1, a code and one line of text per thread */
 int xlx__error(int rc, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+int xlx__verror(int rc, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 /* Puts "PREFIX: " before the message; for a layer that knows which of many
  * things the fault was in.  Returns rc. */
 int xlx__error_prefix(int rc, const char *fmt, ...)
@@ -43,16 +54,16 @@ int xlx__errno_rc(int errnoval);
 void xlx__call_enter(xlx_ctx *ctx, const char *call);
 int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc);
 int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r);
+/* For a message about a libxl call that failed: the last error that libxl
+ * logged during this call of ours, or else rc's name.  Lives until the next
+ * message.  A libxl_ctx of the caller's logs to the caller, not here. */
+const char *xlx__ctx_libxl_said(const xlx_ctx *ctx, int rc);
+/* mkdir -p, mode 0700. */
+int xlx__make_folder(const char *path);
 void xlx__debug(xlx_ctx *ctx, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Milliseconds of CLOCK_MONOTONIC; deadlines are such values. */
 int64_t xlx__now_ms(void);
-
-/* strings, all NULL when memory is short */
-char *xlx__printf(const char *fmt, ...)
-    __attribute__((format(printf, 1, 2)));
-/* Replaces *s by a copy of value.  0 or ERROR_NOMEM with the message set. */
-int xlx__set_string(char **s, const char *value);
 
 #define XLX__ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -2,7 +2,9 @@
 /*
  * flock(2) locks: ours, one a guest and one for the host, and libxl's own,
  * taken exactly as libxl takes them.  A lock goes with the process that holds
- * it, so nothing has to be cleaned up after a kill.
+ * it, so nothing has to be cleaned up after a kill.  A lock that somebody else
+ * holds, at once or until the deadline, is ERROR_LOCK_FAIL, and the message
+ * names the holder.
  */
 #ifndef XLX_LOCK_H
 #define XLX_LOCK_H
@@ -15,8 +17,7 @@ struct xlx__lock {
 };
 #define XLX__LOCK_NONE { .fd = -1, .path = NULL }
 
-/* For every change to what we keep of a guest.  Does not wait:
- * ERROR_LOCK_FAIL names the process that holds it. */
+/* For every change to what we keep of a guest.  Does not wait. */
 int xlx__lock_guest(xlx_ctx *ctx, const libxl_uuid *uuid,
                     struct xlx__lock *lock);
 /* For what is exclusive on the host; waits up to five seconds. */
@@ -29,6 +30,10 @@ int xlx__lock_host(xlx_ctx *ctx, const char *what, struct xlx__lock *lock);
 int xlx__lock_libxl(xlx_ctx *ctx, uint32_t domid, const libxl_uuid *uuid,
                     const char *name, int64_t deadline,
                     struct xlx__lock *lock);
+
+/* libxl's protocol on any path; the folder must be there. */
+int xlx__lock_file(const char *path, int64_t deadline,
+                   struct xlx__lock *lock);
 
 void xlx__unlock(struct xlx__lock *lock);   /* no-op when not held */
 

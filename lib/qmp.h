@@ -23,6 +23,9 @@ int xlx__qmp_open(xlx_ctx *ctx, const xlx_guest *guest,
                   struct xlx__qmp **qmp_r);
 int xlx__qmp_open_socket(xlx_ctx *ctx, const char *path,
                          struct xlx__qmp **qmp_r);
+/* Takes over fd, a connected non-blocking socket, in any case. */
+int xlx__qmp_open_fd(xlx_ctx *ctx, int fd, const char *peer,
+                     struct xlx__qmp **qmp_r);
 void xlx__qmp_close(struct xlx__qmp *qmp);          /* NULL is fine */
 
 /* "7.2.22", from the greeting */

@@ -4,6 +4,7 @@
  * ctx->state_dir.  store.c alone writes there.  A file is replaced as a whole
  * (temporary file, fsync, rename, fsync of the folder): after a crash either
  * the old or the new text is there.  A folder with nothing in it is removed.
+ * Who writes holds xlx__lock_guest; readers need no lock.
  */
 #ifndef XLX_STORE_H
 #define XLX_STORE_H

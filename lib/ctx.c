@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The context of a caller: its connections, opened when first needed, its
+ * folders and its logger.  Every log line passes a listener of ours, which
+ * keeps the last error that libxl logged: libxl's calls return little more
+ * than "failed", and our message should give the reason.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "xs.h"
+
+struct listener {
+    xentoollog_logger vtable;           /* first: libxl has this address */
+    xentoollog_logger *to;              /* NULL: nobody else listens */
+    bool own_to;
+    char said[512];                     /* "" if no error was logged */
+};
+
+/* "libxl_dm.c:123:libxl__spawn_qemu: " is for libxl's developers. */
+static const char *skip_place(const char *line)
+{
+    const char *p = strstr(line, ".c:");
+    size_t n;
+
+    if (!p || strcspn(line, " ") < (size_t)(p - line))
+        return line;
+    p += strlen(".c:");
+    n = strspn(p, "0123456789");
+    if (!n || p[n] != ':')
+        return line;
+    p += n + 1;
+    n = strcspn(p, ": ");
+    if (p[n] != ':')
+        return line;
+    p += n + 1;
+    return p + strspn(p, " ");
+}
+
+static void listener_vmessage(xentoollog_logger *logger,
+                              xentoollog_level level, int errnoval,
+                              const char *context, const char *format,
+                              va_list al)
+    __attribute__((format(printf, 5, 0)));
+
+static void listener_vmessage(xentoollog_logger *logger,
+                              xentoollog_level level, int errnoval,
+                              const char *context, const char *format,
+                              va_list al)
+{
+    struct listener *l = (struct listener *)logger;
+    char line[400];
+    const char *text;
+    va_list copy;
+
+    if (level >= XTL_ERROR) {
+        va_copy(copy, al);
+        if (vsnprintf(line, sizeof(line), format, copy) > 0) {
+            text = skip_place(line);
+            if (errnoval >= 0)
+                snprintf(l->said, sizeof(l->said), "%s: %s", text,
+                         strerror(errnoval));
+            else
+                snprintf(l->said, sizeof(l->said), "%s", text);
+        }
+        va_end(copy);
+    }
+    if (l->to)
+        l->to->vmessage(l->to, level, errnoval, context, format, al);
+}
+
+static void listener_progress(xentoollog_logger *logger, const char *context,
+                              const char *doing_what, int percent,
+                              unsigned long done, unsigned long total)
+{
+    struct listener *l = (struct listener *)logger;
+
+    if (l->to && l->to->progress)
+        l->to->progress(l->to, context, doing_what, percent, done, total);
+}
+
+static void listener_destroy(xentoollog_logger *logger)
+{
+    struct listener *l = (struct listener *)logger;
+
+    if (l->own_to)
+        xtl_logger_destroy(l->to);
+    free(l);
+}
+
+/* Listens for the caller's logger; without one, for nobody, or for stderr if
+ * LIBXLX_DEBUG asks for that. */
+static xentoollog_logger *listener_new(xentoollog_logger *to)
+{
+    const char *debug = secure_getenv("LIBXLX_DEBUG");
+    struct listener *l = calloc(1, sizeof(*l));
+
+    if (!l)
+        return NULL;
+    l->vtable.vmessage = listener_vmessage;
+    l->vtable.progress = listener_progress;
+    l->vtable.destroy = listener_destroy;
+    l->to = to;
+    if (!to && debug && !strcmp(debug, "1")) {
+        l->to = (xentoollog_logger *)xtl_createlogger_stdiostream(
+            stderr, XTL_DEBUG, XTL_STDIOSTREAM_HIDE_PROGRESS);
+        l->own_to = true;
+    }
+    return &l->vtable;
+}
+
+static int folder_from(const char *variable, const char *standard,
+                       char **folder_r)
+{
+    const char *value = secure_getenv(variable);
+
+    if (value && value[0] != '/')
+        return xlx__error(ERROR_INVAL,
+                          "%s: \"%s\": must be an absolute path",
+                          variable, value);
+    return xlx__set_string(folder_r, value ? value : standard);
+}
+
+int xlx_ctx_alloc(xlx_ctx **ctx_r, libxl_ctx *libxl,
+                  xentoollog_logger *logger)
+{
+    xlx_ctx *ctx = NULL;
+    int rc;
+
+    xlx__error_clear();
+    ctx = calloc(1, sizeof(*ctx));
+    if (!ctx) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    ctx->libxl = libxl;
+    ctx->logger = listener_new(logger);
+    if (!ctx->logger) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    rc = folder_from("LIBXLX_STATE_DIR", XLX_STATE_DIR, &ctx->state_dir);
+    if (rc) goto out;
+    rc = folder_from("LIBXLX_RUN_DIR", XLX_RUN_DIR, &ctx->run_dir);
+    if (rc) goto out;
+
+    *ctx_r = ctx;
+    ctx = NULL;
+    rc = 0;
+out:
+    xlx_ctx_free(ctx);
+    return rc;
+}
+
+void xlx_ctx_free(xlx_ctx *ctx)
+{
+    if (!ctx)
+        return;
+    xlx__xs_close(ctx);
+    if (ctx->own_libxl)
+        libxl_ctx_free(ctx->libxl);
+    xtl_logger_destroy(ctx->logger);
+    free(ctx->state_dir);
+    free(ctx->run_dir);
+    free(ctx);
+}
+
+const char *xlx_version(void)
+{
+    return PACKAGE_VERSION;
+}
+
+int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r)
+{
+    const char *hint = "cannot open libxl";
+    int rc;
+
+    if (!ctx->libxl) {
+        rc = libxl_ctx_alloc(&ctx->libxl, LIBXL_VERSION, 0, ctx->logger);
+        if (rc) {
+            ctx->libxl = NULL;
+            if (access("/proc/xen", F_OK) && access("/dev/xen", F_OK))
+                hint = "no Xen on this host";
+            else if (geteuid())
+                hint = "cannot open libxl (try as root)";
+            return xlx__error(rc, "%s: %s", hint,
+                              xlx__ctx_libxl_said(ctx, rc));
+        }
+        ctx->own_libxl = true;
+    }
+    *libxl_r = ctx->libxl;
+    return 0;
+}
+
+static const char *rc_name(int rc)
+{
+    const char *name = libxl_error_to_string(rc);
+
+    return name ? name : "unknown error";
+}
+
+const char *xlx__ctx_libxl_said(const xlx_ctx *ctx, int rc)
+{
+    const struct listener *l = (const struct listener *)ctx->logger;
+
+    return l->said[0] ? l->said : rc_name(rc);
+}
+
+void xlx__call_enter(xlx_ctx *ctx, const char *call)
+{
+    struct listener *l = (struct listener *)ctx->logger;
+
+    l->said[0] = '\0';
+    xlx__error_clear();
+    xlx__debug(ctx, "%s", call);
+}
+
+int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc)
+{
+    if (rc && !xlx_get_error()[0])
+        xlx__error(rc, "%s: failed (%s)", call, rc_name(rc));
+    if (rc)
+        xlx__debug(ctx, "%s: %s: %s", call, rc_name(rc), xlx_get_error());
+    else
+        xlx__debug(ctx, "%s: done", call);
+    return rc;
+}
+
+void xlx__debug(xlx_ctx *ctx, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    xtl_logv(ctx->logger, XTL_DEBUG, -1, "libxlx", fmt, ap);
+    va_end(ap);
+}
+
+int64_t xlx__now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int xlx__make_folder(const char *path)
+{
+    char *copy, *slash;
+    int rc = 0;
+
+    copy = strdup(path);
+    if (!copy)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (slash = copy; slash; ) {
+        slash = strchr(slash + 1, '/');
+        if (slash)
+            *slash = '\0';
+        if (mkdir(copy, 0700) && errno != EEXIST) {
+            rc = xlx__error(ERROR_FAIL, "%s: cannot make folder: %m", copy);
+            break;
+        }
+        if (slash)
+            *slash = '/';
+    }
+    free(copy);
+    return rc;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * JSON, written: text put together in a growing buffer.  yajl's generator is
+ * not used: it writes ill-formed UTF-8, does not look whether it got memory,
+ * and puts a blank line into an empty object.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define MAX_DEPTH 128
+
+struct xlx__json_out {
+    bool pretty, after_key;
+    int rc;                             /* the first error, and why */
+    char why[128];
+    char *text;
+    size_t len, size;
+    unsigned int depth;
+    struct {
+        char close;                     /* '}' or ']' */
+        bool filled;
+    } open[MAX_DEPTH];
+};
+
+struct xlx__json_out *xlx__json_out_new(bool pretty)
+{
+    struct xlx__json_out *o = calloc(1, sizeof(*o));
+
+    if (o)
+        o->pretty = pretty;
+    return o;
+}
+
+void xlx__json_out_free(struct xlx__json_out *o)
+{
+    if (!o)
+        return;
+    free(o->text);
+    free(o);
+}
+
+static void fail(struct xlx__json_out *o, int rc, const char *why,
+                 const char *value)
+{
+    if (o->rc)
+        return;
+    o->rc = rc;
+    snprintf(o->why, sizeof(o->why), "%s%.80s", why, value);
+}
+
+/* len bytes, and room for a NUL. */
+static void put(struct xlx__json_out *o, const char *s, size_t len)
+{
+    size_t size = o->size ? o->size : 256;
+    char *bigger;
+
+    if (o->rc)
+        return;
+    while (size - o->len <= len)
+        size *= 2;
+    if (size != o->size) {
+        bigger = realloc(o->text, size);
+        if (!bigger) {
+            fail(o, ERROR_NOMEM, "out of memory", "");
+            return;
+        }
+        o->text = bigger;
+        o->size = size;
+    }
+    memcpy(o->text + o->len, s, len);
+    o->len += len;
+}
+
+static void put_newline(struct xlx__json_out *o)
+{
+    unsigned int i;
+
+    if (!o->pretty)
+        return;
+    put(o, "\n", 1);
+    for (i = 0; i < o->depth; i++)
+        put(o, "  ", 2);
+}
+
+/* What stands between the value before and the one to come. */
+static void put_separator(struct xlx__json_out *o)
+{
+    if (o->after_key) {
+        o->after_key = false;
+        return;
+    }
+    if (!o->depth) {
+        assert(!o->len || o->rc);       /* one value a text */
+        return;
+    }
+    if (o->open[o->depth - 1].filled)
+        put(o, ",", 1);
+    o->open[o->depth - 1].filled = true;
+    put_newline(o);
+}
+
+static void put_value(struct xlx__json_out *o, const char *s)
+{
+    if (!o)
+        return;
+    assert(o->after_key || !o->depth || o->open[o->depth - 1].close == ']');
+    put_separator(o);
+    put(o, s, strlen(s));
+}
+
+static void put_quoted(struct xlx__json_out *o, const char *s)
+{
+    static const char special[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
+    size_t len = strlen(s), i, from = 0;
+    const char *found;
+    char code[8];
+
+    if (xlx__utf8_valid(s, len) != len) {
+        fail(o, ERROR_INVAL, "cannot be written as JSON, not UTF-8: ", s);
+        return;
+    }
+    put(o, "\"", 1);
+    for (i = 0; i < len; i++) {
+        if ((unsigned char)s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')
+            continue;
+        put(o, s + from, i - from);
+        from = i + 1;
+        found = strchr(special, s[i]);
+        if (found)
+            snprintf(code, sizeof(code), "\\%c", letter[found - special]);
+        else
+            snprintf(code, sizeof(code), "\\u%04x", s[i]);
+        put(o, code, strlen(code));
+    }
+    put(o, s + from, len - from);
+    put(o, "\"", 1);
+}
+
+static void open_container(struct xlx__json_out *o, const char *bracket,
+                           char close)
+{
+    if (!o)
+        return;
+    put_value(o, bracket);
+    if (o->depth == MAX_DEPTH) {
+        fail(o, ERROR_INVAL, "cannot be written as JSON: nested too deeply",
+             "");
+        return;
+    }
+    o->open[o->depth].close = close;
+    o->open[o->depth].filled = false;
+    o->depth++;
+}
+
+void xlx__json_out_object(struct xlx__json_out *o)
+{
+    open_container(o, "{", '}');
+}
+
+void xlx__json_out_array(struct xlx__json_out *o)
+{
+    open_container(o, "[", ']');
+}
+
+void xlx__json_out_end(struct xlx__json_out *o)
+{
+    if (!o || o->rc)
+        return;
+    assert(o->depth && !o->after_key);
+    o->depth--;
+    if (o->open[o->depth].filled)
+        put_newline(o);
+    put(o, &o->open[o->depth].close, 1);
+}
+
+void xlx__json_out_key(struct xlx__json_out *o, const char *key)
+{
+    if (!o || o->rc)
+        return;
+    assert(o->depth && o->open[o->depth - 1].close == '}' && !o->after_key);
+    put_separator(o);
+    put_quoted(o, key);
+    put(o, ": ", o->pretty ? 2 : 1);
+    o->after_key = true;
+}
+
+void xlx__json_out_string(struct xlx__json_out *o, const char *s)
+{
+    put_value(o, "");
+    if (o)
+        put_quoted(o, s);
+}
+
+void xlx__json_out_bool(struct xlx__json_out *o, bool b)
+{
+    put_value(o, b ? "true" : "false");
+}
+
+void xlx__json_out_int64(struct xlx__json_out *o, int64_t i)
+{
+    char digits[24];
+
+    snprintf(digits, sizeof(digits), "%" PRId64, i);
+    put_value(o, digits);
+}
+
+void xlx__json_out_uint64(struct xlx__json_out *o, uint64_t u)
+{
+    char digits[24];
+
+    snprintf(digits, sizeof(digits), "%" PRIu64, u);
+    put_value(o, digits);
+}
+
+void xlx__json_out_null(struct xlx__json_out *o)
+{
+    put_value(o, "null");
+}
+
+void xlx__json_out_kv(struct xlx__json_out *o, const char *key, const char *s)
+{
+    xlx__json_out_key(o, key);
+    xlx__json_out_string(o, s);
+}
+
+void xlx__json_out_kv_bool(struct xlx__json_out *o, const char *key, bool b)
+{
+    xlx__json_out_key(o, key);
+    xlx__json_out_bool(o, b);
+}
+
+int xlx__json_out_finish(struct xlx__json_out *o, char **text_r,
+                         size_t *len_r)
+{
+    int rc;
+
+    if (!o)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    if (!o->rc) {
+        assert(!o->depth && o->len);
+        if (o->pretty)
+            put(o, "\n", 1);
+    }
+    if (o->rc) {
+        rc = xlx__error(o->rc, "%s", o->why);
+        goto out;
+    }
+    o->text[o->len] = '\0';
+    *text_r = o->text;
+    if (len_r)
+        *len_r = o->len;
+    o->text = NULL;
+    rc = 0;
+out:
+    xlx__json_out_free(o);
+    return rc;
+}
