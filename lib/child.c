@@ -206,7 +206,9 @@ int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
         xlx__error_prefix(rc, "%s %s", name, child->argv[1]);
         goto out;
     }
-    if (r == pid && (!WIFEXITED(status) || WEXITSTATUS(status))) {
+    if (r == pid && WIFEXITED(status) && child->status_r) {
+        *child->status_r = WEXITSTATUS(status);
+    } else if (r == pid && (!WIFEXITED(status) || WEXITSTATUS(status))) {
         if (WIFSIGNALED(status))
             rc = xlx__error(ERROR_FAIL, "%s %s: killed by signal %d", name,
                             child->argv[1], WTERMSIG(status));

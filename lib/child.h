@@ -17,6 +17,8 @@ struct xlx__child {
      * stdout collected instead. */
     int (*tick)(void *user, const char *text);
     void *user;
+    /* When set, an exit status other than 0 is given here, not an error. */
+    int *status_r;
 };
 
 /* Runs it to its end.  *output_r (may be NULL) is its stdout, the caller's to

@@ -125,6 +125,21 @@ int xlx__guest_known(xlx_ctx *ctx, xlx_guests *list)
     return rc;
 }
 
+/* Only where there is no Xen at all is "Xen does not answer" the same as "no
+ * domain runs it". */
+static bool on_xen(void)
+{
+    char type[8] = "";
+    FILE *f = fopen("/sys/hypervisor/type", "re");
+
+    if (f) {
+        if (!fgets(type, sizeof(type), f))
+            type[0] = 0;
+        fclose(f);
+    }
+    return !strncmp(type, "xen", 3);
+}
+
 /* ---- running domains --------------------------------------------------------- */
 
 static int from_domid(xlx_ctx *ctx, libxl_ctx *xl, uint32_t domid,
@@ -186,6 +201,19 @@ static int running_domain(xlx_ctx *ctx, const char *name,
     if (libxl_name_to_domid(xl, name, &domid))
         return ERROR_NOTFOUND;
     return from_domid(ctx, xl, domid, guest);
+}
+
+int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest)
+{
+    libxl_uuid uuid;
+    int rc;
+
+    if (guest->domid == XLX_DOMID_NONE)
+        return 0;
+    libxl_uuid_copy(NULL, &uuid, &guest->uuid);
+    guest->domid = XLX_DOMID_NONE;
+    rc = running_domain(ctx, NULL, &uuid, guest);
+    return rc == ERROR_NOTFOUND ? 0 : rc;
 }
 
 /* ---- the records of a guest whose UUID is new --------------------------------- */
@@ -420,8 +448,11 @@ static int from_config(xlx_ctx *ctx, const char *who, const char *path,
     if (strcmp(who, guest->name) && !(has_uuid && !strcasecmp(who, text)))
         return xlx__error(ERROR_INVAL, "%s: it is the config of \"%s\", not "
                           "of \"%s\"", path, guest->name, who);
-    if (running_domain(ctx, guest->name, NULL, guest) == 0)
+    rc = running_domain(ctx, guest->name, NULL, guest);
+    if (!rc)
         return adopt_running(ctx, guest);
+    if (rc != ERROR_NOTFOUND && on_xen())
+        return rc;
     xlx__error_clear();
     if (!has_uuid) {
         rc = identity_by_name(ctx, guest);
@@ -468,16 +499,35 @@ static int from_qemu(xlx_ctx *ctx, const char *path, xlx_guest *guest)
     return rc;
 }
 
+/* The QEMU that the record names may have ended since, and another may sit at
+ * its socket.  One that is there and does not answer is not gone. */
+static int check_socket(xlx_ctx *ctx, xlx_guest *guest)
+{
+    xlx_guest live;
+    bool gone;
+    int rc;
+
+    if (!*xlx__text(guest->qmp_socket))
+        return 0;
+    xlx_guest_init(&live);
+    rc = from_qemu(ctx, guest->qmp_socket, &live);
+    gone = rc == ERROR_NOTFOUND ||
+           (!rc && libxl_uuid_compare(&live.uuid, &guest->uuid));
+    xlx_guest_dispose(&live);
+    if (rc && rc != ERROR_NOTFOUND)
+        return rc;
+    xlx__error_clear();
+    return gone ? xlx__set_string(&guest->qmp_socket, NULL) : 0;
+}
+
 /* A guest of which there are records; its plain QEMU may still be there. */
 static int from_records(xlx_ctx *ctx, const char *who,
                         const libxl_uuid *uuid, xlx_guest *guest)
 {
     xlx_guests known;
-    xlx_guest live;
     int i, rc;
 
     xlx_guests_init(&known);
-    xlx_guest_init(&live);
     rc = xlx__guest_known(ctx, &known);
     if (rc) goto out;
     rc = ERROR_NOTFOUND;
@@ -487,19 +537,14 @@ static int from_records(xlx_ctx *ctx, const char *who,
         if (uuid ? libxl_uuid_compare(&g->uuid, uuid)
                  : !g->name || strcmp(g->name, who))
             continue;
-        if (g->qmp_socket && *g->qmp_socket &&
-            (from_qemu(ctx, g->qmp_socket, &live) ||
-             libxl_uuid_compare(&live.uuid, &g->uuid))) {
-            rc = xlx__set_string(&g->qmp_socket, "");
-            if (rc) goto out;
-        }
+        rc = check_socket(ctx, g);
+        if (rc) goto out;
         xlx_guest_dispose(guest);
         rc = xlx_guest_copy(ctx, guest, g);
         break;
     }
 
  out:
-    xlx_guest_dispose(&live);
     xlx_guests_dispose(&known);
     return rc;
 }
@@ -551,11 +596,14 @@ int xlx__guest_find(xlx_ctx *ctx, const char *who, const char *config_file,
     no_xen = running_domain(ctx, who, id, guest);
     if (!no_xen)
         return adopt_running(ctx, guest);
+    if (no_xen != ERROR_NOTFOUND && on_xen())
+        return no_xen;
     rc = from_records(ctx, who, id, guest);
     if (rc != ERROR_NOTFOUND)
         return rc;
     if (no_xen != ERROR_NOTFOUND)
-        return no_xen;              /* with its message */
+        return xlx__error(no_xen, "%s: no records of such a guest, and no "
+                          "Xen on this host", who);
     return xlx__error(ERROR_DOMAIN_NOTFOUND, "%s: no such guest is running "
                       "(a guest that is shut down needs --config FILE)", who);
 }

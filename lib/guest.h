@@ -12,6 +12,9 @@ bool xlx__guest_running(const xlx_guest *guest);
 /* Name or UUID, for messages. */
 const char *xlx__guest_title(const xlx_guest *guest, char *buf, size_t size);
 
+/* The number of the domain that runs it now, XLX_DOMID_NONE for none. */
+int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest);
+
 /* Its name beside its records, so that it is found when nothing runs it. */
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest);
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest);

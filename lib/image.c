@@ -114,6 +114,16 @@ void xlx__image_dispose(struct xlx__image *image)
     memset(image, 0, sizeof(*image));
 }
 
+static int sync_folder_of(const char *path)
+{
+    char *dir = strndup(path, (size_t)(strrchr(path, '/') - path) + 1);
+    int rc;
+
+    rc = dir ? xlx__store_sync(dir) : xlx__error(ERROR_NOMEM, "out of memory");
+    free(dir);
+    return rc;
+}
+
 /* ---- overlays ------------------------------------------------------------ */
 
 /* An empty file that is ours alone, so that nobody else's is overwritten;
@@ -165,6 +175,8 @@ int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
         if (rc) goto out;
     }
     rc = xlx__store_sync(path);
+    if (rc) goto out;
+    rc = sync_folder_of(path);
 
  out:
     if (rc)
@@ -294,6 +306,30 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
     return xlx__store_sync(base);
 }
 
+int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
+                       const char *a_format, const char *b_format,
+                       bool *same_r)
+{
+    const char *const argv[] = {
+        "qemu-img", "compare", "-q", "-U", "-f", a_format, "-F", b_format,
+        "--", a, b, NULL
+    };
+    int status = 0;
+    const struct xlx__child child = {
+        .argv = argv, .timeout_ms = LONG_MS, .max_output = 65536,
+        .status_r = &status,
+    };
+    int rc;
+
+    rc = xlx__child_run(ctx, &child, NULL, NULL);
+    if (rc) return rc;
+    if (status > 1)                 /* 1: they differ (qemu-img(1)) */
+        return xlx__error(ERROR_FAIL, "qemu-img cannot compare %s and %s", a,
+                          b);
+    *same_r = status == 0;
+    return 0;
+}
+
 int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
                       const char *backing_format)
 {
@@ -305,4 +341,15 @@ int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
 
     rc = qemu_img(ctx, path, QUICK_MS, argv);
     return rc ? rc : xlx__store_sync(path);
+}
+
+int xlx__image_remove(const char *path)
+{
+    if (unlink(path)) {
+        if (errno == ENOENT)
+            return 0;
+        return xlx__error(xlx__errno_rc(errno), "%s: cannot remove it: %m",
+                          path);
+    }
+    return sync_folder_of(path);
 }

@@ -40,9 +40,16 @@ int xlx__image_check_repair(xlx_ctx *ctx, const char *path,
  * done again.  progress may be NULL. */
 int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
                       const char *base, const xlx_progress *progress);
+/* Does a guest see the same bytes in both? */
+int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
+                       const char *a_format, const char *b_format,
+                       bool *same_r);
 /* Changes only the name of the image below. */
 int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
                       const char *backing_format);
+
+/* Unlinks it for good; that it is not there is no error. */
+int xlx__image_remove(const char *path);
 
 /* Do two paths name the same file?  false also when either is missing. */
 bool xlx__image_same(const char *a, const char *b);

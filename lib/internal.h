@@ -30,6 +30,8 @@ struct xlx_ctx {
 /* text.c: strings of our own, NULL when memory is short; UTF-8 */
 char *xlx__printf(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
+/* "" for NULL: both mean an empty string. */
+static inline const char *xlx__text(const char *s) { return s ? s : ""; }
 /* Replaces *s by a copy of value.  0 or ERROR_NOMEM with the message set. */
 int xlx__set_string(char **s, const char *value);
 /* The bytes of the well-formed character that s begins with, else 0. */

@@ -3,8 +3,10 @@
  * What is kept of a guest's snapshots: the record, the journal of a change
  * under way, and the tree that the record describes.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "disk.h"
@@ -151,25 +153,47 @@ int xlx__snapshot_add_string(char ***list, int *num, const char *s)
 
 /* ---- one change ---------------------------------------------------------------- */
 
-int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest,
-                        struct xlx__snapshot_change *c)
+int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
+                       struct xlx__snapshot_change *c)
 {
     int rc;
 
     memset(c, 0, sizeof(*c));
     c->ctx = ctx;
-    c->guest = guest;
     c->lock.fd = -1;
+    xlx_guest_init(&c->self);
+    c->guest = &c->self;
     xlx_snapshots_init(&c->record);
 
+    rc = xlx_guest_copy(ctx, &c->self, guest);
+    if (rc) return rc;
     rc = xlx__lock_guest(ctx, &guest->uuid, &c->lock);
     if (rc) return rc;
-    rc = xlx__disk_connect(ctx, guest, &c->qmp);
+    return xlx__snapshot_look_again(c);
+}
+
+int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest,
+                        struct xlx__snapshot_change *c)
+{
+    int rc;
+
+    rc = xlx__snapshot_open(ctx, guest, c);
     if (rc) return rc;
-    c->served = c->qmp != NULL;
     rc = xlx__snapshot_recover(c, false, NULL);
     if (rc) return rc;
-    return xlx__snapshot_record_read(ctx, guest, &c->record);
+    return xlx__snapshot_record_read(ctx, c->guest, &c->record);
+}
+
+int xlx__snapshot_look_again(struct xlx__snapshot_change *c)
+{
+    int rc;
+
+    xlx__snapshot_hang_up(c);
+    rc = xlx__guest_refresh(c->ctx, &c->self);
+    if (rc) return rc;
+    rc = xlx__disk_connect(c->ctx, c->guest, &c->qmp);
+    c->served = c->qmp != NULL;
+    return rc;
 }
 
 void xlx__snapshot_hang_up(struct xlx__snapshot_change *c)
@@ -189,6 +213,7 @@ void xlx__snapshot_end(struct xlx__snapshot_change *c)
 {
     xlx__snapshot_hang_up(c);
     xlx_snapshots_dispose(&c->record);
+    xlx_guest_dispose(&c->self);
     xlx__unlock(&c->lock);
 }
 
@@ -395,20 +420,75 @@ static int add_current(xlx_snapshots *record, const char *vdev,
     return xlx__set_string(&(*disk_r)->vdev, vdev);
 }
 
-int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
-                            const xlx_disks *disks)
+static bool is_frozen(const xlx_snapshots *record, const char *image)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++) {
+            const xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
+
+            if (!*xlx__text(d->tag) && xlx__image_same(d->image, image))
+                return true;
+        }
+    return false;
+}
+
+/* The config file of a guest that is shut down names the image of long ago,
+ * which by now is frozen: the guest goes on where the record says. */
+static int correct_config(const xlx_snapshots *record, xlx_disk *disk)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(record, disk->vdev);
+    struct stat st;
+    int rc;
+
+    if (!now || disk->backend != XLX_DISK_BACKEND_FILE ||
+        !is_frozen(record, disk->path))
+        return 0;
+    if (stat(now->image, &st))
+        return xlx__error(xlx__errno_rc(errno), "%s: %s: %m", disk->vdev,
+                          now->image);
+    disk->allocated = (uint64_t)st.st_blocks * 512;
+    disk->virtual_size = now->virtual_size;
+    rc = xlx__set_string(&disk->path, now->image);
+    if (rc) return rc;
+    return xlx__set_string(&disk->format, now->format);
+}
+
+static int take_over(const xlx_disk *disk, xlx_snapshot_disk *now)
+{
+    char *below = NULL;
+    int rc;
+
+    if (!strcmp(xlx__text(disk->format), "qcow2")) {
+        rc = xlx__image_backing(disk->path, &below);
+        if (rc) return rc;
+    }
+    rc = xlx__set_string(&now->backing, below);
+    free(below);
+    if (rc) return rc;
+    rc = xlx__set_string(&now->image, disk->path);
+    if (rc) return rc;
+    rc = xlx__set_string(&now->format, disk->format);
+    if (rc) return rc;
+    now->virtual_size = disk->virtual_size;
+    return 0;
+}
+
+int xlx__snapshot_reconcile(xlx_snapshots *record, xlx_disks *disks)
 {
     bool moved = false;
-    char *below;
     int i, rc;
 
-    (void)ctx;
     for (i = 0; i < disks->num_disks; i++) {
-        const xlx_disk *d = &disks->disks[i];
+        xlx_disk *d = &disks->disks[i];
         xlx_snapshot_disk *now;
 
-        if (d->cdrom || d->readonly || (d->unusable && *d->unusable))
+        if (d->cdrom || d->readonly || *xlx__text(d->unusable))
             continue;
+        rc = correct_config(record, d);
+        if (rc) return rc;
         now = xlx__snapshot_current_disk(record, d->vdev);
         if (now && xlx__image_same(now->image, d->path))
             continue;
@@ -419,19 +499,8 @@ int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
             rc = add_current(record, d->vdev, &now);
             if (rc) return rc;
         }
-        below = NULL;
-        if (!strcmp(xlx__text(d->format), "qcow2")) {
-            rc = xlx__image_backing(d->path, &below);
-            if (rc) return rc;
-        }
-        rc = xlx__set_string(&now->backing, xlx__text(below));
-        free(below);
+        rc = take_over(d, now);
         if (rc) return rc;
-        rc = xlx__set_string(&now->image, d->path);
-        if (rc) return rc;
-        rc = xlx__set_string(&now->format, d->format);
-        if (rc) return rc;
-        now->virtual_size = d->virtual_size;
     }
     return moved ? find_current(record) : 0;
 }

@@ -2,8 +2,8 @@
 /*
  * Making a snapshot.  The order is what matters: everything that can fail is
  * done before QEMU switches, the journal says what is under way, and what
- * follows the switch (libxl's configuration, the record) can be repeated by
- * xlx__snapshot_recover() when we die in between.
+ * follows the switch can be repeated by xlx__snapshot_recover() when we die
+ * in between.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +260,8 @@ static int plan(struct xlx__snapshot_change *c, const xlx_snapshot_spec *spec,
     if (rc) goto out;
     rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
     if (rc) goto out;
+    rc = xlx__snapshot_reconcile(&c->record, &disks);
+    if (rc) goto out;
     chosen = calloc(disks.num_disks + num + 1, sizeof(*chosen));
     if (!chosen) {
         rc = xlx__error(ERROR_NOMEM, "out of memory");
@@ -271,8 +273,6 @@ static int plan(struct xlx__snapshot_change *c, const xlx_snapshot_spec *spec,
     rc = plan_kind(c, spec, chosen, num, snapshot);
     if (rc) goto out;
 
-    rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
-    if (rc) goto out;
     rc = xlx__snapshot_journal_init(c, XLX_SNAPSHOT_OPERATION_CREATE,
                                     journal);
     if (rc) goto out;
@@ -459,27 +459,34 @@ static int make_overlays(struct xlx__snapshot_change *c,
     return 0;
 }
 
-/* After the switch nothing is undone any more. */
-static int finish(struct xlx__snapshot_change *c, xlx_snapshot *snapshot,
-                  xlx_snapshot_journal *journal)
+/* A domain's configuration names the overlays before QEMU switches to them.
+ * Should we die in between and the guest reboot, then it goes on in overlays
+ * that are still empty, which is what was wanted; the other way round it
+ * would go on in a frozen image. */
+static int configure(struct xlx__snapshot_change *c,
+                     const xlx_snapshot *snapshot,
+                     const xlx_snapshots *record)
 {
+    if (!xlx__snapshot_is_external(snapshot) ||
+        c->guest->domid == XLX_DOMID_NONE)
+        return 0;
+    return xlx__config_set_disks(c->ctx, c->guest, record->disks,
+                                 record->num_disks);
+}
+
+int xlx__snapshot_finish_create(struct xlx__snapshot_change *c,
+                                xlx_snapshot_journal *journal)
+{
+    xlx_snapshot *snapshot =
+        xlx__snapshot_by_name(&journal->after, journal->after.current);
     int i, rc;
 
-    if (xlx__snapshot_is_external(snapshot)) {
+    if (xlx__snapshot_is_external(snapshot))
         for (i = 0; i < snapshot->num_disks; i++) {
             rc = xlx__snapshot_note_mtime(&snapshot->disks[i]);
             if (rc) return rc;
         }
-        if (c->guest->domid != XLX_DOMID_NONE) {
-            rc = xlx__config_set_disks(c->ctx, c->guest,
-                                       journal->after.disks,
-                                       journal->after.num_disks);
-            if (rc) return rc;
-        }
-        xlx__fault("snapshot-create.configured");
-    }
-    xlx__snapshot_drop(&journal->after, snapshot->name);
-    rc = xlx__snapshot_append(c->ctx, &journal->after, snapshot);
+    rc = configure(c, snapshot, &journal->after);
     if (rc) return rc;
     rc = xlx__snapshot_record_write(c->ctx, c->guest, &journal->after);
     if (rc) return rc;
@@ -502,18 +509,24 @@ static int perform(struct xlx__snapshot_change *c,
     xlx__snapshot_hang_up(c);
     rc = make_overlays(c, snapshot, &journal->after);
     if (rc) goto undo;
+    rc = configure(c, snapshot, &journal->after);
+    if (rc) goto undo;
+    xlx__fault("snapshot-create.configured");
     rc = c->served ? switch_live(c, spec, snapshot, journal)
                 : switch_files(c, snapshot);
     if (rc) goto undo;
-    return finish(c, snapshot, journal);
+    xlx__snapshot_by_name(&journal->after, snapshot->name)->quiesced =
+        snapshot->quiesced;
+    rc = xlx__snapshot_finish_create(c, journal);
+    if (rc) return rc;
+    return xlx_snapshot_copy(c->ctx, snapshot,
+               xlx__snapshot_by_name(&journal->after, snapshot->name));
 
  undo:
     /* what is to be undone, and whether, is judged by what QEMU and the
      * images show: the same as after a kill */
     why = strdup(xlx_get_error());
-    undo = xlx__snapshot_connect(c);
-    if (!undo)
-        undo = xlx__snapshot_recover(c, false, NULL);
+    undo = xlx__snapshot_recover(c, false, NULL);
     if (why && !undo)
         xlx__error(rc, "%s", why);
     else if (why)

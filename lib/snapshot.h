@@ -23,7 +23,8 @@
 
 struct xlx__snapshot_change {
     xlx_ctx *ctx;
-    const xlx_guest *guest;
+    xlx_guest self;
+    const xlx_guest *guest;         /* &self */
     struct xlx__lock lock;
     xlx_snapshots record;
     bool served;                    /* a QEMU serves the guest's disks */
@@ -32,8 +33,12 @@ struct xlx__snapshot_change {
 
 /* ---- snapshot-record.c ------------------------------------------------------- */
 
-/* Takes the lock, repairs, reads the record.  What has been got is released
- * by end, also after a failure. */
+/* Takes the lock and looks whether the guest runs.  What has been got is
+ * released by end, also after a failure. */
+int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
+                       struct xlx__snapshot_change *c);
+/* open, and then: finishes or undoes what a killed command left, and reads
+ * the record. */
 int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest,
                          struct xlx__snapshot_change *c);
 void xlx__snapshot_end(struct xlx__snapshot_change *c);
@@ -41,6 +46,8 @@ void xlx__snapshot_end(struct xlx__snapshot_change *c);
  * long, connect again after it.  Both do nothing when there is no need. */
 void xlx__snapshot_hang_up(struct xlx__snapshot_change *c);
 int xlx__snapshot_connect(struct xlx__snapshot_change *c);
+/* The guest may have been stopped or started since: finds it again. */
+int xlx__snapshot_look_again(struct xlx__snapshot_change *c);
 
 int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
                               xlx_snapshots *record);
@@ -80,9 +87,9 @@ int xlx__snapshot_make_name(const xlx_snapshots *record,
 
 /* The present images of the disks into record->disks, and the snapshot that
  * the guest's state is based on into record->current: what is recorded, unless
- * the guest has gone on elsewhere since. */
-int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
-                            const xlx_disks *disks);
+ * the guest has gone on elsewhere since.  Where a config file is out of date,
+ * disks is corrected instead. */
+int xlx__snapshot_reconcile(xlx_snapshots *record, xlx_disks *disks);
 
 /* ---- snapshot-overlay.c -------------------------------------------------------- */
 
@@ -97,17 +104,40 @@ int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
 /* Notes the modification time of an image that is frozen from now on. */
 int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk);
 
-/* ---- snapshot-merge.c ------------------------------------------------------------- */
+/* ---- snapshot.c ---------------------------------------------------------------- */
 
-struct xlx__merge {
-    const char *vdev;
-    const char *top, *top_format;   /* goes down into base */
-    const char *base, *base_format;
-    bool active;                    /* top takes the guest's writes */
-};
+/* What follows the switch of all disks; can be repeated. */
+int xlx__snapshot_finish_create(struct xlx__snapshot_change *c,
+                                xlx_snapshot_journal *journal);
+
+/* ---- snapshot-revert.c --------------------------------------------------------- */
+
+/* Keeps the present state and applies the snapshot, inside the images; can be
+ * repeated. */
+int xlx__snapshot_apply_tags(struct xlx__snapshot_change *c,
+                             const xlx_snapshot_journal *journal);
+/* What follows; can be repeated. */
+int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
+                                xlx_snapshot_journal *journal);
+
+/* ---- snapshot-delete.c --------------------------------------------------------- */
+
+/* What follows the merge, if there was one; can be repeated. */
+int xlx__snapshot_finish_delete(struct xlx__snapshot_change *c,
+                                xlx_snapshot_journal *journal);
+
+/* ---- snapshot-merge.c ---------------------------------------------------------- */
+
+/* Merges journal->merge_top down into merge_base, live if QEMU has them open,
+ * so that nothing needs merge_top any more. */
 int xlx__snapshot_merge(struct xlx__snapshot_change *c,
-                        const struct xlx__merge *merge,
+                        xlx_snapshot_journal *journal,
                         const xlx_progress *progress);
+/* After a kill: ends the job, if there is one, and finds out how far it came.
+ * ERROR_INVAL when that cannot be told. */
+int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
+                               const xlx_snapshot_journal *journal,
+                               bool *merged_r);
 
 /* ---- snapshot-repair.c ------------------------------------------------------------- */
 

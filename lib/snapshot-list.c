@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which snapshots there are: those recorded, and those that other tools made
+ * in the images that the guest uses now.  And the question that a starter of
+ * guests asks: is this image the frozen layer of somebody's snapshot?
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "disk.h"
+#include "guest.h"
+#include "image.h"
+#include "snapshot.h"
+
+#define MAX_CHAIN 256
+
+/* ---- what other tools made ------------------------------------------------------- */
+
+static const xlx_snapshot_disk *recorded(const xlx_snapshots *record,
+                                         const char *image, const char *tag)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++) {
+            const xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
+
+            if (!strcmp(xlx__text(d->tag), tag) &&
+                xlx__image_same(d->image, image))
+                return d;
+        }
+    return NULL;
+}
+
+/* One of several disks' share of a foreign snapshot: tags of one name and
+ * second are taken for one snapshot. */
+static int add_foreign(xlx_ctx *ctx, xlx_snapshots *list,
+                       xlx_snapshot_kind kind, const char *name,
+                       int64_t time, const xlx_snapshot_disk *disk)
+{
+    xlx_snapshot_disk *disks;
+    xlx_snapshot *s, fresh;
+    int rc;
+
+    s = xlx__snapshot_by_name(list, name);
+    if (!s || s->status != XLX_SNAPSHOT_STATUS_FOREIGN || s->kind != kind ||
+        xlx__snapshot_disk_of(s, disk->vdev)) {
+        xlx_snapshot_init(&fresh);
+        fresh.status = XLX_SNAPSHOT_STATUS_FOREIGN;
+        fresh.kind = kind;
+        fresh.time = time;
+        rc = xlx__set_string(&fresh.name, name);
+        if (!rc)
+            rc = xlx__snapshot_append(ctx, list, &fresh);
+        xlx_snapshot_dispose(&fresh);
+        if (rc) return rc;
+        s = &list->snapshots[list->num_snapshots - 1];
+    }
+    disks = realloc(s->disks, (s->num_disks + 1) * sizeof(*disks));
+    if (!disks)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    s->disks = disks;
+    xlx_snapshot_disk_init(&disks[s->num_disks]);
+    return xlx_snapshot_disk_copy(ctx, &disks[s->num_disks++], disk);
+}
+
+/* Internal snapshots of one image that are not in the record. */
+static int foreign_tags(xlx_ctx *ctx, const xlx_snapshots *record,
+                        const xlx_snapshot_disk *layer, xlx_snapshots *list)
+{
+    struct xlx__image_tag *tags;
+    xlx_snapshot_disk disk;
+    int i, num, rc;
+
+    rc = xlx__image_tags(layer->image, &tags, &num);
+    if (rc) return rc;
+    for (i = 0; !rc && i < num; i++) {
+        if (recorded(record, layer->image, tags[i].name))
+            continue;
+        xlx_snapshot_disk_init(&disk);
+        rc = xlx_snapshot_disk_copy(ctx, &disk, layer);
+        if (!rc)
+            rc = xlx__set_string(&disk.tag, tags[i].name);
+        if (!rc)
+            rc = add_foreign(ctx, list, XLX_SNAPSHOT_KIND_INTERNAL,
+                             tags[i].name, tags[i].time, &disk);
+        xlx_snapshot_disk_dispose(&disk);
+    }
+    xlx__image_tags_free(tags, num);
+    return rc;
+}
+
+/* A layer below one that takes writes is a snapshot, whoever made it. */
+static int foreign_layer(xlx_ctx *ctx, const xlx_snapshots *record,
+                         const xlx_snapshot_disk *layer, xlx_snapshots *list)
+{
+    const char *slash = strrchr(layer->image, '/');
+    struct stat st;
+
+    if (recorded(record, layer->image, "") || stat(layer->image, &st))
+        return 0;
+    return add_foreign(ctx, list, XLX_SNAPSHOT_KIND_EXTERNAL,
+                       slash ? slash + 1 : layer->image,
+                       st.st_mtim.tv_sec, layer);
+}
+
+static int foreign_in_chain(xlx_ctx *ctx, const xlx_snapshots *record,
+                            const xlx_snapshot_disk *top, xlx_snapshots *list)
+{
+    xlx_snapshot_disk layer;
+    char *below;
+    int i, rc;
+
+    xlx_snapshot_disk_init(&layer);
+    rc = xlx_snapshot_disk_copy(ctx, &layer, top);
+    for (i = 0; !rc && i < MAX_CHAIN; i++) {
+        rc = foreign_tags(ctx, record, &layer, list);
+        if (rc) break;
+        if (i) {
+            rc = foreign_layer(ctx, record, &layer, list);
+            if (rc) break;
+        }
+        rc = xlx__image_backing(layer.image, &below);
+        if (rc || !below) break;
+        free(layer.image);
+        layer.image = below;
+        layer.owned = false;
+        rc = xlx__set_string(&layer.format, NULL);
+        if (!rc)
+            rc = xlx__set_string(&layer.backing, NULL);
+    }
+    xlx_snapshot_disk_dispose(&layer);
+    return rc;
+}
+
+/* ---- list ------------------------------------------------------------------------- */
+
+/* A journal means that a command was killed, or is still at work; in the
+ * second case the record as it was is the right answer. */
+static int settle(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    struct xlx__snapshot_change c;
+    xlx_snapshot_journal journal;
+    int rc;
+
+    xlx_snapshot_journal_init(&journal);
+    rc = xlx__snapshot_journal_read(ctx, guest, &journal);
+    xlx_snapshot_journal_dispose(&journal);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    rc = xlx__snapshot_begin(ctx, guest, &c);
+    xlx__snapshot_end(&c);
+    if (rc == ERROR_LOCK_FAIL) {
+        xlx__error_clear();
+        return 0;
+    }
+    return rc;
+}
+
+/* What the guest runs on now.  A QEMU that somebody else talks to at this
+ * moment is no reason not to list what is recorded. */
+static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
+{
+    xlx_disks disks;
+    int rc;
+
+    if (!xlx__guest_running(guest) &&
+        !(guest->config_file && *guest->config_file))
+        return 0;
+    xlx_disks_init(&disks);
+    rc = xlx__disk_list(ctx, guest, &disks);
+    if (!rc)
+        rc = xlx__snapshot_reconcile(list, &disks);
+    xlx_disks_dispose(&disks);
+    if (rc == ERROR_NOT_READY) {
+        xlx__debug(ctx, "listing what is recorded: %s", xlx_get_error());
+        xlx__error_clear();
+        return 0;
+    }
+    return rc;
+}
+
+int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
+                       xlx_snapshots *list)
+{
+    xlx_snapshots record;
+    int i, rc;
+
+    xlx_snapshots_init(&record);
+    rc = settle(ctx, guest);
+    if (rc) goto out;
+    rc = xlx__snapshot_record_read(ctx, guest, &record);
+    if (rc) goto out;
+    rc = look(ctx, guest, &record);
+    if (rc) goto out;
+    rc = xlx_snapshots_copy(ctx, list, &record);
+    for (i = 0; !rc && i < record.num_disks; i++) {
+        rc = foreign_in_chain(ctx, &record, &record.disks[i], list);
+        if (rc == ERROR_NOTFOUND || rc == ERROR_INVAL) {
+            xlx__debug(ctx, "not looked at: %s", xlx_get_error());
+            xlx__error_clear();
+            rc = 0;
+        }
+    }
+
+ out:
+    xlx_snapshots_dispose(&record);
+    return rc;
+}
+
+/* ---- frozen images ---------------------------------------------------------------- */
+
+static int fill_frozen(xlx_ctx *ctx, const xlx_snapshots *record,
+                       const xlx_snapshot *snapshot,
+                       const xlx_snapshot_disk *disk,
+                       xlx_frozen_image *frozen)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(record, disk->vdev);
+    int rc;
+
+    frozen->frozen = true;
+    rc = xlx_guest_copy(ctx, &frozen->guest, &record->guest);
+    if (rc) return rc;
+    rc = xlx__set_string(&frozen->snapshot, snapshot->name);
+    if (rc) return rc;
+    rc = xlx__set_string(&frozen->vdev, disk->vdev);
+    if (rc || !now) return rc;
+    rc = xlx__set_string(&frozen->current_path, now->image);
+    if (rc) return rc;
+    return xlx__set_string(&frozen->current_format, now->format);
+}
+
+static bool is_file(const char *path, const struct stat *st)
+{
+    struct stat other;
+
+    return path && !stat(path, &other) && other.st_dev == st->st_dev &&
+           other.st_ino == st->st_ino;
+}
+
+static int frozen_by(xlx_ctx *ctx, const xlx_guest *guest,
+                     const struct stat *st, xlx_frozen_image *frozen)
+{
+    xlx_snapshots record;
+    int i, j, rc;
+
+    xlx_snapshots_init(&record);
+    rc = xlx__snapshot_record_read(ctx, guest, &record);
+    if (rc) goto out;
+    for (i = 0; i < record.num_snapshots && !frozen->frozen; i++) {
+        const xlx_snapshot *s = &record.snapshots[i];
+
+        if (!xlx__snapshot_is_external(s))
+            continue;
+        for (j = 0; j < s->num_disks && !frozen->frozen; j++)
+            if (is_file(s->disks[j].image, st)) {
+                rc = fill_frozen(ctx, &record, s, &s->disks[j], frozen);
+                if (rc) goto out;
+            }
+    }
+
+ out:
+    xlx_snapshots_dispose(&record);
+    return rc;
+}
+
+int xlx__image_frozen(xlx_ctx *ctx, const char *path,
+                      xlx_frozen_image *frozen)
+{
+    xlx_guests guests;
+    struct stat st;
+    int i, rc;
+
+    xlx_guests_init(&guests);
+    rc = xlx__set_string(&frozen->path, path);
+    if (rc) goto out;
+    if (stat(path, &st))
+        goto out;                   /* what is not there is not frozen */
+    rc = xlx__guest_known(ctx, &guests);
+    if (rc) goto out;
+    for (i = 0; i < guests.num_guests && !frozen->frozen; i++) {
+        rc = frozen_by(ctx, &guests.guests[i], &st, frozen);
+        if (rc) goto out;
+    }
+
+ out:
+    xlx_guests_dispose(&guests);
+    return rc;
+}

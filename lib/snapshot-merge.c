@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Two layers of a chain into one: the upper is written down into the lower.
+ *
+ * Live, QEMU's block-commit does it.  When the upper layer is the one that
+ * takes the guest's writes, the job first copies, then follows the guest
+ * (READY), and when told to complete moves the guest to the lower one.  The
+ * domain's configuration is changed while the job is READY, when both hold
+ * the same: from then on a reboot finds the guest's data in either.
+ *
+ * Otherwise qemu-img commits, which can be done again after any crash, since
+ * the upper layer is not changed by it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "config.h"
+#include "disk.h"
+#include "image.h"
+#include "snapshot.h"
+#include "store.h"
+
+#define JOB_FIRST_POLL_MS 50
+#define JOB_POLL_MS 500
+#define SETTLE_MS 30000
+
+static void pause_ms(int ms)
+{
+    struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
+
+    nanosleep(&t, NULL);
+}
+
+/* ---- QEMU's jobs --------------------------------------------------------------- */
+
+struct job {
+    bool there;
+    char status[32];
+    char error[256];                /* "" when it went well */
+    uint64_t done, total;
+};
+
+static int job_id(const xlx_snapshot_journal *journal, char *id, size_t size)
+{
+    int r = snprintf(id, size, "xlx-merge-%s", journal->merge_vdev);
+    char *p;
+
+    for (p = id; *p; p++)           /* QEMU: letters, digits, -._ */
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                    "0123456789._-", *p))
+            *p = '-';
+    return r < (int)size ? 0 : xlx__error(ERROR_INVAL, "%s: name too long",
+                                          journal->merge_vdev);
+}
+
+static int read_job(const struct xlx__json *v, struct job *job)
+{
+    const char *status, *error = "";
+    int64_t done, total;
+    int rc;
+
+    rc = xlx__json_member_string(v, "status", &status);
+    if (rc) return rc;
+    rc = xlx__json_member_int64(v, "current-progress", &done);
+    if (rc) return rc;
+    rc = xlx__json_member_int64(v, "total-progress", &total);
+    if (rc) return rc;
+    if (xlx__json_member(v, "error")) {
+        rc = xlx__json_member_string(v, "error", &error);
+        if (rc) return rc;
+    }
+    job->there = true;
+    snprintf(job->status, sizeof(job->status), "%s", status);
+    snprintf(job->error, sizeof(job->error), "%s", error);
+    job->done = done > 0 ? (uint64_t)done : 0;
+    job->total = total > 0 ? (uint64_t)total : 0;
+    return 0;
+}
+
+/* Jobs are read, never waited for by events: events that come while nobody
+ * is connected are lost. */
+static int query_job(struct xlx__snapshot_change *c, const char *id,
+                     struct job *job)
+{
+    const struct xlx__json *result, *v;
+    const char *other;
+    int rc;
+
+    memset(job, 0, sizeof(*job));
+    rc = xlx__snapshot_connect(c);
+    if (rc) return rc;
+    rc = xlx__qmp_call(c->qmp, "query-jobs", NULL, &result);
+    if (rc) return rc;
+    for (v = xlx__json_first(result); v; v = xlx__json_next(v)) {
+        rc = xlx__json_member_string(v, "id", &other);
+        if (rc) return rc;
+        if (!strcmp(other, id))
+            return read_job(v, job);
+    }
+    return 0;
+}
+
+static int job_command(struct xlx__snapshot_change *c, const char *command,
+                       const char *id)
+{
+    struct xlx__json_out *args;
+    int rc;
+
+    rc = xlx__snapshot_connect(c);
+    if (rc) return rc;
+    args = xlx__json_out_new(false);
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "id", id);
+    xlx__json_out_end(args);
+    return xlx__qmp_call(c->qmp, command, args, NULL);
+}
+
+static bool is(const struct job *job, const char *status)
+{
+    return job->there && !strcmp(job->status, status);
+}
+
+/* Until the job is in one of two states, or gone. */
+static int wait_job(struct xlx__snapshot_change *c, const char *id,
+                    const char *state, const char *or_state, int64_t deadline,
+                    const xlx_progress *progress, const char *what,
+                    struct job *job)
+{
+    int rc, ms = JOB_FIRST_POLL_MS;
+    xlx_job_progress now;
+
+    for (;;) {
+        rc = query_job(c, id, job);
+        if (rc) return rc;
+        if (!job->there || is(job, state) || is(job, or_state))
+            return 0;
+        if (progress && progress->callback) {
+            now.what = (char *)what;
+            now.done = job->done;
+            now.total = job->total;
+            if (progress->callback(progress->user, &now))
+                return xlx__error(ERROR_ABORTED, "cancelled");
+        }
+        if (deadline && xlx__now_ms() > deadline)
+            return xlx__error(ERROR_TIMEDOUT, "QEMU's job %s stays %s", id,
+                              job->status);
+        xlx__snapshot_hang_up(c);
+        pause_ms(ms);
+        ms = ms * 2 < JOB_POLL_MS ? ms * 2 : JOB_POLL_MS;
+    }
+}
+
+/* Ends it without its effect and takes it out of QEMU's list.  The rc that it
+ * is ended for stays, with its message. */
+static void cancel_job(struct xlx__snapshot_change *c, const char *id)
+{
+    char *kept = strdup(xlx_get_error());
+    struct job job;
+    int rc;
+
+    rc = query_job(c, id, &job);
+    if (!rc && job.there && !is(&job, "concluded")) {
+        rc = job_command(c, "job-cancel", id);
+        if (!rc)
+            rc = wait_job(c, id, "concluded", "concluded",
+                          xlx__now_ms() + SETTLE_MS, NULL, NULL, &job);
+    }
+    if (!rc && job.there)
+        (void)job_command(c, "job-dismiss", id);
+    if (kept)
+        xlx__error(ERROR_FAIL, "%s", kept);
+    free(kept);
+}
+
+/* ---- live ------------------------------------------------------------------------- */
+
+static int start_commit(struct xlx__snapshot_change *c, const char *id,
+                        const char *root, const char *top, const char *base)
+{
+    struct xlx__json_out *args = xlx__json_out_new(false);
+
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "job-id", id);
+    xlx__json_out_kv(args, "device", root);
+    xlx__json_out_kv(args, "top-node", top);
+    xlx__json_out_kv(args, "base-node", base);
+    /* so that the verdict can still be read after we were killed */
+    xlx__json_out_kv_bool(args, "auto-dismiss", false);
+    xlx__json_out_end(args);
+    return xlx__qmp_call(c->qmp, "block-commit", args, NULL);
+}
+
+static int finish_job(struct xlx__snapshot_change *c, const char *id,
+                      const struct job *job)
+{
+    int rc;
+
+    if (!job->there)
+        return xlx__error(ERROR_FAIL, "QEMU's job %s has vanished", id);
+    rc = job_command(c, "job-dismiss", id);
+    if (rc) return rc;
+    if (job->error[0])
+        return xlx__error(ERROR_FAIL, "QEMU could not merge: %s", job->error);
+    return 0;
+}
+
+/* The guest moves from the upper to the lower image. */
+static int complete(struct xlx__snapshot_change *c, const char *id,
+                    xlx_snapshot_journal *journal, struct job *job)
+{
+    int rc;
+
+    xlx__snapshot_hang_up(c);
+    xlx__fault("snapshot-merge.ready");
+    if (c->guest->domid != XLX_DOMID_NONE) {
+        rc = xlx__config_set_disks(c->ctx, c->guest, journal->after.disks,
+                                   journal->after.num_disks);
+        if (rc) return rc;
+        xlx__fault("snapshot-merge.configured");
+    }
+    journal->merge_completing = true;
+    rc = xlx__snapshot_journal_write(c->ctx, c->guest, journal);
+    if (rc) return rc;
+    xlx__fault("snapshot-merge.completing");
+    rc = job_command(c, "job-complete", id);
+    if (rc) return rc;
+    xlx__fault("snapshot-merge.completed");
+    return wait_job(c, id, "concluded", "concluded",
+                    xlx__now_ms() + SETTLE_MS, NULL, NULL, job);
+}
+
+static int commit_live(struct xlx__snapshot_change *c,
+                       xlx_snapshot_journal *journal, const char *root,
+                       const char *top, const char *base, bool active,
+                       const xlx_progress *progress)
+{
+    const char *wait_for = active ? "ready" : "concluded";
+    struct job job;
+    char id[64];
+    int rc;
+
+    rc = job_id(journal, id, sizeof(id));
+    if (rc) return rc;
+    rc = start_commit(c, id, root, top, base);
+    if (rc) return rc;
+    xlx__fault("snapshot-merge.started");
+    rc = wait_job(c, id, wait_for, "concluded", 0, progress,
+                  journal->merge_vdev, &job);
+    if (rc) goto cancel;
+    if (active && is(&job, "ready")) {
+        rc = complete(c, id, journal, &job);
+        if (rc) goto cancel;
+    }
+    return finish_job(c, id, &job);
+
+ cancel:
+    cancel_job(c, id);
+    return rc;
+}
+
+/* ---- not live ----------------------------------------------------------------------- */
+
+static const char *format_of(const xlx_snapshots *record, const char *image)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (!strcmp(xlx__text(record->disks[i].image), image))
+            return record->disks[i].format;
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++)
+            if (!strcmp(xlx__text(record->snapshots[i].disks[j].image),
+                        image))
+                return record->snapshots[i].disks[j].format;
+    return "qcow2";
+}
+
+/* Images that lie on the upper layer are put onto the lower one. */
+static int rebase_disk(struct xlx__snapshot_change *c,
+                       const xlx_snapshot_journal *journal,
+                       const xlx_snapshot_disk *disk)
+{
+    if (strcmp(xlx__text(disk->backing), journal->merge_top) ||
+        *xlx__text(disk->tag))
+        return 0;
+    return xlx__image_rebase(c->ctx, disk->image, journal->merge_base,
+                             format_of(&journal->before,
+                                       journal->merge_base));
+}
+
+static int rebase(struct xlx__snapshot_change *c,
+                  const xlx_snapshot_journal *journal)
+{
+    const xlx_snapshots *record = &journal->before;
+    int i, j, rc;
+
+    for (i = 0; i < record->num_disks; i++) {
+        rc = rebase_disk(c, journal, &record->disks[i]);
+        if (rc) return rc;
+    }
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++) {
+            rc = rebase_disk(c, journal, &record->snapshots[i].disks[j]);
+            if (rc) return rc;
+        }
+    return 0;
+}
+
+/* ---- either --------------------------------------------------------------------------- */
+
+/* The node, or NULL when QEMU does not have the image open. */
+static int node_if_open(struct xlx__snapshot_change *c, const char *image,
+                        char **node_r)
+{
+    bool readonly;
+    int rc;
+
+    *node_r = NULL;
+    rc = xlx__snapshot_connect(c);
+    if (rc || !c->qmp) return rc;
+    rc = xlx__disk_find_node(c->qmp, image, node_r, &readonly);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    return rc;
+}
+
+int xlx__snapshot_merge(struct xlx__snapshot_change *c,
+                        xlx_snapshot_journal *journal,
+                        const xlx_progress *progress)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(&journal->before, journal->merge_vdev);
+    char *root = NULL, *top = NULL, *base = NULL;
+    bool active = now && !strcmp(now->image, journal->merge_top);
+    int rc;
+
+    rc = node_if_open(c, journal->merge_top, &top);
+    if (rc) goto out;
+    rc = node_if_open(c, journal->merge_base, &base);
+    if (rc) goto out;
+    if (top && base) {
+        rc = node_if_open(c, now->image, &root);
+        if (rc) goto out;
+        if (!root) {
+            rc = xlx__error(ERROR_FAIL, "%s: QEMU does not have %s open",
+                            journal->merge_vdev, now->image);
+            goto out;
+        }
+        rc = commit_live(c, journal, root, top, base, active, progress);
+        goto out;
+    }
+    if (top || base) {
+        rc = xlx__error(ERROR_FAIL, "%s: QEMU has only one of %s and %s open",
+                        journal->merge_vdev, journal->merge_top,
+                        journal->merge_base);
+        goto out;
+    }
+    xlx__snapshot_hang_up(c);
+    rc = xlx__image_commit(c->ctx, journal->merge_top,
+                           format_of(&journal->before, journal->merge_top),
+                           journal->merge_base, progress);
+    if (rc) goto out;
+    xlx__fault("snapshot-merge.committed");
+    rc = rebase(c, journal);
+
+ out:
+    free(root);
+    free(top);
+    free(base);
+    return rc;
+}
+
+int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
+                               const xlx_snapshot_journal *journal,
+                               bool *merged_r)
+{
+    char *top = NULL, *base = NULL;
+    bool same;
+    char id[64];
+    int rc;
+
+    *merged_r = false;
+    if (c->served) {
+        rc = job_id(journal, id, sizeof(id));
+        if (rc) return rc;
+        cancel_job(c, id);
+        rc = node_if_open(c, journal->merge_top, &top);
+        if (rc) goto out;
+        rc = node_if_open(c, journal->merge_base, &base);
+        if (rc) goto out;
+        *merged_r = base && !top;
+        if (top || base)
+            goto out;
+    }
+    rc = 0;
+    if (!journal->merge_completing)
+        goto out;
+    /* QEMU died between the order to move the guest and our record of it */
+    rc = xlx__image_compare(c->ctx, journal->merge_top, journal->merge_base,
+                            format_of(&journal->before, journal->merge_top),
+                            format_of(&journal->before, journal->merge_base),
+                            &same);
+    if (rc) goto out;
+    *merged_r = same;
+    if (!same)
+        rc = xlx__error(ERROR_INVAL, "%s: QEMU was killed while it moved the "
+                        "guest from %s to %s, and these differ: the newest "
+                        "data are in one of them; both are kept",
+                        journal->merge_vdev, journal->merge_top,
+                        journal->merge_base);
+
+ out:
+    free(top);
+    free(base);
+    return rc;
+}

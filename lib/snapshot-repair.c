@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a killed command left, and what the records say that is not so.
+ *
+ * A journal says what was under way; how far it came is judged by what QEMU
+ * has open and what the images hold, never by guess.  Then the operation is
+ * finished or undone, by the same functions that would have done so.  An
+ * image that holds data is never deleted for an operation that is undone.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "config.h"
+#include "disk.h"
+#include "guest.h"
+#include "image.h"
+#include "snapshot.h"
+
+/* ---- report ---------------------------------------------------------------------- */
+
+static int report_line(xlx_snapshot_report *report, bool repaired,
+                       const char *done, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static int report_line(xlx_snapshot_report *report, bool repaired,
+                       const char *done, const char *fmt, ...)
+{
+    xlx_snapshot_finding *n;
+    va_list ap;
+    int r;
+
+    if (!report)
+        return 0;
+    n = realloc(report->findings, (report->num_findings + 1) * sizeof(*n));
+    if (!n)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    report->findings = n;
+    n += report->num_findings;
+    xlx_snapshot_finding_init(n);
+    va_start(ap, fmt);
+    r = vasprintf(&n->what, fmt, ap);
+    va_end(ap);
+    if (r < 0) {
+        n->what = NULL;
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    }
+    report->num_findings++;
+    n->repaired = repaired;
+    return xlx__set_string(&n->done, done);
+}
+
+/* ---- undoing ----------------------------------------------------------------------- */
+
+static int is_open(struct xlx__snapshot_change *c, const char *image,
+                   bool *open_r)
+{
+    bool readonly;
+    char *node;
+    int rc;
+
+    *open_r = false;
+    rc = xlx__snapshot_connect(c);
+    if (rc || !c->qmp) return rc;
+    rc = xlx__disk_find_node(c->qmp, image, &node, &readonly);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    free(node);
+    *open_r = true;
+    return 0;
+}
+
+/* New images of an operation that did not come about. */
+static int remove_new(struct xlx__snapshot_change *c,
+                      const xlx_snapshot_journal *journal,
+                      xlx_snapshot_report *report)
+{
+    struct stat st;
+    bool data, open;
+    int i, rc;
+
+    for (i = 0; i < journal->num_new_files; i++) {
+        const char *path = journal->new_files[i];
+
+        if (stat(path, &st))
+            continue;
+        rc = is_open(c, path, &open);
+        if (rc) return rc;
+        rc = st.st_size ? xlx__image_has_data(path, &data) : 0;
+        if (rc == ERROR_INVAL) {    /* half made: it never held anything */
+            xlx__error_clear();
+            data = false;
+            rc = 0;
+        }
+        if (rc) return rc;
+        if (open || (st.st_size && data)) {
+            rc = report_line(report, false, "kept: look at it, and remove it "
+                             "when it is not needed", "%s holds data", path);
+            if (rc) return rc;
+            continue;
+        }
+        rc = xlx__image_remove(path);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+static int undo(struct xlx__snapshot_change *c,
+                const xlx_snapshot_journal *journal,
+                xlx_snapshot_report *report)
+{
+    int rc;
+
+    if (c->guest->domid != XLX_DOMID_NONE &&
+        (journal->num_new_files || *xlx__text(journal->merge_top))) {
+        rc = xlx__config_set_disks(c->ctx, c->guest, journal->before.disks,
+                                   journal->before.num_disks);
+        if (rc) return rc;
+    }
+    rc = remove_new(c, journal, report);
+    if (rc) return rc;
+    return xlx__snapshot_journal_remove(c->ctx, c->guest);
+}
+
+/* ---- how far did it come? ------------------------------------------------------------ */
+
+/* Are the new images in use: by QEMU, or, when none runs, by what was written
+ * to them? */
+static int new_in_use(struct xlx__snapshot_change *c,
+                      const xlx_snapshot_journal *journal, bool *yes_r)
+{
+    int i, in_use = 0, rc;
+    struct stat st;
+    bool yes;
+
+    for (i = 0; i < journal->num_new_files; i++) {
+        if (c->served) {
+            rc = is_open(c, journal->new_files[i], &yes);
+        } else if (stat(journal->new_files[i], &st) || !st.st_size) {
+            yes = false;
+            rc = 0;
+        } else {
+            rc = xlx__image_has_data(journal->new_files[i], &yes);
+            if (rc == ERROR_INVAL) {
+                xlx__error_clear();
+                yes = false;
+                rc = 0;
+            }
+        }
+        if (rc) return rc;
+        in_use += yes;
+    }
+    /* QEMU switches all or none; of images that nobody has open any more,
+     * one that was written to proves that all were switched */
+    *yes_r = c->served ? in_use == journal->num_new_files : in_use > 0;
+    return 0;
+}
+
+static int all_exist(const xlx_snapshot_journal *journal, bool *yes_r)
+{
+    struct stat st;
+    int i;
+
+    *yes_r = true;
+    for (i = 0; i < journal->num_new_files; i++)
+        if (stat(journal->new_files[i], &st) || !st.st_size)
+            *yes_r = false;
+    return 0;
+}
+
+static int remove_tag(struct xlx__snapshot_change *c,
+                      const xlx_snapshot_disk *d)
+{
+    struct xlx__json_out *args;
+    bool readonly;
+    char *node;
+    int rc;
+
+    rc = xlx__snapshot_connect(c);
+    if (rc) return rc;
+    if (!c->qmp)
+        return xlx__image_tag_delete(c->ctx, d->image, d->tag);
+    rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);
+    if (rc) return rc;
+    args = xlx__json_out_new(false);
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "device", node);
+    xlx__json_out_kv(args, "name", d->tag);
+    xlx__json_out_end(args);
+    rc = xlx__qmp_call(c->qmp, "blockdev-snapshot-delete-internal-sync", args,
+                       NULL);
+    free(node);
+    return rc;
+}
+
+/* Internal snapshots on all disks, or, after this, on none. */
+static int tags_complete(struct xlx__snapshot_change *c,
+                         const xlx_snapshot *snapshot, bool *yes_r)
+{
+    bool there, repaired;
+    int i, num = 0, rc;
+
+    for (i = 0; i < snapshot->num_disks; i++) {
+        const xlx_snapshot_disk *d = &snapshot->disks[i];
+
+        rc = xlx__image_has_tag(d->image, d->tag, &there);
+        if (rc) return rc;
+        num += there;
+        /* a QEMU that was killed while it wrote one leaves an image with
+         * wrong reference counts */
+        if (!c->served && !xlx__guest_running(c->guest)) {
+            rc = xlx__image_check_repair(c->ctx, d->image, &repaired);
+            if (rc) return rc;
+        }
+    }
+    *yes_r = num == snapshot->num_disks;
+    for (i = 0; i < snapshot->num_disks && !*yes_r; i++) {
+        rc = xlx__image_has_tag(snapshot->disks[i].image,
+                                snapshot->disks[i].tag, &there);
+        if (!rc && there)
+            rc = remove_tag(c, &snapshot->disks[i]);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+/* ---- the three operations --------------------------------------------------------------- */
+
+static int settle_create(struct xlx__snapshot_change *c,
+                         xlx_snapshot_journal *journal,
+                         xlx_snapshot_report *report)
+{
+    const char *name = journal->after.current;
+    const xlx_snapshot *s = xlx__snapshot_by_name(&journal->after, name);
+    bool done;
+    int rc;
+
+    if (!s)
+        return xlx__error(ERROR_INVAL, "the journal names no snapshot");
+    rc = xlx__snapshot_is_external(s) ? new_in_use(c, journal, &done)
+                                      : tags_complete(c, s, &done);
+    if (rc) return rc;
+    rc = report_line(report, true,
+                     done ? "finished: the snapshot is there"
+                          : "undone: there is no such snapshot",
+                     "making the snapshot \"%s\" was cut short", name);
+    if (rc) return rc;
+    return done ? xlx__snapshot_finish_create(c, journal)
+                : undo(c, journal, report);
+}
+
+static int settle_revert(struct xlx__snapshot_change *c,
+                         xlx_snapshot_journal *journal,
+                         xlx_snapshot_report *report)
+{
+    const char *name = journal->after.current;
+    const xlx_snapshot *s = xlx__snapshot_by_name(&journal->before, name);
+    bool done;
+    int rc;
+
+    if (!s)
+        return xlx__error(ERROR_INVAL, "the journal names no snapshot");
+    if (!xlx__snapshot_is_external(s)) {
+        /* the guest still runs on the images: nothing was put back */
+        done = !c->served;
+        rc = done ? xlx__snapshot_apply_tags(c, journal) : 0;
+    } else if (c->served) {
+        rc = new_in_use(c, journal, &done);
+    } else {
+        rc = all_exist(journal, &done);
+    }
+    if (rc) return rc;
+    rc = report_line(report, true,
+                     done ? "finished: the guest is on the snapshot"
+                          : "undone: the guest goes on as before",
+                     "the revert to \"%s\" was cut short", name);
+    if (rc) return rc;
+    return done ? xlx__snapshot_finish_revert(c, journal)
+                : undo(c, journal, report);
+}
+
+static int settle_delete(struct xlx__snapshot_change *c,
+                         xlx_snapshot_journal *journal,
+                         xlx_snapshot_report *report)
+{
+    bool merged = false, merging = *xlx__text(journal->merge_top) != 0;
+    int rc;
+
+    if (merging) {
+        rc = xlx__snapshot_merge_settle(c, journal, &merged);
+        if (rc) return rc;
+        if (merged && c->guest->domid != XLX_DOMID_NONE) {
+            rc = xlx__config_set_disks(c->ctx, c->guest,
+                                       journal->after.disks,
+                                       journal->after.num_disks);
+            if (rc) return rc;
+        }
+    } else if (journal->num_old_files) {
+        merged = true;              /* only to be unlinked */
+    }
+    rc = report_line(report, true,
+                     merged ? "finished" : "undone as far as possible: "
+                     "delete it again to finish",
+                     "the deletion of a snapshot was cut short");
+    if (rc) return rc;
+    return merged ? xlx__snapshot_finish_delete(c, journal)
+                  : undo(c, journal, report);
+}
+
+int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
+                          xlx_snapshot_report *report)
+{
+    xlx_snapshot_journal journal;
+    int rc;
+
+    xlx_snapshot_journal_init(&journal);
+    rc = xlx__snapshot_journal_read(c->ctx, c->guest, &journal);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        rc = 0;
+        goto out;
+    }
+    if (rc) goto out;
+    if (dry_run) {
+        rc = report_line(report, false, "xl snapshot-repair finishes or "
+                         "undoes it", "a command was cut short: %s",
+                         xlx_snapshot_operation_to_string(journal.operation));
+        goto out;
+    }
+    rc = xlx__snapshot_look_again(c);
+    if (rc) goto out;
+    switch (journal.operation) {
+    case XLX_SNAPSHOT_OPERATION_CREATE:
+        rc = settle_create(c, &journal, report);
+        break;
+    case XLX_SNAPSHOT_OPERATION_REVERT:
+        rc = settle_revert(c, &journal, report);
+        break;
+    case XLX_SNAPSHOT_OPERATION_DELETE:
+        rc = settle_delete(c, &journal, report);
+        break;
+    default:
+        rc = xlx__snapshot_journal_remove(c->ctx, c->guest);
+        break;
+    }
+
+ out:
+    xlx_snapshot_journal_dispose(&journal);
+    return rc;
+}
+
+/* ---- checking the records ------------------------------------------------------------------ */
+
+static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
+                      xlx_snapshot_report *report)
+{
+    xlx_snapshot_disk seen;
+    char *below = NULL;
+    struct stat st;
+    bool there;
+    int rc;
+
+    if (stat(d->image, &st))
+        return report_line(report, false, "bring the image back, or forget "
+                           "the snapshot: xl snapshot-delete "
+                           "--metadata-only", "%s: %s: %s is missing",
+                           s->name, d->vdev, d->image);
+    if (*xlx__text(d->tag)) {
+        rc = xlx__image_has_tag(d->image, d->tag, &there);
+        if (rc) return rc;
+        return there ? 0 : report_line(report, false, "forget it: xl "
+                                       "snapshot-delete --metadata-only",
+                                       "%s: %s: %s no longer holds it",
+                                       s->name, d->vdev, d->image);
+    }
+    rc = xlx__image_backing(d->image, &below);
+    if (rc) return rc;
+    if (below ? !xlx__image_same(below, d->backing)
+              : *xlx__text(d->backing) != 0)
+        rc = report_line(report, false, "somebody changed it with another "
+                         "tool: compare with qemu-img info --backing-chain",
+                         "%s: %s: %s is based on %s, not on %s", s->name,
+                         d->vdev, d->image, below ? below : "nothing",
+                         *xlx__text(d->backing) ? d->backing : "nothing");
+    free(below);
+    if (rc || s->status != XLX_SNAPSHOT_STATUS_READY || !d->mtime)
+        return rc;
+    xlx_snapshot_disk_init(&seen);
+    seen.image = d->image;
+    rc = xlx__snapshot_note_mtime(&seen);
+    if (rc || seen.mtime == d->mtime) return rc;
+    return report_line(report, false, "what is based on it may be worthless: "
+                       "check the guest's file systems", "%s: %s: %s was "
+                       "written to after it was frozen", s->name, d->vdev,
+                       d->image);
+}
+
+static int check_current(struct xlx__snapshot_change *c,
+                         xlx_snapshot_report *report)
+{
+    const xlx_snapshots *record = &c->record;
+    xlx_disks disks;
+    int i, j, rc;
+
+    if (!xlx__guest_running(c->guest))
+        return 0;
+    xlx_disks_init(&disks);
+    rc = xlx__snapshot_connect(c);
+    if (rc) goto out;
+    rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
+    for (i = 0; !rc && i < record->num_disks; i++)
+        for (j = 0; !rc && j < disks.num_disks; j++) {
+            const xlx_disk *d = &disks.disks[j];
+
+            if (strcmp(d->vdev, record->disks[i].vdev) ||
+                *xlx__text(d->unusable) ||
+                xlx__image_same(d->path, record->disks[i].image))
+                continue;
+            rc = report_line(report, false, "the next snapshot takes it from "
+                             "there", "%s: the guest runs on %s, not on %s",
+                             d->vdev, d->path, record->disks[i].image);
+        }
+
+ out:
+    xlx_disks_dispose(&disks);
+    return rc;
+}
+
+static int check(struct xlx__snapshot_change *c, xlx_snapshot_report *report)
+{
+    int i, j, rc;
+
+    for (i = 0; i < c->record.num_snapshots; i++) {
+        const xlx_snapshot *s = &c->record.snapshots[i];
+
+        if (s->status == XLX_SNAPSHOT_STATUS_MERGING) {
+            rc = report_line(report, false, "finish with xl snapshot-delete",
+                             "%s: it is half deleted", s->name);
+            if (rc) return rc;
+        }
+        for (j = 0; j < s->num_disks; j++) {
+            rc = check_disk(s, &s->disks[j], report);
+            if (rc) return rc;
+        }
+    }
+    return check_current(c, report);
+}
+
+int xlx__snapshot_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                         xlx_snapshot_report *report)
+{
+    struct xlx__snapshot_change c;
+    int rc;
+
+    rc = xlx__snapshot_open(ctx, guest, &c);
+    if (rc) goto out;
+    rc = xlx__snapshot_recover(&c, dry_run, report);
+    if (rc) goto out;
+    rc = xlx__snapshot_record_read(ctx, c.guest, &c.record);
+    if (rc) goto out;
+    rc = check(&c, report);
+
+ out:
+    xlx__snapshot_end(&c);
+    return rc;
+}
