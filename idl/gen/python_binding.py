@@ -145,7 +145,7 @@ NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 def generate(model):
     out = hash_header("Python binding of libxlx, for Python 3.9 and newer.")
-    out += TOP.replace("@SONAME@", model.package.soname).rstrip("\n").split("\n")
+    out += TOP.replace("@SONAME@", str(model.package.soname)).rstrip("\n").split("\n")
     out += ["", "", "ERRORS = {"]
     out += [f'    {number}: "{name}",'
             for name, number in LIBXL_ERRORS.items()] + ["}"]
