@@ -7,7 +7,7 @@ import os
 import re
 
 from c_names import enum_value, members, type_functions
-from commands import member, members as command_members
+from commands import member
 from model import BASE_TYPES, INTEGERS, LIBXL_ERRORS, stem
 from text import paragraphs
 
@@ -107,14 +107,11 @@ def names(model, errors):
                        "or Python")
         siblings = {}
         for child in d.children():
-            # arguments and results of a call are parameters of one function
-            kind = "parameter" if child.keyword in ("inp", "out") \
-                else child.keyword
-            if hasattr(child, "name"):
-                if (kind, child.name) in siblings:
-                    errors.add(child.pos, f"{label(child)}: the name is used "
-                               f"in line {siblings[kind, child.name]}")
-                siblings.setdefault((kind, child.name), child.pos[1])
+            key = child.keyword, getattr(child, "name", child)
+            if key in siblings:
+                errors.add(child.pos, f"{label(child)}: the name is used in "
+                           f"line {siblings[key]}")
+            siblings.setdefault(key, child.pos[1])
 
 
 def types(model, errors):
@@ -215,9 +212,9 @@ def calls(model, errors):
         params = {}
         for a in list(d.args) + list(getattr(d, "out", [])):
             c = a.name + ("_r" if a.keyword == "out" else "")
-            if c in LOCALS or c in params:
+            if c in LOCALS or params.get(c, a.keyword) != a.keyword:
                 errors.add(a.pos, f'{label(a)}: hides the parameter "{c}"')
-            params[c] = a
+            params.setdefault(c, a.keyword)
         for a in d.args:
             kind = a.type.kind
             if d.keyword == "callback" and kind not in ("struct", None):
@@ -263,36 +260,36 @@ def c_identifiers(model, errors):
     """Types, functions and enum values share one name space; so do the members
     of each struct."""
     seen = {"xlx_ctx": ("", 0)}
-
-    def take(name, d, where=seen):
-        if name in where and where[name] != d.pos:
-            at = where[name]
-            errors.add(d.pos, f"{label(d)}: {name} is " + (
-                f"declared in {os.path.basename(at[0])}:{at[1]}" if at[1]
-                else "libxlx's own"))
-        where.setdefault(name, d.pos)
-
     for d in model.decls:
         if d.keyword == "command":
-            take(f"xl {d.name}", d)
+            take(seen, [f"xl {d.name}"], d, errors)
             inside = {}
-            for text in command_members(d):
-                name = re.search(r"\w+$", text)[0]
-                if name in inside:
-                    errors.add(d.pos, f"{label(d)}: two parts are {name} in C")
-                inside[name] = d.pos
+            for part in d.args + d.options:
+                take(inside, [member(part.name)], part, errors)
             continue
-        take(f"xlx_{d.name}", d)
+        own = [f"xlx_{d.name}"]
         if d.keyword in ("enum", "struct"):
-            for _, name, _ in type_functions(d):
-                take(name, d)
+            own += [name for _, name, _ in type_functions(d)]
+        take(seen, own, d, errors)
         for v in getattr(d, "values", []):
-            take(enum_value(d, v.name), v)
-        if d.keyword == "struct":
-            inside = {}
-            for f in d.fields:
-                for text in members(f) if f.type.leaf().kind else []:
-                    take(re.search(r"\w+$", text)[0], f, inside)
+            take(seen, [enum_value(d, v.name)], v, errors)
+        inside = {}
+        for f in d.fields if d.keyword == "struct" else []:
+            if f.type.leaf().kind:
+                take(inside, [re.search(r"\w+$", m)[0] for m in members(f)],
+                     f, errors)
+
+
+def take(seen, identifiers, d, errors):
+    """Declares identifiers; the first that exists is enough to report."""
+    taken = [i for i in identifiers if i in seen]
+    if taken:
+        path, line = seen[taken[0]]
+        where = f"declared in {os.path.basename(path)}:{line}" if line \
+            else "libxlx's own"
+        errors.add(d.pos, f"{label(d)}: {taken[0]} is {where}")
+    for i in identifiers:
+        seen.setdefault(i, d.pos)
 
 
 def pages(model, errors):

@@ -166,7 +166,7 @@ def class_name(name):
 
 
 def docstring(doc, indent):
-    text = [wrap(p, 78 - len(indent), indent)
+    text = [wrap(p, 78, indent)
             for p in paragraphs(plain(doc).replace("\\", "\\\\"))]
     lines = [line for p in text for line in p + [""]][:-1]
     lines[0] = f'{indent}"""{lines[0].strip()}'
@@ -274,9 +274,9 @@ class Context:
 
 
 def call(c):
-    """A method; results are returned, several as a tuple."""
-    params = "".join(f", {a.name}{'=None' if a.optional else ''}"
-                     for a in c.args)
+    """A method: what may be None comes last; several results are a tuple."""
+    params = "".join([f", {a.name}" for a in c.args if not a.optional]
+                     + [f", {a.name}=None" for a in c.args if a.optional])
     out = [f"    def {c.name}(self{params}):",
            *docstring(c.shortdoc + "\n\n" + c.doc, "        ")]
     indent, passed, check = "        ", ["self._ctx"], "_check"
