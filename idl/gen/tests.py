@@ -101,6 +101,8 @@ def fill(d):
                 body += pick(f"p->{n}[i]", f.type.elem, "    ")
         elif f.type.kind == "struct":
             body.append(f"fill_{f.type.name}(&p->{n});")
+        elif n == "version" and d.version is not None:
+            body.append(f"p->version = random_below({d.version + 1});")
         else:
             body += pick(f"p->{n}", f.type, "")
     return function("void", f"fill_{d.name}", [f"xlx_{d.name} *p"], body,

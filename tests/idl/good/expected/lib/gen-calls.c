@@ -47,7 +47,8 @@ int xlx_shape_find(xlx_ctx *ctx, const char *name, const char *hint,
         goto out;
     }
     if (!xlx_shape_kind_to_string(kind)) {
-        rc = xlx__error(ERROR_INVAL, "kind: %d is no xlx_shape_kind", (int)kind);
+        rc = xlx__error(ERROR_INVAL, "kind: %d is no xlx_shape_kind",
+                        (int)kind);
         goto out;
     }
     if (!uuid) {
@@ -70,8 +71,8 @@ int xlx_shape_find(xlx_ctx *ctx, const char *name, const char *hint,
         rc = xlx__error(ERROR_INVAL, "steps_r: must not be NULL");
         goto out;
     }
-    rc = xlx__shape_find(ctx, name, hint, kind, uuid, domid, near, watch, shape_r,
-                         where_r, steps_r);
+    rc = xlx__shape_find(ctx, name, hint, kind, uuid, domid, near, watch,
+                         shape_r, where_r, steps_r);
     if (rc) {
         xlx_shape_dispose(shape_r);
         xlx_point_dispose(where_r);
