@@ -62,7 +62,8 @@ def checks(call):
                    f'"{a.name}->callback: {must}"')
         if a.type.kind == "enum":
             yield (f"!xlx_{a.type.name}_to_string({a.name})",
-                   f'"{a.name}: %d is no xlx_{a.type.name}", (int){a.name}')
+                   f'"{a.name}: %d is no xlx_{a.type.name}",\n'
+                   f'{" " * 24}(int){a.name}')
     for a in call.out:
         yield f"!{a.name}_r", f'"{a.name}_r: {must}"'
 
@@ -92,7 +93,7 @@ def wrapper(c):
                  "    goto out;", "}"]
     names = (["ctx"] + [a.name for a in c.args]
              + [f"{a.name}_r" for a in c.out])
-    body += c_signature("rc =", f"xlx__{c.name}", names)
+    body += c_signature("rc =", f"xlx__{c.name}", names, width=75)
     disposed = [a for a in c.out if a.type.kind == "struct"]
     if len(disposed) == 1:
         a = disposed[0]

@@ -48,7 +48,14 @@ def initial(field):
         return "XLX_DOMID_NONE"
     if kind in ("string", "array"):
         return "NULL"
-    return str(default or 0)
+    return c_integer(default or 0)
+
+
+def c_integer(n):
+    """Without the warnings that the largest and smallest give as they are."""
+    if n == -2**63:
+        return "INT64_MIN"
+    return f"UINT64_C({n})" if n >= 2**63 else str(n)
 
 
 def inp_param(arg):

@@ -93,8 +93,10 @@ def array_helpers(elem):
     """Release and copy of an array, for all fields of that type."""
     ctype = c_type(elem)
     ptr = ctype + ("" if ctype.endswith("*") else " ")
-    release = {"string": "free(xs[i]);",
-               "struct": f"xlx_{elem.name}_dispose(&xs[i]);"}.get(elem.kind)
+    release = None
+    if elem.owns_memory:
+        release = "free(xs[i]);" if elem.kind == "string" else \
+            f"xlx_{elem.name}_dispose(&xs[i]);"
     body = ["int i;", "", "for (i = 0; i < num; i++)", f"    {release}",
             "free(xs);"] if release else ["(void)num;", "free(xs);"]
     out = function("void", f"dispose_{elem.name}_array",
@@ -103,15 +105,18 @@ def array_helpers(elem):
 
 
 def copy_array(elem, ptr):
-    loop = {
-        "string": ["    rc = xlx__set_string(&xs[i], from[i]);",
-                   "    if (rc) goto out;"],
-        "struct": [f"    xlx_{elem.name}_init(&xs[i]);",
-                   f"    rc = xlx_{elem.name}_copy(ctx, &xs[i], &from[i]);",
-                   "    if (rc) goto out;"],
-    }.get(elem.kind, ["    xs[i] = from[i];"])
+    if not elem.owns_memory:
+        loop = ["    xs[i] = from[i];"]
+    elif elem.kind == "string":
+        loop = ["    rc = xlx__set_string(&xs[i], from[i]);",
+                "    if (rc) goto out;"]
+    else:
+        loop = [f"    xlx_{elem.name}_init(&xs[i]);",
+                f"    rc = xlx_{elem.name}_copy(ctx, &xs[i], &from[i]);",
+                "    if (rc) goto out;"]
+    uses_ctx = elem.owns_memory and elem.kind == "struct"
     body = [f"{ptr}*xs;", "int i, rc;", "",
-            *(["(void)ctx;"] if elem.kind != "struct" else []),
+            *([] if uses_ctx else ["(void)ctx;"]),
             "if (num <= 0)", "    return 0;",
             "xs = calloc(num, sizeof(*xs));",
             "if (!xs)",
@@ -144,7 +149,7 @@ def dispose(d):
         elif f.type.kind == "array":
             body.append(f"dispose_{f.type.elem.name}_array("
                         f"p->{f.name}, p->num_{f.name});")
-        elif f.type.kind == "struct":
+        elif f.type.kind == "struct" and f.type.owns_memory:
             body.append(f"xlx_{f.type.name}_dispose(&p->{f.name});")
     body.append(f"{t}_init(p);")
     return function("void", f"{t}_dispose", [f"{t} *p"], body)
@@ -176,7 +181,7 @@ def copy_field(f):
         start = f"rc = copy_{f.type.elem.name}_array("
         call = [f"{start}ctx, &p.{n}, &p.num_{n},",
                 " " * len(start) + f"src->{n}, src->num_{n});"]
-    elif f.type.kind == "struct":
+    elif f.type.kind == "struct" and f.type.owns_memory:
         call = [f"rc = xlx_{f.type.name}_copy(ctx, &p.{n}, &src->{n});"]
     else:
         return [f"p.{n} = src->{n};"]

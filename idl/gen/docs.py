@@ -81,7 +81,7 @@ def call_page(model, c):
     out += section("VERSION", f"Since libxlx {c.since}. "
                    f"C<XLX_HAVE_{c.name.upper()}> is defined where it exists.")
     if c.example:
-        path = os.path.join(model.root, "examples", c.example)
+        path = os.path.join(model.package.root, "examples", c.example)
         with open(path, encoding="utf-8") as f:
             code = f.read().rstrip().split("\n")
         out += section("EXAMPLE", f"This is F<examples/{c.example}>.",

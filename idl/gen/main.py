@@ -3,9 +3,9 @@
 
     main.py --root TOP FILE.idl...
 
-Each module below has a generate(model) that returns {path below TOP: lines}.
-Wrong declarations are reported as `file:line: what`, all of them, and then
-nothing is written.
+Each module in GENERATORS has a generate(model) that returns {path below TOP:
+lines}.  Wrong declarations are reported as `file:line: what`, all of them,
+and then nothing is written.
 """
 
 import argparse
@@ -17,19 +17,27 @@ import c_calls
 import c_header
 import c_json
 import c_types
+import check
 import commands
 import docs
 import parse
+import python_binding
 import schema
+import tests
 import text
-from model import Model
+from model import Model, Package
 
-GENERATORS = [c_header, c_types, c_json, c_calls, commands, docs, schema]
+GENERATORS = [c_header, c_types, c_json, c_calls, commands, docs, schema,
+              python_binding, tests]
 
 
-def package_version(root):
+def read_package(root):
+    """What configure.ac alone knows."""
     with open(os.path.join(root, "configure.ac"), encoding="utf-8") as f:
-        return re.search(r"AC_INIT\(\[libxlx\], \[([0-9.]+)\]", f.read())[1]
+        configure = f.read()
+    version = re.search(r"AC_INIT\(\[libxlx\], \[([0-9.]+)\]", configure)[1]
+    abi = re.search(r"\[ABI_VERSION\], \[(\d+):\d+:(\d+)\]", configure)
+    return Package(root, version, int(abi[1]) - int(abi[2]))
 
 
 def main():
@@ -41,10 +49,10 @@ def main():
     errors = parse.Errors()
     decls = []
     for path in args.files:
-        shown = "idl/" + os.path.basename(path)
-        decls += parse.parse_file(path, shown, errors)
+        decls += parse.parse_file(path, errors)
+    model = Model(decls, read_package(args.root))
     if not errors.lines:
-        model = Model(decls, args.root, package_version(args.root))
+        check.check(model, errors)
     if errors.lines:
         sys.exit("\n".join(errors.lines))
     for generator in GENERATORS:

@@ -18,6 +18,31 @@ INTEGERS = {                    # smallest and largest value
 }
 
 
+# libxl's error codes, which are ours.
+LIBXL_ERRORS = {
+    "NONSPECIFIC": -1, "VERSION": -2, "FAIL": -3, "NI": -4, "NOMEM": -5,
+    "INVAL": -6, "BADFAIL": -7, "GUEST_TIMEDOUT": -8, "TIMEDOUT": -9,
+    "NOPARAVIRT": -10, "NOT_READY": -11, "OSEVENT_REG_FAIL": -12,
+    "BUFFERFULL": -13, "UNKNOWN_CHILD": -14, "LOCK_FAIL": -15,
+    "JSON_CONFIG_EMPTY": -16, "DEVICE_EXISTS": -17,
+    "CHECKPOINT_DEVOPS_DOES_NOT_MATCH": -18,
+    "CHECKPOINT_DEVICE_NOT_SUPPORTED": -19, "VNUMA_CONFIG_INVALID": -20,
+    "DOMAIN_NOTFOUND": -21, "ABORTED": -22, "NOTFOUND": -23,
+    "DOMAIN_DESTROYED": -24, "FEATURE_REMOVED": -25,
+    "PROTOCOL_ERROR_QMP": -26, "UNKNOWN_QMP_ERROR": -27,
+    "QMP_GENERIC_ERROR": -28, "QMP_COMMAND_NOT_FOUND": -29,
+    "QMP_DEVICE_NOT_ACTIVE": -30, "QMP_DEVICE_NOT_FOUND": -31,
+    "QEMU_API": -32,
+}
+
+
+@dataclass
+class Package:
+    root: str                   # top of the source tree
+    version: str                # 0.1.0
+    soname: int                 # the number after libxlx.so
+
+
 class Type:
     """A base type, an array, or a reference that Model.resolve() looks up."""
 
@@ -213,10 +238,9 @@ TOP_LEVEL = ("enum", "struct", "callback", "call", "function", "command")
 class Model:
     """All declarations of all files, in order; stems are the files' names."""
 
-    def __init__(self, decls, root, version):
+    def __init__(self, decls, package):
         self.decls = decls
-        self.root = root                            # top of the tree
-        self.version = version                      # of the package
+        self.package = package
         self.types = {}
         for d in self.of("enum", "struct", "callback"):
             self.types.setdefault(d.name, d)

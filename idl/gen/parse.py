@@ -28,16 +28,16 @@ class Malformed(Exception):
     """A declaration that cannot be read; the message is in Errors already."""
 
 
-def parse_file(path, shown, errors):
-    """The declarations of a file; shown is its name in messages."""
+def parse_file(path, errors):
+    """The declarations of a file; what cannot be read goes to errors."""
     with open(path, encoding="utf-8") as f:
         text = f.read()
     try:
-        tree = ast.parse(text, shown)
+        tree = ast.parse(text, path)
     except SyntaxError as e:
-        errors.add((shown, e.lineno), f"not Python syntax: {e.msg}")
+        errors.add((path, e.lineno), f"not Python syntax: {e.msg}")
         return []
-    reader = Reader(shown, errors)
+    reader = Reader(path, errors)
     decls = []
     for statement in tree.body:
         try:
@@ -48,12 +48,12 @@ def parse_file(path, shown, errors):
 
 
 class Reader:
-    def __init__(self, shown, errors):
-        self.shown = shown
+    def __init__(self, path, errors):
+        self.path = path
         self.errors = errors
 
     def fail(self, node, text):
-        self.errors.add((self.shown, node.lineno), text)
+        self.errors.add((self.path, node.lineno), text)
         raise Malformed
 
     def top_level(self, statement):
@@ -93,7 +93,7 @@ class Reader:
                                                   list[str]):
                 values[f.name] = []
         decl = cls(**values)
-        decl.pos = (self.shown, node.lineno)
+        decl.pos = (self.path, node.lineno)
         for child in decl.children():
             child.parent = decl
         return decl

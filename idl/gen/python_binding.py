@@ -3,6 +3,7 @@
 as JSON, which the library checks and stores in memory of its own, and comes
 out as JSON; the ctypes classes only give the size."""
 
+from model import LIBXL_ERRORS
 from text import hash_header, paragraphs, plain, wrap
 
 TOP = '''"""Snapshots of guests' disks and more, on Xen: a binding of libxlx.
@@ -79,6 +80,13 @@ def _plain(v):
     return v.value if isinstance(v, enum.Enum) else v
 
 
+def _number(name, value):
+    number = c_int()
+    convert = getattr(_lib, f"xlx_{name}_from_string")
+    _check(convert(value.value.encode(), byref(number)))
+    return number
+
+
 class _Held:
     """A C struct for the time of a call; filled from value if there is one."""
 
@@ -136,9 +144,8 @@ NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 def generate(model):
-    from check import LIBXL_ERRORS
     out = hash_header("Python binding of libxlx, for Python 3.9 and newer.")
-    out += TOP.replace("@SONAME@", model.soname).rstrip("\n").split("\n")
+    out += TOP.replace("@SONAME@", str(model.package.soname)).rstrip("\n").split("\n")
     out += ["", "", "ERRORS = {"]
     out += [f'    {number}: "{name}",'
             for name, number in LIBXL_ERRORS.items()] + ["}"]
@@ -159,7 +166,7 @@ def class_name(name):
 
 
 def docstring(doc, indent):
-    text = [wrap(p, 78 - len(indent), indent)
+    text = [wrap(p, 78, indent)
             for p in paragraphs(plain(doc).replace("\\", "\\\\"))]
     lines = [line for p in text for line in p + [""]][:-1]
     lines[0] = f'{indent}"""{lines[0].strip()}'
@@ -267,9 +274,9 @@ class Context:
 
 
 def call(c):
-    """A method; results are returned, several as a tuple."""
-    params = "".join(f", {a.name}{'=None' if a.optional else ''}"
-                     for a in c.args)
+    """A method: what may be None comes last; several results are a tuple."""
+    params = "".join([f", {a.name}" for a in c.args if not a.optional]
+                     + [f", {a.name}=None" for a in c.args if a.optional])
     out = [f"    def {c.name}(self{params}):",
            *docstring(c.shortdoc + "\n\n" + c.doc, "        ")]
     indent, passed, check = "        ", ["self._ctx"], "_check"
@@ -290,9 +297,7 @@ def call(c):
             value = f"c_{a.name} and byref(c_{a.name}.c)"
             check = f"(c_{a.name}.check if c_{a.name} else _check)"
         elif kind == "enum":
-            out.append(f"{indent}c_{a.name} = list({class_name(a.type.name)})"
-                       f".index({a.name})")
-            value = f"c_{a.name}"
+            value = f'_number("{a.type.name}", {a.name})'
         else:
             value = f"{C_TYPES[kind]}({a.name})"
         passed.append(value)

@@ -53,7 +53,7 @@ def c_string(s):
     return f'"{out}"'
 
 
-def c_signature(result, name, params, end=";"):
+def c_signature(result, name, params, end=";", width=79):
     """A prototype, its parameters aligned after the parenthesis."""
     start = f"{result}{'' if result.endswith('*') else ' '}{name}("
     lines, line = [], start
@@ -61,7 +61,7 @@ def c_signature(result, name, params, end=";"):
         last = i == len(params or ["void"]) - 1
         piece = p + (")" + end if last else ",")
         sep = "" if line.endswith("(") or not line.strip() else " "
-        if sep and len(line + sep + piece) > 79:
+        if sep and len(line + sep + piece) > width:
             lines.append(line)
             line, sep = " " * len(start), ""
         line += sep + piece
