@@ -249,25 +249,35 @@ int64_t xlx__now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static int make_one_folder(const char *path)
+{
+    struct stat st;
+
+    if (!mkdir(path, 0700))
+        return 0;
+    if (errno == EEXIST) {
+        if (!stat(path, &st) && S_ISDIR(st.st_mode))
+            return 0;
+        errno = ENOTDIR;
+    }
+    return xlx__error(ERROR_FAIL, "%s: cannot make folder: %m", path);
+}
+
 int xlx__make_folder(const char *path)
 {
-    char *copy, *slash;
-    int rc = 0;
+    char *copy = NULL, *slash;
+    int rc;
 
-    copy = strdup(path);
-    if (!copy)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    for (slash = copy; slash; ) {
-        slash = strchr(slash + 1, '/');
-        if (slash)
-            *slash = '\0';
-        if (mkdir(copy, 0700) && errno != EEXIST) {
-            rc = xlx__error(ERROR_FAIL, "%s: cannot make folder: %m", copy);
-            break;
-        }
-        if (slash)
-            *slash = '/';
+    rc = xlx__set_string(&copy, path);
+    if (rc) return rc;
+    for (slash = strchr(copy + 1, '/'); !rc && slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        rc = make_one_folder(copy);
+        *slash = '/';
     }
+    if (!rc)
+        rc = make_one_folder(copy);
     free(copy);
     return rc;
 }
