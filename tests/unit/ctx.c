@@ -168,7 +168,7 @@ static void calls(void **state)
     assert_string_equal(xlx_get_error(), "the reason");
     xlx__error_clear();
     xlx__call_leave(ctx, "xlx_test", -12345);
-    assert_string_equal(xlx_get_error(), "xlx_test: failed (unknown error)");
+    assert_string_equal(xlx_get_error(), "xlx_test: failed (error -12345)");
     xlx_ctx_free(ctx);
 }
 
