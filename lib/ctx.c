@@ -5,6 +5,7 @@
  * keeps the last error that libxl logged: libxl's calls return little more
  * than "failed", and our message should give the reason.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,11 +17,14 @@
 #include "internal.h"
 #include "xs.h"
 
+#define RC_NAME_SIZE 64
+
 struct listener {
     xentoollog_logger vtable;           /* first: libxl has this address */
     xentoollog_logger *to;              /* NULL: nobody else listens */
     bool own_to;
     char said[512];                     /* "" if no error was logged */
+    char rc_name[RC_NAME_SIZE];         /* given out in its place */
 };
 
 /* "libxl_dm.c:123:libxl__spawn_qemu: " is for libxl's developers. */
@@ -198,18 +202,27 @@ int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r)
     return 0;
 }
 
-static const char *rc_name(int rc)
+/* "ERROR_FAIL"; libxl itself calls that "fail". */
+static const char *rc_name(int rc, char name[RC_NAME_SIZE])
 {
-    const char *name = libxl_error_to_string(rc);
+    const char *short_name = libxl_error_to_string(rc);
+    char *p;
 
-    return name ? name : "unknown error";
+    if (!short_name) {
+        snprintf(name, RC_NAME_SIZE, "error %d", rc);
+        return name;
+    }
+    snprintf(name, RC_NAME_SIZE, "ERROR_%s", short_name);
+    for (p = name; *p; p++)
+        *p = toupper((unsigned char)*p);
+    return name;
 }
 
-const char *xlx__ctx_libxl_said(const xlx_ctx *ctx, int rc)
+const char *xlx__ctx_libxl_said(xlx_ctx *ctx, int rc)
 {
-    const struct listener *l = (const struct listener *)ctx->logger;
+    struct listener *l = (struct listener *)ctx->logger;
 
-    return l->said[0] ? l->said : rc_name(rc);
+    return l->said[0] ? l->said : rc_name(rc, l->rc_name);
 }
 
 void xlx__call_enter(xlx_ctx *ctx, const char *call)
@@ -223,12 +236,16 @@ void xlx__call_enter(xlx_ctx *ctx, const char *call)
 
 int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc)
 {
-    if (rc && !xlx_get_error()[0])
-        xlx__error(rc, "%s: failed (%s)", call, rc_name(rc));
-    if (rc)
-        xlx__debug(ctx, "%s: %s: %s", call, rc_name(rc), xlx_get_error());
-    else
+    char name[RC_NAME_SIZE];
+
+    if (!rc) {
         xlx__debug(ctx, "%s: done", call);
+        return 0;
+    }
+    rc_name(rc, name);
+    if (!xlx_get_error()[0])
+        xlx__error(rc, "%s: failed (%s)", call, name);
+    xlx__debug(ctx, "%s: %s: %s", call, name, xlx_get_error());
     return rc;
 }
 
@@ -249,25 +266,35 @@ int64_t xlx__now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static int make_one_folder(const char *path)
+{
+    struct stat st;
+
+    if (!mkdir(path, 0700))
+        return 0;
+    if (errno == EEXIST) {
+        if (!stat(path, &st) && S_ISDIR(st.st_mode))
+            return 0;
+        errno = ENOTDIR;
+    }
+    return xlx__error(ERROR_FAIL, "%s: cannot make folder: %m", path);
+}
+
 int xlx__make_folder(const char *path)
 {
-    char *copy, *slash;
-    int rc = 0;
+    char *copy = NULL, *slash;
+    int rc;
 
-    copy = strdup(path);
-    if (!copy)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    for (slash = copy; slash; ) {
-        slash = strchr(slash + 1, '/');
-        if (slash)
-            *slash = '\0';
-        if (mkdir(copy, 0700) && errno != EEXIST) {
-            rc = xlx__error(ERROR_FAIL, "%s: cannot make folder: %m", copy);
-            break;
-        }
-        if (slash)
-            *slash = '/';
+    rc = xlx__set_string(&copy, path);
+    if (rc) return rc;
+    for (slash = strchr(copy + 1, '/'); !rc && slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        rc = make_one_folder(copy);
+        *slash = '/';
     }
+    if (!rc)
+        rc = make_one_folder(copy);
     free(copy);
     return rc;
 }

@@ -95,7 +95,7 @@ static void put_separator(struct xlx__json_out *o)
         return;
     }
     if (!o->depth) {
-        assert(!o->len || o->rc);       /* one value a text */
+        assert(!o->len);                /* one value a text */
         return;
     }
     if (o->open[o->depth - 1].filled)
@@ -106,7 +106,7 @@ static void put_separator(struct xlx__json_out *o)
 
 static void put_value(struct xlx__json_out *o, const char *s)
 {
-    if (!o)
+    if (!o || o->rc)
         return;
     assert(o->after_key || !o->depth || o->open[o->depth - 1].close == ']');
     put_separator(o);
@@ -144,9 +144,9 @@ static void put_quoted(struct xlx__json_out *o, const char *s)
 static void open_container(struct xlx__json_out *o, const char *bracket,
                            char close)
 {
-    if (!o)
-        return;
     put_value(o, bracket);
+    if (!o || o->rc)
+        return;
     if (o->depth == MAX_DEPTH) {
         fail(o, ERROR_INVAL, "cannot be written as JSON: nested too deeply",
              "");
@@ -192,7 +192,7 @@ void xlx__json_out_key(struct xlx__json_out *o, const char *key)
 void xlx__json_out_string(struct xlx__json_out *o, const char *s)
 {
     put_value(o, "");
-    if (o)
+    if (o && !o->rc)
         put_quoted(o, s);
 }
 

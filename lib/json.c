@@ -436,8 +436,8 @@ static int run_yajl(struct parser *p, size_t len)
     yajl_config(yajl, yajl_dont_validate_strings, 1);   /* done already */
     rc = 0;
     if (yajl_parse(yajl, (const unsigned char *)p->text, len)) {
-        offset = yajl_get_bytes_consumed(yajl);
-        rc = parse_failed(p, yajl, offset < len ? offset : len);
+        offset = yajl_get_bytes_consumed(yajl);     /* with what is wrong */
+        rc = parse_failed(p, yajl, offset ? offset - 1 : 0);
     } else if (yajl_complete_parse(yajl)) {
         rc = parse_failed(p, yajl, len);
     }

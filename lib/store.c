@@ -399,9 +399,17 @@ int xlx__store_guests(xlx_ctx *ctx, libxl_uuid **uuids_r, int *num_r)
         rc = xlx__error(ERROR_FAIL, "%s: cannot open: %m", ctx->state_dir);
         goto out;
     }
-    while (dir && (entry = readdir(dir))) {
+    for (;;) {
+        errno = 0;
+        entry = dir ? readdir(dir) : NULL;
+        if (!entry)
+            break;
         rc = add_guest(ctx, entry->d_name, &uuids, &num);
         if (rc) goto out;
+    }
+    if (errno) {
+        rc = xlx__error(ERROR_FAIL, "%s: cannot read: %m", ctx->state_dir);
+        goto out;
     }
     if (num)
         qsort(uuids, num, sizeof(*uuids), by_uuid);
