@@ -182,8 +182,8 @@ static void run_stock_command(const char *name, int argc, char **argv)
 
 static void exec_command(char *path, const char *opts, char **argv)
 {
-    if (*opts ? setenv("LIBXLX_XL_OPTS", opts, 1)
-              : unsetenv("LIBXLX_XL_OPTS"))
+    if (opts[1] ? setenv("LIBXLX_XL_OPTS", opts, 1)
+                : unsetenv("LIBXLX_XL_OPTS"))
         xl_die(XL_CANNOT_RUN, "%s", strerror(errno));
     argv[0] = xl_printf("xl-%s", argv[0]);
     execv(path, argv);
@@ -226,23 +226,23 @@ static void count_depth(void)
 }
 
 /* The index of the command among the arguments, or -1 when stock xl has to
- * complain about a global option.  opts gets each letter once, but v as often
- * as it makes a difference: once for each level of XTL_*. */
+ * complain about a global option.  opts gets them as one word, "-vvN": each
+ * letter once, but v as often as it makes a difference to XTL_* levels. */
 static int read_globals(int argc, char **argv, char opts[16])
 {
     unsigned int verbose = 0;
-    size_t len = 0;
+    size_t len = 1;
     int opt;
 
+    strcpy(opts, "-");
     opterr = 0;
     while ((opt = getopt(argc, argv, "+vftTN")) != -1) {
         if (opt == '?')
             return -1;
-        opts[len] = '\0';
         if (opt == 'v' ? verbose++ < 8 : !strchr(opts, opt))
             opts[len++] = (char)opt;
+        opts[len] = '\0';
     }
-    opts[len] = '\0';
     return optind;
 }
 
