@@ -3,6 +3,7 @@
 # cache, messages, and how a TAP file is counted.  Sourced; sets no options.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034 # for those who source this
 xh_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 xh_cache=${XDG_CACHE_HOME:-$HOME/.cache}/libxlx/xen-host
 
@@ -42,6 +43,7 @@ xh_mmdebstrap() {
     shift 2
     key=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -r $key ] && key="[signed-by=$key]" || key=
+    # shellcheck disable=SC2016 # apt expands the format
     while IFS='|' read -r uri label; do
         case $label in
         Debian) lines+=("deb $key $uri $suite main"
@@ -91,6 +93,11 @@ xh_cached() {
 xh_hold() {
     exec 9<"$1/complete"
     flock -s 9
+}
+
+# The value of each "# xen-host: WORD VALUE" line of a group's file.
+xh_header() {
+    sed -n "s/^# xen-host: $2 //p" "$1"
 }
 
 # Prints "PASSED FAILED SKIPPED" of a TAP file.  A file without a plan, or

@@ -125,7 +125,7 @@ name = '$name'
 type = '$type'
 kernel = '$guest_kernel'
 ramdisk = '$GUESTS/initrd'
-extra = 'console=hvc0 quiet disks=$# ${GUEST_ARGS:-}'
+extra = 'console=hvc0 earlyprintk=xen quiet disks=$# ${GUEST_ARGS:-}'
 memory = 256
 vcpus = 1
 disk = [ $disks ]
