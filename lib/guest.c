@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <libxl_utils.h>
 #include <libxlutil.h>
 
 #include "gen-calls.h"
@@ -437,7 +438,7 @@ static int identity_by_name(xlx_ctx *ctx, xlx_guest *guest)
 static int from_config(xlx_ctx *ctx, const char *who, const char *path,
                        xlx_guest *guest)
 {
-    char text[LIBXL_UUID_SZ * 3];
+    char text[40];
     bool has_uuid;
     int rc;
 
