@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * xl snapshot-create, -list, -info, -revert, -delete, -repair.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "gen-commands.h"
+#include "plugin.h"
+#include "text.h"
+
+const struct xl_command *const xl_commands = xl_snapshot_commands;
+
+static const char *text(const char *s)
+{
+    return s ? s : "";
+}
+
+static bool is(const char *a, const char *b)
+{
+    return !strcmp(text(a), text(b));
+}
+
+static int find(const char *who, const char *config, xlx_guest *guest)
+{
+    return xlx_guest_find(xl_ctx(), who, config, guest);
+}
+
+static const char *when(int64_t seconds, char *buf, size_t size)
+{
+    time_t t = (time_t)seconds;
+    struct tm tm;
+
+    if (!localtime_r(&t, &tm) || !strftime(buf, size, "%F %T", &tm))
+        snprintf(buf, size, "?");
+    return buf;
+}
+
+/* "xvda,xvdb", the caller's to free. */
+static char *disk_names(const xlx_snapshot_disk *disks, int num)
+{
+    char *names = xl_format("%s", ""), *longer;
+    int i;
+
+    for (i = 0; i < num; i++) {
+        longer = xl_format("%s%s%s", names, i ? "," : "",
+                           text(disks[i].vdev));
+        free(names);
+        names = longer;
+    }
+    return names;
+}
+
+/* ---- snapshot-create ---------------------------------------------------------- */
+
+/* "xvda,xvdb" into the specification. */
+static int split_disks(const char *list, xlx_snapshot_spec *spec)
+{
+    const char *p = list, *comma;
+    size_t num = 1;
+
+    if (!*list)
+        return xl_fail("--disks: the list is empty");
+    for (p = list; (p = strchr(p, ',')); p++)
+        num++;
+    spec->disks = calloc(num, sizeof(*spec->disks));
+    if (!spec->disks)
+        xl_no_memory();
+    for (p = list; ; p = comma + 1) {
+        comma = strchr(p, ',');
+        spec->disks[spec->num_disks++] =
+            xl_format("%.*s", comma ? (int)(comma - p) : (int)strlen(p), p);
+        if (!comma)
+            return 0;
+    }
+}
+
+static void say_created(const xlx_snapshot *s, bool dry_run)
+{
+    bool external = s->kind == XLX_SNAPSHOT_KIND_EXTERNAL;
+    char *names = disk_names(s->disks, s->num_disks);
+
+    printf("%s %s snapshot \"%s\" of %s (%s)\n",
+           dry_run ? "Would make" : "Made", external ? "external"
+                                                     : "internal",
+           text(s->name), names, text(s->why));
+    free(names);
+    if (external && !dry_run)
+        printf("The guest's config file still names the image that is now "
+               "frozen; xl create\nwill tell how to start the guest on the "
+               "overlay.\n");
+}
+
+int xl_snapshot_create_main(int argc, char **argv)
+{
+    struct xl_snapshot_create_args args;
+    xlx_snapshot_spec spec;
+    xlx_snapshot snapshot;
+    xlx_guest guest;
+    int rc, r;
+
+    r = xl_snapshot_create_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_guest_init(&guest);
+    xlx_snapshot_init(&snapshot);
+    xlx_snapshot_spec_init(&spec);
+    if (args.disks) {
+        r = split_disks(args.disks, &spec);
+        if (r > 0)
+            goto out;
+    }
+    if (args.name && !*args.name) {
+        r = xl_fail("the name of the snapshot is empty");
+        goto out;
+    }
+    if (args.overlay_dir && !*args.overlay_dir) {
+        r = xl_fail("--overlay-dir: the folder's name is empty");
+        goto out;
+    }
+    spec.name = xl_format("%s", text(args.name));
+    spec.description = xl_format("%s", text(args.description));
+    spec.overlay_dir = xl_format("%s", text(args.overlay_dir));
+    spec.kind = args.kind;
+    spec.quiesce = args.quiesce;
+    spec.dry_run = args.dry_run;
+
+    rc = find(args.domain, args.config, &guest);
+    if (!rc)
+        rc = xlx_snapshot_create(xl_ctx(), &guest, &spec, &snapshot);
+    if (rc) {
+        r = xl_failed(rc);
+        goto out;
+    }
+    r = 0;
+    if (args.json)
+        r = xl_print_json(xlx_snapshot_to_json(xl_ctx(), &snapshot));
+    else
+        say_created(&snapshot, args.dry_run);
+
+ out:
+    xlx_snapshot_spec_dispose(&spec);
+    xlx_snapshot_dispose(&snapshot);
+    xlx_guest_dispose(&guest);
+    return r;
+}
+
+/* ---- snapshot-list -------------------------------------------------------------- */
+
+static void list_table(const xlx_snapshots *list)
+{
+    static const char *const titles[] = {
+        " Name", "Kind", "Status", "Time", "Disks", "Based on",
+        "Description", NULL
+    };
+    struct xl_table *t = xl_table_new(titles);
+    char buf[32], *names;
+    int i;
+
+    for (i = 0; i < list->num_snapshots; i++) {
+        const xlx_snapshot *s = &list->snapshots[i];
+
+        names = disk_names(s->disks, s->num_disks);
+        xl_table_cell(t, "%c%s", is(s->name, list->current) ? '*' : ' ',
+                      text(s->name));
+        xl_table_cell(t, "%s", xlx_snapshot_kind_to_string(s->kind));
+        xl_table_cell(t, "%s", xlx_snapshot_status_to_string(s->status));
+        xl_table_cell(t, "%s", when(s->time, buf, sizeof(buf)));
+        xl_table_cell(t, "%s", names);
+        xl_table_cell(t, "%s", *text(s->parent) ? s->parent : "-");
+        xl_table_cell(t, "%s", text(s->description));
+        free(names);
+    }
+    xl_table_print(t);
+}
+
+/* The branch below one snapshot (NULL: below none), drawn with lines; prefix
+ * is what stands before it.  depth ends a record that goes in circles. */
+static void draw_branch(const xlx_snapshots *list, const char *parent,
+                        const char *prefix, int depth)
+{
+    int i, left = is(list->current, parent);
+    char *deeper;
+
+    if (depth > list->num_snapshots)
+        return;
+    for (i = 0; i < list->num_snapshots; i++)
+        left += is(list->snapshots[i].parent, parent) &&
+                list->snapshots[i].status != XLX_SNAPSHOT_STATUS_FOREIGN;
+    for (i = 0; i < list->num_snapshots; i++) {
+        const xlx_snapshot *s = &list->snapshots[i];
+
+        if (!is(s->parent, parent) ||
+            s->status == XLX_SNAPSHOT_STATUS_FOREIGN)
+            continue;
+        left--;
+        printf("%s%s", prefix, left ? "|-- " : "`-- ");
+        xl_put_text(stdout, text(s->name));
+        if (s->status == XLX_SNAPSHOT_STATUS_MERGING)
+            printf(" [half deleted]");
+        if (*text(s->description)) {
+            printf("  (");
+            xl_put_text(stdout, s->description);
+            printf(")");
+        }
+        printf("\n");
+        deeper = xl_format("%s%s", prefix, left ? "|   " : "    ");
+        draw_branch(list, s->name, deeper, depth + 1);
+        free(deeper);
+    }
+    if (is(list->current, parent))
+        printf("%s`-- (current)\n", prefix);
+}
+
+static void list_tree(const xlx_snapshots *list)
+{
+    int i;
+
+    draw_branch(list, NULL, "", 0);
+    for (i = 0; i < list->num_snapshots; i++)
+        if (list->snapshots[i].status == XLX_SNAPSHOT_STATUS_FOREIGN) {
+            printf("%s [foreign, %s]\n", text(list->snapshots[i].name),
+                   xlx_snapshot_kind_to_string(list->snapshots[i].kind));
+        }
+}
+
+static int list_guest(const xlx_guest *guest,
+                      const struct xl_snapshot_list_args *args, int nth,
+                      bool title)
+{
+    xlx_snapshots list;
+    char *json;
+    int rc;
+
+    xlx_snapshots_init(&list);
+    rc = xlx_snapshot_list(xl_ctx(), guest, &list);
+    if (rc) {
+        xlx_snapshots_dispose(&list);
+        return rc;
+    }
+    if (args->json) {
+        json = xlx_snapshots_to_json(xl_ctx(), &list);
+        if (!json)
+            xl_no_memory();
+        printf("%s%s", nth ? ",\n" : "", json);
+        free(json);
+    } else {
+        if (title) {
+            printf("%s", nth ? "\n" : "");
+            xl_put_text(stdout, text(guest->name));
+            printf(" (" LIBXL_UUID_FMT ")\n", LIBXL_UUID_BYTES(guest->uuid));
+        }
+        if (!list.num_snapshots)
+            printf("no snapshots\n");
+        else if (args->tree)
+            list_tree(&list);
+        else
+            list_table(&list);
+    }
+    xlx_snapshots_dispose(&list);
+    return 0;
+}
+
+/* One guest after the other, so that memory does not grow with their number;
+ * one that fails does not keep the others from being listed. */
+static int list_known(const struct xl_snapshot_list_args *args)
+{
+    xlx_guests known;
+    int i, rc, r = 0;
+
+    xlx_guests_init(&known);
+    rc = xlx_guest_known(xl_ctx(), &known);
+    if (rc)
+        r = xl_failed(rc);
+    for (i = 0; !rc && i < known.num_guests; i++)
+        if (list_guest(&known.guests[i], args, i, true)) {
+            xl_warn("%s: %s", text(known.guests[i].name), xlx_get_error());
+            r = 1;
+        }
+    if (!rc && !known.num_guests && !args->json)
+        printf("no snapshots\n");
+    xlx_guests_dispose(&known);
+    return r;
+}
+
+static int list_named(const struct xl_snapshot_list_args *args)
+{
+    xlx_guest guest;
+    int i, rc, r = 0;
+
+    for (i = 0; i < args->num_domain; i++) {
+        xlx_guest_init(&guest);
+        rc = find(args->domain[i], args->config, &guest);
+        if (!rc)
+            rc = list_guest(&guest, args, i, args->num_domain > 1);
+        if (rc)
+            r = xl_failed(rc);
+        xlx_guest_dispose(&guest);
+    }
+    return r;
+}
+
+int xl_snapshot_list_main(int argc, char **argv)
+{
+    struct xl_snapshot_list_args args;
+    int r;
+
+    r = xl_snapshot_list_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    if (args.config && args.num_domain != 1)
+        return xl_fail("--config goes with exactly one DOMAIN");
+    if (args.json)
+        printf("[\n");
+    r = args.num_domain ? list_named(&args) : list_known(&args);
+    if (args.json)
+        printf("]\n");
+    return r;
+}
+
+/* ---- snapshot-info ------------------------------------------------------------------ */
+
+static void info_disk(const xlx_snapshot_disk *d)
+{
+    char size[XL_SIZE_MAX], used[XL_SIZE_MAX];
+
+    printf("disk %s:\n", text(d->vdev));
+    printf("  image:        %s (%s)\n", text(d->image), text(d->format));
+    if (*text(d->tag))
+        printf("  inside as:    %s\n", d->tag);
+    if (*text(d->backing))
+        printf("  based on:     %s\n", d->backing);
+    printf("  size:         %s, %s allocated\n", xl_size(d->virtual_size,
+           size), xl_size(d->allocated, used));
+    printf("  made by:      %s\n", d->owned ? "libxlx" : "the user");
+}
+
+static void info(const xlx_snapshots *list, const xlx_snapshot *s)
+{
+    char buf[32];
+    int i;
+
+    printf("name:           ");
+    xl_put_text(stdout, text(s->name));
+    printf("%s\ndescription:    ", is(s->name, list->current)
+           ? "  (the guest's present state is based on it)" : "");
+    xl_put_text(stdout, text(s->description));
+    printf("\ntime:           %s\n", when(s->time, buf, sizeof(buf)));
+    printf("kind:           %s (%s)\n",
+           xlx_snapshot_kind_to_string(s->kind), text(s->why));
+    printf("status:         %s\n", xlx_snapshot_status_to_string(s->status));
+    printf("based on:       %s\n", *text(s->parent) ? s->parent : "-");
+    printf("guest:          %s%s\n", s->running ? "running" : "shut down",
+           s->quiesced ? ", file systems frozen" : "");
+    printf("QEMU:           %s\n", *text(s->qemu_version) ? s->qemu_version
+                                                          : "-");
+    for (i = 0; i < s->num_disks; i++)
+        info_disk(&s->disks[i]);
+}
+
+int xl_snapshot_info_main(int argc, char **argv)
+{
+    struct xl_snapshot_info_args args;
+    const xlx_snapshot *found = NULL;
+    xlx_snapshots list;
+    xlx_guest guest;
+    int i, rc, r;
+
+    r = xl_snapshot_info_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_guest_init(&guest);
+    xlx_snapshots_init(&list);
+    rc = find(args.domain, args.config, &guest);
+    if (!rc)
+        rc = xlx_snapshot_list(xl_ctx(), &guest, &list);
+    if (rc) {
+        r = xl_failed(rc);
+        goto out;
+    }
+    for (i = 0; i < list.num_snapshots; i++)
+        if (is(list.snapshots[i].name, args.name))
+            found = &list.snapshots[i];
+    r = 0;
+    if (!found)
+        r = xl_fail("\"%s\" has no snapshot \"%s\"", args.domain, args.name);
+    else if (args.json)
+        r = xl_print_json(xlx_snapshot_to_json(xl_ctx(), found));
+    else
+        info(&list, found);
+
+ out:
+    xlx_snapshots_dispose(&list);
+    xlx_guest_dispose(&guest);
+    return r;
+}
+
+/* ---- snapshot-revert ------------------------------------------------------------------ */
+
+static void say_reverted(const struct xl_snapshot_revert_args *args,
+                         const xlx_guest *guest,
+                         const xlx_snapshot_revert_result *result)
+{
+    bool running = guest->domid != XLX_DOMID_NONE;
+    int i;
+
+    printf("%s to \"%s\"\n", args->dry_run ? "Would go back" : "Went back",
+           args->name);
+    for (i = 0; i < result->num_disks; i++)
+        printf("  %s: %s\n", text(result->disks[i].vdev),
+               text(result->disks[i].image));
+    if (*text(result->kept_as))
+        printf("The state left %s kept as \"%s\"\n",
+               args->dry_run ? "would be" : "is", result->kept_as);
+    if (args->dry_run)
+        return;
+    if (result->restarted)
+        printf("The guest runs again, as domain %u\n", result->domid);
+    else if (running)
+        printf("The guest is stopped, and no xl watched it to start it "
+               "again: start it with xl create\n");
+}
+
+int xl_snapshot_revert_main(int argc, char **argv)
+{
+    struct xl_snapshot_revert_args args;
+    xlx_snapshot_revert_result result;
+    xlx_snapshot_revert_spec spec;
+    xlx_guest guest;
+    int rc, r;
+
+    r = xl_snapshot_revert_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_guest_init(&guest);
+    xlx_snapshot_revert_result_init(&result);
+    xlx_snapshot_revert_spec_init(&spec);
+    spec.name = xl_format("%s", args.name);
+    spec.overlay_dir = xl_format("%s", text(args.overlay_dir));
+    spec.force = args.force;
+    spec.discard = args.discard;
+    spec.timeout = args.timeout;
+    spec.dry_run = args.dry_run;
+
+    rc = find(args.domain, args.config, &guest);
+    if (!rc)
+        rc = xlx_snapshot_revert(xl_ctx(), &guest, &spec, &result);
+    r = 0;
+    if (rc)
+        r = xl_failed(rc);
+    else if (args.json)
+        r = xl_print_json(xlx_snapshot_revert_result_to_json(xl_ctx(),
+                                                             &result));
+    else
+        say_reverted(&args, &guest, &result);
+
+    xlx_snapshot_revert_spec_dispose(&spec);
+    xlx_snapshot_revert_result_dispose(&result);
+    xlx_guest_dispose(&guest);
+    return r;
+}
+
+/* ---- snapshot-delete ------------------------------------------------------------------ */
+
+int xl_snapshot_delete_main(int argc, char **argv)
+{
+    struct xl_snapshot_delete_args args;
+    xlx_snapshot_delete_spec spec;
+    xlx_snapshot_plan plan;
+    xlx_guest guest;
+    int i, rc, r;
+
+    r = xl_snapshot_delete_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_guest_init(&guest);
+    xlx_snapshot_plan_init(&plan);
+    xlx_snapshot_delete_spec_init(&spec);
+    spec.name = xl_format("%s", args.name);
+    spec.children = args.children;
+    spec.metadata_only = args.metadata_only;
+    spec.dry_run = args.dry_run;
+
+    rc = find(args.domain, args.config, &guest);
+    if (!rc)
+        rc = xlx_snapshot_delete(xl_ctx(), &guest, &spec, xl_progress(),
+                                 &plan);
+    r = 0;
+    if (rc) {
+        r = xl_failed(rc);
+    } else if (args.json) {
+        r = xl_print_json(xlx_snapshot_plan_to_json(xl_ctx(), &plan));
+    } else {
+        for (i = 0; i < plan.num_steps; i++)
+            printf("%s\n", plan.steps[i]);
+        printf("%s \"%s\"\n", args.dry_run ? "Would delete" : "Deleted",
+               args.name);
+    }
+
+    xlx_snapshot_delete_spec_dispose(&spec);
+    xlx_snapshot_plan_dispose(&plan);
+    xlx_guest_dispose(&guest);
+    return r;
+}
+
+/* ---- snapshot-repair ------------------------------------------------------------------ */
+
+/* 1 when something is left that needs a person. */
+static int repair_guest(const xlx_guest *guest,
+                        const struct xl_snapshot_repair_args *args, int nth)
+{
+    xlx_snapshot_report report;
+    char *json;
+    int i, rc, r = 0;
+
+    xlx_snapshot_report_init(&report);
+    rc = xlx_snapshot_repair(xl_ctx(), guest, args->dry_run, &report);
+    if (rc) {
+        r = xl_failed(rc);
+        goto out;
+    }
+    if (args->json) {
+        json = xlx_snapshot_report_to_json(xl_ctx(), &report);
+        if (!json)
+            xl_no_memory();
+        printf("%s%s", nth ? ",\n" : "", json);
+        free(json);
+    }
+    for (i = 0; i < report.num_findings; i++) {
+        const xlx_snapshot_finding *f = &report.findings[i];
+
+        r |= !f->repaired;
+        if (!args->json)
+            printf("%s: %s; %s\n", text(guest->name), text(f->what),
+                   text(f->done));
+    }
+    if (!args->json && !report.num_findings)
+        printf("%s: all in order\n", text(guest->name));
+
+ out:
+    xlx_snapshot_report_dispose(&report);
+    return r;
+}
+
+static int repair_known(const struct xl_snapshot_repair_args *args)
+{
+    char uuid[40];
+    xlx_guests known;
+    xlx_guest guest;
+    int i, rc, r = 0;
+
+    xlx_guests_init(&known);
+    rc = xlx_guest_known(xl_ctx(), &known);
+    if (rc)
+        r = xl_failed(rc);
+    for (i = 0; !rc && i < known.num_guests; i++) {
+        /* by UUID, so that it is known whether it runs */
+        snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
+                 LIBXL_UUID_BYTES(known.guests[i].uuid));
+        xlx_guest_init(&guest);
+        if (find(uuid, NULL, &guest))
+            r |= xl_failed(1);
+        else
+            r |= repair_guest(&guest, args, i);
+        xlx_guest_dispose(&guest);
+    }
+    xlx_guests_dispose(&known);
+    return r;
+}
+
+int xl_snapshot_repair_main(int argc, char **argv)
+{
+    struct xl_snapshot_repair_args args;
+    xlx_guest guest;
+    int i, rc, r;
+
+    r = xl_snapshot_repair_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    if (args.config && args.num_domain != 1)
+        return xl_fail("--config goes with exactly one DOMAIN");
+    if (args.json)
+        printf("[\n");
+    if (!args.num_domain)
+        r = repair_known(&args);
+    else
+        r = 0;
+    for (i = 0; i < args.num_domain; i++) {
+        xlx_guest_init(&guest);
+        rc = find(args.domain[i], args.config, &guest);
+        r |= rc ? xl_failed(rc) : repair_guest(&guest, &args, i);
+        xlx_guest_dispose(&guest);
+    }
+    if (args.json)
+        printf("]\n");
+    return r;
+}
