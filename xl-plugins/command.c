@@ -12,6 +12,8 @@
 
 #include "command.h"
 
+const char *xl_command_name = "";
+
 static const struct xl_command *find(const struct xl_command *commands,
                                      const char *name)
 {
@@ -21,46 +23,47 @@ static const struct xl_command *find(const struct xl_command *commands,
     return NULL;
 }
 
-int xl_command_dispatch(const struct xl_command *commands, int argc,
-                        char **argv)
+const struct xl_command *xl_command_find(const struct xl_command *commands,
+                                         int *argc, char ***argv)
 {
     const struct xl_command *command = NULL;
-    const char *self;
+    const char *self, *slash;
 
-    if (argc < 1)
-        return 2;
-    self = strrchr(argv[0], '/');
-    self = self ? self + 1 : argv[0];
+    if (*argc < 1)
+        return NULL;
+    slash = strrchr((*argv)[0], '/');
+    self = slash ? slash + 1 : (*argv)[0];
     if (!strncmp(self, "xl-", 3))
         command = find(commands, self + 3);
-    if (!command && argc > 1) {
-        command = find(commands, argv[1]);
-        argc--;
-        argv++;
+    if (!command && *argc > 1) {
+        command = find(commands, (*argv)[1]);
+        (*argc)--;
+        (*argv)++;
     }
-    if (command)
-        return command->main(argc, argv);
+    if (command) {
+        xl_command_name = command->name;
+        return command;
+    }
 
     fprintf(stderr, "Usage: %s COMMAND ARGUMENTS\n\nCommands:\n", self);
     for (; commands->name; commands++)
         fprintf(stderr, "  %-19s %s\n", commands->name, commands->shortdoc);
-    return 2;
+    return NULL;
+}
+
+unsigned int xl_global_option(char letter)
+{
+    const char *s = secure_getenv("LIBXLX_XL_OPTS");
+    unsigned int count = 0;
+
+    for (; s && *s; s++)
+        count += *s == letter;
+    return count;
 }
 
 bool xl_dry_run_asked(void)
 {
-    const char *s = getenv("LIBXLX_XL_OPTS");
-
-    /* words, of which those of letters begin with one dash: -v -N, -vN */
-    while (s && *s) {
-        size_t len = strcspn(s, " ");
-
-        if (s[0] == '-' && memchr(s, 'N', len))
-            return true;
-        s += len;
-        s += strspn(s, " ");
-    }
-    return false;
+    return xl_global_option('N') > 0;
 }
 
 int xl_refuse_dry_run(const char *name)

@@ -18,12 +18,17 @@ struct xl_command {
     bool changes;                           /* something: it has -N */
 };
 
-/* Runs the command that argv[0] names (xl-snapshot-create) or, when it names
- * none, the one that argv[1] names; returns its exit status. */
-int xl_command_dispatch(const struct xl_command *commands, int argc,
-                        char **argv);
+/* The command that argv[0] names (xl-snapshot-create) or, when it names none,
+ * the one that argv[1] names, which is then taken off.  NULL when there is
+ * none: the commands have been listed, it is a wrong command line. */
+const struct xl_command *xl_command_find(const struct xl_command *commands,
+                                         int *argc, char ***argv);
+/* The name of the command that was found, for messages. */
+extern const char *xl_command_name;
 
-/* Was it "xl -N COMMAND"?  The dispatcher hands xl's own options over. */
+/* How often the letter was among the options of xl itself, xl -vN COMMAND; the
+ * dispatcher hands them over. */
+unsigned int xl_global_option(char letter);
 bool xl_dry_run_asked(void);
 /* The exit status for a command that does not have it. */
 int xl_refuse_dry_run(const char *name);

@@ -1,0 +1,262 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# xl create and xl restore on a host with snapshots: no guest may write to an
+# image that a snapshot is made of, and all else is as without us.
+
+bats_require_minimum_version 1.5.0
+load rig
+
+uuid=5e1f2b1c-7d1e-4c5a-9a43-0d5d4f5e6a01
+other=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
+
+setup() {
+    rig_setup
+    guard=$top_builddir/xl-plugins/.libs/xl-guard
+    [ -x "$guard" ] || guard=$top_builddir/xl-plugins/xl-guard
+    ln -s "$guard" "$tmp/exec/xl-guard"
+    ln -s "$xl" "$tmp/path/xl"
+    base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs")
+    base_image="$tmp/web.qcow2"
+    overlay="$tmp/web.s1.qcow2"
+    touch "$base_image" "$overlay" "$tmp/data.img"
+    record "$base_image" "$overlay"
+    config web "$base_image" > "$tmp/web.cfg"
+}
+
+# The record of guest "web": a snapshot "s1", which is an image, and the overlay
+# that takes the writes since.
+record() {
+    mkdir -p "$tmp/state/$uuid"
+    jq -n --arg uuid "$uuid" '{name: "web", uuid: $uuid}' \
+        > "$tmp/state/$uuid/guest.json"
+    jq -n --arg uuid "$uuid" --arg image "$1" --arg now "$2" '{
+        version: 1, guest: {name: "web", uuid: $uuid}, current: "s1",
+        disks: [{vdev: "xvda", image: $now, format: "qcow2"}],
+        snapshots: [{name: "s1", time: 1700000000, kind: "EXTERNAL",
+                     status: "READY",
+                     disks: [{vdev: "xvda", image: $image,
+                              format: "qcow2"}]}]
+    }' > "$tmp/state/$uuid/snapshots.json"
+}
+
+# config NAME IMAGE [LINE...]
+config() {
+    printf 'name="%s"\ntype="hvm"\nmemory=64\n' "$1"
+    printf 'disk=["format=qcow2,vdev=xvda,access=rw,target=%s",\n' "$2"
+    printf '"%s/data.img,raw,xvdb,w"]\n' "$tmp"
+    shift 2
+    [ $# -eq 0 ] || printf '%s\n' "$@"
+}
+
+# save_file JSON: as xl save writes it, without the memory
+save_file() {
+    printf 'Xen saved domain, xl format\n \0 \r'
+    perl -e 'undef $/; $_ = <STDIN> . "\0";
+             print pack("LLLLL", 0x01020304, 3, 0, length($_) + 4,
+                        length($_)), $_' < "$1"
+}
+
+# refused XL-ARGS...: exit code 1 and stock xl is not even started
+refused() {
+    rm -f "$tmp/record"
+    extra+=(FAKE_RECORD="$tmp/record")
+    run --separate-stderr xl "$@"
+    echo "$output"
+    echo "$stderr"
+    [ "$status" = 1 ]
+    [ -z "$output" ]
+    [ ! -e "$tmp/record" ]
+    [ "${stderr_lines[0]}" = "xl ${name:-create}: xvda: \"$base_image\" holds \
+the snapshot \"s1\" of \"web\"; to write to it would destroy that snapshot and \
+all data written since" ]
+    [ "${#stderr_lines[@]}" = 2 ]
+}
+
+@test "a guest on a frozen image is refused, with the command that goes on" {
+    refused create "$tmp/web.cfg"
+    [ "${stderr_lines[1]}" = "xl create: to go on from the present state: \
+xl create $tmp/web.cfg 'disk=[\"format=qcow2,vdev=xvda,access=rw,\
+target=$overlay\", \"$tmp/data.img,raw,xvdb,w\"]' 'uuid=\"$uuid\"'" ]
+}
+
+@test "however it is asked for" {
+    empty=$tmp/empty.cfg
+    printf 'name="web"\ntype="hvm"\nmemory=64\n' > "$empty"
+    disk="disk=['$base_image,qcow2,xvda,w']"
+    refused create -n "$tmp/web.cfg"
+    refused cre "$tmp/web.cfg"
+    refused -N create "$tmp/web.cfg"
+    refused -vf -t create -pq "$tmp/web.cfg" memory=128
+    refused create -f "$tmp/web.cfg"
+    refused create --defconfig="$tmp/web.cfg" -n
+    refused create --defcon "$tmp/web.cfg"
+    refused create memory=128 "$tmp/web.cfg"
+    refused create "$tmp/web.cfg" -n
+    refused create "$empty" "$disk"
+    refused create /dev/null 'name="web"' 'type="hvm"' 'memory=64' "$disk"
+    refused create "$empty" "disk=['x,raw,xvdc,w']" "${disk/=/+=}"
+    cd "$tmp"
+    config web web.qcow2 > rel.cfg
+    run xl create rel.cfg
+    [ "$status" = 1 ]
+    [[ ${lines[0]} = 'xl create: xvda: "web.qcow2" holds the snapshot'* ]]
+}
+
+@test "by whatever name the image goes" {
+    ln -s web.qcow2 "$tmp/link.qcow2"
+    ln "$tmp/web.qcow2" "$tmp/hard.qcow2"
+    for image in link hard; do
+        base_image=$tmp/$image.qcow2
+        config web "$base_image" > "$tmp/g.cfg"
+        refused create "$tmp/g.cfg"
+    done
+}
+
+@test "the command that it names does go on, with any path" {
+    dir="$tmp/a b'c\"d\$(e)\\f,g;h"
+    mkdir "$dir"
+    touch "$dir/new image.qcow2"
+    record "$base_image" "$dir/new image.qcow2"
+    mv "$tmp/web.cfg" "$dir/web.cfg"
+    refused create -n "$dir/web.cfg" 'on_crash="destroy"'
+    command=${stderr_lines[1]#*present state: }
+    env -i "${base[@]}" PATH="$tmp/path:/usr/bin:/bin" \
+        sh -c "$command" > "$tmp/json"
+    cat "$tmp/json"
+    [ "$(jq -r '.disks[0].pdev_path' "$tmp/json")" = "$dir/new image.qcow2" ]
+    [ "$(jq -r '.disks[1].pdev_path' "$tmp/json")" = "$tmp/data.img" ]
+    [ "$(jq -r '.disks | length' "$tmp/json")" = 2 ]
+    [ "$(jq -r '.c_info.uuid' "$tmp/json")" = "$uuid" ]
+    [ "$(jq -r '.on_crash' "$tmp/json")" = destroy ]
+}
+
+@test "what the config says of the disk is kept, where it still fits" {
+    printf 'name="web"\ntype="hvm"\nmemory=64\nuuid="%s"\n' "$uuid" \
+        > "$tmp/g.cfg"
+    refused create "$tmp/g.cfg" "disk=['format=raw,vdev=xvda,access=rw,\
+backendtype=phy,discard,direct-io-safe,target=$base_image']"
+    [[ ${stderr_lines[1]} = *" 'disk=[\"format=qcow2,vdev=xvda,access=rw,\
+discard,direct-io-safe,target=$overlay\"]'" ]]
+    refused create "$tmp/g.cfg" "disk=['format=raw,vdev=xvda,access=rw,\
+backendtype=qdisk,no-discard,target=$base_image']"
+    [[ ${stderr_lines[1]} = *" 'disk=[\"format=qcow2,vdev=xvda,access=rw,\
+backendtype=qdisk,no-discard,target=$overlay\"]'" ]]
+}
+
+@test "another guest is told to have an image of its own" {
+    config mail "$base_image" > "$tmp/g.cfg"
+    refused create "$tmp/g.cfg"
+    [[ ${stderr_lines[1]} = 'xl create: this guest is not "web": '* ]]
+    config web "$base_image" "uuid=\"$other\"" > "$tmp/g.cfg"
+    refused create "$tmp/g.cfg"
+    [[ ${stderr_lines[1]} = 'xl create: this guest is not "web": '* ]]
+}
+
+@test "a guest that is running is told to be" {
+    extra=(FAKE_RUNNING="web,$uuid")
+    refused create "$tmp/web.cfg"
+    [ "${stderr_lines[1]}" = 'xl create: "web" is running, as domain 7' ]
+}
+
+@test "all else is as without us" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    same_as_stock create -n "$tmp/now.cfg"
+    [ "$(cat "$tmp/ours.code")" = 0 ]
+    printf 'name="g"\ntype="hvm"\nuuid="%s"\nmemory=64\n' "$uuid" \
+        > "$tmp/none.cfg"
+    same_as_stock create -n "$tmp/none.cfg"
+    same_as_stock create -n "$tmp/none.cfg" "disk=['$base_image,qcow2,xvda,r']"
+    same_as_stock create -n "$tmp/none.cfg" \
+        "disk=['$base_image,qcow2,hdc,r,cdrom']" memory=128
+    same_as_stock create -n "$tmp/none.cfg" "disk=['/missing,raw,xvda,w']"
+    same_as_stock -vN create -- "$tmp/none.cfg" 'memory=65'
+    # The last one counts.
+    same_as_stock create -n "$tmp/web.cfg" 'disk=[]' "uuid=\"$uuid\""
+    [ "$(cat "$tmp/ours.code")" = 0 ]
+}
+
+@test "what stock xl refuses, it refuses in its own words" {
+    echo 'disk=[' > "$tmp/bad.cfg"
+    config web "$base_image" "x=[" > "$tmp/bad2.cfg"
+    same_as_stock create "$tmp/bad.cfg"
+    same_as_stock create "$tmp/bad2.cfg"
+    same_as_stock create "$tmp/missing.cfg"
+    same_as_stock create "$tmp"
+    same_as_stock create /dev/zero
+    same_as_stock create
+    same_as_stock create "$tmp/web.cfg" "$tmp/web.cfg"
+    same_as_stock create --nonsense "$tmp/web.cfg"
+    same_as_stock create -h "$tmp/web.cfg"
+    same_as_stock create "$tmp/web.cfg" "disk=['a,b,c,d']"
+    [ "$(cat "$tmp/ours.code")" != 0 ]
+}
+
+@test "a saved guest on a frozen image is not resumed" {
+    extra=(LIBXLX_STATE_DIR="$tmp/nothing")
+    xl create -n "$tmp/web.cfg" > "$tmp/json"
+    save_file "$tmp/json" > "$tmp/save"
+    extra=()
+    name=restore
+    refused restore "$tmp/save"
+    [[ ${stderr_lines[1]} = "xl restore: the memory in \"$tmp/save\" fits the \
+disks only as they were when it was saved: "* ]]
+    refused restore -p -e "$tmp/save"
+    refused rest "$tmp/save"
+    refused restore "$tmp/web.cfg" "$tmp/save"
+    # A config that names other disks is obeyed.
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    extra=(FAKE_EXIT=5)
+    same_as_stock restore "$tmp/now.cfg" "$tmp/save"
+    [ "$(cat "$tmp/ours.code")" = 5 ]
+}
+
+@test "a save file is stock xl's when nothing in it is frozen, or is wrong" {
+    jq -n '{c_info: {type: "hvm", name: "g"}, disks: []}' > "$tmp/json"
+    save_file "$tmp/json" > "$tmp/save"
+    extra=(FAKE_EXIT=5)
+    same_as_stock restore "$tmp/save"
+    [ "$(cat "$tmp/ours.code")" = 5 ]
+    extra=()
+    for size in 0 31 47 48 51 60; do
+        head -c "$size" "$tmp/save" > "$tmp/cut"
+        same_as_stock restore "$tmp/cut"
+        [ "$(cat "$tmp/ours.code")" = 1 ]
+    done
+    printf '{"c_info": {' > "$tmp/json"
+    extra=(FAKE_EXIT=5)
+    save_file "$tmp/json" > "$tmp/save"
+    same_as_stock restore "$tmp/save"
+    same_as_stock restore "$tmp/missing"
+    same_as_stock restore "$tmp"
+    same_as_stock restore
+    same_as_stock restore a b c
+}
+
+@test "no records: the guard is not even run" {
+    rm "$tmp/exec/xl-guard"
+    plant "$tmp/exec" xl-guard
+    run xl create -n "$tmp/web.cfg"
+    [ "$status" = 7 ]
+    [[ ${lines[1]} = "<$real>" && ${lines[2]} = '<create>' ]]
+    rm -r "$tmp/state/$uuid"
+    run xl create -n "$tmp/web.cfg"
+    [ "$status" = 0 ]
+    rmdir "$tmp/state"
+    run xl create -n "$tmp/web.cfg"
+    [ "$status" = 0 ]
+}
+
+@test "no guard, or records that cannot be read: no start, and why" {
+    echo '{' > "$tmp/state/$uuid/snapshots.json"
+    run xl create "$tmp/web.cfg"
+    [ "$status" = 1 ]
+    [ "${#lines[@]}" = 2 ]
+    [[ ${lines[0]} = "xl create: "*"$tmp/state/$uuid/snapshots.json"* ]]
+    [[ ${lines[1]} = *"use \"$real\" instead of xl to start the guest"* ]]
+    rm "$tmp/exec/xl-guard"
+    run xl create "$tmp/web.cfg"
+    [ "$status" = 126 ]
+    [[ $output = "xl: \"$tmp/exec/xl-guard\": No such file"* ]]
+    # Nothing but create and restore needs it.
+    same_as_stock list
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which guest "xl create" or "xl restore" would start: read from the config
+ * text, or from the head of a save file, as stock xl reads them.  Whatever is
+ * wrong with them is left for stock xl to say.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <libxlutil.h>
+
+#include "guard.h"
+#include "text.h"
+
+/* Config texts are a few kilobytes. */
+#define MAX_TEXT (16 << 20)
+
+/* The head of a save file; then come len bytes, of which the first four are
+ * the length of the config and the next the config itself. */
+struct save_header {
+    char magic[32];
+    uint32_t byte_order;
+    uint32_t mandatory_flags;
+    uint32_t optional_flags;
+    uint32_t len;
+};
+#define SAVE_MAGIC "Xen saved domain, xl format\n \0 \r"
+#define SAVE_BYTE_ORDER 0x01020304
+#define SAVE_FLAG_JSON 1            /* of mandatory_flags */
+
+/* ---- files ------------------------------------------------------------------ */
+
+/* Only plain files are read: what comes out of a pipe comes out once. */
+static int open_plain(const char *path, off_t *size_r)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+
+    if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
+        close(fd);
+        return -1;
+    }
+    if (fd >= 0)
+        *size_r = st.st_size;
+    return fd;
+}
+
+static bool read_exactly(int fd, void *buf, size_t len)
+{
+    char *p = buf;
+    ssize_t r;
+
+    while (len) {
+        r = TEMP_FAILURE_RETRY(read(fd, p, len));
+        if (r <= 0)
+            return false;
+        p += r;
+        len -= (size_t)r;
+    }
+    return true;
+}
+
+/* len bytes of text and a NUL, or NULL. */
+static char *read_text(int fd, size_t len)
+{
+    char *text;
+
+    if (len > MAX_TEXT)
+        return NULL;
+    text = malloc(len + 1);
+    if (!text)
+        xl_no_memory();
+    if (!read_exactly(fd, text, len)) {
+        free(text);
+        return NULL;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+static char *read_file(const char *path)
+{
+    off_t size = 0;
+    char *text;
+    int fd;
+
+    fd = open_plain(path, &size);
+    if (fd < 0)
+        return NULL;
+    text = read_text(fd, (size_t)size);
+    close(fd);
+    return text;
+}
+
+/* ---- xl.cfg ------------------------------------------------------------------ */
+
+static bool take_disk(XLU_Config *cfg, const char *spec,
+                      struct guest_config *config)
+{
+    config->specs[config->num_disks] = xl_format("%s", spec);
+    libxl_device_disk_init(&config->disks[config->num_disks]);
+    return !xlu_disk_parse(cfg, 1, &spec,
+                           &config->disks[config->num_disks++]);
+}
+
+static bool take_disks(XLU_Config *cfg, struct guest_config *config)
+{
+    XLU_ConfigList *list;
+    const char *spec;
+    int i, num;
+
+    if (xlu_cfg_get_list(cfg, "disk", &list, &num, 1) || num <= 0)
+        return true;
+    config->disks = calloc((size_t)num, sizeof(*config->disks));
+    config->specs = calloc((size_t)num, sizeof(*config->specs));
+    if (!config->disks || !config->specs)
+        xl_no_memory();
+    for (i = 0; i < num; i++) {
+        spec = xlu_cfg_get_listitem(list, i);
+        if (!spec || !take_disk(cfg, spec, config))
+            return false;
+    }
+    return true;
+}
+
+static bool parse_text(const char *text, struct guest_config *config)
+{
+    FILE *silent = fopen("/dev/null", "we");
+    XLU_Config *cfg = NULL;
+    const char *value;
+    bool ok = false;
+
+    if (silent)
+        cfg = xlu_cfg_init(silent, "config");
+    if (!cfg || xlu_cfg_readdata(cfg, text, (int)strlen(text)))
+        goto out;
+    if (!xlu_cfg_get_string(cfg, "name", &value, 1))
+        config->name = xl_format("%s", value);
+    if (!xlu_cfg_get_string(cfg, "uuid", &value, 1))
+        config->has_uuid = !libxl_uuid_from_string(&config->uuid, value);
+    ok = take_disks(cfg, config);
+
+out:
+    if (cfg)
+        xlu_cfg_destroy(cfg);
+    if (silent)
+        fclose(silent);
+    return ok;
+}
+
+bool guest_config_from_file(const char *path, const char *extra,
+                            struct guest_config *config)
+{
+    bool from_arguments = !strcmp(path, "/dev/null");
+    char *file = NULL, *text;
+    bool ok;
+
+    if (!from_arguments) {
+        file = read_file(path);
+        if (!file)
+            return false;
+    }
+    text = extra ? xl_format("%s\n%s\n", file ? file : "", extra)
+                 : xl_format("%s", file ? file : "");
+    ok = parse_text(text, config);
+    free(text);
+    free(file);
+    return ok;
+}
+
+/* ---- save files ---------------------------------------------------------------- */
+
+/* libxl has no parser of JSON that does without a context. */
+static bool parse_json(const char *json, struct guest_config *config)
+{
+    xentoollog_logger *silent;
+    libxl_domain_config d;
+    libxl_ctx *ctx = NULL;
+    bool ok = false;
+
+    libxl_domain_config_init(&d);
+    silent = (xentoollog_logger *)xtl_createlogger_stdiostream(
+        stderr, XTL_CRITICAL, 0);
+    if (!silent || libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, silent))
+        goto out;
+    if (libxl_domain_config_from_json(ctx, &d, json))
+        goto out;
+    config->name = d.c_info.name ? xl_format("%s", d.c_info.name) : NULL;
+    config->uuid = d.c_info.uuid;
+    config->has_uuid = true;
+    config->disks = d.disks;        /* taken over */
+    config->num_disks = d.num_disks;
+    d.disks = NULL;
+    d.num_disks = 0;
+    ok = true;
+
+out:
+    libxl_domain_config_dispose(&d);
+    if (ctx)
+        libxl_ctx_free(ctx);
+    if (silent)
+        xtl_logger_destroy(silent);
+    return ok;
+}
+
+static bool read_save(int fd, struct guest_config *config)
+{
+    struct save_header h;
+    uint32_t len;
+    char *text;
+    bool ok;
+
+    if (!read_exactly(fd, &h, sizeof(h)) ||
+        memcmp(h.magic, SAVE_MAGIC, sizeof(h.magic)) ||
+        h.byte_order != SAVE_BYTE_ORDER || h.len < sizeof(len) ||
+        !read_exactly(fd, &len, sizeof(len)) || len > h.len - sizeof(len))
+        return false;
+    text = read_text(fd, len);
+    if (!text)
+        return false;
+    ok = h.mandatory_flags & SAVE_FLAG_JSON ? parse_json(text, config)
+                                            : parse_text(text, config);
+    free(text);
+    return ok;
+}
+
+bool guest_config_from_save(const char *path, struct guest_config *config)
+{
+    off_t size;
+    bool ok;
+    int fd;
+
+    fd = open_plain(path, &size);
+    if (fd < 0)
+        return false;
+    ok = read_save(fd, config);
+    close(fd);
+    return ok;
+}
+
+void guest_config_free(struct guest_config *config)
+{
+    int i;
+
+    for (i = 0; i < config->num_disks; i++) {
+        libxl_device_disk_dispose(&config->disks[i]);
+        if (config->specs)
+            free(config->specs[i]);
+    }
+    free(config->disks);
+    free(config->specs);
+    free(config->name);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the commands of all concepts do alike once their command line is
+ * parsed: open the library, report errors, show progress, stop on a signal,
+ * print tables and JSON.  plugin.c has the main() of each program.  These
+ * functions end the program when memory is short.
+ */
+#ifndef XL_PLUGIN_H
+#define XL_PLUGIN_H
+
+#include <stddef.h>
+
+#include "command.h"
+#include "libxlx.h"
+
+/* The commands of this program; its concept's file says which. */
+extern const struct xl_command *const xl_commands;
+
+/* Opened at the first call, closed by main(). */
+xlx_ctx *xl_ctx(void);
+
+/* ---- exit status: 0; 1 it failed; 2 wrong command line; 128 + N signal N - */
+
+/* Prints "xl NAME: " and what the library says of the call that failed with
+ * rc; returns the exit status. */
+int xl_failed(int rc);
+/* The same with a message of the command's own; returns 1. */
+int xl_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* For what does not stop the command. */
+void xl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- long calls ------------------------------------------------------------ */
+
+/* For a call that takes an xlx_progress: shows a line on standard error, and
+ * cancels the call after SIGINT, SIGTERM or SIGHUP.  Outside such a call the
+ * first of these lets a command that changes something finish what it does,
+ * and ends any other; a second one ends the program at once. */
+const xlx_progress *xl_progress(void);
+
+/* ---- output ---------------------------------------------------------------- */
+
+/* text is what xlx_X_to_json() returned, and freed.  Exit status. */
+int xl_print_json(char *text);
+
+/* "512b", "4.2g", "120m"; powers of 1024. */
+#define XL_SIZE_MAX 16
+const char *xl_size(uint64_t bytes, char buf[XL_SIZE_MAX]);
+
+/* Columns as wide as they need to be, for people.  titles end with NULL and
+ * outlive the table.  Control characters are shown as '?'. */
+struct xl_table;
+struct xl_table *xl_table_new(const char *const *titles);
+void xl_table_cell(struct xl_table *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Prints, and frees it. */
+void xl_table_print(struct xl_table *t);
+
+#endif
