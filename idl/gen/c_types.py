@@ -24,18 +24,17 @@ static const char *name_of(const struct enum_name *names, int value)
     return NULL;
 }
 
-static int value_of(const struct enum_name *names, const char *s,
-                    const char *expected, int *value_r)
+/* NULL with a message that lists what is expected */
+static const struct enum_name *entry_of(const struct enum_name *names,
+                                        const char *s, const char *expected)
 {
     xlx__error_clear();
-    for (; s && names->name; names++) {
-        if (!strcmp(s, names->name)) {
-            *value_r = names->value;
-            return 0;
-        }
-    }
-    return xlx__error(ERROR_INVAL, "\"%s\": must be one of %s", s ? s : "",
-                      expected);
+    for (; s && names->name; names++)
+        if (!strcmp(s, names->name))
+            return names;
+    xlx__error(ERROR_INVAL, "\"%s\": must be one of %s", s ? s : "",
+               expected);
+    return NULL;
 }
 """
 
@@ -70,11 +69,12 @@ def enum(d):
                     [f"return name_of({d.name}_names, e);"])
     return out + [""] + function(
         "int", f"{t}_from_string", ["const char *s", f"{t} *e_r"], [
-            "int rc, value;", "",
-            f"rc = value_of({d.name}_names, s, XLX__{d.name.upper()}_NAMES,",
-            "              &value);",
-            "if (rc) return rc;",
-            "*e_r = value;",
+            "const struct enum_name *entry;", "",
+            f"entry = entry_of({d.name}_names, s,",
+            f"                 XLX__{d.name.upper()}_NAMES);",
+            "if (!entry)",
+            "    return ERROR_INVAL;",
+            "*e_r = entry->value;",
             "return 0;"])
 
 

@@ -23,18 +23,17 @@ static const char *name_of(const struct enum_name *names, int value)
     return NULL;
 }
 
-static int value_of(const struct enum_name *names, const char *s,
-                    const char *expected, int *value_r)
+/* NULL with a message that lists what is expected */
+static const struct enum_name *entry_of(const struct enum_name *names,
+                                        const char *s, const char *expected)
 {
     xlx__error_clear();
-    for (; s && names->name; names++) {
-        if (!strcmp(s, names->name)) {
-            *value_r = names->value;
-            return 0;
-        }
-    }
-    return xlx__error(ERROR_INVAL, "\"%s\": must be one of %s", s ? s : "",
-                      expected);
+    for (; s && names->name; names++)
+        if (!strcmp(s, names->name))
+            return names;
+    xlx__error(ERROR_INVAL, "\"%s\": must be one of %s", s ? s : "",
+               expected);
+    return NULL;
 }
 
 static const struct enum_name shape_kind_names[] = {
@@ -51,12 +50,13 @@ const char *xlx_shape_kind_to_string(xlx_shape_kind e)
 
 int xlx_shape_kind_from_string(const char *s, xlx_shape_kind *e_r)
 {
-    int rc, value;
+    const struct enum_name *entry;
 
-    rc = value_of(shape_kind_names, s, XLX__SHAPE_KIND_NAMES,
-                  &value);
-    if (rc) return rc;
-    *e_r = value;
+    entry = entry_of(shape_kind_names, s,
+                     XLX__SHAPE_KIND_NAMES);
+    if (!entry)
+        return ERROR_INVAL;
+    *e_r = entry->value;
     return 0;
 }
 

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The commands of tests/idl/good, for command-line.bats: each prints what its
+ * generated parser made of the command line.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "gen-commands.h"
+
+static const char *quoted(const char *s)
+{
+    static char buffer[2][100];
+    static int turn;
+
+    if (!s)
+        return "none";
+    turn = !turn;
+    snprintf(buffer[turn], sizeof(buffer[turn]), "\"%s\"", s);
+    return buffer[turn];
+}
+
+int xl_shape_find_main(int argc, char **argv)
+{
+    struct xl_shape_find_args args;
+    int i, status;
+
+    status = xl_shape_find_parse(argc, argv, &args);
+    if (status >= 0)
+        return status;
+    printf("place=%s all=%d limit=%" PRIu32 " kind=%s sort_by=%s",
+           quoted(args.place), args.all, args.limit,
+           xlx_shape_kind_to_string(args.kind), quoted(args.sort_by));
+    for (i = 0; i < args.num_name; i++)
+        printf(" %s", quoted(args.name[i]));
+    printf("\n");
+    return 0;
+}
+
+int xl_shape_draw_main(int argc, char **argv)
+{
+    struct xl_shape_draw_args args;
+    int status;
+
+    status = xl_shape_draw_parse(argc, argv, &args);
+    if (status >= 0)
+        return status;
+    printf("name=%s dry_run=%d\n", quoted(args.name), args.dry_run);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    return xl_command_dispatch(xl_shapes_commands, argc, argv);
+}
