@@ -153,15 +153,16 @@ static pid_t start_holder(void)
 static void holder_killed(void **state)
 {
     struct xlx__lock lock = XLX__LOCK_NONE;
-    char want[64];
+    char *holder, want[128];
     pid_t pid;
     int i;
 
     (void)state;
     for (i = 0; i < 20; i++) {
         pid = start_holder();
-        snprintf(want, sizeof(want), "process %d (lock-dance) holds the lock",
-                 pid);
+        holder = unit_process(pid);
+        snprintf(want, sizeof(want), "%s holds the lock", holder);
+        free(holder);
         assert_fails(xlx__lock_file(path, 0, &lock), ERROR_LOCK_FAIL, want);
         assert_int_equal(lock.fd, -1);
         assert_fails(xlx__lock_file(path, xlx__now_ms() + 20, &lock),

@@ -120,11 +120,21 @@ static int adopt_two(int n)
     return xlx__store_adopt(ctx, &one, &two);
 }
 
-#ifdef XLX_FAULT_POINTS
-#define NEED_FAULT_POINTS()
-#else
-#define NEED_FAULT_POINTS() skip()
+/* The path of the guest's folder. */
+static char *guest_folder(void)
+{
+    char *path = xlx__printf("%s/" ONE, ctx->state_dir);
+
+    assert_non_null(path);
+    return path;
+}
+
+static void need_fault_points(void)
+{
+#ifndef XLX_FAULT_POINTS
+    skip();
 #endif
+}
 
 static const char *const before_rename[] = {
     "store-folder", "store-created", "store-written",
@@ -132,14 +142,15 @@ static const char *const before_rename[] = {
 
 static void killed_in_first_write(void **state)
 {
-    char *path = xlx__printf("%s/" ONE, ctx->state_dir);
+    char *path;
     libxl_uuid *uuids;
     int64_t n;
     int num;
     size_t i;
 
     (void)state;
-    NEED_FAULT_POINTS();
+    need_fault_points();
+    path = guest_folder();
     for (i = 0; i < XLX__ARRAY_SIZE(before_rename); i++) {
         assert_true(killed_at(before_rename[i], write_one, 1));
         assert_fails(read_n(&one, &n), ERROR_NOTFOUND, "");
@@ -163,13 +174,14 @@ static void killed_in_first_write(void **state)
 
 static void killed_in_later_write(void **state)
 {
-    char *path = xlx__printf("%s/" ONE, ctx->state_dir), fault[64];
+    char *path, fault[64];
     int64_t n;
     size_t i;
     int nth;
 
     (void)state;
-    NEED_FAULT_POINTS();
+    need_fault_points();
+    path = guest_folder();
     for (i = 0; i < XLX__ARRAY_SIZE(before_rename); i++) {
         for (nth = 1; nth <= 3; nth++) {
             assert_ok(write_n(&one, 100));
@@ -195,11 +207,12 @@ static void killed_in_later_write(void **state)
 
 static void killed_in_remove_and_adopt(void **state)
 {
-    char *path = xlx__printf("%s/" ONE, ctx->state_dir);
+    char *path;
     int64_t n;
 
     (void)state;
-    NEED_FAULT_POINTS();
+    need_fault_points();
+    path = guest_folder();
     assert_ok(write_n(&one, 1));
     assert_true(killed_at("store-removed", remove_one, 0));
     assert_fails(read_n(&one, &n), ERROR_NOTFOUND, "");
@@ -285,13 +298,13 @@ static void processes(void **state)
 
 static int on_small_disk(void)
 {
-    char *path = xlx__printf("%s/" ONE, ctx->state_dir);
+    char *path = guest_folder();
     char *text = calloc(1, 1 << 20);
     int64_t n;
     int rc;
 
     if (unshare(CLONE_NEWNS) ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) ||
         xlx__make_folder(ctx->state_dir) ||
         mount("none", ctx->state_dir, "tmpfs", 0, "size=64k,mode=0700"))
         return 250;
@@ -308,7 +321,8 @@ static int on_small_disk(void)
     NEED(!read_n(&one, &n) && n == 1);
     NEED(!write_n(&one, 2));
 
-    NEED(!mount(NULL, ctx->state_dir, NULL, MS_REMOUNT | MS_RDONLY, NULL));
+    NEED(!mount("none", ctx->state_dir, "none",
+                MS_REMOUNT | MS_RDONLY, NULL));
     NEED(write_n(&one, 3) == ERROR_FAIL);
     NEED(strstr(xlx_get_error(), "Read-only file system"));
     NEED(strstr(xlx_get_error(), path));

@@ -38,6 +38,19 @@ static inline void unit_assert_fails(int got, const char *expr, int rc,
     }
 }
 
+/* "process PID (NAME)", as messages name this program; pid may be a fork. */
+static inline char *unit_process(pid_t pid)
+{
+    char name[32] = "";
+    FILE *f = fopen("/proc/self/comm", "r");
+
+    assert_non_null(f);
+    assert_non_null(fgets(name, sizeof(name), f));
+    fclose(f);
+    name[strcspn(name, "\n")] = '\0';
+    return xlx__printf("process %d (%s)", (int)pid, name);
+}
+
 /* A folder of this test's own, and its removal. */
 static inline char *unit_folder(void)
 {
