@@ -370,6 +370,8 @@ static int open_under_lock(xlx_ctx *ctx, const xlx_guest *guest,
 
     rc = xlx__lock_libxl(ctx, guest->domid, &guest->uuid, "qmp-socket-lock",
                          xlx__now_ms() + XLX__QMP_TIMEOUT_MS, &lock);
+    if (rc == ERROR_LOCK_FAIL)
+        return xlx__error_prefix(ERROR_NOT_READY, "\"%s\"", path);
     if (rc) return rc;
     return open_path(ctx, path, &lock, GREETING_TIMEOUT_MS, qmp_r);
 }

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Starting the fake peers from a C test.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "peer.h"
+
+#define MAX_ARGS 64
+
+char peer_dir[64];
+static xlx_ctx *ctx;
+
+int peer_setup(void **state)
+{
+    (void)state;
+    strcpy(peer_dir, "/tmp/libxlx-test.XXXXXX");
+    if (!mkdtemp(peer_dir))
+        return -1;
+    return xlx_ctx_alloc(&ctx, NULL, NULL);
+}
+
+static void remove_dir(void)
+{
+    struct dirent *entry;
+    DIR *dir = opendir(peer_dir);
+
+    while (dir && (entry = readdir(dir)))
+        unlink(peer_path(entry->d_name));
+    if (dir)
+        closedir(dir);
+    rmdir(peer_dir);
+}
+
+int peer_teardown(void **state)
+{
+    (void)state;
+    xlx_ctx_free(ctx);
+    remove_dir();
+    return 0;
+}
+
+xlx_ctx *peer_ctx(void)
+{
+    return ctx;
+}
+
+const char *peer_path(const char *name)
+{
+    static char path[400];
+
+    snprintf(path, sizeof(path), "%s/%s", peer_dir, name);
+    return path;
+}
+
+/* The folder of this source file, in a build outside of the tree as well. */
+static void program_path(const char *program, char *path, size_t size)
+{
+    const char *top = getenv("top_srcdir");
+
+    snprintf(path, size, "%s/tests/unit/%s", top ? top : "../..", program);
+}
+
+static void __attribute__((noreturn))
+run(char *const *argv, int out)
+{
+    dup2(out, 1);
+    execv(argv[0], argv);
+    perror(argv[0]);
+    _exit(127);
+}
+
+pid_t peer_start(const char *program, ...)
+{
+    char path[400], *argv[MAX_ARGS] = { path }, ready[6];
+    int fds[2], i = 1;
+    va_list ap;
+    pid_t pid;
+
+    program_path(program, path, sizeof(path));
+    va_start(ap, program);
+    while (i < MAX_ARGS - 1 && (argv[i] = va_arg(ap, char *)))
+        i++;
+    va_end(ap);
+
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    pid = fork();
+    if (!pid)
+        run(argv, fds[1]);
+    assert_true(pid > 0);
+    close(fds[1]);
+    for (i = 0; i < 6; i++)
+        assert_int_equal(read(fds[0], ready + i, 1), 1);
+    assert_memory_equal(ready, "ready\n", 6);
+    close(fds[0]);
+    return pid;
+}
+
+int peer_wait(pid_t pid)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void peer_assert_error(int rc, int expected, const char *part,
+                       const char *file, int line)
+{
+    if (rc == expected && strstr(xlx_get_error(), part))
+        return;
+    print_error("rc %d, not %d; or \"%s\" is not in \"%s\"\n", rc, expected,
+                part, xlx_get_error());
+    _fail(file, line);
+}
+
+int peer_count_fds(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int n = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Starting the fake peers of this folder from a C test, and a ctx and a
+ * folder to test with.
+ */
+#ifndef TEST_PEER_H
+#define TEST_PEER_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <cmocka.h>
+
+#include "internal.h"
+
+/* A folder of its own for each test program, and a ctx that logs nowhere. */
+extern char peer_dir[];
+int peer_setup(void **state);
+int peer_teardown(void **state);
+xlx_ctx *peer_ctx(void);
+/* "DIR/NAME"; valid until the next call */
+const char *peer_path(const char *name);
+
+/* Runs tests/unit/PROGRAM with the arguments, up to a NULL, and waits until it
+ * prints "ready". */
+pid_t peer_start(const char *program, ...);
+/* Waits for its end; returns its exit code, or minus the signal. */
+int peer_wait(pid_t pid);
+
+/* The call failed in the way that it should, and says so. */
+#define assert_error(rc, expected, part)                                    \
+    peer_assert_error(rc, expected, part, __FILE__, __LINE__)
+void peer_assert_error(int rc, int expected, const char *part,
+                       const char *file, int line);
+
+/* How many descriptors this process has. */
+int peer_count_fds(void);
+
+#endif
