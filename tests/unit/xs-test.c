@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Xenstore through libxenstore, against a small xenstored of our own:
+ * libxenstore takes its socket from XENSTORED_PATH.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "peer.h"
+#include "xs.h"
+
+static char path[128];
+static pid_t daemon_pid;
+
+static void start(const char *a, const char *b, const char *c)
+{
+    daemon_pid = peer_start("fake-xenstored.py", path, a, b, c, NULL);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    xlx__xs_close(peer_ctx());
+    if (daemon_pid > 0) {
+        kill(daemon_pid, SIGKILL);
+        waitpid(daemon_pid, NULL, 0);
+    }
+    daemon_pid = 0;
+    unlink(path);
+    return 0;
+}
+
+static void no_daemon(void **state)
+{
+    char *value = NULL;
+    (void)state;
+
+    assert_error(xlx__xs_read(peer_ctx(), XBT_NULL, "/x", &value),
+                 ERROR_NOTFOUND, "is this a Xen dom0");
+    assert_non_null(strstr(xlx_get_error(), path));
+    assert_null(value);
+    xlx__xs_close(peer_ctx());
+}
+
+static void nodes(void **state)
+{
+    struct xs_permissions perms[2] = {
+        { .id = 0, .perms = XS_PERM_NONE },
+        { .id = 5, .perms = XS_PERM_READ },
+    }, *got;
+    xlx_ctx *ctx = peer_ctx();
+    unsigned int num = 99;
+    char *value, **names;
+    (void)state;
+
+    start("/a/b=hello", "/a/zero=a\\0b", NULL);
+    assert_int_equal(xlx__xs_read(ctx, XBT_NULL, "/a/b", &value), 0);
+    assert_string_equal(value, "hello");
+    free(value);
+    value = NULL;
+    assert_error(xlx__xs_read(ctx, XBT_NULL, "/a/none", &value),
+                 ERROR_NOTFOUND, "/a/none");
+    assert_error(xlx__xs_read(ctx, XBT_NULL, "/a/zero", &value), ERROR_INVAL,
+                 "/a/zero: a zero byte");
+    assert_null(value);
+
+    assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/a/c", ""), 0);
+    assert_int_equal(xlx__xs_list(ctx, XBT_NULL, "/a", &names, &num), 0);
+    assert_int_equal(num, 3);
+    assert_string_equal(names[0], "b");
+    assert_string_equal(names[1], "c");
+    assert_string_equal(names[2], "zero");
+    assert_null(names[3]);
+    free(names);
+    assert_int_equal(xlx__xs_list(ctx, XBT_NULL, "/a/c", &names, &num), 0);
+    assert_int_equal(num, 0);
+    assert_null(names[0]);
+    free(names);
+    assert_error(xlx__xs_list(ctx, XBT_NULL, "/q", &names, &num),
+                 ERROR_NOTFOUND, "/q");
+
+    assert_int_equal(xlx__xs_mkdir(ctx, XBT_NULL, "/d", perms, 2), 0);
+    got = xs_get_permissions(ctx->xenstore, XBT_NULL, "/d", &num);
+    assert_non_null(got);
+    assert_int_equal(num, 2);
+    assert_int_equal(got[1].id, 5);
+    assert_int_equal(got[1].perms, XS_PERM_READ);
+    free(got);
+
+    assert_int_equal(xlx__xs_remove(ctx, XBT_NULL, "/a"), 0);
+    assert_error(xlx__xs_read(ctx, XBT_NULL, "/a/b", &value), ERROR_NOTFOUND,
+                 "/a/b");
+    assert_error(xlx__xs_remove(ctx, XBT_NULL, "/a/b/c"), ERROR_NOTFOUND,
+                 "/a/b/c");
+}
+
+static void numbers(void **state)
+{
+    static const char *const wrong[] = {
+        "", " 1", "1 ", "+1", "-1", "0x1", "1.0", "1e2", "65536", "99999999",
+        "18446744073709551616", "18446744073709551615", "1\n", "\xd9\xa1",
+    };
+    xlx_ctx *ctx = peer_ctx();
+    uint64_t value = 7;
+    size_t i;
+    (void)state;
+
+    start(NULL, NULL, NULL);
+    for (i = 0; i < XLX__ARRAY_SIZE(wrong); i++) {
+        assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/n", wrong[i]), 0);
+        assert_error(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 65535, &value),
+                     ERROR_INVAL, "/n: ");
+        assert_int_equal(value, 7);
+    }
+    assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/n", "65535"), 0);
+    assert_int_equal(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 65535, &value),
+                     0);
+    assert_int_equal(value, 65535);
+    assert_error(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 3, &value),
+                 ERROR_INVAL, "0 to 3");
+    assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/n",
+                                   "18446744073709551615"), 0);
+    assert_int_equal(xlx__xs_read_uint(ctx, XBT_NULL, "/n", UINT64_MAX,
+                                       &value), 0);
+    assert_true(value == UINT64_MAX);
+    assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/n", "0"), 0);
+    assert_int_equal(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 0, &value), 0);
+    assert_int_equal(value, 0);
+}
+
+static int write_both(xlx_ctx *ctx, int *attempts)
+{
+    xs_transaction_t t = XBT_NULL;
+    int rc;
+
+    do {
+        ++*attempts;
+        rc = xlx__xs_begin(ctx, &t);
+        if (rc) goto out;
+        rc = xlx__xs_write(ctx, t, "/one", "1");
+        if (rc) goto out;
+        rc = xlx__xs_write(ctx, t, "/two", "2");
+        if (rc) goto out;
+        rc = xlx__xs_commit(ctx, &t);
+    } while (rc > 0);
+
+ out:
+    xlx__xs_abort(ctx, &t);
+    return rc;
+}
+
+static void transactions(void **state)
+{
+    xlx_ctx *ctx = peer_ctx();
+    xs_transaction_t t;
+    char *value = NULL;
+    int attempts = 0;
+    (void)state;
+
+    start("--conflicts", "3", NULL);
+    assert_int_equal(write_both(ctx, &attempts), 0);
+    assert_int_equal(attempts, 4);
+    assert_int_equal(xlx__xs_read(ctx, XBT_NULL, "/two", &value), 0);
+    free(value);
+
+    assert_int_equal(xlx__xs_begin(ctx, &t), 0);
+    assert_int_equal(xlx__xs_write(ctx, t, "/three", "3"), 0);
+    xlx__xs_abort(ctx, &t);
+    assert_int_equal(t, XBT_NULL);
+    xlx__xs_abort(ctx, &t);
+    value = NULL;
+    assert_error(xlx__xs_read(ctx, XBT_NULL, "/three", &value),
+                 ERROR_NOTFOUND, "/three");
+}
+
+/* A real conflict: somebody writes between begin and commit. */
+static void conflict(void **state)
+{
+    xlx_ctx *ctx = peer_ctx();
+    xs_transaction_t t;
+    (void)state;
+
+    start(NULL, NULL, NULL);
+    assert_int_equal(xlx__xs_begin(ctx, &t), 0);
+    assert_int_equal(xlx__xs_write(ctx, t, "/one", "1"), 0);
+    assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/one", "2"), 0);
+    assert_int_equal(xlx__xs_commit(ctx, &t), 1);
+    assert_int_equal(t, XBT_NULL);
+}
+
+/* ---- waiting ------------------------------------------------------------ */
+
+struct wait {
+    xlx_ctx *ctx;
+    int calls, rc;
+    const char *wanted;
+};
+
+static int has_value(void *user)
+{
+    struct wait *w = user;
+    char *value;
+    int rc;
+
+    w->calls++;
+    if (w->rc)
+        return w->rc;
+    rc = xlx__xs_read(w->ctx, XBT_NULL, "/w/state", &value);
+    if (rc == ERROR_NOTFOUND)
+        return 0;
+    if (rc) return rc;
+    rc = !strcmp(value, w->wanted);
+    free(value);
+    return rc;
+}
+
+/* Another client that writes after a while. */
+static pid_t write_later(const char *node, const char *value)
+{
+    struct xs_handle *xsh;
+    pid_t pid = fork();
+
+    if (pid)
+        return pid;
+    usleep(200 * 1000);
+    xsh = xs_open(0);
+    if (!xsh || !xs_write(xsh, XBT_NULL, node, value, strlen(value)))
+        _exit(1);
+    xs_close(xsh);
+    _exit(0);
+}
+
+static void waiting(void **state)
+{
+    struct wait w = { .ctx = peer_ctx(), .wanted = "4" };
+    int64_t start_ms;
+    pid_t pid;
+    (void)state;
+
+    start("/w/state=1", NULL, NULL);
+    pid = write_later("/w/state", "4");
+    start_ms = xlx__now_ms();
+    assert_int_equal(xlx__xs_wait(w.ctx, "/w", start_ms + 20000, has_value,
+                                  &w), 0);
+    assert_in_range(xlx__now_ms() - start_ms, 150, 10000);
+    assert_in_range(w.calls, 2, 4);
+    assert_int_equal(peer_wait(pid), 0);
+
+    /* already so: one look */
+    w.calls = 0;
+    assert_int_equal(xlx__xs_wait(w.ctx, "/w", xlx__now_ms() + 20000,
+                                  has_value, &w), 0);
+    assert_int_equal(w.calls, 1);
+    /* never so, though there is always a look */
+    w.wanted = "5";
+    w.calls = 0;
+    start_ms = xlx__now_ms();
+    assert_error(xlx__xs_wait(w.ctx, "/w", start_ms + 300, has_value, &w),
+                 ERROR_TIMEDOUT, "/w: no change in time");
+    assert_in_range(xlx__now_ms() - start_ms, 300, 2000);
+    assert_in_range(w.calls, 1, 3);
+    assert_error(xlx__xs_wait(w.ctx, "/w", xlx__now_ms() - 1, has_value, &w),
+                 ERROR_TIMEDOUT, "/w");
+    /* the check gives up */
+    w.rc = ERROR_GUEST_TIMEDOUT;
+    assert_int_equal(xlx__xs_wait(w.ctx, "/w", xlx__now_ms() + 20000,
+                                  has_value, &w), ERROR_GUEST_TIMEDOUT);
+    /* no watch is left: the same one can be set again */
+    assert_true(xs_watch(w.ctx->xenstore, "/w", "xlx"));
+    assert_true(xs_unwatch(w.ctx->xenstore, "/w", "xlx"));
+}
+
+/* A guest that writes without end does not keep us beyond the deadline. */
+static void storm(void **state)
+{
+    struct wait w = { .ctx = peer_ctx(), .wanted = "4" };
+    struct xs_handle *xsh;
+    int64_t start_ms;
+    pid_t pid;
+    (void)state;
+
+    start("/w/state=1", NULL, NULL);
+    pid = fork();
+    if (!pid) {
+        xsh = xs_open(0);
+        while (xs_write(xsh, XBT_NULL, "/w/x", "y", 1))
+            ;
+        _exit(0);
+    }
+    start_ms = xlx__now_ms();
+    assert_error(xlx__xs_wait(w.ctx, "/w", start_ms + 500, has_value, &w),
+                 ERROR_TIMEDOUT, "/w");
+    assert_in_range(xlx__now_ms() - start_ms, 500, 3000);
+    assert_true(w.calls > 3);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+static void daemon_dies(void **state)
+{
+    struct wait w = { .ctx = peer_ctx(), .wanted = "4" };
+    int64_t start_ms;
+    pid_t pid;
+    int rc;
+    (void)state;
+
+    start("--die-on", "/die", "/w/state=1");
+    pid = write_later("/die", "");
+    start_ms = xlx__now_ms();
+    rc = xlx__xs_wait(w.ctx, "/w", start_ms + 20000, has_value, &w);
+    assert_error(rc, ERROR_FAIL, "xenstore: ");
+    assert_in_range(xlx__now_ms() - start_ms, 100, 5000);
+    peer_wait(pid);
+}
+
+int main(void)
+{
+    const struct CMUnitTest xs[] = {
+        cmocka_unit_test_teardown(no_daemon, stop),
+        cmocka_unit_test_teardown(nodes, stop),
+        cmocka_unit_test_teardown(numbers, stop),
+        cmocka_unit_test_teardown(transactions, stop),
+        cmocka_unit_test_teardown(conflict, stop),
+        cmocka_unit_test_teardown(waiting, stop),
+        cmocka_unit_test_teardown(storm, stop),
+        cmocka_unit_test_teardown(daemon_dies, stop),
+    };
+    void *state = NULL;
+
+    if (peer_setup(&state))
+        return 1;
+    snprintf(path, sizeof(path), "%s", peer_path("xenstored"));
+    setenv("XENSTORED_PATH", path, 1);
+    return cmocka_run_group_tests(xs, NULL, peer_teardown);
+}
