@@ -62,10 +62,9 @@ static int sync_agent(struct xlx__agent *a, int64_t deadline)
     return 0;
 }
 
-/* Sets *refused_r when the agent answered, and says no. */
+/* ERROR_QMP_GENERIC_ERROR, and that alone, when the agent says no. */
 static int call_agent(struct xlx__agent *a, int64_t deadline,
-                      const char *command, struct xlx__json_doc **doc_r,
-                      bool *refused_r)
+                      const char *command, struct xlx__json_doc **doc_r)
 {
     struct xlx__json_doc *doc = NULL;
     const struct xlx__json *error;
@@ -81,49 +80,47 @@ static int call_agent(struct xlx__agent *a, int64_t deadline,
     if (rc) return rc;
 
     error = xlx__json_member(xlx__json_root(doc), "error");
-    if (error) {
-        rc = xlx__json_member_string(error, "desc", &desc);
-        if (!rc) {
-            rc = xlx__error(ERROR_FAIL, "guest agent: %s: %s", command, desc);
-            *refused_r = true;
-        }
-        xlx__json_free(doc);
-        return rc;
+    if (!error) {
+        *doc_r = doc;
+        return 0;
     }
-    *doc_r = doc;
-    return 0;
+    if (xlx__json_member_string(error, "desc", &desc))
+        rc = ERROR_PROTOCOL_ERROR_QMP;
+    else
+        rc = xlx__error(ERROR_QMP_GENERIC_ERROR, "guest agent: %s: %s",
+                        command, desc);
+    xlx__json_free(doc);
+    return rc;
 }
 
 /* A command that returns the number of file systems it concerned. */
 static int call_counting(struct xlx__agent *a, int64_t deadline,
-                         const char *command, int64_t *count_r,
-                         bool *refused_r)
+                         const char *command, int64_t *count_r)
 {
     struct xlx__json_doc *doc = NULL;
     int rc;
 
-    rc = call_agent(a, deadline, command, &doc, refused_r);
+    rc = call_agent(a, deadline, command, &doc);
     if (rc) return rc;
     rc = xlx__json_member_int64(xlx__json_root(doc), "return", count_r);
     xlx__json_free(doc);
-    return rc;
+    return rc ? ERROR_PROTOCOL_ERROR_QMP : 0;
 }
 
 static int query_thawed(struct xlx__agent *a, int64_t deadline,
                         bool *thawed_r)
 {
     struct xlx__json_doc *doc = NULL;
-    bool refused = false;
     const char *status;
     int rc;
 
-    rc = call_agent(a, deadline, "guest-fsfreeze-status", &doc, &refused);
+    rc = call_agent(a, deadline, "guest-fsfreeze-status", &doc);
     if (rc) return rc;
     rc = xlx__json_member_string(xlx__json_root(doc), "return", &status);
     if (!rc)
         *thawed_r = !strcmp(status, "thawed");
     xlx__json_free(doc);
-    return rc;
+    return rc ? ERROR_PROTOCOL_ERROR_QMP : 0;
 }
 
 /* ---- freeze and thaw ---------------------------------------------------- */
@@ -138,7 +135,7 @@ static int connect_agent(struct xlx__agent *a)
 static int thaw_once(struct xlx__agent *a, bool *lasted_r)
 {
     int64_t deadline = xlx__now_ms() + THAW_TIMEOUT_MS;
-    bool refused = false, thawed = false;
+    bool thawed = false;
     int64_t count = 0;
     int rc;
 
@@ -149,13 +146,14 @@ static int thaw_once(struct xlx__agent *a, bool *lasted_r)
                        strlen(XLX__GUARD_THAW));
     if (rc) return rc;
 
-    rc = call_counting(a, deadline, "guest-fsfreeze-thaw", &count, &refused);
+    rc = call_counting(a, deadline, "guest-fsfreeze-thaw", &count);
     if (!rc) {
         *lasted_r = count > 0 || !a->frozen;
         return 0;
     }
     /* Windows has its own limit, after which thawing is an error. */
-    if (!refused || query_thawed(a, deadline, &thawed) || !thawed)
+    if (rc != ERROR_QMP_GENERIC_ERROR
+        || query_thawed(a, deadline, &thawed) || !thawed)
         return rc;
     *lasted_r = false;
     return 0;
@@ -166,7 +164,7 @@ static int thaw_guest(struct xlx__agent *a, bool *lasted_r)
     int rc;
 
     rc = thaw_once(a, lasted_r);
-    if (rc == ERROR_FAIL && !connect_agent(a))
+    if (rc == ERROR_FAIL && !connect_agent(a))      /* was disconnected */
         rc = thaw_once(a, lasted_r);
     if (rc) {
         xlx__guard_leave(&a->guard);
@@ -233,7 +231,6 @@ int xlx__agent_freeze(xlx_ctx *ctx, const char *socket,
                       struct xlx__agent **a_r)
 {
     struct xlx__agent *a = NULL;
-    bool refused = false;
     int rc;
 
     rc = new_agent(ctx, socket, &a);
@@ -250,7 +247,7 @@ int xlx__agent_freeze(xlx_ctx *ctx, const char *socket,
     rc = xlx__guard_start(a->wire.fd, &a->guard);
     if (rc) goto out;
     rc = call_counting(a, xlx__now_ms() + FREEZE_TIMEOUT_MS,
-                       "guest-fsfreeze-freeze", &a->frozen, &refused);
+                       "guest-fsfreeze-freeze", &a->frozen);
     if (rc == ERROR_TIMEDOUT)
         rc = xlx__error(ERROR_GUEST_TIMEDOUT, "guest agent: the guest's file "
                         "systems were not frozen within %d seconds",

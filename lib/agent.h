@@ -17,7 +17,9 @@ struct xlx__agent;
  * ERROR_NOT_READY when there is none. */
 int xlx__agent_socket(xlx_ctx *ctx, const xlx_guest *guest, char **path_r);
 
-/* Freezes the guest's file systems, within ten seconds or not at all.  Until
+/* Freezes the guest's file systems, within ten seconds or not at all.
+ * ERROR_NOT_READY when no agent answers, ERROR_QMP_GENERIC_ERROR when it says
+ * no, ERROR_FAIL when it said nothing and the guest may be frozen.  Until
  * xlx__agent_thaw the caller has 60 seconds; if it dies or takes longer, the
  * guest is thawed all the same (guard.h). */
 int xlx__agent_freeze(xlx_ctx *ctx, const char *socket,

@@ -10,7 +10,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,8 +216,9 @@ int xlx__xs_remove(xlx_ctx *ctx, xs_transaction_t t, const char *path)
 
 /* ---- waiting ------------------------------------------------------------ */
 
-/* Waits for at least one event and takes what has come.  A guest that writes
- * without pause cannot keep us here: the number taken at once is bounded. */
+/* Waits for an event, a second at most: libxenstore does not wake us when
+ * xenstored dies, but the next call will tell.  Takes what has come; a guest
+ * that writes without pause cannot keep us here, as that is bounded, too. */
 static int next_event(struct xs_handle *xsh, const char *path,
                       int64_t deadline)
 {
@@ -230,7 +230,7 @@ static int next_event(struct xs_handle *xsh, const char *path,
     if (left <= 0)
         return xlx__error(ERROR_TIMEDOUT, "xenstore: %s: no change in time",
                           path);
-    r = poll(&pfd, 1, left < INT_MAX ? (int)left : INT_MAX);
+    r = poll(&pfd, 1, left < 1000 ? (int)left : 1000);
     if (r < 0 && errno != EINTR)
         return xs_error("wait for", path);
     if (r <= 0)

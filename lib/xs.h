@@ -42,9 +42,10 @@ int xlx__xs_remove(xlx_ctx *ctx, xs_transaction_t t, const char *path);
 int xlx__xs_list(xlx_ctx *ctx, xs_transaction_t t, const char *path,
                  char ***names_r, unsigned int *num_r);
 
-/* Calls check(user) at once and whenever something below path changes, until
- * it returns non-zero: 1 for done (rc 0), a negative code to give up.
- * ERROR_TIMEDOUT after the deadline (xlx__now_ms). */
+/* Calls check(user) at once, whenever something at or below path changes, and
+ * every second in any case, until it returns non-zero: 1 for done (rc 0), a
+ * negative code to give up.  ERROR_TIMEDOUT after the deadline
+ * (xlx__now_ms).  check must not wait itself. */
 int xlx__xs_wait(xlx_ctx *ctx, const char *path, int64_t deadline,
                  int (*check)(void *user), void *user);
 

@@ -256,7 +256,7 @@ def main():
     parser.add_argument('--conflicts', type=int, default=0)
     parser.add_argument('--die-on')
     parser.add_argument('nodes', nargs='*')
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     Daemon(options).run(options.socket)
 
 
