@@ -30,6 +30,9 @@ pid_t peer_start(const char *program, ...);
 /* Waits for its end; returns its exit code, or minus the signal. */
 int peer_wait(pid_t pid);
 
+/* A plain client of that socket, -1 if that cannot be. */
+int peer_connect(const char *path);
+
 /* The call failed in the way that it should, and says so. */
 #define assert_error(rc, expected, part)                                    \
     peer_assert_error(rc, expected, part, __FILE__, __LINE__)

@@ -7,9 +7,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "peer.h"
@@ -319,19 +316,6 @@ static void greetings(void **state)
 
 /* ---- which socket ------------------------------------------------------- */
 
-static int plain_connect(const char *path)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    strncpy(addr.sun_path, path, sizeof(addr.sun_path) - 1);
-    if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 /* Other clients are before us, until the queue is full: we hear of it at
  * once.  When they have gone we are served. */
 static void full_queue(void **state)
@@ -345,7 +329,7 @@ static void full_queue(void **state)
 
     for (i = 0; i < 3; i++) {
         do {
-            fds[i] = plain_connect(SOCKET);
+            fds[i] = peer_connect(SOCKET);
         } while (fds[i] < 0 && i < 1);
         assert_true(fds[i] >= 0);
         usleep(100 * 1000);
