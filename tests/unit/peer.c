@@ -129,16 +129,6 @@ int peer_connect(const char *path)
     return -1;
 }
 
-void peer_assert_error(int rc, int expected, const char *part,
-                       const char *file, int line)
-{
-    if (rc == expected && strstr(xlx_get_error(), part))
-        return;
-    print_error("rc %d, not %d; or \"%s\" is not in \"%s\"\n", rc, expected,
-                part, xlx_get_error());
-    _fail(file, line);
-}
-
 int peer_count_fds(void)
 {
     DIR *dir = opendir("/proc/self/fd");

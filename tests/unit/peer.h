@@ -6,15 +6,9 @@
 #ifndef TEST_PEER_H
 #define TEST_PEER_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
-#include <cmocka.h>
-
-#include "internal.h"
+#include "unit.h"
 
 /* A folder of its own for each test program, and a ctx that logs nowhere. */
 extern char peer_dir[];
@@ -32,12 +26,6 @@ int peer_wait(pid_t pid);
 
 /* A plain client of that socket, -1 if that cannot be. */
 int peer_connect(const char *path);
-
-/* The call failed in the way that it should, and says so. */
-#define assert_error(rc, expected, part)                                    \
-    peer_assert_error(rc, expected, part, __FILE__, __LINE__)
-void peer_assert_error(int rc, int expected, const char *part,
-                       const char *file, int line);
 
 /* How many descriptors this process has. */
 int peer_count_fds(void);

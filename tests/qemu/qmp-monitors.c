@@ -13,7 +13,7 @@
 
 #include "agent.h"
 #include "qmp.h"
-#include "../unit/peer.h"
+#include "peer.h"
 
 static char qmp_path[128], qga_path[128], chardev_arg[200], qga_arg[200];
 
@@ -106,9 +106,9 @@ static void dialogue(const char *const *args)
     qmp = open_qmp();
     assert_int_equal(xlx__qmp_call(qmp, "query-version", NULL, &result), 0);
     version_is(qmp, xlx__json_member(result, "qemu"));
-    assert_error(xlx__qmp_call(qmp, "xlx-no-such-command", NULL, NULL),
+    assert_fails(xlx__qmp_call(qmp, "xlx-no-such-command", NULL, NULL),
                  ERROR_QMP_COMMAND_NOT_FOUND, "xlx-no-such-command: ");
-    assert_error(xlx__qmp_call(qmp, "blockdev-del", NULL, NULL),
+    assert_fails(xlx__qmp_call(qmp, "blockdev-del", NULL, NULL),
                  ERROR_QMP_GENERIC_ERROR, "blockdev-del: ");
     /* the largest answer that there is without a guest */
     assert_int_equal(xlx__qmp_call(qmp, "query-qmp-schema", NULL, &result),
@@ -168,7 +168,7 @@ static void busy(const char *const *args)
     owner = open_qmp();
     for (i = 0; i < 4; i++) {
         begin = xlx__now_ms();
-        assert_error(xlx__qmp_open_socket(peer_ctx(), qmp_path, &qmp),
+        assert_fails(xlx__qmp_open_socket(peer_ctx(), qmp_path, &qmp),
                      ERROR_NOT_READY, qmp_path);
         assert_in_range(xlx__now_ms() - begin, 0, 2500);
         assert_null(qmp);
@@ -218,7 +218,7 @@ static void frozen_and_killed(void **state)
     qmp = open_qmp();
     kill(peer_pid, SIGSTOP);
     begin = xlx__now_ms();
-    assert_error(xlx__qmp_call_within(qmp, 300, "query-version", NULL, NULL),
+    assert_fails(xlx__qmp_call_within(qmp, 300, "query-version", NULL, NULL),
                  ERROR_TIMEDOUT, "query-version: ");
     assert_in_range(xlx__now_ms() - begin, 300, 2000);
     xlx__qmp_close(qmp);
@@ -232,7 +232,7 @@ static void frozen_and_killed(void **state)
         _exit(kill(peer_pid, SIGKILL) ? 1 : 0);
     }
     begin = xlx__now_ms();
-    assert_error(xlx__qmp_call(qmp, "query-version", NULL, NULL), ERROR_FAIL,
+    assert_fails(xlx__qmp_call(qmp, "query-version", NULL, NULL), ERROR_FAIL,
                  "query-version: ");
     assert_in_range(xlx__now_ms() - begin, 100, 5000);
     assert_int_equal(peer_wait(killer), 0);
@@ -267,7 +267,7 @@ static void nobody_in_guest(void **state)
 
     start(system_args, qmp_path);
     xlx__qmp_close(open_qmp());
-    assert_error(xlx__agent_freeze(peer_ctx(), qga_path, &a),
+    assert_fails(xlx__agent_freeze(peer_ctx(), qga_path, &a),
                  ERROR_NOT_READY, "is qemu-ga running in the guest");
     assert_null(a);
 }
@@ -309,14 +309,14 @@ static void real_agent(void **state)
         print_message("this qemu-ga does not block what it should\n");
         skip();
     }
-    assert_error(xlx__agent_freeze(peer_ctx(), qga_path, &a),
+    assert_fails(xlx__agent_freeze(peer_ctx(), qga_path, &a),
                  ERROR_QMP_GENERIC_ERROR, "guest-fsfreeze-freeze: ");
     assert_null(a);
 }
 
 int main(void)
 {
-    const struct CMUnitTest qmp[] = {
+    const struct CMUnitTest qmp_monitors[] = {
         cmocka_unit_test_teardown(system_dialogue, stop),
         cmocka_unit_test_teardown(storage_dialogue, stop),
         cmocka_unit_test_teardown(events, stop),
@@ -338,5 +338,5 @@ int main(void)
              "socket,id=monitor,path=%s,server=on,wait=off", qmp_path);
     snprintf(qga_arg, sizeof(qga_arg),
              "socket,id=qga0,path=%s,server=on,wait=off", qga_path);
-    return cmocka_run_group_tests(qmp, NULL, peer_teardown);
+    return cmocka_run_group_tests(qmp_monitors, NULL, peer_teardown);
 }

@@ -39,7 +39,7 @@ static void call_once(pid_t fake, int timeout_ms, int expected,
     start = xlx__now_ms();
     rc = xlx__qmp_call_within(qmp, timeout_ms, "test", NULL, NULL);
     assert_in_range(xlx__now_ms() - start, 0, timeout_ms + 1000);
-    assert_error(rc, expected, part);
+    assert_fails(rc, expected, part);
     xlx__qmp_close(qmp);
     unlink(SOCKET);
     if (fake_exit < 0)
@@ -77,16 +77,16 @@ static void answers(void **state)
     xlx__json_out_object(args);
     xlx__json_out_kv(args, "device", "x");
     xlx__json_out_end(args);
-    assert_error(xlx__qmp_call(qmp, "block-job-cancel", args, NULL),
+    assert_fails(xlx__qmp_call(qmp, "block-job-cancel", args, NULL),
                  ERROR_QMP_DEVICE_NOT_ACTIVE,
                  "block-job-cancel: no job \"x\"");
-    assert_error(xlx__qmp_call(qmp, "a", NULL, NULL),
+    assert_fails(xlx__qmp_call(qmp, "a", NULL, NULL),
                  ERROR_QMP_COMMAND_NOT_FOUND, "a: what?");
-    assert_error(xlx__qmp_call(qmp, "b", NULL, NULL),
+    assert_fails(xlx__qmp_call(qmp, "b", NULL, NULL),
                  ERROR_QMP_DEVICE_NOT_FOUND, "b: none");
-    assert_error(xlx__qmp_call(qmp, "c", NULL, NULL),
+    assert_fails(xlx__qmp_call(qmp, "c", NULL, NULL),
                  ERROR_QMP_GENERIC_ERROR, "c: no");
-    assert_error(xlx__qmp_call(qmp, "d", NULL, NULL),
+    assert_fails(xlx__qmp_call(qmp, "d", NULL, NULL),
                  ERROR_UNKNOWN_QMP_ERROR, "d: !");
     assert_int_equal(xlx__qmp_call(qmp, "e", NULL, &result), 0);
     assert_int_equal(xlx__json_count(result), 1);
@@ -111,7 +111,7 @@ static void broken_args(void **state)
     xlx__json_out_object(args);
     xlx__json_out_kv(args, "device", "\xff");
     xlx__json_out_end(args);
-    assert_error(xlx__qmp_call(qmp, "test", args, NULL), ERROR_INVAL,
+    assert_fails(xlx__qmp_call(qmp, "test", args, NULL), ERROR_INVAL,
                  "test: ");
     assert_int_equal(xlx__qmp_call(qmp, "next", NULL, NULL), 0);
     xlx__qmp_close(qmp);
@@ -227,7 +227,7 @@ static void gone_before(void **state)
     (void)state;
 
     assert_int_equal(peer_wait(fake), 0);
-    assert_error(xlx__qmp_call(qmp, "test", NULL, NULL), ERROR_FAIL,
+    assert_fails(xlx__qmp_call(qmp, "test", NULL, NULL), ERROR_FAIL,
                  "test: ");
     xlx__qmp_close(qmp);
     unlink(SOCKET);
@@ -250,7 +250,7 @@ static void never_reads(void **state)
     xlx__json_out_object(args);
     xlx__json_out_kv(args, "x", text);
     xlx__json_out_end(args);
-    assert_error(xlx__qmp_call_within(qmp, 300, "test", args, NULL),
+    assert_fails(xlx__qmp_call_within(qmp, 300, "test", args, NULL),
                  ERROR_TIMEDOUT, "test: ");
     assert_in_range(xlx__now_ms() - start, 250, 3000);
     xlx__qmp_close(qmp);
@@ -268,10 +268,10 @@ static void late(void **state)
     struct xlx__qmp *qmp = open_fake();
     (void)state;
 
-    assert_error(xlx__qmp_call_within(qmp, 100, "test", NULL, NULL),
+    assert_fails(xlx__qmp_call_within(qmp, 100, "test", NULL, NULL),
                  ERROR_TIMEDOUT, "test: ");
     usleep(500 * 1000);
-    assert_error(xlx__qmp_call(qmp, "other", NULL, NULL), ERROR_FAIL,
+    assert_fails(xlx__qmp_call(qmp, "other", NULL, NULL), ERROR_FAIL,
                  "other: ");
     xlx__qmp_close(qmp);
     unlink(SOCKET);
@@ -305,7 +305,7 @@ static void greetings(void **state)
         fake = peer_start("fake-qmp.py", SOCKET, "accept", cases[i].step,
                           NULL);
         start = xlx__now_ms();
-        assert_error(xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp),
+        assert_fails(xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp),
                      cases[i].rc, cases[i].message);
         assert_in_range(xlx__now_ms() - start, 0, 2500);
         assert_null(qmp);
@@ -334,7 +334,7 @@ static void full_queue(void **state)
         assert_true(fds[i] >= 0);
         usleep(100 * 1000);
     }
-    assert_error(xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp),
+    assert_fails(xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp),
                  ERROR_NOT_READY, "other clients wait");
     for (i = 0; i < 3; i++)
         close(fds[i]);
@@ -352,18 +352,18 @@ static void nobody(void **state)
     pid_t fake;
     (void)state;
 
-    assert_error(xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp),
+    assert_fails(xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp),
                  ERROR_NOTFOUND, "nobody listens");
     fake = peer_start("fake-qmp.py", SOCKET, NULL);     /* leaves at once */
     assert_int_equal(peer_wait(fake), 0);
-    assert_error(xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp),
+    assert_fails(xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp),
                  ERROR_NOTFOUND, "nobody listens");
     unlink(SOCKET);
     memset(long_path, 'x', sizeof(long_path) - 1);
     long_path[sizeof(long_path) - 1] = '\0';
-    assert_error(xlx__qmp_open_socket(peer_ctx(), long_path, &qmp),
+    assert_fails(xlx__qmp_open_socket(peer_ctx(), long_path, &qmp),
                  ERROR_INVAL, "the path of a socket");
-    assert_error(xlx__qmp_open_socket(peer_ctx(), "", &qmp), ERROR_INVAL,
+    assert_fails(xlx__qmp_open_socket(peer_ctx(), "", &qmp), ERROR_INVAL,
                  "the path of a socket");
     assert_null(qmp);
 }
@@ -384,13 +384,13 @@ static void of_guest(void **state)
     free(path);
 
     guest.qmp_socket = NULL;
-    assert_error(xlx__qmp_open(peer_ctx(), &guest, &qmp), ERROR_NOTFOUND,
+    assert_fails(xlx__qmp_open(peer_ctx(), &guest, &qmp), ERROR_NOTFOUND,
                  "it is shut down");
     guest.domid = 7;
-    assert_error(xlx__qmp_open(peer_ctx(), &guest, &qmp), ERROR_NOTFOUND,
+    assert_fails(xlx__qmp_open(peer_ctx(), &guest, &qmp), ERROR_NOTFOUND,
                  "domain 7: no QEMU serves it");
     setenv("LIBXLX_XEN_RUN_DIR", peer_dir, 1);
-    assert_error(xlx__qmp_open(peer_ctx(), &guest, &qmp), ERROR_NOTFOUND,
+    assert_fails(xlx__qmp_open(peer_ctx(), &guest, &qmp), ERROR_NOTFOUND,
                  peer_dir);
     fake = peer_start("fake-qmp.py", peer_path("qmp-libxenstat-7"), NEGOTIATE,
                       "gone", NULL);
@@ -402,7 +402,7 @@ static void of_guest(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest qmp[] = {
+    const struct CMUnitTest qmp_dialogue[] = {
         cmocka_unit_test(answers),
         cmocka_unit_test(broken_args),
         cmocka_unit_test(odd_but_right),
@@ -418,5 +418,5 @@ int main(void)
         cmocka_unit_test(of_guest),
     };
 
-    return cmocka_run_group_tests(qmp, peer_setup, peer_teardown);
+    return cmocka_run_group_tests(qmp_dialogue, peer_setup, peer_teardown);
 }

@@ -38,7 +38,7 @@ static void no_daemon(void **state)
     char *value = NULL;
     (void)state;
 
-    assert_error(xlx__xs_read(peer_ctx(), XBT_NULL, "/x", &value),
+    assert_fails(xlx__xs_read(peer_ctx(), XBT_NULL, "/x", &value),
                  ERROR_NOTFOUND, "is this a Xen dom0");
     assert_non_null(strstr(xlx_get_error(), path));
     assert_null(value);
@@ -61,9 +61,9 @@ static void nodes(void **state)
     assert_string_equal(value, "hello");
     free(value);
     value = NULL;
-    assert_error(xlx__xs_read(ctx, XBT_NULL, "/a/none", &value),
+    assert_fails(xlx__xs_read(ctx, XBT_NULL, "/a/none", &value),
                  ERROR_NOTFOUND, "/a/none");
-    assert_error(xlx__xs_read(ctx, XBT_NULL, "/a/zero", &value), ERROR_INVAL,
+    assert_fails(xlx__xs_read(ctx, XBT_NULL, "/a/zero", &value), ERROR_INVAL,
                  "/a/zero: a zero byte");
     assert_null(value);
 
@@ -79,7 +79,7 @@ static void nodes(void **state)
     assert_int_equal(num, 0);
     assert_null(names[0]);
     free(names);
-    assert_error(xlx__xs_list(ctx, XBT_NULL, "/q", &names, &num),
+    assert_fails(xlx__xs_list(ctx, XBT_NULL, "/q", &names, &num),
                  ERROR_NOTFOUND, "/q");
 
     assert_int_equal(xlx__xs_mkdir(ctx, XBT_NULL, "/d", perms, 2), 0);
@@ -91,9 +91,9 @@ static void nodes(void **state)
     free(got);
 
     assert_int_equal(xlx__xs_remove(ctx, XBT_NULL, "/a"), 0);
-    assert_error(xlx__xs_read(ctx, XBT_NULL, "/a/b", &value), ERROR_NOTFOUND,
+    assert_fails(xlx__xs_read(ctx, XBT_NULL, "/a/b", &value), ERROR_NOTFOUND,
                  "/a/b");
-    assert_error(xlx__xs_remove(ctx, XBT_NULL, "/a/b/c"), ERROR_NOTFOUND,
+    assert_fails(xlx__xs_remove(ctx, XBT_NULL, "/a/b/c"), ERROR_NOTFOUND,
                  "/a/b/c");
 }
 
@@ -111,7 +111,7 @@ static void numbers(void **state)
     start(NULL, NULL, NULL);
     for (i = 0; i < XLX__ARRAY_SIZE(wrong); i++) {
         assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/n", wrong[i]), 0);
-        assert_error(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 65535, &value),
+        assert_fails(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 65535, &value),
                      ERROR_INVAL, "/n: ");
         assert_int_equal(value, 7);
     }
@@ -119,7 +119,7 @@ static void numbers(void **state)
     assert_int_equal(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 65535, &value),
                      0);
     assert_int_equal(value, 65535);
-    assert_error(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 3, &value),
+    assert_fails(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 3, &value),
                  ERROR_INVAL, "0 to 3");
     assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/n",
                                    "18446744073709551615"), 0);
@@ -172,7 +172,7 @@ static void transactions(void **state)
     assert_int_equal(t, XBT_NULL);
     xlx__xs_abort(ctx, &t);
     value = NULL;
-    assert_error(xlx__xs_read(ctx, XBT_NULL, "/three", &value),
+    assert_fails(xlx__xs_read(ctx, XBT_NULL, "/three", &value),
                  ERROR_NOTFOUND, "/three");
 }
 
@@ -258,11 +258,11 @@ static void waiting(void **state)
     w.wanted = "5";
     w.calls = 0;
     start_ms = xlx__now_ms();
-    assert_error(xlx__xs_wait(w.ctx, "/w", start_ms + 300, has_value, &w),
+    assert_fails(xlx__xs_wait(w.ctx, "/w", start_ms + 300, has_value, &w),
                  ERROR_TIMEDOUT, "/w: no change in time");
     assert_in_range(xlx__now_ms() - start_ms, 300, 2000);
     assert_in_range(w.calls, 1, 3);
-    assert_error(xlx__xs_wait(w.ctx, "/w", xlx__now_ms() - 1, has_value, &w),
+    assert_fails(xlx__xs_wait(w.ctx, "/w", xlx__now_ms() - 1, has_value, &w),
                  ERROR_TIMEDOUT, "/w");
     /* the check gives up */
     w.rc = ERROR_GUEST_TIMEDOUT;
@@ -291,7 +291,7 @@ static void storm(void **state)
         _exit(0);
     }
     start_ms = xlx__now_ms();
-    assert_error(xlx__xs_wait(w.ctx, "/w", start_ms + 500, has_value, &w),
+    assert_fails(xlx__xs_wait(w.ctx, "/w", start_ms + 500, has_value, &w),
                  ERROR_TIMEDOUT, "/w");
     assert_in_range(xlx__now_ms() - start_ms, 500, 3000);
     assert_true(w.calls > 3);
@@ -311,14 +311,14 @@ static void daemon_dies(void **state)
     pid = write_later("/die", "");
     start_ms = xlx__now_ms();
     rc = xlx__xs_wait(w.ctx, "/w", start_ms + 20000, has_value, &w);
-    assert_error(rc, ERROR_FAIL, "xenstore: ");
+    assert_fails(rc, ERROR_FAIL, "xenstore: ");
     assert_in_range(xlx__now_ms() - start_ms, 100, 5000);
     peer_wait(pid);
 }
 
 int main(void)
 {
-    const struct CMUnitTest xs[] = {
+    const struct CMUnitTest xs_nodes[] = {
         cmocka_unit_test_teardown(no_daemon, stop),
         cmocka_unit_test_teardown(nodes, stop),
         cmocka_unit_test_teardown(numbers, stop),
@@ -334,5 +334,5 @@ int main(void)
         return 1;
     snprintf(path, sizeof(path), "%s", peer_path("xenstored"));
     setenv("XENSTORED_PATH", path, 1);
-    return cmocka_run_group_tests(xs, NULL, peer_teardown);
+    return cmocka_run_group_tests(xs_nodes, NULL, peer_teardown);
 }

@@ -106,7 +106,7 @@ static void freeze_fails(const char *fault, int rc, const char *message,
 
     start(fault);
     begin = xlx__now_ms();
-    assert_error(xlx__agent_freeze(peer_ctx(), path, &a), rc, message);
+    assert_fails(xlx__agent_freeze(peer_ctx(), path, &a), rc, message);
     assert_in_range(xlx__now_ms() - begin, 0, max_ms);
     assert_null(a);
     assert_int_equal(peer_count_fds(), fds);
@@ -117,7 +117,7 @@ static void refused(void **state)
     struct xlx__agent *a = NULL;
     (void)state;
 
-    assert_error(xlx__agent_freeze(peer_ctx(), path, &a), ERROR_NOTFOUND,
+    assert_fails(xlx__agent_freeze(peer_ctx(), path, &a), ERROR_NOTFOUND,
                  "nobody listens");
     freeze_fails("silent", ERROR_NOT_READY, "is qemu-ga running", 5000);
     stop(NULL);
@@ -171,7 +171,7 @@ static void thaw_fails(void **state)
 
     start("stuck");
     assert_int_equal(xlx__agent_freeze(peer_ctx(), path, &a), 0);
-    assert_error(xlx__agent_thaw(a), ERROR_FAIL,
+    assert_fails(xlx__agent_thaw(a), ERROR_FAIL,
                  "THE GUEST MAY STILL BE FROZEN");
     assert_non_null(strstr(xlx_get_error(), "failed to thaw /"));
 }
@@ -186,7 +186,7 @@ static void did_not_last(void **state)
     for (i = 0; i < XLX__ARRAY_SIZE(faults); i++) {
         start(faults[i]);
         assert_int_equal(xlx__agent_freeze(peer_ctx(), path, &a), 0);
-        assert_error(xlx__agent_thaw(a), ERROR_GUEST_TIMEDOUT,
+        assert_fails(xlx__agent_thaw(a), ERROR_GUEST_TIMEDOUT,
                      "did not stay frozen");
         stop(NULL);
     }
@@ -292,7 +292,7 @@ static void no_socket(void **state)
     char *found = NULL;
     (void)state;
 
-    assert_error(xlx__agent_socket(peer_ctx(), &guest, &found),
+    assert_fails(xlx__agent_socket(peer_ctx(), &guest, &found),
                  ERROR_NOT_READY, "shut down");
     assert_null(found);
 }
@@ -327,7 +327,7 @@ static void chardev(void **state)
     assert_string_equal(found, "/c");
     free(found);
     found = NULL;
-    assert_error(xlx__agent_socket(peer_ctx(), &guest, &found),
+    assert_fails(xlx__agent_socket(peer_ctx(), &guest, &found),
                  ERROR_NOT_READY, "no character device");
     assert_int_not_equal(xlx__agent_socket(peer_ctx(), &guest, &found), 0);
     assert_null(found);
@@ -338,7 +338,7 @@ static void chardev(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest agent[] = {
+    const struct CMUnitTest agent_freeze[] = {
         cmocka_unit_test_teardown(freeze_and_thaw, stop),
         cmocka_unit_test_teardown(noise, stop),
         cmocka_unit_test_teardown(refused, stop),
@@ -361,5 +361,5 @@ int main(void)
         return 1;
     snprintf(path, sizeof(path), "%s", peer_path("agent"));
     snprintf(log_path, sizeof(log_path), "%s", peer_path("log"));
-    return cmocka_run_group_tests(agent, NULL, peer_teardown);
+    return cmocka_run_group_tests(agent_freeze, NULL, peer_teardown);
 }
