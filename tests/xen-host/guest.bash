@@ -9,6 +9,7 @@
 # shellcheck shell=bash
 
 export GUESTS=/var/lib/guests
+guest_dir=$(dirname -- "${BASH_SOURCE[0]}")
 guest_kernel=/boot/vmlinuz-$(uname -r)
 
 # ---- waiting ----------------------------------------------------------------
@@ -23,7 +24,7 @@ wait_for() {
             echo "waited $seconds s in vain: $what"
             return 1
         }
-        sleep 0.2
+        sleep 0.5
     done
 }
 
@@ -44,7 +45,7 @@ guest_initrd() {
     mkdir -p "$dir"/{bin,dev,proc,sys,mod}
     cp /bin/busybox "$dir/bin/"
     ln -s busybox "$dir/bin/sh"
-    install -m755 "$BATS_TEST_DIRNAME/guest-init" "$dir/init"
+    install -m755 "$guest_dir/guest-init" "$dir/init"
     for module in "$@"; do
         modprobe --show-depends "$module"
     done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' > "$dir/mod/files"
@@ -81,18 +82,22 @@ disk_loop() {
     losetup --find --show "$1"
 }
 
-# disk_blocks FILE...: prints the highest tick on each image, first disk of
-# the guest first.  Fails, with the reason on stdout, when a block is missing
-# or damaged or the images are not of one instant.  Reads images that are in
-# use, too; those are whole only after guest_ticks_off.
+# disk_blocks IMAGE...: prints the highest tick on each image, first disk of
+# the guest first.  IMAGE is FILE, or FILE@TAG for an internal snapshot.
+# Fails, with the reason on stdout, when a block is missing or damaged or the
+# images are not of one instant.  Reads images that are in use, too; as they
+# are now those are whole only after guest_ticks_off.
 disk_blocks() {
-    local file raw=() i=0 status=0
-    for file in "$@"; do
+    local image raw=() i=0 status=0 tag
+    for image in "$@"; do
+        tag=()
+        [[ $image != *@* ]] || tag=(-l "snapshot.name=${image#*@}")
         raw[i]=$GUESTS/.blocks.$BASHPID.$i
-        qemu-img convert -U -O raw "$file" "${raw[i]}" 2>&1 || return
+        qemu-img convert -U "${tag[@]}" -O raw "${image%%@*}" "${raw[i]}" 2>&1 ||
+            return
         i=$((i + 1))
     done
-    "$BATS_TEST_DIRNAME/blocks" "${raw[@]}" 2>&1 || status=$?
+    "$guest_dir/blocks" "${raw[@]}" 2>&1 || status=$?
     rm -f "${raw[@]}"
     return $status
 }
@@ -148,13 +153,22 @@ guest_start() {
     log=$(guest_log_file "$1")
     [ ! -e "$log" ] || mv -f "$log" "$log.old"
     xl create -q "$(guest_config_file "$1")" || return
-    guest_wait_up "$1"
+    guest_wait_boots "$1" 1
 }
 
-guest_wait_up() {
-    wait_for 300 "user space of guest $1" guest_says "$1" '^guest up' ||
+# guest_boots NAME: how often its user space came up since guest_start.
+guest_boots() {
+    grep -ac '^guest up' "$(guest_log_file "$1")" 2>/dev/null || true
+}
+
+# guest_wait_boots NAME N: until its user space came up N times.  For what
+# starts a guest anew: boots=$(guest_boots g) first, then the deed, then
+# guest_wait_boots g $((boots + 1)).
+guest_wait_boots() {
+    wait_for 300 "boot $2 of guest $1" guest_booted "$1" "$2" ||
         { guest_log "$1" | tail -n 20; return 1; }
 }
+guest_booted() { [ "$(guest_boots "$1")" -ge "$2" ]; }
 
 guest_destroy() {
     local domid
@@ -172,17 +186,10 @@ guest_shutdown() {
 }
 
 guest_reboot() {
-    local domid
-    domid=$(guest_domid "$1") || return
+    local boots
+    boots=$(guest_boots "$1")
     xl reboot "$1" > /dev/null || return
-    wait_for 180 "new domain of guest $1" guest_has_new_domid "$1" "$domid" ||
-        return
-    guest_wait_up "$1"
-}
-
-guest_has_new_domid() {
-    local now
-    now=$(guest_domid "$1") && [ "$now" != "$2" ]
+    guest_wait_boots "$1" $((boots + 1))
 }
 
 # guest_save NAME FILE, guest_restore NAME FILE
@@ -200,10 +207,11 @@ guest_log_file() { echo "/var/log/xen/console/guest-$1.log"; }
 
 # guest_log NAME: its console since its last boot.
 guest_log() {
-    tr -d '\r' < "$(guest_log_file "$1")" 2>/dev/null | awk '
-        /Linux version|^guest up/ { text = "" }
-        { text = text $0 "\n" }
-        END { printf "%s", text }'
+    awk '
+        /^guest up/ { n = 0 }
+        { sub(/\r+$/, ""); line[n++] = $0 }
+        END { for (i = 0; i < n; i++) print line[i] }
+    ' "$(guest_log_file "$1")" 2>/dev/null
 }
 
 # guest_says NAME REGEX: a line of the console since its last boot matches.
@@ -256,7 +264,7 @@ guest_qmp() {
     local domid
     domid=$(guest_domid "$1") || return
     shift
-    "$BATS_TEST_DIRNAME/qmp" "$domid" "$@"
+    "$guest_dir/qmp" "$domid" "$@"
 }
 
 # guest_nodes NAME: QEMU's block nodes, "NODE DRIVER FILE" a line.
