@@ -42,11 +42,16 @@ const char *xlx__guest_title(const xlx_guest *guest, char *buf, size_t size)
 static int known_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guest *guest)
 {
     struct xlx__json_doc *doc = NULL;
+    xlx_guest_record record;
     int rc;
 
     rc = xlx__store_read(ctx, uuid, GUEST_FILE, GUEST_VERSION, &doc);
     if (rc) return rc;
-    rc = xlx__guest_parse(xlx__json_root(doc), guest);
+    xlx_guest_record_init(&record);
+    rc = xlx__guest_record_parse(xlx__json_root(doc), &record);
+    if (!rc)
+        rc = xlx_guest_copy(ctx, guest, &record.guest);
+    xlx_guest_record_dispose(&record);
     xlx__json_free(doc);
     if (rc) return rc;
     /* the folder's name is what counts, also after a move */
@@ -58,27 +63,29 @@ static int known_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guest *guest)
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest)
 {
     struct xlx__json_out *out;
-    xlx_guest old;
+    xlx_guest_record record;
     char *text = NULL;
     size_t len;
     int rc;
 
-    xlx_guest_init(&old);
-    rc = known_guest(ctx, &guest->uuid, &old);
-    if (!rc && !strcmp(old.name ? old.name : "",
-                       guest->name ? guest->name : "") &&
-        !strcmp(old.qmp_socket ? old.qmp_socket : "",
-                guest->qmp_socket ? guest->qmp_socket : ""))
+    xlx_guest_record_init(&record);
+    rc = known_guest(ctx, &guest->uuid, &record.guest);
+    if (!rc && !strcmp(xlx__text(record.guest.name),
+                       xlx__text(guest->name)) &&
+        !strcmp(xlx__text(record.guest.qmp_socket),
+                xlx__text(guest->qmp_socket)))
         goto out;
+    rc = xlx_guest_copy(ctx, &record.guest, guest);
+    if (rc) goto out;
     out = xlx__json_out_new(true);
-    xlx__guest_gen(out, guest);
+    xlx__guest_record_gen(out, &record);
     rc = xlx__json_out_finish(out, &text, &len);
     if (rc) goto out;
     rc = xlx__store_write(ctx, &guest->uuid, GUEST_FILE, text, len);
 
  out:
     free(text);
-    xlx_guest_dispose(&old);
+    xlx_guest_record_dispose(&record);
     return rc;
 }
 
@@ -91,7 +98,7 @@ static int by_name(const void *a, const void *b)
 {
     const xlx_guest *x = a, *y = b;
 
-    return strcmp(x->name ? x->name : "", y->name ? y->name : "");
+    return strcmp(xlx__text(x->name), xlx__text(y->name));
 }
 
 int xlx__guest_known(xlx_ctx *ctx, xlx_guests *list)

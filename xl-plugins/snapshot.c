@@ -77,7 +77,8 @@ static int split_disks(const char *list, xlx_snapshot_spec *spec)
     }
 }
 
-static void say_created(const xlx_snapshot *s, bool dry_run)
+static void say_created(const xlx_guest *guest, const xlx_snapshot *s,
+                        bool dry_run)
 {
     bool external = s->kind == XLX_SNAPSHOT_KIND_EXTERNAL;
     char *names = disk_names(s->disks, s->num_disks);
@@ -87,7 +88,7 @@ static void say_created(const xlx_snapshot *s, bool dry_run)
                                                      : "internal",
            text(s->name), names, text(s->why));
     free(names);
-    if (external && !dry_run)
+    if (external && !dry_run && !*text(guest->qmp_socket))
         printf("The guest's config file still names the image that is now "
                "frozen; xl create\nwill tell how to start the guest on the "
                "overlay.\n");
@@ -138,7 +139,7 @@ int xl_snapshot_create_main(int argc, char **argv)
     if (args.json)
         r = xl_print_json(xlx_snapshot_to_json(xl_ctx(), &snapshot));
     else
-        say_created(&snapshot, args.dry_run);
+        say_created(&guest, &snapshot, args.dry_run);
 
  out:
     xlx_snapshot_spec_dispose(&spec);
