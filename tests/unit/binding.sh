@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154  # top_srcdir is in the environment
 #
-# Runs binding.py on a library made of tests/idl/good and shapes.c.
+# Runs shapes.py on a library made of tests/idl/good and shapes.c.
 
 built=$top_builddir/tests/unit/.libs/libshapes.so
 if [ "$SANITIZERS" = yes ]; then
@@ -14,4 +14,4 @@ trap 'rm -rf "$work"' EXIT
 ln -s "$built" "$work/libxlx.so.2"
 LD_LIBRARY_PATH=$work${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} \
     PYTHONPATH=$top_srcdir/tests/idl/good/expected/python \
-    "${PYTHON:-python3}" -B "$top_srcdir/tests/unit/binding.py"
+    "${PYTHON:-python3}" -B "$top_srcdir/tests/unit/shapes.py"
