@@ -20,8 +20,9 @@ enum is an enum.Enum whose values are the names that JSON has.
 import ctypes
 import enum
 import json
+import uuid
 from ctypes import POINTER, byref, c_char_p, c_int, c_void_p
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field as _field, fields as _fields
 
 _lib = ctypes.CDLL("libxlx.so.@SONAME@")
 _lib.xlx_get_error.restype = c_char_p
@@ -48,7 +49,7 @@ class _Struct:
     """What the dataclasses below share; _c is the C struct, _name its name."""
 
     def to_dict(self):
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: _plain(getattr(self, f.name)) for f in _fields(self)}
 
     @classmethod
     def from_dict(cls, d):
@@ -78,6 +79,14 @@ def _plain(v):
     if isinstance(v, list):
         return [_plain(x) for x in v]
     return v.value if isinstance(v, enum.Enum) else v
+
+
+def _uuid(text):
+    return (ctypes.c_ubyte * 16)(*uuid.UUID(text).bytes)
+
+
+def _domid(domid):
+    return ctypes.c_uint32(0xffffffff if domid is None else domid)
 
 
 def _number(name, value):
@@ -218,9 +227,9 @@ def py_type(t):
 def default(f):
     kind, value = f.type.kind, f.default
     if kind == "array":
-        return "field(default_factory=list)"
+        return "_field(default_factory=list)"
     if kind == "struct":
-        return f"field(default_factory={class_name(f.type.name)})"
+        return f"_field(default_factory={class_name(f.type.name)})"
     if kind == "enum":
         return f"{class_name(f.type.name)}." + (
             value or f.type.decl.values[0].name)
@@ -295,9 +304,13 @@ def call(c):
             out.append(f"{indent}c_{a.name} = {a.name} and _Callback("
                        f"_{class_name(a.type.name)}, {a.name})")
             value = f"c_{a.name} and byref(c_{a.name}.c)"
-            check = f"(c_{a.name}.check if c_{a.name} else _check)"
+            out.append(f"{indent}check = c_{a.name}.check if c_{a.name} "
+                       "else _check")
+            check = "check"
         elif kind == "enum":
             value = f'_number("{a.type.name}", {a.name})'
+        elif kind in ("uuid", "domid"):
+            value = f"_{kind}({a.name})"
         else:
             value = f"{C_TYPES[kind]}({a.name})"
         passed.append(value)
@@ -316,5 +329,8 @@ def call(c):
     out += [f"{indent}    {p}," for p in passed[:-1]]
     out += [f"{indent}    {passed[-1]}))"]
     if results:
-        out.append(f"{indent}return " + ", ".join(results))
+        out += wrap(", ".join(results), 79, f"{indent}return ",
+                    indent + "    ") if len(results) == 1 else (
+            [f"{indent}return ("] + [f"{indent}    {r}," for r in results]
+            + [f"{indent})"])
     return out

@@ -15,8 +15,9 @@ enum is an enum.Enum whose values are the names that JSON has.
 import ctypes
 import enum
 import json
+import uuid
 from ctypes import POINTER, byref, c_char_p, c_int, c_void_p
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field as _field, fields as _fields
 
 _lib = ctypes.CDLL("libxlx.so.2")
 _lib.xlx_get_error.restype = c_char_p
@@ -43,7 +44,7 @@ class _Struct:
     """What the dataclasses below share; _c is the C struct, _name its name."""
 
     def to_dict(self):
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: _plain(getattr(self, f.name)) for f in _fields(self)}
 
     @classmethod
     def from_dict(cls, d):
@@ -73,6 +74,14 @@ def _plain(v):
     if isinstance(v, list):
         return [_plain(x) for x in v]
     return v.value if isinstance(v, enum.Enum) else v
+
+
+def _uuid(text):
+    return (ctypes.c_ubyte * 16)(*uuid.UUID(text).bytes)
+
+
+def _domid(domid):
+    return ctypes.c_uint32(0xffffffff if domid is None else domid)
 
 
 def _number(name, value):
@@ -235,12 +244,12 @@ class Shape(_Struct):
     domid: int = None
     other: int = 0
     kind: ShapeKind = ShapeKind.OPEN
-    centre: Point = field(default_factory=Point)
-    words: list = field(default_factory=list)
-    corners: list = field(default_factory=list)
-    kinds: list = field(default_factory=list)
-    sizes: list = field(default_factory=list)
-    uuids: list = field(default_factory=list)
+    centre: Point = _field(default_factory=Point)
+    words: list = _field(default_factory=list)
+    corners: list = _field(default_factory=list)
+    kinds: list = _field(default_factory=list)
+    sizes: list = _field(default_factory=list)
+    uuids: list = _field(default_factory=list)
 
     _c = _CShape
     _name = "shape"
@@ -304,19 +313,24 @@ class Context:
         """
         with _Held(Point, near) as c_near:
             c_watch = watch and _Callback(_Watch, watch)
+            check = c_watch.check if c_watch else _check
             with _Held(Shape) as c_shape:
                 with _Held(Point) as c_where:
                     c_steps = ctypes.c_uint32()
-                    (c_watch.check if c_watch else _check)(_lib.xlx_shape_find(
+                    check(_lib.xlx_shape_find(
                         self._ctx,
                         None if name is None else name.encode(),
                         None if hint is None else hint.encode(),
                         _number("shape_kind", kind),
-                        ctypes.c_ubyte * 16(uuid),
-                        ctypes.c_uint32(domid),
+                        _uuid(uuid),
+                        _domid(domid),
                         byref(c_near) if near is not None else None,
                         c_watch and byref(c_watch.c),
                         byref(c_shape),
                         byref(c_where),
                         byref(c_steps)))
-                    return Shape._from_c(c_shape), Point._from_c(c_where), c_steps.value
+                    return (
+                        Shape._from_c(c_shape),
+                        Point._from_c(c_where),
+                        c_steps.value,
+                    )
