@@ -22,30 +22,60 @@ static void check_message(void)
         abort();
 }
 
-/* Numbers that are not integers have no writer: null in their place. */
-static void copy(const struct xlx__json *v, struct xlx__json_out *o)
+static void copy(const struct xlx__json *v, struct xlx__json_out *o);
+
+static void copy_children(const struct xlx__json *v, struct xlx__json_out *o)
 {
     const struct xlx__json *child;
-    const char *s;
+    const char *key;
+
+    for (child = xlx__json_first(v); child; child = xlx__json_next(child)) {
+        key = xlx__json_key(child);
+        if (!key != (xlx__json_kind(v) == XLX__JSON_ARRAY))
+            abort();
+        if (key) {
+            if (xlx__json_member(v, key) != child)
+                abort();
+            xlx__json_out_key(o, key);
+        }
+        copy(child, o);
+    }
+    xlx__json_out_end(o);
+}
+
+/* What is out of range, or no integer, has no writer: null in its place. */
+static void copy_number(const struct xlx__json *v, struct xlx__json_out *o)
+{
     uint64_t u;
     int64_t i;
+
+    if (!xlx__json_int64(v, INT64_MIN, INT64_MAX, &i)) {
+        xlx__json_out_int64(o, i);
+    } else if (!xlx__json_uint64(v, UINT64_MAX, &u)) {
+        xlx__json_out_uint64(o, u);
+    } else {
+        check_message();
+        xlx__json_out_null(o);
+    }
+}
+
+static void copy(const struct xlx__json *v, struct xlx__json_out *o)
+{
+    const char *s;
     bool b;
 
     switch (xlx__json_kind(v)) {
+    case XLX__JSON_NULL:
+        xlx__json_out_null(o);
+        return;
     case XLX__JSON_BOOL:
         if (xlx__json_bool(v, &b))
             abort();
         xlx__json_out_bool(o, b);
         return;
     case XLX__JSON_INTEGER:
-        if (!xlx__json_int64(v, INT64_MIN, INT64_MAX, &i)) {
-            xlx__json_out_int64(o, i);
-        } else if (!xlx__json_uint64(v, UINT64_MAX, &u)) {
-            xlx__json_out_uint64(o, u);
-        } else {
-            check_message();
-            xlx__json_out_null(o);
-        }
+    case XLX__JSON_NUMBER:
+        copy_number(v, o);
         return;
     case XLX__JSON_STRING:
         if (xlx__json_string(v, &s))
@@ -54,28 +84,11 @@ static void copy(const struct xlx__json *v, struct xlx__json_out *o)
         return;
     case XLX__JSON_ARRAY:
         xlx__json_out_array(o);
-        for (child = xlx__json_first(v); child; child = xlx__json_next(child))
-            copy(child, o);
-        xlx__json_out_end(o);
+        copy_children(v, o);
         return;
     case XLX__JSON_OBJECT:
         xlx__json_out_object(o);
-        for (child = xlx__json_first(v); child;
-             child = xlx__json_next(child)) {
-            if (xlx__json_member(v, xlx__json_key(child)) != child)
-                abort();
-            xlx__json_out_key(o, xlx__json_key(child));
-            copy(child, o);
-        }
-        xlx__json_out_end(o);
-        return;
-    case XLX__JSON_NUMBER:
-        if (!xlx__json_int64(v, INT64_MIN, INT64_MAX, &i))
-            abort();
-        check_message();
-        /* fall through */
-    case XLX__JSON_NULL:
-        xlx__json_out_null(o);
+        copy_children(v, o);
         return;
     }
 }

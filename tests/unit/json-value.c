@@ -61,7 +61,8 @@ static void walk(void **state)
     assert_null(xlx__json_member(v, "b"));
     assert_non_null(xlx__json_member(xlx__json_member(v, "a"), "b"));
 
-    root = parse("{\"k\":\"\\u00e9\\ud83d\\ude00\\\"\\\\\\/\\b\\f\\n\\r\\t\"}");
+    root = parse("{\"k\":"
+                 "\"\\u00e9\\ud83d\\ude00\\\"\\\\\\/\\b\\f\\n\\r\\t\"}");
     assert_ok(xlx__json_member_string(root, "k", &s));
     assert_string_equal(s, "\xc3\xa9\xf0\x9f\x98\x80\"\\/\b\f\n\r\t");
 }

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Lack of memory: each piece of work is done with its first allocation
+ * failing, then its second, and so on until it succeeds.  Every time the
+ * answer is ERROR_NOMEM with a message, and nothing leaks (the sanitizer and
+ * valgrind look).  Linked with --wrap for the functions that allocate.
+ */
+#include "lock.h"
+#include "store.h"
+#include "unit.h"
+
+static int left = -1;               /* allocations until one fails; -1: all */
+
+static bool fails(void)
+{
+    return left >= 0 && left-- == 0;
+}
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t n);
+char *__real_strdup(const char *s);
+int __real_vasprintf(char **s, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t n);
+char *__wrap_strdup(const char *s);
+int __wrap_vasprintf(char **s, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+void *__wrap_malloc(size_t n)
+{
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *old, size_t n)
+{
+    return fails() ? NULL : __real_realloc(old, n);
+}
+
+char *__wrap_strdup(const char *s)
+{
+    return fails() ? NULL : __real_strdup(s);
+}
+
+int __wrap_vasprintf(char **s, const char *fmt, va_list ap)
+{
+    return fails() ? -1 : __real_vasprintf(s, fmt, ap);
+}
+
+static char *folder;
+static xlx_ctx *ctx;
+static libxl_uuid uuid;
+
+/* Returns how many allocations the work needed. */
+static int starve(int (*work)(void))
+{
+    int n, rc;
+
+    for (n = 0; n < 10000; n++) {
+        xlx__error_clear();
+        left = n;
+        rc = work();
+        if (left >= 0) {                        /* none had to fail */
+            left = -1;
+            assert_ok(rc);
+            return n;
+        }
+        /* A document that could not be made smaller is as good. */
+        if (rc)
+            assert_fails(rc, ERROR_NOMEM, "out of memory");
+    }
+    fail();
+    return 0;
+}
+
+static int work_ctx(void)
+{
+    xlx_ctx *mine = NULL;
+    int rc;
+
+    rc = xlx_ctx_alloc(&mine, NULL, NULL);
+    if (!rc)
+        xlx_ctx_free(mine);
+    return rc;
+}
+
+static int work_write(void)
+{
+    struct xlx__json_out *o = xlx__json_out_new(true);
+    char *text;
+    int i, rc;
+
+    xlx__json_out_array(o);
+    for (i = 0; i < 200; i++)
+        xlx__json_out_string(o, "some \"text\" that takes room");
+    xlx__json_out_end(o);
+    rc = xlx__json_out_finish(o, &text, NULL);
+    if (!rc)
+        free(text);
+    return rc;
+}
+
+/* Long enough for the block and yajl's buffer to grow; with an object so
+ * large that its keys are sorted on the heap. */
+static int work_parse(void)
+{
+    static char text[20000];
+    const struct xlx__json_limits limits = { sizeof(text), 8 };
+    struct xlx__json_doc *doc;
+    size_t at = 0;
+    int i, rc;
+
+    at += sprintf(text + at, "{\"text\":\"\\n%05000d\"", 0);
+    for (i = 0; i < 300; i++)
+        at += sprintf(text + at, ",\"key%d\":[%d]", i, i);
+    at += sprintf(text + at, "}");
+    rc = xlx__json_parse("T", text, at, &limits, &doc);
+    if (!rc)
+        xlx__json_free(doc);
+    return rc;
+}
+
+static int work_store(void)
+{
+    static const char text[] = "{\"version\": 1}";
+    struct xlx__json_doc *doc;
+    libxl_uuid *uuids;
+    int num, rc;
+
+    rc = xlx__store_write(ctx, &uuid, "a.json", text, strlen(text));
+    if (rc) return rc;
+    rc = xlx__store_read(ctx, &uuid, "a.json", 1, &doc);
+    if (rc) return rc;
+    xlx__json_free(doc);
+    rc = xlx__store_guests(ctx, &uuids, &num);
+    if (rc) return rc;
+    free(uuids);
+    rc = xlx__store_adopt(ctx, &uuid, &uuid);
+    if (rc != ERROR_INVAL)                      /* onto itself */
+        return rc;
+    return xlx__store_remove(ctx, &uuid, "a.json");
+}
+
+static int work_lock(void)
+{
+    struct xlx__lock lock = XLX__LOCK_NONE;
+    char path[4096];
+    int rc;
+
+    rc = xlx__lock_guest(ctx, &uuid, &lock);
+    xlx__unlock(&lock);
+    if (rc) return rc;
+    rc = xlx__lock_host(ctx, "test", &lock);
+    xlx__unlock(&lock);
+    if (rc) return rc;
+    snprintf(path, sizeof(path), "%s/lock", folder);
+    rc = xlx__lock_file(path, 0, &lock);
+    xlx__unlock(&lock);
+    return rc;
+}
+
+static void context(void **state)
+{
+    (void)state;
+    assert_in_range(starve(work_ctx), 3, 20);
+}
+
+static void json_written(void **state)
+{
+    (void)state;
+    assert_in_range(starve(work_write), 3, 50);
+}
+
+static void json_parsed(void **state)
+{
+    (void)state;
+    assert_in_range(starve(work_parse), 5, 50);
+}
+
+static void stored(void **state)
+{
+    (void)state;
+    assert_in_range(starve(work_store), 10, 100);
+}
+
+static void locked(void **state)
+{
+    (void)state;
+    assert_in_range(starve(work_lock), 5, 20);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    folder = unit_folder();
+    ctx = unit_ctx(folder);
+    libxl_uuid_generate(&uuid);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    xlx_ctx_free(ctx);
+    unit_folder_remove(folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(context),
+        cmocka_unit_test(json_written),
+        cmocka_unit_test(json_parsed),
+        cmocka_unit_test(stored),
+        cmocka_unit_test(locked),
+    };
+
+    return cmocka_run_group_tests_name("no-memory", tests, setup, teardown);
+}
