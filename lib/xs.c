@@ -29,8 +29,9 @@ static int xs_error(const char *what, const char *path)
 static int connect_once(xlx_ctx *ctx)
 {
     if (!ctx->xenstore)
-        /* Filtered, a watch that was removed fires no more. */
-        ctx->xenstore = xs_open(XS_UNWATCH_FILTER);
+        /* Not XS_UNWATCH_FILTER: it leaks what it filters (Xen 4.17).  An
+         * event left over costs the next wait one more look. */
+        ctx->xenstore = xs_open(0);
     if (!ctx->xenstore)
         return xlx__error(errno == EACCES ? ERROR_FAIL : ERROR_NOTFOUND,
                           "no xenstored answers at %s (%s): is this a Xen "

@@ -30,7 +30,7 @@ class Fake:
         return s, s.makefile('rb')
 
     def end(self):
-        _, err = self.process.communicate(timeout=40)
+        _, err = self.process.communicate(timeout=20)
         return self.process.returncode, err
 
     def kill(self):

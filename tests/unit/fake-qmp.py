@@ -33,7 +33,7 @@ import time
 
 GREETING = {'QMP': {'version': {'qemu': {'micro': 22, 'minor': 2, 'major': 7},
                                 'package': ''}, 'capabilities': ['oob']}}
-PATIENCE = 30                   # seconds; a test that takes longer has failed
+PATIENCE = 150                  # seconds; a test that takes longer has failed
 
 
 class Unexpected(Exception):

@@ -140,49 +140,51 @@ static void odd_but_right(void **state)
               10000, 0, "", 0);
 }
 
+static const struct {
+    const char *step, *message;
+} wrong_answers[] = {
+    { "raw hello\\n", "no JSON object" },
+    { "raw [1]\\n", "no JSON object" },
+    { "raw \\0\\0\\0\\0", "no JSON object" },
+    { "raw \\xff\\xfe", "no JSON object" },
+    { "raw {\\0}", "test: " },
+    { "raw {\"return\" 1}\\n", "test: " },
+    { "raw {\"return\": 1, \"id\": %(id)d]\\n", "test: " },
+    { "raw {\"return\": \"\\xff\", \"id\": %(id)d}\\n", "test: " },
+    { "raw {\"return\": 1, \"return\": 2, \"id\": %(id)d}\\n",
+      "test: " },
+    { "raw {}\\n", "without an id" },
+    { "raw {\"return\": {}}\\n", "without an id" },
+    { "raw {\"error\": {\"class\": \"GenericError\", "
+      "\"desc\": \"JSON parse error\"}}\\n", "without an id" },
+    { "raw {\"return\": {}, \"id\": \"%(id)d\"}\\n", "id" },
+    { "raw {\"return\": {}, \"id\": %(id)d.5}\\n", "id" },
+    { "raw {\"return\": {}, \"id\": 99999999999999999999}\\n", "id" },
+    { "raw {\"return\": {}, \"id\": 1}\\n", "answer to 1 instead of 2" },
+    { "raw {\"id\": %(id)d}\\n", "neither yes nor no" },
+    { "raw {\"return\": {}, \"error\": {}, \"id\": %(id)d}\\n",
+      "neither yes nor no" },
+    { "raw {\"error\": \"no\", \"id\": %(id)d}\\n", "test: " },
+    { "raw {\"error\": {\"class\": 1, \"desc\": \"\"}, \"id\": %(id)d}\\n",
+      "class" },
+    { "raw {\"error\": {\"class\": \"GenericError\"}, \"id\": %(id)d}\\n",
+      "desc" },
+    { "repeat 65 {\"return\":", "deeper than 64" },
+    { "forever [", "no JSON object" },
+    { "forever {\"a\":[", "deeper than 64" },
+    { "forever {\"event\": \"A\"}\\n", "events came, and no answer" },
+};
+
 static void garbage(void **state)
 {
-    static const struct {
-        const char *step, *message;
-    } cases[] = {
-        { "raw hello\\n", "no JSON object" },
-        { "raw [1]\\n", "no JSON object" },
-        { "raw \\0\\0\\0\\0", "no JSON object" },
-        { "raw \\xff\\xfe", "no JSON object" },
-        { "raw {\\0}", "test: " },
-        { "raw {\"return\" 1}\\n", "test: " },
-        { "raw {\"return\": 1, \"id\": %(id)d]\\n", "test: " },
-        { "raw {\"return\": \"\\xff\", \"id\": %(id)d}\\n", "test: " },
-        { "raw {\"return\": 1, \"return\": 2, \"id\": %(id)d}\\n",
-          "test: " },
-        { "raw {}\\n", "without an id" },
-        { "raw {\"return\": {}}\\n", "without an id" },
-        { "raw {\"error\": {\"class\": \"GenericError\", "
-          "\"desc\": \"JSON parse error\"}}\\n", "without an id" },
-        { "raw {\"return\": {}, \"id\": \"%(id)d\"}\\n", "id" },
-        { "raw {\"return\": {}, \"id\": %(id)d.5}\\n", "id" },
-        { "raw {\"return\": {}, \"id\": 99999999999999999999}\\n", "id" },
-        { "raw {\"return\": {}, \"id\": 1}\\n", "answer to 1 instead of 2" },
-        { "raw {\"id\": %(id)d}\\n", "neither yes nor no" },
-        { "raw {\"return\": {}, \"error\": {}, \"id\": %(id)d}\\n",
-          "neither yes nor no" },
-        { "raw {\"error\": \"no\", \"id\": %(id)d}\\n", "test: " },
-        { "raw {\"error\": {\"class\": 1, \"desc\": \"\"}, \"id\": %(id)d}\\n",
-          "class" },
-        { "raw {\"error\": {\"class\": \"GenericError\"}, \"id\": %(id)d}\\n",
-          "desc" },
-        { "repeat 65 {\"return\":", "deeper than 64" },
-        { "forever [", "no JSON object" },
-        { "forever {\"a\":[", "deeper than 64" },
-        { "forever {\"event\": \"A\"}\\n", "events came, and no answer" },
-    };
     size_t i;
     (void)state;
 
-    for (i = 0; i < XLX__ARRAY_SIZE(cases); i++)
-        call_once(peer_start("fake-qmp.py", SOCKET, CALL, cases[i].step,
-                             NULL),
-                  10000, ERROR_PROTOCOL_ERROR_QMP, cases[i].message, 0);
+    for (i = 0; i < XLX__ARRAY_SIZE(wrong_answers); i++)
+        call_once(peer_start("fake-qmp.py", SOCKET, CALL,
+                             wrong_answers[i].step, NULL),
+                  10000, ERROR_PROTOCOL_ERROR_QMP, wrong_answers[i].message,
+                  0);
 }
 
 static void endless(void **state)
@@ -192,7 +194,7 @@ static void endless(void **state)
     call_once(peer_start("fake-qmp.py", SOCKET, CALL,
                          "raw {\"return\": \"", "forever xxxxxxxxxxxxxxxxxxxx",
                          NULL),
-              20000, ERROR_PROTOCOL_ERROR_QMP, "of more than 67108864 bytes",
+              120000, ERROR_PROTOCOL_ERROR_QMP, "of more than 67108864 bytes",
               0);
     /* no object ever begins; and one begins slowly and does not end */
     call_once(peer_start("fake-qmp.py", SOCKET, CALL, "forever \\n", NULL),
@@ -400,22 +402,30 @@ static void of_guest(void **state)
     unsetenv("LIBXLX_XEN_RUN_DIR");
 }
 
+/* What a test that failed leaves must not make the next one fail. */
+static int stop(void **state)
+{
+    (void)state;
+    unlink(SOCKET);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest qmp_dialogue[] = {
-        cmocka_unit_test(answers),
-        cmocka_unit_test(broken_args),
-        cmocka_unit_test(odd_but_right),
-        cmocka_unit_test(garbage),
-        cmocka_unit_test(endless),
-        cmocka_unit_test(silent_or_gone),
-        cmocka_unit_test(gone_before),
-        cmocka_unit_test(never_reads),
-        cmocka_unit_test(late),
-        cmocka_unit_test(greetings),
-        cmocka_unit_test(full_queue),
-        cmocka_unit_test(nobody),
-        cmocka_unit_test(of_guest),
+        cmocka_unit_test_teardown(answers, stop),
+        cmocka_unit_test_teardown(broken_args, stop),
+        cmocka_unit_test_teardown(odd_but_right, stop),
+        cmocka_unit_test_teardown(garbage, stop),
+        cmocka_unit_test_teardown(endless, stop),
+        cmocka_unit_test_teardown(silent_or_gone, stop),
+        cmocka_unit_test_teardown(gone_before, stop),
+        cmocka_unit_test_teardown(never_reads, stop),
+        cmocka_unit_test_teardown(late, stop),
+        cmocka_unit_test_teardown(greetings, stop),
+        cmocka_unit_test_teardown(full_queue, stop),
+        cmocka_unit_test_teardown(nobody, stop),
+        cmocka_unit_test_teardown(of_guest, stop),
     };
 
     return cmocka_run_group_tests(qmp_dialogue, peer_setup, peer_teardown);
