@@ -27,13 +27,13 @@ setup() {
 # that takes the writes since.
 record() {
     mkdir -p "$tmp/state/$uuid"
-    jq -n --arg uuid "$uuid" '{name: "web", uuid: $uuid}' \
+    jq -n --arg uuid "$uuid" '{version: 1, name: "web", uuid: $uuid}' \
         > "$tmp/state/$uuid/guest.json"
     jq -n --arg uuid "$uuid" --arg image "$1" --arg now "$2" '{
         version: 1, guest: {name: "web", uuid: $uuid}, current: "s1",
         disks: [{vdev: "xvda", image: $now, format: "qcow2"}],
-        snapshots: [{name: "s1", time: 1700000000, kind: "EXTERNAL",
-                     status: "READY",
+        snapshots: [{name: "s1", time: 1700000000, kind: "external",
+                     status: "ready",
                      disks: [{vdev: "xvda", image: $image,
                               format: "qcow2"}]}]
     }' > "$tmp/state/$uuid/snapshots.json"
@@ -118,7 +118,7 @@ target=$overlay\", \"$tmp/data.img,raw,xvdb,w\"]' 'uuid=\"$uuid\"'" ]
     touch "$dir/new image.qcow2"
     record "$base_image" "$dir/new image.qcow2"
     mv "$tmp/web.cfg" "$dir/web.cfg"
-    refused create -n "$dir/web.cfg" 'on_crash="destroy"'
+    refused create -n "$dir/web.cfg" 'on_crash="preserve"'
     command=${stderr_lines[1]#*present state: }
     env -i "${base[@]}" PATH="$tmp/path:/usr/bin:/bin" \
         sh -c "$command" > "$tmp/json"
@@ -127,7 +127,7 @@ target=$overlay\", \"$tmp/data.img,raw,xvdb,w\"]' 'uuid=\"$uuid\"'" ]
     [ "$(jq -r '.disks[1].pdev_path' "$tmp/json")" = "$tmp/data.img" ]
     [ "$(jq -r '.disks | length' "$tmp/json")" = 2 ]
     [ "$(jq -r '.c_info.uuid' "$tmp/json")" = "$uuid" ]
-    [ "$(jq -r '.on_crash' "$tmp/json")" = destroy ]
+    [ "$(jq -r '.on_crash' "$tmp/json")" = preserve ]
 }
 
 @test "what the config says of the disk is kept, where it still fits" {
