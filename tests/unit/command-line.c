@@ -51,5 +51,8 @@ int xl_shape_draw_main(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    return xl_command_dispatch(xl_shapes_commands, argc, argv);
+    const struct xl_command *command;
+
+    command = xl_command_find(xl_shapes_commands, &argc, &argv);
+    return command ? command->main(argc, argv) : 2;
 }
