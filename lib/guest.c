@@ -315,16 +315,16 @@ static int adopt_running(xlx_ctx *ctx, const xlx_guest *guest)
 
 /* ---- a config file --------------------------------------------------------------- */
 
-/* The caller's to free, one and all; see xlx__config_file_disks. */
+/* The caller's to free, one and all; see xlx__config_file_disks.  The report
+ * writes to *said_r and *len_r until it is closed. */
 static int read_config(xlx_ctx *ctx, const char *path, XLU_Config **cfg_r,
-                       FILE **report_r, char **said_r)
+                       FILE **report_r, char **said_r, size_t *len_r)
 {
-    size_t len;
     int r, rc;
 
     (void)ctx;
     *said_r = NULL;
-    *report_r = open_memstream(said_r, &len);
+    *report_r = open_memstream(said_r, len_r);
     *cfg_r = *report_r ? xlu_cfg_init(*report_r, path) : NULL;
     if (!*cfg_r)
         return xlx__error(ERROR_NOMEM, "out of memory");
@@ -345,9 +345,10 @@ int xlx__guest_config_disks(xlx_ctx *ctx, const char *path,
     XLU_Config *cfg = NULL;
     FILE *report = NULL;
     char *said = NULL;
+    size_t len = 0;
     int i, n = 0, num = 0, rc;
 
-    rc = read_config(ctx, path, &cfg, &report, &said);
+    rc = read_config(ctx, path, &cfg, &report, &said, &len);
     if (rc) goto out;
     xlu_cfg_get_list(cfg, "disk", &list, &n, 1);
     disks = calloc(n + 1, sizeof(*disks));
@@ -388,11 +389,12 @@ static int config_identity(xlx_ctx *ctx, const char *path, char **name,
     XLU_Config *cfg = NULL;
     FILE *report = NULL;
     char *said = NULL;
+    size_t len = 0;
     const char *text;
     int rc;
 
     *has_uuid_r = false;
-    rc = read_config(ctx, path, &cfg, &report, &said);
+    rc = read_config(ctx, path, &cfg, &report, &said, &len);
     if (rc) goto out;
     if (xlu_cfg_get_string(cfg, "name", &text, 1)) {
         rc = xlx__error(ERROR_INVAL, "%s: it has no name=", path);

@@ -115,8 +115,7 @@ static void add_ours(struct plugins *all)
     free(path);
 }
 
-/* Programs of ours that are no command: those that the links of our commands
- * lead to, and the guard of "xl create". */
+/* The programs that the links of our commands lead to. */
 static bool is_internal(const struct plugins *all, const char *name)
 {
     size_t i;
@@ -125,7 +124,7 @@ static bool is_internal(const struct plugins *all, const char *name)
         if (all->list[i].stem && !strcmp(all->list[i].stem, name))
             return true;
     }
-    return !strcmp(name, "guard");
+    return false;
 }
 
 static int is_xl_program(const struct dirent *entry)
@@ -135,15 +134,20 @@ static int is_xl_program(const struct dirent *entry)
 
 static void add_dir(struct plugins *all, const char *dir, const char *from)
 {
+    bool ours = !strcmp(from, "exec-dir");
     struct dirent **entries;
     const char *name;
+    char *path;
     int i, num;
 
     num = scandir(dir, &entries, is_xl_program, alphasort);
     for (i = 0; i < num; i++) {
         name = entries[i]->d_name + 3;
-        if (!strcmp(from, "path") || !is_internal(all, name))
+        path = xl_printf("%s/%s", dir, entries[i]->d_name);
+        /* In our folder, in the build tree, there are objects as well. */
+        if (!ours || (xl_runnable(path) && !is_internal(all, name)))
             add(all, dir, name, NULL, "", from);
+        free(path);
         free(entries[i]);
     }
     if (num >= 0)
@@ -152,7 +156,11 @@ static void add_dir(struct plugins *all, const char *dir, const char *from)
 
 static bool add_path_dir(const char *dir, void *arg)
 {
-    add_dir(arg, dir, "path");
+    struct stat ours, st;
+
+    if (stat(xl_exec_dir(), &ours) || stat(dir, &st) ||
+        ours.st_dev != st.st_dev || ours.st_ino != st.st_ino)
+        add_dir(arg, dir, "path");
     return false;
 }
 

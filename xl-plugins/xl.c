@@ -56,11 +56,6 @@ const char *xl_exec_dir(void)
     return dir && *dir ? dir : XL_EXEC_DIR;
 }
 
-bool xl_name_ok(const char *name)
-{
-    return *name && *name != '-' && !strchr(name, '/');
-}
-
 bool xl_runnable(const char *path)
 {
     struct stat st;
@@ -147,6 +142,19 @@ static const struct {
     { "restore", "xl-guard", have_records },
 };
 
+#define NUM_WRAPPED (sizeof(wrapped) / sizeof(wrapped[0]))
+
+bool xl_name_ok(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < NUM_WRAPPED; i++) {
+        if (!strcmp(wrapped[i].program + strlen("xl-"), name))
+            return false;
+    }
+    return *name && *name != '-' && !strchr(name, '/');
+}
+
 static void exec_wrapper(const char *program, int argc, char **argv)
 {
     char *path = xl_printf("%s/%s", xl_exec_dir(), program);
@@ -171,7 +179,7 @@ static void run_stock_command(const char *name, int argc, char **argv)
 {
     size_t i;
 
-    for (i = 0; i < sizeof(wrapped) / sizeof(wrapped[0]); i++) {
+    for (i = 0; i < NUM_WRAPPED; i++) {
         if (xl_stock_means(name, wrapped[i].command) && wrapped[i].needed())
             exec_wrapper(wrapped[i].program, argc, argv);
     }

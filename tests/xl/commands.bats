@@ -42,7 +42,8 @@ d; \$(e)>" ]
     [ "${lines[0]}" = "$tmp/path/xl-bar LIBXLX_XL_OPTS=unset" ]
     mkdir "$tmp/exec/xl-dir"
     plant "$tmp/exec/xl-dir" inner
-    for name in dir dir/inner ../exec/xl-foo-list; do
+    plant "$tmp/exec" xl-guard          # a program, but no command
+    for name in dir dir/inner ../exec/xl-foo-list guard; do
         run xl "$name"
         [ "$output" = 'command not implemented' ]
     done
@@ -112,11 +113,12 @@ EOF
     plant "$tmp/path" xl-plugins
     plant "$tmp/exec" xl-extra
     plant "$tmp/exec" xl-guard
+    touch "$tmp/exec/xl-object.o"
     touch "$tmp/path/xl-plain"
     rm "$tmp/exec/xl-foo-create"
     # The same folder by another name holds nothing new.
     ln -s path "$tmp/again"
-    base+=(PATH="$tmp/path:$tmp/again:/usr/bin:/bin")
+    base+=(PATH="$tmp/path:$tmp/again:$tmp/exec:/usr/bin:/bin")
     run --separate-stderr xl plugins
     [ "$status" = 0 ]
     [ "$(awk '{print $1, $2}' <<< "$output")" = 'Name From

@@ -6,37 +6,40 @@
 bats_require_minimum_version 1.5.0
 load rig
 
-uuid=5e1f2b1c-7d1e-4c5a-9a43-0d5d4f5e6a01
 other=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
 
 setup() {
     rig_setup
-    guard=$top_builddir/xl-plugins/.libs/xl-guard
-    [ -x "$guard" ] || guard=$top_builddir/xl-plugins/xl-guard
-    ln -s "$guard" "$tmp/exec/xl-guard"
+    for tool in qemu-img jq; do
+        command -v "$tool" > /dev/null || skip "no $tool"
+    done
+    for program in guard snapshot; do
+        # Not the script of libtool's: it forgets how it was called.
+        path=$top_builddir/xl-plugins/.libs/xl-$program
+        [ -x "$path" ] || path=$top_builddir/xl-plugins/xl-$program
+        ln -s "$path" "$tmp/exec/xl-$program"
+    done
+    ln -s xl-snapshot "$tmp/exec/xl-snapshot-create"
     ln -s "$xl" "$tmp/path/xl"
-    base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs")
-    base_image="$tmp/web.qcow2"
-    overlay="$tmp/web.s1.qcow2"
-    touch "$base_image" "$overlay" "$tmp/data.img"
-    record "$base_image" "$overlay"
-    config web "$base_image" > "$tmp/web.cfg"
+    base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs"
+           LIBXLX_RUN_DIR="$tmp/run")
+    truncate -s 1M "$tmp/data.img"
+    web_with_snapshot "$tmp"
 }
 
-# The record of guest "web": a snapshot "s1", which is an image, and the overlay
-# that takes the writes since.
-record() {
-    mkdir -p "$tmp/state/$uuid"
-    jq -n --arg uuid "$uuid" '{name: "web", uuid: $uuid}' \
-        > "$tmp/state/$uuid/guest.json"
-    jq -n --arg uuid "$uuid" --arg image "$1" --arg now "$2" '{
-        version: 1, guest: {name: "web", uuid: $uuid}, current: "s1",
-        disks: [{vdev: "xvda", image: $now, format: "qcow2"}],
-        snapshots: [{name: "s1", time: 1700000000, kind: "EXTERNAL",
-                     status: "READY",
-                     disks: [{vdev: "xvda", image: $image,
-                              format: "qcow2"}]}]
-    }' > "$tmp/state/$uuid/snapshots.json"
+# Guest "web" with a snapshot "s1" of xvda, which is an image, and the overlay
+# in a folder that takes the writes since.
+web_with_snapshot() {
+    rm -rf "$tmp/state" "$tmp/web.qcow2"
+    mkdir "$tmp/state"
+    base_image=$tmp/web.qcow2
+    overlay=$1/web.s1.qcow2
+    qemu-img create -q -f qcow2 "$base_image" 1M
+    config web "$base_image" > "$tmp/web.cfg"
+    xl snapshot-create --disks xvda --kind external --overlay-dir "$1" \
+        --config "$tmp/web.cfg" web s1
+    [ -e "$overlay" ]
+    uuid=$(basename "$tmp"/state/*-*)
 }
 
 # config NAME IMAGE [LINE...]
@@ -115,19 +118,18 @@ target=$overlay\", \"$tmp/data.img,raw,xvdb,w\"]' 'uuid=\"$uuid\"'" ]
 @test "the command that it names does go on, with any path" {
     dir="$tmp/a b'c\"d\$(e)\\f,g;h"
     mkdir "$dir"
-    touch "$dir/new image.qcow2"
-    record "$base_image" "$dir/new image.qcow2"
+    web_with_snapshot "$dir"
     mv "$tmp/web.cfg" "$dir/web.cfg"
-    refused create -n "$dir/web.cfg" 'on_crash="destroy"'
+    refused create -n "$dir/web.cfg" 'on_crash="preserve"'
     command=${stderr_lines[1]#*present state: }
     env -i "${base[@]}" PATH="$tmp/path:/usr/bin:/bin" \
         sh -c "$command" > "$tmp/json"
     cat "$tmp/json"
-    [ "$(jq -r '.disks[0].pdev_path' "$tmp/json")" = "$dir/new image.qcow2" ]
+    [ "$(jq -r '.disks[0].pdev_path' "$tmp/json")" = "$overlay" ]
     [ "$(jq -r '.disks[1].pdev_path' "$tmp/json")" = "$tmp/data.img" ]
     [ "$(jq -r '.disks | length' "$tmp/json")" = 2 ]
     [ "$(jq -r '.c_info.uuid' "$tmp/json")" = "$uuid" ]
-    [ "$(jq -r '.on_crash' "$tmp/json")" = destroy ]
+    [ "$(jq -r '.on_crash' "$tmp/json")" = preserve ]
 }
 
 @test "what the config says of the disk is kept, where it still fits" {
@@ -238,7 +240,7 @@ disks only as they were when it was saved: "* ]]
     run xl create -n "$tmp/web.cfg"
     [ "$status" = 7 ]
     [[ ${lines[1]} = "<$real>" && ${lines[2]} = '<create>' ]]
-    rm -r "$tmp/state/$uuid"
+    rm -r "${tmp:?}/state"/*
     run xl create -n "$tmp/web.cfg"
     [ "$status" = 0 ]
     rmdir "$tmp/state"

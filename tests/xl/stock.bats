@@ -113,6 +113,7 @@ stock_commands() { as_xl "$real" help | sed 1,4d | awk '/^ [^ ]/ {print $1}'; }
 
 @test "one exec, in the same process, with libc alone" {
     command -v strace > /dev/null || skip 'no strace'
+    ! ldd "$xl" | grep -q libasan || skip 'built with sanitizers'
     base=(PATH="$PATH" LIBXLX_XL="$real" LIBXLX_EXEC_DIR="$tmp/exec"
           LIBXLX_STATE_DIR="$tmp/state")
     # Without Xen the real xl ends with an error: it is run here all the same.
