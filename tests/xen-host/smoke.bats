@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The host itself: Xen is up, and guests of each kind run and write.
 # xen-host: suites bookworm trixie
-# xen-host: deadline 900
 
 setup_file() { load guest; guests_begin; }
 setup() { load guest; }
