@@ -1,7 +1,10 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The host itself: Xen is up, and guests of each kind run and write.
+# The host itself: Xen is up, the product is in front of the stock tools and
+# guests of each kind run and write.
 # xen-host: suites bookworm trixie
+
+bats_require_minimum_version 1.5.0
 
 setup_file() { load guest; guests_begin; }
 setup() { load guest; }
@@ -13,6 +16,23 @@ teardown_file() { load guest; guests_end; }
     [ "$status" = 0 ]
     grep -Eq '^virt_caps *: pv hvm' <<< "$output"
     grep -Eq '^xen_version *: 4\.' <<< "$output"
+}
+
+@test "the installed xl is found first, and hands on to the stock one" {
+    [ "$(command -v xl)" = /usr/local/sbin/xl ]
+    [ "$(xl info)" != "" ]
+    run -0 xl help
+    [[ $output == *snapshot-create* ]]
+    [[ $output == *vcpu-pin* ]]
+    run dpkg --verify xen-utils-common "$(dpkg -S /usr/lib/xen-*/bin/xl |
+        cut -d: -f1)"
+    [[ $output != *bin/* ]]
+}
+
+@test "the library and what it needs are found" {
+    run ldd /usr/local/lib/libxlx.so.0
+    echo "$output"
+    [[ $output == *libxenlight* && $output != *"not found"* ]]
 }
 
 @test "a PVH guest writes to a qcow2 and a raw disk" {
