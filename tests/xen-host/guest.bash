@@ -147,13 +147,32 @@ guest_create() {
     guest_start "$1"
 }
 
-# guest_start NAME: starts a guest that has its configuration.
+# guest_start NAME: starts a guest that has its configuration.  Stock libxl
+# gives QEMU and its scripts some seconds; on a loaded machine the emulated
+# host may need more, so what timed out is tried once more, and reported.
 guest_start() {
     local log
     log=$(guest_log_file "$1")
     [ ! -e "$log" ] || mv -f "$log" "$log.old"
-    xl create -q "$(guest_config_file "$1")" || return
+    guest_xl_create "$1" || return
     guest_wait_boots "$1" 1
+}
+
+guest_xl_create() {
+    local said try
+    for try in 1 2; do
+        said=$(xl create -q "$(guest_config_file "$1")" 2>&1) && return
+        echo "$said"
+        guest_gone "$1" || xl destroy "$1"
+        grep -Eq 'timeout|rc=-9' <<< "$said" || return 1
+        tap_note "xl create $1, try $try: libxl timed out"
+    done
+    return 1
+}
+
+# tap_note TEXT: shown in the TAP at once, whether the test passes or not.
+tap_note() {
+    if [ -e /proc/self/fd/3 ]; then echo "# $1" >&3; else echo "# $1"; fi
 }
 
 # guest_boots NAME: how often its user space came up since guest_start.

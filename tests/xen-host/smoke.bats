@@ -1,8 +1,10 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The host itself: Xen is up, and guests of each kind run and write.
+# The host itself: Xen is up, the product is in front of the stock tools and
+# guests of each kind run and write.
 # xen-host: suites bookworm trixie
-# xen-host: deadline 900
+
+bats_require_minimum_version 1.5.0
 
 setup_file() { load guest; guests_begin; }
 setup() { load guest; }
@@ -16,50 +18,101 @@ teardown_file() { load guest; guests_end; }
     grep -Eq '^xen_version *: 4\.' <<< "$output"
 }
 
-@test "a PVH guest writes to a qcow2 and a raw disk" {
+@test "the installed xl is found first, and hands on to the stock one" {
+    [ "$(command -v xl)" = /usr/local/sbin/xl ]
+    [ "$(xl info)" != "" ]
+    run -0 xl help
+    [[ $output == *snapshot-create* ]]
+    [[ $output == *vcpu-pin* ]]
+    run dpkg --verify xen-utils-common "$(dpkg -S /usr/lib/xen-*/bin/xl |
+        cut -d: -f1)"
+    [[ $output != *bin/* ]]
+}
+
+@test "the library and what it needs are found" {
+    run ldd /usr/local/lib/libxlx.so.0
+    echo "$output"
+    [[ $output == *libxenlight* && $output != *"not found"* ]]
+}
+
+# The PVH guest with two disks that the next tests use.
+pvh_guest() {
+    guest_gone pvh || return 0
     disk_create "$GUESTS/a.qcow2"
     disk_create "$GUESTS/b.raw" raw
     guest_create pvh pvh "qcow2:$GUESTS/a.qcow2" "raw:$GUESTS/b.raw"
-    guest_wait_tick pvh 3
+}
+
+@test "a PVH guest writes to a qcow2 and a raw disk" {
+    pvh_guest
+    guest_wait_more pvh 3
     guest_ticks_off pvh
     last=$(guest_tick pvh)
     run disk_blocks "$GUESTS/a.qcow2" "$GUESTS/b.raw"
     echo "$output, told: $last"
     [ "$status" = 0 ]
     [ "$output" = "$last"$'\n'"$last" ]
+    guest_ticks_on pvh
 }
 
 @test "commands run in the guest, with their status" {
+    pvh_guest
     [ "$(guest_run pvh 'echo hello; uname -s')" = hello$'\n'Linux ]
     run guest_run pvh 'exit 7'
     [ "$status" = 7 ]
 }
 
-@test "a damaged block is found" {
-    qemu-img convert -U -O raw "$GUESTS/a.qcow2" "$GUESTS/damaged"
-    printf X | dd of="$GUESTS/damaged" bs=1 seek=8200 conv=notrunc status=none
-    run disk_blocks "$GUESTS/damaged"
-    [ "$status" = 1 ]
+@test "damage on a disk is found" {
+    pvh_guest
+    guest_wait_tick pvh 5
+    guest_ticks_off pvh
+    last=$(guest_tick pvh)
+    image=$GUESTS/damaged
+    guest_ticks_on pvh
+
+    qemu-img convert -U -O raw "$GUESTS/a.qcow2" "$image"
+    printf X | dd of="$image" bs=1 seek=8200 conv=notrunc status=none
+    run -1 disk_blocks "$image"
     [[ $output == *"block 2 is damaged"* ]]
-    rm "$GUESTS/damaged"
+
+    qemu-img convert -U -O raw "$GUESTS/a.qcow2" "$image"
+    dd if=/dev/zero of="$image" bs=4096 seek=3 count=1 conv=notrunc status=none
+    run -1 disk_blocks "$image"
+    [[ $output == *"block 4 is written, but 3 is not"* ]]
+
+    qemu-img convert -U -O raw "$GUESTS/a.qcow2" "$image"
+    truncate -s $((4096 * (last - 2))) "$image"
+    run -1 disk_blocks "$GUESTS/b.raw" "$image"
+    [[ $output == *"not of one instant"* ]]
+    rm "$image"
 }
 
-@test "the guest continues after save and restore" {
-    guest_ticks_on pvh
-    guest_wait_more pvh
+@test "a guest goes on after save and restore; what is left behind is found" {
+    pvh_guest
     guest_save pvh "$GUESTS/pvh.save"
     guest_restore pvh "$GUESTS/pvh.save"
-    rm "$GUESTS/pvh.save"
     guest_wait_more pvh
+    host_state > "$BATS_TEST_TMPDIR/before"
+    [ -s "$BATS_TEST_TMPDIR/before" ]
+    touch "$GUESTS/left-behind"
+    host_state > "$BATS_TEST_TMPDIR/after"
+    run -1 host_state_same "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
+    echo "$output"
+    [ "$(grep -c '^[-+][^-+]' <<< "$output")" = 1 ]
+    [[ $output == *"+$GUESTS/left-behind"* ]]
+    rm "$GUESTS/pvh.save" "$GUESTS/left-behind"
 }
 
-@test "the guest continues after a reboot" {
+@test "a guest counts on after a reboot" {
+    pvh_guest
     last=$(guest_tick pvh)
     guest_reboot pvh
     guest_wait_tick pvh $((last + 1))
 }
 
-@test "a destroyed guest leaves whole disks, and nothing on the host" {
+@test "a destroyed guest has whole disks" {
+    pvh_guest
+    guest_wait_more pvh
     guest_destroy pvh
     run disk_blocks "$GUESTS/a.qcow2" "$GUESTS/b.raw"
     echo "$output"
