@@ -519,18 +519,60 @@ int xlx__disk_list(xlx_ctx *ctx, const xlx_guest *guest, xlx_disks *list)
     return rc;
 }
 
+static int query_nodes(struct xlx__qmp *qmp, const struct xlx__json **list_r)
+{
+    struct xlx__json_out *args = xlx__json_out_new(false);
+
+    xlx__json_out_object(args);
+    xlx__json_out_kv_bool(args, "flat", true);
+    xlx__json_out_end(args);
+    return xlx__qmp_call(qmp, "query-named-block-nodes", args, list_r);
+}
+
+int xlx__disk_files(struct xlx__qmp *qmp, char ***files_r, int *num_r)
+{
+    const struct xlx__json *result, *v;
+    const char *file;
+    char **files;
+    int num = 0, rc;
+
+    rc = query_nodes(qmp, &result);
+    if (rc) return rc;
+    files = calloc(xlx__json_count(result) + 1, sizeof(*files));
+    if (!files)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (v = xlx__json_first(result); v; v = xlx__json_next(v)) {
+        rc = xlx__json_member_string(v, "file", &file);
+        if (!rc)
+            rc = xlx__set_string(&files[num], file);
+        if (rc) {
+            xlx__disk_files_free(files, num);
+            return rc;
+        }
+        num++;
+    }
+    *files_r = files;
+    *num_r = num;
+    return 0;
+}
+
+void xlx__disk_files_free(char **files, int num)
+{
+    int i;
+
+    for (i = 0; i < num; i++)
+        free(files[i]);
+    free(files);
+}
+
 int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,
                         char **node_r, bool *readonly_r)
 {
     const struct xlx__json *result, *v;
     const char *driver, *file, *node;
-    struct xlx__json_out *args = xlx__json_out_new(false);
     int rc;
 
-    xlx__json_out_object(args);
-    xlx__json_out_kv_bool(args, "flat", true);
-    xlx__json_out_end(args);
-    rc = xlx__qmp_call(qmp, "query-named-block-nodes", args, &result);
+    rc = query_nodes(qmp, &result);
     if (rc) return rc;
     for (v = xlx__json_first(result); v; v = xlx__json_next(v)) {
         rc = xlx__json_member_string(v, "drv", &driver);

@@ -24,6 +24,12 @@ int xlx__disk_connect(xlx_ctx *ctx, const xlx_guest *guest,
 int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,
                         char **node_r, bool *readonly_r);
 
+/* The names of all files that QEMU has open, or had when it opened them: a
+ * node that its owner keeps may name a file that was removed since.  Free
+ * with xlx__disk_files_free. */
+int xlx__disk_files(struct xlx__qmp *qmp, char ***files_r, int *num_r);
+void xlx__disk_files_free(char **files, int num);
+
 /* ERROR_NOT_READY, naming it, when a block job of anybody's is running. */
 int xlx__disk_no_jobs(struct xlx__qmp *qmp);
 

@@ -374,12 +374,79 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
     return rc;
 }
 
+/* Does the disk write to this image?  Not whether QEMU has it open: nodes stay
+ * open that their owner keeps, with nothing on top of them. */
+static int writes_to(struct xlx__snapshot_change *c, const char *vdev,
+                     const char *image, bool *yes_r)
+{
+    xlx_disks disks;
+    int i, rc;
+
+    *yes_r = false;
+    xlx_disks_init(&disks);
+    rc = xlx__snapshot_connect(c);
+    if (!rc)
+        rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
+    for (i = 0; !rc && i < disks.num_disks; i++)
+        if (!strcmp(xlx__text(disks.disks[i].vdev), vdev))
+            *yes_r = xlx__image_same(disks.disks[i].path, image);
+    xlx_disks_dispose(&disks);
+    return rc;
+}
+
+/* A layer in the middle is merged when what lay on it lies on the lower one:
+ * QEMU and qemu-img change that name in the image last. */
+static int lies_on_base(const xlx_snapshot_journal *journal, bool *yes_r)
+{
+    const xlx_snapshots *record = &journal->before;
+    const xlx_snapshot_disk *d;
+    char *below;
+    int i, rc;
+
+    *yes_r = false;
+    for (i = -1; i < record->num_snapshots; i++) {
+        d = i < 0 ? xlx__snapshot_current_disk(record, journal->merge_vdev)
+                  : xlx__snapshot_disk_of(&record->snapshots[i],
+                                          journal->merge_vdev);
+        if (!d || *xlx__text(d->tag) ||
+            strcmp(xlx__text(d->backing), journal->merge_top))
+            continue;
+        rc = xlx__image_backing(d->image, &below);
+        if (rc) return rc;
+        *yes_r = xlx__image_same(below, journal->merge_base);
+        free(below);
+        if (!*yes_r)
+            return 0;
+    }
+    return 0;
+}
+
+/* QEMU is gone, and was told to move the guest before that; whether it did
+ * does not matter if both images show the same. */
+static int compare(struct xlx__snapshot_change *c,
+                   const xlx_snapshot_journal *journal, bool *merged_r)
+{
+    int rc;
+
+    rc = xlx__image_compare(c->ctx, journal->merge_top, journal->merge_base,
+                            format_of(&journal->before, journal->merge_top),
+                            format_of(&journal->before, journal->merge_base),
+                            merged_r);
+    if (rc || *merged_r) return rc;
+    return xlx__error(ERROR_INVAL, "%s: QEMU was killed while it moved the "
+                      "guest from %s to %s, and these differ: the newest "
+                      "data are in one of them; both are kept",
+                      journal->merge_vdev, journal->merge_top,
+                      journal->merge_base);
+}
+
 int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal,
                                bool *merged_r)
 {
-    char *top = NULL, *base = NULL;
-    bool same;
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(&journal->before, journal->merge_vdev);
+    bool active = now && !strcmp(now->image, journal->merge_top);
     char id[64];
     int rc;
 
@@ -388,33 +455,12 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
         rc = job_id(journal, id, sizeof(id));
         if (rc) return rc;
         cancel_job(c, id);
-        rc = node_if_open(c, journal->merge_top, &top);
-        if (rc) goto out;
-        rc = node_if_open(c, journal->merge_base, &base);
-        if (rc) goto out;
-        *merged_r = base && !top;
-        if (top || base)
-            goto out;
+        xlx__error_clear();
     }
-    rc = 0;
-    if (!journal->merge_completing)
-        goto out;
-    /* QEMU died between the order to move the guest and our record of it */
-    rc = xlx__image_compare(c->ctx, journal->merge_top, journal->merge_base,
-                            format_of(&journal->before, journal->merge_top),
-                            format_of(&journal->before, journal->merge_base),
-                            &same);
-    if (rc) goto out;
-    *merged_r = same;
-    if (!same)
-        rc = xlx__error(ERROR_INVAL, "%s: QEMU was killed while it moved the "
-                        "guest from %s to %s, and these differ: the newest "
-                        "data are in one of them; both are kept",
-                        journal->merge_vdev, journal->merge_top,
-                        journal->merge_base);
-
- out:
-    free(top);
-    free(base);
-    return rc;
+    if (!active)
+        return lies_on_base(journal, merged_r);
+    if (c->served)
+        return writes_to(c, journal->merge_vdev, journal->merge_base,
+                         merged_r);
+    return journal->merge_completing ? compare(c, journal, merged_r) : 0;
 }

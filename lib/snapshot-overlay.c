@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "disk.h"
 #include "image.h"
 #include "snapshot.h"
 
@@ -18,8 +19,8 @@
 
 /* The image at the bottom of the chain that libxlx made is the user's own,
  * and gives the name. */
-static int bottom(const xlx_snapshots *record, const xlx_snapshot_disk *disk,
-                  const char **path_r)
+static const char *bottom(const xlx_snapshots *record,
+                          const xlx_snapshot_disk *disk)
 {
     const char *path = disk->image, *below = disk->backing;
     bool owned = disk->owned;
@@ -39,8 +40,7 @@ static int bottom(const xlx_snapshots *record, const xlx_snapshot_disk *disk,
                 }
             }
     }
-    *path_r = path;
-    return 0;
+    return path;
 }
 
 /* Name of the snapshot as part of a file name: no byte that a shell, an xl
@@ -74,10 +74,33 @@ static int check_dir(const char *dir)
     return 0;
 }
 
-static int unused_path(const char *dir, int dir_len, const char *stem,
-                       int stem_len, const char *name, char **path_r)
+/* QEMU may keep a node for an image that was merged away and removed, until
+ * the guest ends; a new image of the same name would be taken for it. */
+static int read_files(struct xlx__snapshot_change *c)
+{
+    int rc;
+
+    if (!c->served || c->files)
+        return 0;
+    rc = xlx__snapshot_connect(c);
+    return rc ? rc : xlx__disk_files(c->qmp, &c->files, &c->num_files);
+}
+
+static bool is_unused(const struct xlx__snapshot_change *c, const char *path)
 {
     struct stat st;
+    int i;
+
+    for (i = 0; i < c->num_files; i++)
+        if (!strcmp(c->files[i], path))
+            return false;
+    return lstat(path, &st) && errno == ENOENT;
+}
+
+static int unused_path(const struct xlx__snapshot_change *c, const char *dir,
+                       int dir_len, const char *stem, int stem_len,
+                       const char *name, char **path_r)
+{
     char *path;
     int i;
 
@@ -89,7 +112,7 @@ static int unused_path(const char *dir, int dir_len, const char *stem,
                           stem, name, i);
         if (!path)
             return xlx__error(ERROR_NOMEM, "out of memory");
-        if (lstat(path, &st) && errno == ENOENT) {
+        if (is_unused(c, path)) {
             *path_r = path;
             return 0;
         }
@@ -125,7 +148,7 @@ static int node_name(const char *path, const char *vdev, char **node)
     return rc;
 }
 
-int xlx__snapshot_plan_overlay(const xlx_snapshots *record,
+int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
                                const xlx_snapshot_disk *below,
                                const char *dir, const char *name,
                                xlx_snapshot_disk *over)
@@ -134,8 +157,9 @@ int xlx__snapshot_plan_overlay(const xlx_snapshots *record,
     char *part = NULL, *path = NULL;
     int dir_len, rc;
 
-    rc = bottom(record, below, &origin);
+    rc = read_files(c);
     if (rc) return rc;
+    origin = bottom(&c->record, below);
     slash = strrchr(origin, '/');
     dot = strrchr(slash + 1, '.');
     if (!dot || dot == slash + 1)
@@ -151,7 +175,7 @@ int xlx__snapshot_plan_overlay(const xlx_snapshots *record,
     part = file_part(name);
     if (!part)
         return xlx__error(ERROR_NOMEM, "out of memory");
-    rc = unused_path(dir, dir_len, slash + 1, (int)(dot - slash - 1), part,
+    rc = unused_path(c, dir, dir_len, slash + 1, (int)(dot - slash - 1), part,
                      &path);
     if (rc) goto out;
 

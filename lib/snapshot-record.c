@@ -214,6 +214,7 @@ void xlx__snapshot_end(struct xlx__snapshot_change *c)
     xlx__snapshot_hang_up(c);
     xlx_snapshots_dispose(&c->record);
     xlx_guest_dispose(&c->self);
+    xlx__disk_files_free(c->files, c->num_files);
     xlx__unlock(&c->lock);
 }
 

@@ -102,7 +102,7 @@ static int plan_disk(struct xlx__snapshot_change *c,
         rc = discard(now, journal);
         if (rc) return rc;
     }
-    rc = xlx__snapshot_plan_overlay(&journal->before, target,
+    rc = xlx__snapshot_plan_overlay(c, target,
                                     spec->overlay_dir, spec->name, now);
     if (rc) return rc;
     return xlx__snapshot_add_string(&journal->new_files,

@@ -195,7 +195,7 @@ static int plan_disk(struct xlx__snapshot_change *c,
         if (rc) return rc;
         return xlx__set_string(&sd->tag, snapshot->name);
     }
-    rc = xlx__snapshot_plan_overlay(&journal->before, sd, spec->overlay_dir,
+    rc = xlx__snapshot_plan_overlay(c, sd, spec->overlay_dir,
                                     snapshot->name, now);
     if (rc) return rc;
     return xlx__snapshot_add_string(&journal->new_files,

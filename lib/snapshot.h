@@ -29,6 +29,8 @@ struct xlx__snapshot_change {
     xlx_snapshots record;
     bool served;                    /* a QEMU serves the guest's disks */
     struct xlx__qmp *qmp;           /* NULL when not connected to it */
+    char **files;                   /* that QEMU knows, read when needed */
+    int num_files;
 };
 
 /* ---- snapshot-record.c ------------------------------------------------------- */
@@ -95,7 +97,7 @@ int xlx__snapshot_reconcile(xlx_snapshots *record, xlx_disks *disks);
 
 /* Fills in *over: an unused path in dir (empty: beside the image below),
  * named after the snapshot, and the rest of what is known beforehand. */
-int xlx__snapshot_plan_overlay(const xlx_snapshots *record,
+int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
                                const xlx_snapshot_disk *below,
                                const char *dir, const char *name,
                                xlx_snapshot_disk *over);

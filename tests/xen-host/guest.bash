@@ -31,7 +31,8 @@ wait_for() {
 # ---- the group's beginning and end ------------------------------------------
 
 # guests_begin [MODULE...]: packs the initramfs of the guests, with more
-# modules than blkfront when named.
+# modules than blkfront when named, and with the programs of dom0's that
+# GUEST_PROGRAMS names.
 guests_begin() {
     mkdir -p "$GUESTS"
     guest_initrd "$GUESTS/initrd" xen-blkfront ext4 crc32c_generic "$@"
@@ -57,8 +58,24 @@ guest_initrd() {
         esac > "$dir/mod/$module"
         echo "$module"
     done < "$dir/mod/files" > "$dir/mod/order"
+    # shellcheck disable=SC2086 # a list of programs
+    [ -z "${GUEST_PROGRAMS:-}" ] || guest_programs "$dir" $GUEST_PROGRAMS
     (cd "$dir" && find . | busybox cpio -o -H newc 2>/dev/null) > "$out"
     rm -rf "$dir"
+}
+
+# guest_programs DIR PROGRAM...: each with the libraries that it needs.
+guest_programs() {
+    local dir=$1 program file
+    shift
+    for program in "$@"; do
+        program=$(command -v "$program") || return
+        cp -L --parents "$program" "$dir"
+        ln -sf "$program" "$dir/bin/"
+        ldd "$program" | grep -o '/[^ ]*' | while read -r file; do
+            cp -L --parents "$file" "$dir"
+        done
+    done
 }
 
 # Destroys what still runs and removes the images.
