@@ -32,7 +32,7 @@ struct save_header {
 #define SAVE_BYTE_ORDER 0x01020304
 #define SAVE_FLAG_JSON 1            /* of mandatory_flags */
 
-/* ---- files ------------------------------------------------------------------ */
+/* ---- files -------------------------------------------------------------- */
 
 /* Only plain files are read: what comes out of a pipe comes out once. */
 static int open_plain(const char *path, off_t *size_r)
@@ -96,7 +96,7 @@ static char *read_file(const char *path)
     return text;
 }
 
-/* ---- xl.cfg ------------------------------------------------------------------ */
+/* ---- xl.cfg ------------------------------------------------------------- */
 
 static bool take_disk(XLU_Config *cfg, const char *spec,
                       struct guest_config *config)
@@ -172,7 +172,7 @@ bool guest_config_from_file(const char *path, const char *extra,
     return ok;
 }
 
-/* ---- save files ---------------------------------------------------------------- */
+/* ---- save files --------------------------------------------------------- */
 
 /* libxl has no parser of JSON that does without a context. */
 static bool parse_json(const char *json, struct guest_config *config)

@@ -34,7 +34,7 @@ struct check {
     int first;                      /* the first disk that is frozen, or -1 */
 };
 
-/* ---- words for a shell and for xl.cfg --------------------------------------- */
+/* ---- words for a shell and for xl.cfg ----------------------------------- */
 
 static char *append(char *text, const char *more)
 {
@@ -84,7 +84,7 @@ static char *append_string(char *text, const char *s)
     return append(text, "\"");
 }
 
-/* ---- the command that goes on ------------------------------------------------ */
+/* ---- the command that goes on ------------------------------------------- */
 
 /* The disk on the image that takes the writes now.  A backend that the config
  * names is kept, but blkback knows nothing of image formats. */
@@ -139,7 +139,7 @@ static char *continuing_command(const struct check *c)
     return command;
 }
 
-/* ---- what to say ---------------------------------------------------------------- */
+/* ---- what to say -------------------------------------------------------- */
 
 /* Is it the guest whose snapshots these are? */
 static bool is_owner(const struct guest_config *g, const xlx_guest *owner)
@@ -272,7 +272,7 @@ static int refuse_when_frozen(struct check *c)
     return 1;
 }
 
-/* ---- the command lines of stock xl -------------------------------------------- */
+/* ---- the command lines of stock xl -------------------------------------- */
 
 /* False for what stock xl will refuse. */
 static bool read_create(struct check *c)
@@ -382,7 +382,7 @@ static int check(const char *stock, char *as_typed, int argc, char **argv)
     return status;
 }
 
-/* ---- main ------------------------------------------------------------------------- */
+/* ---- main --------------------------------------------------------------- */
 
 static int check_command_line(const char *stock, int argc, char **argv)
 {

@@ -24,7 +24,7 @@
 static xlx_ctx *context;
 static xentoollog_logger *logger;
 
-/* ---- messages ------------------------------------------------------------- */
+/* ---- messages ----------------------------------------------------------- */
 
 /* A progress line that is not ended yet is on the terminal. */
 static bool line_is_open;
@@ -57,7 +57,7 @@ void xl_warn(const char *fmt, ...)
     va_end(ap);
 }
 
-/* ---- signals ---------------------------------------------------------------- */
+/* ---- signals ------------------------------------------------------------ */
 
 static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
 #define NUM_STOP_SIGNALS (sizeof(stop_signals) / sizeof(stop_signals[0]))
@@ -97,7 +97,7 @@ int xl_failed(int rc)
     return rc == ERROR_ABORTED && stopped_by ? 128 + stopped_by : 1;
 }
 
-/* ---- progress --------------------------------------------------------------- */
+/* ---- progress ----------------------------------------------------------- */
 
 static struct {
     char *what;                     /* the work that is being shown */
@@ -191,7 +191,7 @@ const xlx_progress *xl_progress(void)
     return &progress;
 }
 
-/* ---- main -------------------------------------------------------------------- */
+/* ---- main --------------------------------------------------------------- */
 
 /* With -v the library's messages are shown as xl shows those of libxl. */
 static xentoollog_logger *make_logger(void)

@@ -19,7 +19,7 @@ extern const struct xl_command *const xl_commands;
 /* Opened at the first call, closed by main(). */
 xlx_ctx *xl_ctx(void);
 
-/* ---- exit status: 0; 1 it failed; 2 wrong command line; 128 + N signal N - */
+/* ---- exit status: 0; 1 it failed; 2 wrong command line; 128 + N signal N  */
 
 /* Prints "xl NAME: " and what the library says of the call that failed with
  * rc; returns the exit status. */
@@ -29,7 +29,7 @@ int xl_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* For what does not stop the command. */
 void xl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- long calls ------------------------------------------------------------ */
+/* ---- long calls --------------------------------------------------------- */
 
 /* For a call that takes an xlx_progress: shows a line on standard error, and
  * cancels the call after SIGINT, SIGTERM or SIGHUP.  Outside such a call the
@@ -37,7 +37,7 @@ void xl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * and ends any other; a second one ends the program at once. */
 const xlx_progress *xl_progress(void);
 
-/* ---- output ---------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------- */
 
 /* text is what xlx_X_to_json() returned, and freed.  Exit status. */
 int xl_print_json(char *text);

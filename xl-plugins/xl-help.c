@@ -35,7 +35,7 @@ struct plugins {
     size_t num;
 };
 
-/* ---- what there is --------------------------------------------------------- */
+/* ---- what there is ------------------------------------------------------ */
 
 static char *why_not_run(const struct plugins *all, const struct plugin *p)
 {
@@ -191,7 +191,7 @@ static void free_plugins(struct plugins *all)
     free(all);
 }
 
-/* ---- xl help ------------------------------------------------------------------ */
+/* ---- xl help ------------------------------------------------------------ */
 
 /* Exit code of stock xl, which writes to our standard output and error. */
 static int run_stock(char **argv)
@@ -244,7 +244,7 @@ int xl_help(char **argv)
     return code;
 }
 
-/* ---- xl plugins ------------------------------------------------------------------ */
+/* ---- xl plugins --------------------------------------------------------- */
 
 /* File names may be any bytes; what is no UTF-8 becomes U+FFFD. */
 static size_t utf8_len(const unsigned char *s)

@@ -99,7 +99,7 @@ static bool find_self(const char *dir, void *arg)
     return s->on_path;
 }
 
-/* Only what follows us on PATH: an xl before us is a wrapper that called us. */
+/* Only what follows us on PATH: an xl before us is a wrapper that runs us. */
 static bool find_next(const char *dir, void *arg)
 {
     struct search *s = arg;

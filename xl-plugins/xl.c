@@ -111,7 +111,7 @@ char *xl_find_command(const char *name)
     return s.found;
 }
 
-/* ---- stock commands that we look at first -------------------------------- */
+/* ---- stock commands that we look at first ------------------------------- */
 
 /* Nothing is kept of any guest: the state folder is missing or empty. */
 static bool have_records(void)
@@ -186,7 +186,7 @@ static void run_stock_command(const char *name, int argc, char **argv)
     xl_stock_exec(argv);
 }
 
-/* ---- our commands ---------------------------------------------------------- */
+/* ---- our commands ------------------------------------------------------- */
 
 static void exec_command(char *path, const char *opts, char **argv)
 {
@@ -214,7 +214,7 @@ static int run_help(const char *opts, char **argv, int first)
     xl_stock_exec(argv);
 }
 
-/* ---- main -------------------------------------------------------------------- */
+/* ---- main --------------------------------------------------------------- */
 
 /* Every xl in a row of xl that call one another counts itself here. */
 static void count_depth(void)

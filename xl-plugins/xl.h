@@ -23,8 +23,8 @@ void xl_die(int code, const char *fmt, ...)
 char *xl_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The folder with our own commands and their list. */
 const char *xl_exec_dir(void);
-/* Can "xl NAME" ever be the program "xl-NAME"?  Not for paths, nor for programs
- * of ours that are no commands. */
+/* Can "xl NAME" ever be the program "xl-NAME"?  Not for paths, nor for what
+ * we run for a stock command. */
 bool xl_name_ok(const char *name);
 /* Is it a file that can be run?  For root, access() alone does not tell. */
 bool xl_runnable(const char *path);

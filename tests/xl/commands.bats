@@ -81,7 +81,7 @@ EOF
     xl help help | diff "$tmp/all" -
 }
 
-@test "xl help without Xen: others are listed, and the error of stock xl is told" {
+@test "xl help without Xen: others are listed, and the error is told" {
     printf '#!/bin/sh\necho "no Xen here" >&2\nexit 3\n' > "$tmp/bin/xl"
     chmod +x "$tmp/bin/xl"
     extra=(LIBXLX_XL="$tmp/bin/xl")

@@ -70,8 +70,8 @@ refused() {
     [ -z "$output" ]
     [ ! -e "$tmp/record" ]
     [ "${stderr_lines[0]}" = "xl ${name:-create}: xvda: \"$base_image\" holds \
-the snapshot \"s1\" of \"web\"; to write to it would destroy that snapshot and \
-all data written since" ]
+the snapshot \"s1\" of \"web\"; to write to it would destroy that snapshot \
+and all data written since" ]
     [ "${#stderr_lines[@]}" = 2 ]
 }
 

@@ -137,7 +137,8 @@ stock_commands() { as_xl "$real" help | sed 1,4d | awk '/^ [^ ]/ {print $1}'; }
     ln -s "$xl" "$tmp/a/xl"
     ln -s "$xl" "$tmp/b/xl"
     plant "$tmp/c" xl
-    base=(PATH="$tmp/a:$tmp/b:$tmp/c:/usr/bin:/bin" LIBXLX_EXEC_DIR="$tmp/exec")
+    base=(PATH="$tmp/a:$tmp/b:$tmp/c:/usr/bin:/bin"
+          LIBXLX_EXEC_DIR="$tmp/exec")
     run xl list
     [ "$status" = 7 ]
     [ "${lines[0]}" = "$tmp/c/xl LIBXLX_XL_OPTS=unset" ]
