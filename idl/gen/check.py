@@ -24,7 +24,8 @@ SHAPES = {
 RESERVED = set("""
     alignas alignof and asm auto bool break case catch char class const
     continue default delete do double else enum explicit export extern false
-    float for friend goto if inline int int64_t long mutable namespace new not nullptr
+    float for friend goto if inline int int64_t long mutable namespace new not
+    nullptr
     operator or private protected public register restrict return short signed
     sizeof static static_assert struct switch template this throw true try
     typedef typeid typename uint32_t uint64_t union unsigned using virtual void
