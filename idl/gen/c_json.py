@@ -154,7 +154,8 @@ def enum(d):
         "rc = xlx__json_string(v, &s);",
         "if (rc) return rc;",
         f"if ({t}_from_string(s, e_r))",
-        '    return xlx__json_error(v, ERROR_INVAL, "\\"%s\\": must be one of "',
+        "    return xlx__json_error(v, ERROR_INVAL, "
+        '"\\"%s\\": must be one of "',
         f"                           XLX__{d.name.upper()}_NAMES, s);",
         "return 0;"], static=True)
     return out + [""] + function(
@@ -204,8 +205,8 @@ def reader(d):
              "    if (rc) return rc;", "}"]
     if d.version is not None:
         body += [f"if (p->version > {d.version})",
-                 "    return xlx__json_error(v, ERROR_VERSION, \"version %u is "
-                 "newer than\"",
+                 "    return xlx__json_error(v, ERROR_VERSION, "
+                 '"version %u is newer than"',
                  f'                           " {d.version}, the newest known '
                  'here", p->version);']
     body += ["return 0;"]

@@ -124,7 +124,8 @@ def copy_array(elem, ptr):
             "for (i = 0; i < num; i++) {", *loop, "}",
             "*xs_r = xs;", "*num_r = num;", "return 0;"]
     if elem.owns_memory:
-        body += ["", "out:", f"dispose_{elem.name}_array(xs, i);", "return rc;"]
+        body += ["", "out:", f"dispose_{elem.name}_array(xs, i);",
+                 "return rc;"]
     else:
         body[1] = "int i;"
     const = "char *const *" if elem.kind == "string" else f"const {ptr}*"

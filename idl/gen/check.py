@@ -22,9 +22,10 @@ SHAPES = {
 }
 # of C, C++ and the names that generated functions use
 RESERVED = set("""
-    alignas alignof and asm auto bool break case catch char class const continue
-    default delete do double else enum explicit export extern false float for
-    friend goto if inline int int64_t long mutable namespace new not nullptr
+    alignas alignof and asm auto bool break case catch char class const
+    continue default delete do double else enum explicit export extern false
+    float for friend goto if inline int int64_t long mutable namespace new not
+    nullptr
     operator or private protected public register restrict return short signed
     sizeof static static_assert struct switch template this throw true try
     typedef typeid typename uint32_t uint64_t union unsigned using virtual void
@@ -173,7 +174,8 @@ def enums(model, errors):
             if not 0 <= v.number < 2**31:
                 errors.add(v.pos, f"{label(v)}: {v.number} is out of range")
             elif v.number in seen:
-                errors.add(v.pos, f"{label(v)}: {v.number} is {seen[v.number]}")
+                errors.add(v.pos, f"{label(v)}: {v.number} is "
+                           f"{seen[v.number]}")
             seen.setdefault(v.number, v.name)
 
 
@@ -220,7 +222,8 @@ def calls(model, errors):
             if d.keyword == "callback" and kind not in ("struct", None):
                 errors.add(a.pos, f"{label(a)}: a callback takes structs only")
             if a.optional and kind in ("bool", "enum", "domid", *INTEGERS):
-                errors.add(a.pos, f"{label(a)}: only a pointer can be optional")
+                errors.add(a.pos, f"{label(a)}: only a pointer can be "
+                           "optional")
 
 
 def error_names(model, errors):

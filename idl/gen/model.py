@@ -275,7 +275,7 @@ class Model:
         return list(dict.fromkeys(stem(d) for d in self.decls))
 
     def sorted_structs(self):
-        """Each after those that it contains, else in the order of the files."""
+        """Each after those that it contains, else in order."""
         done = []
 
         def visit(s, above):

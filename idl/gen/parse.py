@@ -58,7 +58,8 @@ class Reader:
 
     def top_level(self, statement):
         node = getattr(statement, "value", None)
-        if not isinstance(statement, ast.Expr) or not isinstance(node, ast.Call):
+        if not (isinstance(statement, ast.Expr)
+                and isinstance(node, ast.Call)):
             self.fail(statement, "only declarations may stand here: "
                       + ", ".join(model.TOP_LEVEL))
         decl = self.call(node)
@@ -136,7 +137,8 @@ class Reader:
         return node.value if isinstance(node, ast.Constant) else None
 
     def literal(self, node, f, what, allowed):
-        negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+        negative = (isinstance(node, ast.UnaryOp)
+                    and isinstance(node.op, ast.USub))
         constant = node.operand if negative else node
         value = constant.value if isinstance(constant, ast.Constant) else None
         if type(value) not in allowed:

@@ -154,7 +154,8 @@ NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 def generate(model):
     out = hash_header("Python binding of libxlx, for Python 3.9 and newer.")
-    out += TOP.replace("@SONAME@", str(model.package.soname)).rstrip("\n").split("\n")
+    top = TOP.replace("@SONAME@", str(model.package.soname))
+    out += top.rstrip("\n").split("\n")
     out += ["", "", "ERRORS = {"]
     out += [f'    {number}: "{name}",'
             for name, number in LIBXL_ERRORS.items()] + ["}"]
@@ -185,7 +186,8 @@ def docstring(doc, indent):
 
 
 def enum(d):
-    out = [f"class {class_name(d.name)}(enum.Enum):", *docstring(d.doc, "    ")]
+    out = [f"class {class_name(d.name)}(enum.Enum):",
+           *docstring(d.doc, "    ")]
     return out + [f'    {v.name} = "{v.name.lower()}"' for v in d.values]
 
 
@@ -212,7 +214,8 @@ def struct(d):
         elif f.type.kind == "enum":
             out.append(f'        "{f.name}": {leaf},')
         elif f.type.kind == "array" and f.type.elem.kind in ("struct", "enum"):
-            make = f"{leaf}.from_dict" if f.type.elem.kind == "struct" else leaf
+            make = leaf + (".from_dict" if f.type.elem.kind == "struct"
+                           else "")
             out.append(f'        "{f.name}": lambda xs: '
                        f"[{make}(x) for x in xs],")
     return out + ["    }"]

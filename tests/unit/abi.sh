@@ -4,7 +4,8 @@
 #
 # The layout of the public structs and the numbers of the enums, against
 # abi.golden.  A difference breaks programs that are compiled already: raise
-# ABI_VERSION in configure.ac, then run "abi.sh update".
+# ABI_VERSION in configure.ac, then run
+# "./run tests/unit/abi.sh update".
 
 golden=$top_srcdir/tests/unit/abi.golden
 program=$top_builddir/tests/unit/gen-abi
@@ -25,6 +26,6 @@ else
     echo "not ok 1 - layout of the public types"
     echo "$difference" | sed 's/^/# /'
     echo "# raise ABI_VERSION in configure.ac if a release had the old layout;"
-    echo "# then: ./run tests/unit/abi.sh update"
+    echo "# then: ./run $top_srcdir/tests/unit/abi.sh update"
     exit 1
 fi
