@@ -68,7 +68,6 @@ pvh_guest() {
     guest_ticks_off pvh
     last=$(guest_tick pvh)
     image=$GUESTS/damaged
-    guest_ticks_on pvh
 
     qemu-img convert -U -O raw "$GUESTS/a.qcow2" "$image"
     printf X | dd of="$image" bs=1 seek=8200 conv=notrunc status=none
@@ -85,6 +84,7 @@ pvh_guest() {
     run -1 disk_blocks "$GUESTS/b.raw" "$image"
     [[ $output == *"not of one instant"* ]]
     rm "$image"
+    guest_ticks_on pvh
 }
 
 @test "a guest goes on after save and restore; what is left behind is found" {
