@@ -242,7 +242,7 @@ def command_lines(model, errors):
             if optional and not a.optional:
                 errors.add(a.pos, f"{label(a)}: follows an optional one")
             optional = a.optional
-        letters = {"h": "help", "N": "dry-run"}
+        letters = {"h": "help", "n": "dry-run", "N": "dry-run"}
         for o in c.options:
             if o.name in letters.values():
                 errors.add(o.pos, f"{label(o)}: every command has it")

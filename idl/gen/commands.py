@@ -51,7 +51,7 @@ def option_rows(c):
             f"--{o.name} {o.metavar}"
         yield (f"-{o.short}, " if o.short else "") + forms, o.doc
     if c.changes:
-        yield "-N, --dry-run", "only say what would be done"
+        yield "-n, -N, --dry-run", "only say what would be done"
     yield "-h, --help", "print this help and do nothing else"
 
 
@@ -149,7 +149,7 @@ def parser(c):
               "    { NULL, 0, NULL, 0 }", "};"]
     short = ":" + "".join(o.short + ("" if o.type.kind == "bool" else ":")
                           for o in c.options if o.short)
-    short += ("N" if c.changes else "") + "h"
+    short += ("nN" if c.changes else "") + "h"
     body = [*table, f'static const char name[] = "{c.name}";',
             f"static const char usage[] = {c_string(usage(c))};",
             "int letter;", "", "memset(args, 0, sizeof(*args));"]
@@ -167,8 +167,8 @@ def parser(c):
         body += [f"    case {code[o.name]}:",
                  *["        " + x for x in store(o)], "        break;"]
     if c.changes:
-        body += ["    case 'N':", "        args->dry_run = true;",
-                 "        break;"]
+        body += ["    case 'n':", "    case 'N':",
+                 "        args->dry_run = true;", "        break;"]
     body += ["    case 'h':", f"        fputs({member(c.name)}_help, stdout);",
              "        return 0;", "    default:",
              "        return xl_bad_option(name, usage, letter, argv);",
@@ -235,7 +235,7 @@ def completion(model):
         words = []
         for o in c.options:
             words += [f"--{o.name}"] + ([f"-{o.short}"] if o.short else [])
-        words += ["-N", "--dry-run"] if c.changes else []
+        words += ["-n", "-N", "--dry-run"] if c.changes else []
         words += ["-h", "--help"]
         out.append(f"    {c.name}) echo \"{' '.join(words)}\" ;;")
     out += ["    esac", "}", "", "_xl_values() {", '    case "$1 $2" in']

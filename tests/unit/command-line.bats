@@ -46,7 +46,7 @@ refuses() {
 
 @test "options of one letter, joined" {
     gives 0 'place="here" all=1 limit=16 kind=open sort_by="name"' \
-        "$xl" shape-find -an0x10 here
+        "$xl" shape-find -al0x10 here
 }
 
 @test "what follows -- is an argument" {
@@ -79,14 +79,14 @@ refuses() {
     [ -z "$stderr" ]
     [ "${lines[0]}" = \
         'Usage: xl shape-find [OPTION]... PLACE [NAME...]' ]
-    for o in '-a, --all' '-n, --limit N' '--kind KIND' '--sort-by COLUMN' \
+    for o in '-a, --all' '-l, --limit N' '--kind KIND' '--sort-by COLUMN' \
         '-h, --help'; do
         [[ $output == *"  $o"$'\n'* ]]
     done
     [[ $output != *dry-run* ]]
     run "$xl" shape-draw -h
     [ "$status" -eq 0 ]
-    [[ $output == *'  -N, --dry-run'* ]]
+    [[ $output == *'  -n, -N, --dry-run'* ]]
 }
 
 @test "wrong options" {
@@ -98,8 +98,8 @@ refuses() {
         "$xl" shape-find here --all=1
     refuses 2 "xl shape-find: option \`sort-by' requires an argument." \
         "$xl" shape-find here --sort-by
-    refuses 2 "xl shape-find: option \`n' requires an argument." \
-        "$xl" shape-find here -n
+    refuses 2 "xl shape-find: option \`l' requires an argument." \
+        "$xl" shape-find here -l
 }
 
 @test "wrong values" {
@@ -148,5 +148,5 @@ refuses() {
     [ "$status" -eq 0 ]
     [ "${lines[0]}" = --limit ]
     [ "${lines[1]}" = round ]
-    [ "${lines[2]}" = '-N --dry-run -h --help' ]
+    [ "${lines[2]}" = '-n -N --dry-run -h --help' ]
 }

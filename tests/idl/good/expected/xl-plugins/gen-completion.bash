@@ -6,8 +6,8 @@
 
 _xl_options() {
     case "$1" in
-    shape-find) echo "--all -a --limit -n --kind --sort-by -h --help" ;;
-    shape-draw) echo "-N --dry-run -h --help" ;;
+    shape-find) echo "--all -a --limit -l --kind --sort-by -h --help" ;;
+    shape-draw) echo "-n -N --dry-run -h --help" ;;
     esac
 }
 

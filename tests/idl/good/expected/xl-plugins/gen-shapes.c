@@ -23,7 +23,7 @@ static const char shape_find_help[] =
     "Options:\n"
     "  -a, --all\n"
     "        every one\n"
-    "  -n, --limit N\n"
+    "  -l, --limit N\n"
     "        how many\n"
     "  --kind KIND\n"
     "        round, cornered or open\n"
@@ -36,7 +36,7 @@ int xl_shape_find_parse(int argc, char **argv, struct xl_shape_find_args *args)
 {
     static const struct option options[] = {
         { "all", no_argument, NULL, 'a' },
-        { "limit", required_argument, NULL, 'n' },
+        { "limit", required_argument, NULL, 'l' },
         { "kind", required_argument, NULL, 258 },
         { "sort-by", required_argument, NULL, 259 },
         { "help", no_argument, NULL, 'h' },
@@ -54,12 +54,12 @@ int xl_shape_find_parse(int argc, char **argv, struct xl_shape_find_args *args)
         return xl_refuse_dry_run(name);
     opterr = 0;
     optind = 0;
-    while ((letter = getopt_long(argc, argv, ":an:h", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":al:h", options, NULL)) != -1) {
         switch (letter) {
         case 'a':
             args->all = true;
             break;
-        case 'n':
+        case 'l':
             if (!xl_parse_uint32(optarg, &args->limit))
                 return xl_bad_value(name, "limit", optarg,
                                     "must be a number");
@@ -97,7 +97,7 @@ static const char shape_draw_help[] =
     "        which\n"
     "\n"
     "Options:\n"
-    "  -N, --dry-run\n"
+    "  -n, -N, --dry-run\n"
     "        only say what would be done\n"
     "  -h, --help\n"
     "        print this help and do nothing else\n";
@@ -117,8 +117,9 @@ int xl_shape_draw_parse(int argc, char **argv, struct xl_shape_draw_args *args)
     args->dry_run = xl_dry_run_asked();
     opterr = 0;
     optind = 0;
-    while ((letter = getopt_long(argc, argv, ":Nh", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":nNh", options, NULL)) != -1) {
         switch (letter) {
+        case 'n':
         case 'N':
             args->dry_run = true;
             break;
