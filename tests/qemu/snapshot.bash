@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# shellcheck disable=SC2154  # status, output, stderr are set by bats' run
+#
+# Snapshots of a real QEMU, for snapshot-*.bats.  The disks are made as Xen's
+# QEMU makes those of a guest: node-name VDEV-FORMAT, no lock on the file, an
+# I/O thread each.  The guest is stopped before its first instruction; what
+# "it writes" goes through HMP's qemu-io on the device, and at the same time
+# into a plain file, the reference.  So what a disk or a snapshot must hold is
+# known without asking the code that is tested.
+
+bats_require_minimum_version 1.5.0
+
+snapshot_setup() {
+    : "${top_builddir:?is not set: run by make check}" "${top_srcdir:?}"
+    local program
+    for program in qemu-system-x86_64 qemu-img jq python3; do
+        command -v $program > /dev/null || skip "there is no $program"
+    done
+    # where a flush costs nothing, if there is such a place
+    tmp=$(mktemp -d -p "$({ [ -w /dev/shm ] && echo /dev/shm; } ||
+                          echo "$BATS_TEST_TMPDIR")" libxlx-XXXXXX)
+    images=$tmp/images refs=$tmp/refs
+    mkdir "$images" "$refs" "$tmp/run"
+    export LIBXLX_STATE_DIR=$tmp/state LIBXLX_RUN_DIR=$tmp/run
+    unset LIBXLX_FAULT LIBXLX_XL_OPTS LIBXLX_DEBUG
+    uuid=6f1b9a0e-53a4-4b0c-9c5e-0123456789ab
+    guest=qmp:$tmp/qmp
+    vdevs=() qemu=
+    declare -gA image=() format=() options=() original=()
+}
+
+snapshot_teardown() {
+    [ -z "$qemu" ] || kill_qemu
+    [ -z "$tmp" ] || rm -rf "$tmp"
+}
+
+# ---- the guest ---------------------------------------------------------------
+
+# disk VDEV [FORMAT [SIZE]]: a disk of the guest, for start_qemu
+disk() {
+    image[$1]=$images/$1.${2:-qcow2} format[$1]=${2:-qcow2} options[$1]=''
+    original[$1]="${image[$1]} ${format[$1]}"
+    qemu-img create -q -f "${2:-qcow2}" "${image[$1]}" "${3:-64M}"
+    truncate -s "${3:-64M}" "$refs/$1.raw"
+    vdevs+=("$1")
+}
+
+# disks NUMBER [FORMAT]: xvda, xvdb, ...
+disks() {
+    local names=(xvd{a..z}) vdev
+    for vdev in "${names[@]:0:$1}"; do disk "$vdev" "${2:-qcow2}"; done
+}
+
+# start_qemu [ARGUMENT...]: of QEMU, besides those for the disks
+start_qemu() {
+    local vdev node args=() i
+    for vdev in "${vdevs[@]}"; do
+        node=$vdev-${format[$vdev]}
+        args+=(-object "iothread,id=io-$vdev" -blockdev
+               "node-name=$node,driver=${format[$vdev]},file.driver=file,`
+               `file.filename=${image[$vdev]},file.locking=off`
+               `${options[$vdev]}"
+               -device "virtio-blk-pci,id=$vdev,drive=$node,`
+               `iothread=io-$vdev")
+    done
+    qemu-system-x86_64 -machine pc,accel=tcg -m 16 -S -display none \
+        -nodefaults -name guest -uuid "$uuid" \
+        -qmp "unix:$tmp/qmp,server=on,wait=off" \
+        -qmp "unix:$tmp/qmp2,server=on,wait=off" \
+        "${args[@]}" "$@" > "$tmp/qemu.out" 2>&1 3>&- &
+    qemu=$!
+    for ((i = 0; i < 200; i++)); do
+        qmp query-status > /dev/null 2>&1 && return
+        kill -0 $qemu || break
+        sleep 0.05
+    done
+    cat "$tmp/qemu.out"
+    return 1
+}
+
+# At once, as by a crash of the host
+kill_qemu() {
+    kill -KILL "$qemu" 2> /dev/null || true
+    wait "$qemu" 2> /dev/null || true
+    qemu=
+}
+
+stop_qemu() {
+    qmp quit > /dev/null
+    wait "$qemu"
+    qemu=
+}
+
+# The images that the record names are those that QEMU is started on.
+start_recorded() {
+    local vdev path kind
+    while read -r vdev path kind; do
+        image[$vdev]=$path format[$vdev]=$kind
+    done < <(list | jq -r '.disks[]? | "\(.vdev) \(.image) \(.format)"')
+    start_qemu "$@"
+}
+
+# The monitor that libxlx does not use: qmp COMMAND [ARGUMENTS]
+qmp() { python3 "$top_srcdir/tests/xen-host/qmp" "$tmp/qmp2" "$@"; }
+
+# io VDEV COMMAND...: qemu-io's, on the guest's disk
+io() {
+    local vdev=$1 command said
+    shift
+    for command; do
+        said=$(qmp human-monitor-command "{\"command-line\": \"qemu-io -d `
+            `/machine/peripheral/$vdev/virtio-backend \\\"$command\\\"\"}")
+        [ "$said" = '""' ] || { echo "$vdev: $command: $said"; return 1; }
+    done
+}
+
+# guest_write VDEV OFFSET LENGTH BYTE: in bytes; and it is flushed
+guest_write() {
+    io "$1" "write -P $4 $2 $3" flush
+    reference "$@"
+}
+
+# What the guest has written, but libxlx and QEMU not: the reference alone
+reference() {
+    head -c "$3" /dev/zero | tr '\0' "\\$(printf %o "$4")" |
+        dd of="$refs/$1.raw" bs=4096 seek=$(($2 / 4096)) conv=notrunc \
+            status=none
+}
+
+# keep NAME [VDEV...]: what the disks hold now is what snapshot NAME must hold
+keep() {
+    local name=$1 vdev
+    shift
+    [ $# -gt 0 ] || set -- "${vdevs[@]}"
+    for vdev; do cp --sparse=always "$refs/$vdev.raw" "$refs/$name@$vdev.raw"; done
+}
+
+# The next state of the guest: every disk differs from what it was.
+turn=0
+next_state() {
+    local vdev
+    turn=$((turn + 1))
+    for vdev in "${vdevs[@]}"; do
+        guest_write "$vdev" $((turn % 50 * 1048576)) 131072 $turn
+        guest_write "$vdev" 65536 4096 $turn
+    done
+}
+
+# ---- the commands ---------------------------------------------------------------
+
+xl() { "$top_builddir/xl-plugins/xl-snapshot" "$@"; }
+
+# The record, as JSON; of a guest without one that it is empty
+list() {
+    if [ -e "$tmp/state/$uuid" ]; then
+        xl snapshot-list --json "${1:-$uuid}" | jq '.[0]'
+    else
+        echo '{}'
+    fi
+}
+
+# make_snapshot NAME [OPTION...]: and keep its reference
+make_snapshot() {
+    xl snapshot-create "$guest" "$@" > "$tmp/said"
+    keep "$1"
+}
+
+# refuses STATUS PATTERN COMMAND...: one line on standard error, nothing on
+# the other, and nothing is changed anywhere
+refuses() {
+    local wanted=$1 pattern=$2 before after
+    shift 2
+    before=$(everything)
+    run --separate-stderr "$@"
+    echo "$*: status $status: $output$stderr"
+    [ "$status" -eq "$wanted" ]
+    [ -z "$output" ]
+    # shellcheck disable=SC2053  # it is a pattern
+    [[ $stderr = $pattern ]]
+    [ "${#stderr_lines[@]}" = 1 ]
+    after=$(everything)
+    diff <(echo "$before") <(echo "$after")
+}
+
+# All files of the test, and what QEMU has open
+everything() {
+    (cd "$tmp" && find images state -printf '%p %y %s %T@ %m %U\n' | sort
+     find state -type f -exec md5sum {} +) 2> /dev/null
+    [ -z "$qemu" ] || graph
+}
+
+graph() {
+    qmp query-named-block-nodes '{"flat": true}' |
+        jq -r '.[] | "\(."node-name") \(.drv) \(.file) \(.ro)"' |
+        sed 's/^#block[0-9]*/#/' | sort
+    qmp query-jobs | jq -r '.[] | "\(.id) \(.type) \(.status)"'
+}
+
+# ---- what must hold ---------------------------------------------------------------
+
+# same IMAGE FORMAT REFERENCE
+same() {
+    qemu-img compare -q -U -f "$2" -F raw "$1" "$3" ||
+        { echo "$1 is not $3"; return 1; }
+}
+
+# present_is_right: the guest's disks hold what it wrote
+present_is_right() {
+    local vdev path kind
+    while read -r vdev path kind; do
+        same "$path" "$kind" "$refs/$vdev.raw"
+    done < <(present)
+}
+
+# "VDEV IMAGE FORMAT" of each disk: of QEMU, or of the record
+present() {
+    local vdev
+    if [ -n "$qemu" ]; then
+        qmp query-block | jq -r '.[] | select(.inserted) | .inserted.image +
+            {qdev} | "\(.qdev | split("/")[3]) \(.filename) \(.format)"'
+        return
+    fi
+    list > "$tmp/list"
+    for vdev in "${vdevs[@]}"; do
+        jq -r --arg v "$vdev" --arg original "${original[$vdev]}" \
+            '[.disks[]? | select(.vdev == $v) | "\(.image) \(.format)"][0] //
+             $original | "\($v) \(.)"' "$tmp/list"
+    done
+}
+
+# holds NAME REFERENCE-NAME: the snapshot does, on every disk
+holds() {
+    local vdev path kind tag
+    xl snapshot-info --json "${who:-$uuid}" "$1" > "$tmp/info"
+    while read -r vdev path kind tag; do
+        if [ -z "$tag" ]; then
+            same "$path" "$kind" "$refs/$2@$vdev.raw"
+        else
+            rm -f "$tmp/tag.raw"
+            qemu-img convert -U -f qcow2 -O raw -l "snapshot.name=$tag" \
+                "$path" "$tmp/tag.raw"
+            cmp "$tmp/tag.raw" "$refs/$2@$vdev.raw"
+        fi
+    done < <(jq -r '.disks[] | "\(.vdev) \(.image) \(.format) \(.tag // "")"' \
+                 "$tmp/info")
+}
+
+names_of() {
+    jq -r --arg s "${1:-ready}" '.snapshots[]? | select(.status == $s) | .name'
+}
+
+# Every snapshot that can be reverted to holds what its reference does.
+snapshots_are_right() {
+    local name
+    list > "$tmp/list"
+    for name in $(names_of < "$tmp/list"); do holds "$name" "$name"; done
+}
+
+# No image but those that are recorded and those that the guest began with; no
+# temporary file, no journal, no job.
+nothing_left_over() {
+    local vdev
+    {
+        for vdev in "${vdevs[@]}"; do
+            echo "$images/$vdev.qcow2"
+            echo "$images/$vdev.raw"
+        done
+        list | jq -r '(.disks[]?, .snapshots[]?.disks[]) | .image'
+    } | sort -u > "$tmp/known"
+    find "$images" -type f | sort > "$tmp/found"
+    comm -13 "$tmp/known" "$tmp/found" | diff /dev/null -
+    find "$tmp/state" -name '.*.new' -o -name 'snapshot-journal.json' |
+        diff /dev/null -
+    [ -z "$qemu" ] || [ "$(qmp query-jobs)" = '[]' ]
+}
+
+images_are_clean() {
+    local file
+    for file in "$images"/*.qcow2; do
+        qemu-img check -q -U -f qcow2 "$file"
+    done
+}
+
+all_is_right() {
+    present_is_right
+    snapshots_are_right
+    nothing_left_over
+    images_are_clean
+}
