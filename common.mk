@@ -14,11 +14,16 @@ AM_CFLAGS = -std=gnu11 $(WARN_CFLAGS) $(DEV_CFLAGS) $(XEN_CFLAGS)
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 BATS_LOG_DRIVER = $(LOG_DRIVER)
 BATS_LOG_COMPILER = bats --tap
+if SANITIZERS
+sanitizers = yes
+else
+sanitizers = no
+endif
 AM_TESTS_ENVIRONMENT = \
 	top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
-	CMOCKA_MESSAGE_OUTPUT=TAP \
+	SANITIZERS=$(sanitizers) CMOCKA_MESSAGE_OUTPUT=TAP \
 	ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 \
 	UBSAN_OPTIONS=print_stacktrace=1 \
 	MALLOC_PERTURB_=$${MALLOC_PERTURB_:-165}; \
-	export top_srcdir top_builddir CMOCKA_MESSAGE_OUTPUT ASAN_OPTIONS \
-	       UBSAN_OPTIONS MALLOC_PERTURB_;
+	export top_srcdir top_builddir SANITIZERS CMOCKA_MESSAGE_OUTPUT \
+	       ASAN_OPTIONS UBSAN_OPTIONS MALLOC_PERTURB_;

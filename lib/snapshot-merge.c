@@ -328,6 +328,45 @@ static int node_if_open(struct xlx__snapshot_change *c, const char *image,
     return rc;
 }
 
+static int node_command(struct xlx__snapshot_change *c, const char *command,
+                        const char *node, const char *driver)
+{
+    struct xlx__json_out *args = xlx__json_out_new(false);
+
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "node-name", node);
+    if (driver)
+        xlx__json_out_kv(args, "driver", driver);
+    xlx__json_out_end(args);
+    return xlx__qmp_call(c->qmp, command, args, NULL);
+}
+
+/* QEMU drops the merged layer by itself, unless it was opened under a name, as
+ * the disks are that the guest was started with.  Such a node would stay on
+ * top of the lower image and bar it from being snapshot again.  An empty one
+ * takes over its name: QEMU deletes it by that when the disk is detached.
+ * If any of this fails the merge is none the worse. */
+static void drop_top(struct xlx__snapshot_change *c,
+                     const xlx_snapshot_journal *journal)
+{
+    char *top = NULL;
+    int rc;
+
+    rc = node_if_open(c, journal->merge_top, &top);
+    if (rc || !top) goto out;
+    rc = node_command(c, "blockdev-del", top, NULL);
+    if (rc) goto out;
+    rc = node_command(c, "blockdev-add", top, "null-co");
+
+ out:
+    if (rc) {
+        xlx__debug(c->ctx, "%s: QEMU keeps it: %s", journal->merge_top,
+                   xlx_get_error());
+        xlx__error_clear();
+    }
+    free(top);
+}
+
 int xlx__snapshot_merge(struct xlx__snapshot_change *c,
                         xlx_snapshot_journal *journal,
                         const xlx_progress *progress)
@@ -351,6 +390,8 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
             goto out;
         }
         rc = commit_live(c, journal, root, top, base, active, progress);
+        if (!rc)
+            drop_top(c, journal);
         goto out;
     }
     if (top || base) {
@@ -458,9 +499,12 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
         xlx__error_clear();
     }
     if (!active)
-        return lies_on_base(journal, merged_r);
-    if (c->served)
-        return writes_to(c, journal->merge_vdev, journal->merge_base,
-                         merged_r);
-    return journal->merge_completing ? compare(c, journal, merged_r) : 0;
+        rc = lies_on_base(journal, merged_r);
+    else if (c->served)
+        rc = writes_to(c, journal->merge_vdev, journal->merge_base, merged_r);
+    else
+        rc = journal->merge_completing ? compare(c, journal, merged_r) : 0;
+    if (!rc && *merged_r && c->served)
+        drop_top(c, journal);
+    return rc;
 }
