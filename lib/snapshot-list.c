@@ -17,8 +17,11 @@
 
 /* ---- what other tools made ------------------------------------------------------- */
 
-static const xlx_snapshot_disk *recorded(const xlx_snapshots *record,
-                                         const char *image, const char *tag)
+/* The recorded disk with that tag, whose image same() says is this one. */
+static const xlx_snapshot_disk *find_disk(const xlx_snapshots *record,
+                                          const char *image, const char *tag,
+                                          bool (*same)(const char *,
+                                                       const char *))
 {
     int i, j;
 
@@ -26,11 +29,26 @@ static const xlx_snapshot_disk *recorded(const xlx_snapshots *record,
         for (j = 0; j < record->snapshots[i].num_disks; j++) {
             const xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
 
-            if (!strcmp(xlx__text(d->tag), tag) &&
-                xlx__image_same(d->image, image))
+            if (!strcmp(xlx__text(d->tag), tag) && same(d->image, image))
                 return d;
         }
     return NULL;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    return !strcmp(xlx__text(a), b);
+}
+
+/* image is there.  Nearly always the record has it by this very name: files
+ * are compared only when it has not, since that is a stat for each snapshot,
+ * and this is asked for each of them. */
+static const xlx_snapshot_disk *recorded(const xlx_snapshots *record,
+                                         const char *image, const char *tag)
+{
+    const xlx_snapshot_disk *d = find_disk(record, image, tag, same_name);
+
+    return d ? d : find_disk(record, image, tag, xlx__image_same);
 }
 
 /* One of several disks' share of a foreign snapshot: tags of one name and
