@@ -15,7 +15,7 @@
 
 #define MAX_PEAK_KIB (64L << 10)
 
-/* ---- the library's calls of open() and stat() come here ------------------ */
+/* ---- the library's calls of open() and stat() come here ----------------- */
 
 static int opens, stats;
 
@@ -39,7 +39,7 @@ int stat(const char *path, struct stat *st)
     return fstatat(AT_FDCWD, path, st, 0);
 }
 
-/* ---- counts -------------------------------------------------------------- */
+/* ---- counts ------------------------------------------------------------- */
 
 static char *folder;
 
@@ -123,7 +123,7 @@ static void linear_in_snapshots(void **state)
     assert_int_equal(stats - second_stats, second_stats - first_stats);
 }
 
-/* ---- memory -------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 /* Runs xl-snapshot snapshot-list; the lines that name a snapshot, and the
  * most memory that the process had. */
