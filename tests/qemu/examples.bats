@@ -65,11 +65,10 @@ tags() {
 }
 
 @test "snapshot-rotate.py keeps as many as it is told, and others' too" {
-    local i
     [ "${SANITIZERS:-no}" != yes ] ||
         skip "python3 itself is not built with sanitizers"
     run -0 "$top_builddir/examples/snapshot-create" "qmp:$tmp/qmp" mine
-    for i in 1 2 3; do
+    for _ in 1 2 3; do
         run -0 "$top_builddir/run" python3 -B \
             "$top_srcdir/examples/snapshot-rotate.py" "qmp:$tmp/qmp" 2
         sleep 1.1                   # names are of one second

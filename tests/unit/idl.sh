@@ -83,7 +83,9 @@ generate good older.idl shapes.idl >"$work/difference" 2>&1
 result "good/*.idl are accepted"
 cp -Rp "$work/tree" "$work/all"
 without_tests
-diff -ru "$idl/good/expected" "$work/tree" >"$work/difference"
+# a build in the source folder leaves its objects beside the golden files
+diff -ru -x .deps -x .dirstamp -x .libs -x '*.o' -x '*.lo' \
+    "$idl/good/expected" "$work/tree" >"$work/difference"
 result "good/expected"
 
 rm -rf "$work/tree"

@@ -1,0 +1,129 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154  # output is set by bats' run
+#
+# What is written for people agrees with what there is: each command has its
+# page, its place in README.md and a --help with the same options; each
+# variable that the sources read is explained; no link leads nowhere.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    : "${top_builddir:?is not set: run by make check}" "${top_srcdir:?}"
+    docs=$top_srcdir/docs
+    pods=("$docs"/gen/man?/*.pod "$docs"/*.pod)
+    tmp=$BATS_TEST_TMPDIR
+}
+
+commands() { cut -f1 "$top_srcdir/xl-plugins/gen-commands.list"; }
+
+# Options as their first words: "--kind", "-N, --dry-run"
+page_options() {
+    sed -n '/^=head1 OPTIONS/,/^=head1 [^O]/s/^=item B<\(-[^>]*\)>/\1/p' \
+        "$docs/gen/man1/xl-$1.pod"
+}
+help_options() {
+    # no Xen, no QEMU, no records
+    env -i PATH=/usr/bin:/bin LIBXLX_STATE_DIR=/nonexistent \
+        "${san[@]}" "$top_builddir/run" "xl-$1" --help |
+        sed -n '/^Options:/,$s/^  \(-.*\)/\1/p'
+}
+
+@test "each command has a page, and README.md has a section on it" {
+    [ "$(commands | wc -l)" -ge 6 ]
+    for command in $(commands); do
+        [ -s "$docs/gen/man1/xl-$command.pod" ] || {
+            echo "$command: no man page"; false; }
+        grep -qx "### xl $command" "$top_srcdir/README.md" || {
+            echo "$command: no section in README.md"; false; }
+        grep -q "L<xl-$command(1)>" "$docs/xlx.pod" || {
+            echo "$command: not in xlx.pod"; false; }
+    done
+}
+
+@test "README.md has no section on a command that is none" {
+    run -0 sed -n 's/^### xl \(snapshot-[a-z-]*\)$/\1/p' "$top_srcdir/README.md"
+    [ "$(sort <<< "$output")" = "$(commands | sort)" ]
+}
+
+@test "--help works without Xen and has the options of the page" {
+    san=(ASAN_OPTIONS="${ASAN_OPTIONS:-}")
+    for command in $(commands); do
+        page_options "$command" > "$tmp/page"
+        help_options "$command" > "$tmp/help"
+        grep -q '^-h, --help$' "$tmp/page"
+        diff "$tmp/page" "$tmp/help" || {
+            echo "$command: --help (>) and page (<) differ"; false; }
+    done
+}
+
+@test "each variable that the sources read is in xlx(7), and no other" {
+    (cd "$top_srcdir" && cat lib/*.c xl-plugins/*.c) |
+        grep -o '"LIBXLX_[A-Z_]*"' | tr -d '"' | sort -u > "$tmp/read"
+    sed -n 's/^=item B<\(LIBXLX_[A-Z_]*\)>.*/\1/p' "$docs/xlx.pod" |
+        sort > "$tmp/told"
+    [ "$(wc -l < "$tmp/read")" -ge 8 ]
+    diff "$tmp/read" "$tmp/told"
+}
+
+# What Xen, QEMU and man-pages have, and we only point at.
+others='xl(1) xl.cfg(5) qemu-img(1) xen-vbd-interface(7)'
+
+@test "links between man pages lead somewhere" {
+    local page file status=0
+    cat "${pods[@]}" | grep -oE '[a-zA-Z][a-zA-Z0-9_.-]*\([1-8]\)' | sort -u |
+        grep -Ev '^(free|malloc)\(3\)$' > "$tmp/links"
+    [ "$(wc -l < "$tmp/links")" -ge 15 ]
+    while read -r page; do
+        [[ " $others " != *" $page "* ]] || continue
+        file=${page%(*}.pod
+        compgen -G "$docs/gen/man?/$file" > /dev/null ||
+            [ -e "$docs/$file" ] || {
+            echo "$page: there is no such page"; status=1; }
+    done < "$tmp/links"
+    [ $status = 0 ]
+}
+
+@test "links between the pages in Markdown lead somewhere" {
+    local from to status=0
+    for from in "$top_srcdir"/*.md "$docs"/*.md; do
+        grep -oE '\]\([^)#:]+\)' "$from" | tr -d '()]' > "$tmp/to" || continue
+        while read -r to; do
+            [ -e "$(dirname "$from")/$to" ] || {
+                echo "$from: $to is not there"; status=1; }
+        done < "$tmp/to"
+    done
+    [ $status = 0 ]
+}
+
+@test "podchecker has nothing to say" {
+    command -v podchecker > /dev/null || skip "no podchecker"
+    podchecker -warnings "${pods[@]}" > "$tmp/said" 2>&1 || {
+        cat "$tmp/said"; false; }
+    # the same member in several structs is no fault
+    run ! grep -E 'WARNING|ERROR' \
+        <(grep -v 'multiple occurrences' "$tmp/said")
+}
+
+@test "man has nothing to say" {
+    command -v groff > /dev/null || skip "no groff"
+    local page
+    for page in "$top_builddir"/docs/*.[137]; do
+        groff -mandoc -Tutf8 -ww -rLL=100n "$page" 2>&1 > /dev/null |
+            sed "s|^|${page##*/}: |"
+    done > "$tmp/said"
+    cat "$tmp/said"
+    [ ! -s "$tmp/said" ]
+}
+
+@test "each example in C is in a man page, as a whole" {
+    local file page
+    for file in "$top_srcdir"/examples/*.c; do
+        page=$(grep -lrF "This is F<examples/${file##*/}>." \
+            "$docs/gen/man3") || { echo "${file##*/}: in no page"; false; }
+        sed 's/^/    /; s/ *$//' "$file" > "$tmp/file"
+        sed -n '/^This is F<examples/,/^=head1/p' "$page" |
+            sed '1,2d; /^=head1/d; s/ *$//' | sed '$d' > "$tmp/shown"
+        diff "$tmp/file" "$tmp/shown"
+    done
+}
