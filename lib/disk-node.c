@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * QEMU's block nodes and jobs: which node holds an image, which files QEMU
- * knows, whether it is busy with a job.
+ * From images to QEMU's nodes, anywhere in a chain, and what QEMU does with
+ * them besides serving the guest.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -55,35 +55,60 @@ void xlx__disk_files_free(char **files, int num)
     free(files);
 }
 
-int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,
-                        char **node_r, bool *readonly_r)
+static int match_node(const struct xlx__json *v, struct xlx__disk_node *node)
+{
+    const char *driver, *file, *name;
+    int rc;
+
+    rc = xlx__json_member_string(v, "drv", &driver);
+    if (rc) return rc;
+    rc = xlx__json_member_string(v, "file", &file);
+    if (rc) return rc;
+    /* below each format node is a protocol node on the same file, and
+     * a job's filter above it shows that file as well */
+    if (node->name || !strcmp(driver, "file") ||
+        !strcmp(driver, "host_device") || !strcmp(driver, "commit_top") ||
+        !strcmp(driver, "mirror_top") || !xlx__image_same(file, node->image))
+        return 0;
+    rc = xlx__json_member_bool(v, "ro", &node->readonly);
+    if (rc) return rc;
+    rc = xlx__json_member_string(v, "node-name", &name);
+    return rc ? rc : xlx__set_string(&node->name, name);
+}
+
+int xlx__disk_find_nodes(struct xlx__qmp *qmp, struct xlx__disk_node *nodes,
+                         int num)
 {
     const struct xlx__json *result, *v;
-    const char *driver, *file, *node;
-    int rc;
+    int i, rc;
 
     rc = query_nodes(qmp, &result);
     if (rc) return rc;
-    for (v = xlx__json_first(result); v; v = xlx__json_next(v)) {
-        rc = xlx__json_member_string(v, "drv", &driver);
-        if (rc) return rc;
-        rc = xlx__json_member_string(v, "file", &file);
-        if (rc) return rc;
-        /* below each format node is a protocol node on the same file, and
-         * a job's filter above it shows that file as well */
-        if (!strcmp(driver, "file") || !strcmp(driver, "host_device") ||
-            !strcmp(driver, "commit_top") || !strcmp(driver, "mirror_top") ||
-            !xlx__image_same(file, image))
-            continue;
-        rc = xlx__json_member_string(v, "node-name", &node);
-        if (rc) return rc;
-        rc = xlx__json_member_bool(v, "ro", readonly_r);
-        if (rc) return rc;
-        *node_r = strdup(node);
-        return *node_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    for (v = xlx__json_first(result); v; v = xlx__json_next(v))
+        for (i = 0; i < num; i++) {
+            rc = match_node(v, &nodes[i]);
+            if (rc) return rc;
+        }
+    return 0;
+}
+
+int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,
+                        char **node_r, bool *readonly_r)
+{
+    struct xlx__disk_node node = { .image = image };
+    int rc;
+
+    rc = xlx__disk_find_nodes(qmp, &node, 1);
+    if (!rc && !node.name)
+        rc = xlx__error(ERROR_NOTFOUND, "%s: QEMU does not have it open",
+                        image);
+    if (rc) {
+        free(node.name);
+        return rc;
     }
-    return xlx__error(ERROR_NOTFOUND, "%s: QEMU does not have it open",
-                      image);
+    *node_r = node.name;
+    *readonly_r = node.readonly;
+    return 0;
 }
 
 int xlx__disk_no_jobs(struct xlx__qmp *qmp)

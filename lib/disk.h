@@ -19,6 +19,18 @@ int xlx__disk_list_with(xlx_ctx *ctx, const xlx_guest *guest,
 int xlx__disk_connect(xlx_ctx *ctx, const xlx_guest *guest,
                       struct xlx__qmp **qmp_r);
 
+/* ---- disk-node.c ---- */
+
+struct xlx__disk_node {
+    const char *image;              /* the question */
+    char *name;                     /* NULL: QEMU does not have it open */
+    bool readonly;
+};
+
+/* The format nodes of images, with one question to QEMU; the names are the
+ * caller's, also after a failure. */
+int xlx__disk_find_nodes(struct xlx__qmp *qmp, struct xlx__disk_node *nodes,
+                         int num);
 /* The format node of an image, anywhere in a chain: ERROR_NOTFOUND when QEMU
  * does not have it open.  *node_r is the caller's. */
 int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,

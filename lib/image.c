@@ -85,7 +85,7 @@ int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
         .argv = argv, .timeout_ms = QUICK_MS, .max_output = MAX_OUTPUT,
     };
     struct xlx__json_doc *doc = NULL;
-    struct xlx__image image = { NULL };
+    struct xlx__image image = { .format = NULL };
     char *text = NULL;
     size_t len;
     int rc;

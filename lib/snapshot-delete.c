@@ -240,6 +240,30 @@ static int plan_external(const xlx_snapshots *record,
     return move_layers(&journal->after, journal->merge_top, d);
 }
 
+/* QEMU cannot change an image that it has open to read only. */
+static int tag_in_reach(const struct xlx__snapshot_change *c,
+                        const xlx_snapshot_disk *d)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(&c->record, d->vdev);
+    bool readonly;
+    char *node;
+    int rc;
+
+    if (!c->qmp || (now && xlx__image_same(now->image, d->image)))
+        return 0;
+    rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    free(node);
+    return xlx__error(ERROR_INVAL, "%s: it lies in %s, which QEMU has open as "
+                      "the frozen layer of a later snapshot: delete that one "
+                      "first, or shut the guest down", d->vdev, d->image);
+}
+
 /* The journal of deleting the first disk that the snapshot still has.  known:
  * the record that agrees with the files there are. */
 static int plan_disk(const struct xlx__snapshot_change *c, const char *name,
@@ -254,10 +278,10 @@ static int plan_disk(const struct xlx__snapshot_change *c, const char *name,
     rc = xlx__snapshot_journal_init(c, XLX_SNAPSHOT_OPERATION_DELETE,
                                     journal);
     if (rc) return rc;
-    if (!*xlx__text(d->tag)) {
-        rc = plan_external(&c->record, known, d, journal);
-        if (rc) return rc;
-    }
+    rc = *xlx__text(d->tag)
+        ? tag_in_reach(c, d)
+        : plan_external(&c->record, known, d, journal);
+    if (rc) return rc;
     after = xlx__snapshot_by_name(&journal->after, name);
     drop_disk(after, d->vdev);
     if (!after->num_disks)
@@ -284,13 +308,6 @@ static int delete_tag(struct xlx__snapshot_change *c,
         return xlx__image_tag_delete(c->ctx, d->image, d->tag);
     }
     if (rc) return rc;
-    if (readonly) {
-        rc = xlx__error(ERROR_INVAL, "%s: it lies in %s, which QEMU has open "
-                        "as the frozen layer of a later snapshot: delete "
-                        "that one first, or shut the guest down", d->vdev,
-                        d->image);
-        goto out;
-    }
     args = xlx__json_out_new(false);
     xlx__json_out_object(args);
     xlx__json_out_kv(args, "device", node);
@@ -299,8 +316,6 @@ static int delete_tag(struct xlx__snapshot_change *c,
     rc = xlx__qmp_call_within(c->qmp, 600 * 1000,
                               "blockdev-snapshot-delete-internal-sync", args,
                               NULL);
-
- out:
     free(node);
     return rc;
 }
@@ -326,7 +341,6 @@ static int delete_disk(struct xlx__snapshot_change *c, const char *name,
 {
     xlx_snapshot *s = xlx__snapshot_by_name(&c->record, name);
     xlx_snapshot_journal journal;
-    char *why;
     int rc;
 
     xlx_snapshot_journal_init(&journal);
@@ -349,10 +363,7 @@ static int delete_disk(struct xlx__snapshot_change *c, const char *name,
     if (!rc)
         rc = xlx__snapshot_finish_delete(c, &journal);
     if (rc) {
-        why = strdup(xlx_get_error());
-        if (!xlx__snapshot_recover(c, false, NULL) && why)
-            xlx__error(rc, "%s", why);
-        free(why);
+        rc = xlx__snapshot_undo(c, rc);
         goto out;
     }
     xlx_snapshots_dispose(&c->record);

@@ -352,6 +352,20 @@ int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
     return rc;
 }
 
+int xlx__snapshot_undo(struct xlx__snapshot_change *c, int rc)
+{
+    char *why = strdup(xlx_get_error());
+    int undo = xlx__snapshot_recover(c, false, NULL);
+
+    if (why && !undo)
+        xlx__error(rc, "%s", why);
+    else if (why)
+        xlx__error_prefix(rc, "%s; and undoing it failed (run xl "
+                          "snapshot-repair)", why);
+    free(why);
+    return rc;
+}
+
 /* ---- checking the records ------------------------------------------------------------------ */
 
 static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,

@@ -408,32 +408,20 @@ static int perform(struct xlx__snapshot_change *c,
                    xlx_snapshot_journal *journal,
                    xlx_snapshot_revert_result *result)
 {
-    char *why;
-    int rc, undo;
+    int rc;
 
     rc = xlx__snapshot_journal_write(c->ctx, c->guest, journal);
     if (rc) return rc;
     xlx__fault("snapshot-revert.journal");
     xlx__snapshot_hang_up(c);
     rc = make_overlays(c, journal);
-    if (rc) goto undo;
+    if (rc) return xlx__snapshot_undo(c, rc);
     if (xlx__guest_running(c->guest))
         rc = restart(c, spec, journal, result);
     else if (!xlx__snapshot_is_external(target_of(journal)))
         rc = xlx__snapshot_apply_tags(c, journal);
-    if (rc) goto undo;
+    if (rc) return xlx__snapshot_undo(c, rc);
     return xlx__snapshot_finish_revert(c, journal);
-
- undo:
-    why = strdup(xlx_get_error());
-    undo = xlx__snapshot_recover(c, false, NULL);
-    if (why && !undo)
-        xlx__error(rc, "%s", why);
-    else if (why)
-        xlx__error_prefix(rc, "%s; and undoing it failed (run xl "
-                          "snapshot-repair)", why);
-    free(why);
-    return rc;
 }
 
 static int check_state(struct xlx__snapshot_change *c,

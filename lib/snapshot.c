@@ -349,28 +349,41 @@ static int transaction(struct xlx__snapshot_change *c,
                                 NULL);
 }
 
+static int verify_overlays(struct xlx__snapshot_change *c,
+                           const xlx_snapshot *snapshot,
+                           const xlx_snapshots *after)
+{
+    int i, num = snapshot->num_disks, rc = 0;
+    struct xlx__disk_node *nodes = calloc(num, sizeof(*nodes));
+
+    if (!nodes)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < num; i++)
+        nodes[i].image = xlx__snapshot_current_disk(after,
+                             snapshot->disks[i].vdev)->image;
+    rc = xlx__disk_find_nodes(c->qmp, nodes, num);
+    for (i = 0; !rc && i < num; i++)
+        if (!nodes[i].name || nodes[i].readonly)
+            rc = xlx__error(ERROR_FAIL, "%s: QEMU did not open %s for writing",
+                            snapshot->disks[i].vdev, nodes[i].image);
+    for (i = 0; i < num; i++)
+        free(nodes[i].name);
+    free(nodes);
+    return rc;
+}
+
 /* Success is what QEMU shows, not what it answered. */
 static int verify(struct xlx__snapshot_change *c,
                   const xlx_snapshot *snapshot, const xlx_snapshots *after)
 {
-    bool readonly, found;
-    char *node;
+    bool found;
     int i, rc;
 
+    if (xlx__snapshot_is_external(snapshot))
+        return verify_overlays(c, snapshot, after);
     for (i = 0; i < snapshot->num_disks; i++) {
         const xlx_snapshot_disk *d = &snapshot->disks[i];
 
-        if (xlx__snapshot_is_external(snapshot)) {
-            rc = xlx__disk_find_node(c->qmp,
-                     xlx__snapshot_current_disk(after, d->vdev)->image,
-                     &node, &readonly);
-            if (rc) return rc;
-            free(node);
-            if (readonly)
-                return xlx__error(ERROR_FAIL, "%s: QEMU did not open the "
-                                  "overlay for writing", d->vdev);
-            continue;
-        }
         rc = xlx__image_has_tag(d->image, d->tag, &found);
         if (rc) return rc;
         if (!found)
@@ -395,13 +408,20 @@ static int quiesce(struct xlx__snapshot_change *c, struct xlx__agent **agent)
     return rc;
 }
 
+/* How the guest came out of being frozen. */
+struct thawed {
+    int rc;                         /* not 0: it had not held still */
+    char *why;
+};
+
 static int switch_live(struct xlx__snapshot_change *c,
                        const xlx_snapshot_spec *spec, xlx_snapshot *snapshot,
-                       const xlx_snapshot_journal *journal)
+                       const xlx_snapshot_journal *journal,
+                       struct thawed *thawed)
 {
     struct xlx__agent *agent = NULL;
     char *kept = NULL;
-    int rc, thaw;
+    int rc;
 
     if (spec->quiesce) {
         rc = quiesce(c, &agent);
@@ -413,12 +433,14 @@ static int switch_live(struct xlx__snapshot_change *c,
         rc = transaction(c, snapshot, &journal->after);
     if (rc && agent)
         kept = strdup(xlx_get_error());
-    thaw = agent ? xlx__agent_thaw(agent) : 0;
+    thawed->rc = xlx__agent_thaw(agent);
+    if (thawed->rc)
+        thawed->why = strdup(xlx_get_error());
     if (rc && kept)
         xlx__error(rc, "%s", kept);
     free(kept);
     if (rc) return rc;
-    snapshot->quiesced = agent && !thaw;
+    snapshot->quiesced = agent && !thawed->rc;
     xlx__fault("snapshot-create.switched");
     return verify(c, snapshot, &journal->after);
 }
@@ -498,11 +520,13 @@ static int perform(struct xlx__snapshot_change *c,
                    const xlx_snapshot_spec *spec, xlx_snapshot *snapshot,
                    xlx_snapshot_journal *journal)
 {
-    char *why = NULL;
-    int rc, undo;
+    struct thawed thawed = { .rc = 0, .why = NULL };
+    xlx_snapshot *made;
+    int rc;
 
     rc = xlx__snapshot_append(c->ctx, &journal->after, snapshot);
     if (rc) return rc;
+    made = xlx__snapshot_by_name(&journal->after, snapshot->name);
     rc = xlx__snapshot_journal_write(c->ctx, c->guest, journal);
     if (rc) return rc;
     xlx__fault("snapshot-create.journal");
@@ -512,27 +536,23 @@ static int perform(struct xlx__snapshot_change *c,
     rc = configure(c, snapshot, &journal->after);
     if (rc) goto undo;
     xlx__fault("snapshot-create.configured");
-    rc = c->served ? switch_live(c, spec, snapshot, journal)
-                : switch_files(c, snapshot);
+    rc = c->served ? switch_live(c, spec, snapshot, journal, &thawed)
+                   : switch_files(c, snapshot);
     if (rc) goto undo;
-    xlx__snapshot_by_name(&journal->after, snapshot->name)->quiesced =
-        snapshot->quiesced;
+    made->quiesced = snapshot->quiesced;
     rc = xlx__snapshot_finish_create(c, journal);
-    if (rc) return rc;
-    return xlx_snapshot_copy(c->ctx, snapshot,
-               xlx__snapshot_by_name(&journal->after, snapshot->name));
+    if (rc) goto out;
+    rc = xlx_snapshot_copy(c->ctx, snapshot, made);
+    if (!rc && thawed.rc)
+        rc = xlx__error(thawed.rc, "the snapshot \"%s\" was made, but not of "
+                        "a quiesced guest: %s", snapshot->name,
+                        xlx__text(thawed.why));
+    goto out;
 
  undo:
-    /* what is to be undone, and whether, is judged by what QEMU and the
-     * images show: the same as after a kill */
-    why = strdup(xlx_get_error());
-    undo = xlx__snapshot_recover(c, false, NULL);
-    if (why && !undo)
-        xlx__error(rc, "%s", why);
-    else if (why)
-        xlx__error_prefix(rc, "%s; and undoing it failed (run xl "
-                          "snapshot-repair)", why);
-    free(why);
+    rc = xlx__snapshot_undo(c, rc);
+ out:
+    free(thawed.why);
     return rc;
 }
 

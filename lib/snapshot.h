@@ -146,5 +146,9 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
 /* Finishes or undoes what a journal says; report (may be NULL) is told. */
 int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
                           xlx_snapshot_report *report);
+/* The same after a failure of ours, whose rc is returned and whose message
+ * stays: what is to be undone, and whether, is judged by what QEMU and the
+ * images show. */
+int xlx__snapshot_undo(struct xlx__snapshot_change *c, int rc);
 
 #endif

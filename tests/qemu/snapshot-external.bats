@@ -44,14 +44,6 @@ frozen_layers_stay() {
     nothing_left_over
 }
 
-@test "the disks are switched in one transaction" {
-    disks 3
-    start_qemu
-    LIBXLX_DEBUG=1 xl snapshot-create "$guest" one --kind external 2> "$tmp/log"
-    [ "$(grep -c 'QMP.*transaction' "$tmp/log")" = 1 ] ||
-        { cat "$tmp/log"; false; }
-}
-
 @test "the device can be removed afterwards" {
     disks 2
     start_qemu

@@ -1,0 +1,66 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154  # variables of snapshot.bash
+#
+# What snapshots cost: questions to QEMU, and nothing that stays behind.
+
+load snapshot
+
+setup() { snapshot_setup; }
+teardown() { snapshot_teardown; }
+
+# asked COMMAND...: what QEMU was told, in its order
+asked() {
+    LIBXLX_DEBUG=1 "$@" 2> "$tmp/log" > "$tmp/said"
+    sed -n 's/^libxlx: debug: qmp: ".*": //p' "$tmp/log" | xargs
+}
+
+@test "no question to QEMU is asked in vain" {
+    disks 3
+    start_qemu
+    # whose guest it is: greeting, uuid, name
+    local find='qmp_capabilities query-uuid query-name'
+    # which disks it has, and that nobody works on them
+    local look='qmp_capabilities query-block query-jobs'
+    # qemu-img makes the overlays meanwhile, without a connection; then all
+    # disks at once, and whether it came about
+    local switch='qmp_capabilities transaction query-named-block-nodes'
+
+    [ "$(asked xl snapshot-create "$guest" one --kind external)" = \
+        "$find $look $switch" ]
+    # what an internal one came to is read from the image
+    qmp device_del '{"id": "xvdc"}' > /dev/null
+    [ "$(asked xl snapshot-create "$guest" two --kind internal)" = \
+        "$find $look qmp_capabilities transaction" ]
+    [ "$(asked xl snapshot-list "$guest")" = \
+        "$find qmp_capabilities query-block" ]
+    # of a guest that no record is asked for there is nothing to ask
+    [ "$(asked xl snapshot-list)" = "" ]
+}
+
+# What QEMU and the file system have; names of nodes are not the same each time
+things() {
+    find "/proc/$qemu/fd" | wc -l
+    qmp query-named-block-nodes '{"flat": true}' | jq length
+    qmp query-jobs | jq length
+    find "$images" "$tmp/state" "$tmp/run" | sort
+}
+
+@test "200 rounds leave nothing behind" {
+    disks 1
+    start_qemu
+    guest_write xvda 0 1048576 1
+    local i kind
+    for ((i = 0; i < 200; i++)); do
+        kind=$([ $((i % 2)) = 0 ] && echo external || echo internal)
+        xl snapshot-create "$guest" round --kind $kind > "$tmp/said"
+        io xvda "write -P $((i + 1)) 65536 65536"
+        xl snapshot-delete "$guest" round > "$tmp/said"
+        [ $i != 3 ] || things > "$tmp/first"
+    done
+    io xvda flush
+    reference xvda 65536 65536 200
+    things | diff "$tmp/first" -
+    [ "$(find "$images" -type f)" = "$images/xvda.qcow2" ]
+    all_is_right
+}

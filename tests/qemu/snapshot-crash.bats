@@ -1,0 +1,111 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154  # variables of snapshot.bash
+#
+# QEMU is killed (SIGKILL) at a random moment of a command.  Afterwards a
+# repair, and QEMU is started on the images that the record names: everything
+# that the guest had flushed is there, on the disks and in the snapshots.  The
+# moments come of a seed, which is printed; XLX_SEED=N repeats a run.
+
+load snapshot
+
+setup() {
+    snapshot_setup
+    seed=${XLX_SEED:-$((RANDOM * 32768 + RANDOM))}
+    echo "# XLX_SEED=$seed" >&3
+    RANDOM=$((seed % 32768))
+}
+teardown() { snapshot_teardown; }
+
+# crash_in COMMAND...: QEMU is killed within the first second of it
+crash_in() {
+    local pid ms=$((RANDOM % 700))
+    "$@" > "$tmp/said" 2>&1 3>&- &
+    pid=$!
+    sleep "$(printf '0.%03d' $ms)"
+    kill_qemu
+    wait $pid && result=done || result=failed
+    echo "# killed after $ms ms of: $*: $result: $(tail -n 1 "$tmp/said")" >&3
+}
+
+# What the repair says is the same when it is asked again, and QEMU can be
+# started on what the record says.
+comes_back() {
+    local status=0 again=0
+    if [ -e "$tmp/state/$uuid" ]; then
+        xl snapshot-repair "$uuid" || true
+    fi
+    if [ -e "$tmp/state/$uuid" ]; then
+        xl snapshot-repair "$uuid" > "$tmp/first" || status=$?
+        xl snapshot-repair "$uuid" > "$tmp/second" || again=$?
+        diff "$tmp/first" "$tmp/second"
+        [ $status = $again ]
+        [ $status = 0 ] ||
+            [ "$(grep -vc 'half deleted; finish' "$tmp/first")" = 0 ]
+    fi
+    present_is_right
+    snapshots_are_right
+    start_recorded
+    present_is_right
+    snapshots_are_right
+    [ -z "$(find "$tmp/state" -name snapshot-journal.json)" ]
+}
+
+@test "while an external snapshot is made, 8 times" {
+    local i
+    disks 2
+    start_qemu
+    for ((i = 0; i < 8; i++)); do
+        next_state
+        keep s$i
+        crash_in xl snapshot-create "$guest" s$i --kind external
+        comes_back
+        nothing_left_over
+    done
+}
+
+@test "while an internal snapshot is made, 6 times" {
+    local i
+    disks 2
+    start_qemu
+    for ((i = 0; i < 6; i++)); do
+        next_state
+        keep s$i
+        crash_in xl snapshot-create "$guest" s$i --kind internal
+        comes_back
+        nothing_left_over
+        images_are_clean
+    done
+}
+
+# deleting KIND NUMBER: half of them the newest, half the oldest
+deleting() {
+    local i name
+    disks 1
+    start_qemu
+    for ((i = 0; i < $2; i++)); do
+        next_state
+        guest_write xvda $((1048576 * (i + 1))) 4194304 $((i + 1))
+        make_snapshot s$i --kind "$1"
+    done
+    next_state
+    for ((i = 0; i < $2; i++)); do
+        if [ $((i % 2)) = 0 ]; then
+            name=$(list | jq -r '.snapshots[-1].name')
+        else
+            name=$(list | jq -r '.snapshots[0].name')
+        fi
+        crash_in xl snapshot-delete "$guest" "$name"
+        comes_back
+        [ "$(list | jq --arg n "$name" '[.snapshots[]? |
+            select(.name == $n)] | length')" = 0 ] ||
+            xl snapshot-delete "$guest" "$name"
+        all_is_right
+        next_state
+    done
+    [ ! -e "$tmp/state/$uuid/snapshots.json" ]
+    all_is_right
+}
+
+@test "while an external snapshot is deleted, 8 times" { deleting external 8; }
+@test "while an internal snapshot is deleted, 4 times" { deleting internal 4; }
