@@ -110,6 +110,26 @@ pvh_guest() {
     guest_wait_tick pvh $((last + 1))
 }
 
+@test "a snapshot of its two disks, reboot, and back" {
+    pvh_guest
+    guest_wait_more pvh
+    xl snapshot-create --kind external pvh s1
+    guest_wait_more pvh
+    run disk_blocks "$GUESTS/a.qcow2" "$GUESTS/b.raw"
+    echo "$output"
+    [ "$status" = 0 ]
+    last=$(guest_tick pvh)
+    guest_reboot pvh
+    guest_nodes pvh | grep -F "$GUESTS/a.s1.qcow2"
+    guest_wait_tick pvh $((last + 1))
+    xl snapshot-delete pvh s1
+    [ ! -e "$GUESTS/a.s1.qcow2" ]
+    xl snapshot-create --kind internal --disks xvda pvh i1
+    xl snapshot-delete pvh i1
+    [ -z "$(ls /var/lib/libxlx)" ]
+    guest_wait_more pvh
+}
+
 @test "a destroyed guest has whole disks" {
     pvh_guest
     guest_wait_more pvh
