@@ -237,6 +237,22 @@ static int ask_drives(struct xlx__qmp *qmp, bool xen, struct drives *drives)
 
 /* ---- together --------------------------------------------------------------------- */
 
+/* A node that changes what passes through it, or watches it, and holds no
+ * image of its own */
+static bool is_filter(const char *driver)
+{
+    static const char *const filters[] = {
+        "throttle", "copy-on-read", "copy-before-write", "compress",
+        "preallocate", "quorum", "blkdebug", "blkverify", "blklogwrites",
+    };
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(filters); i++)
+        if (!strcmp(driver, filters[i]))
+            return true;
+    return false;
+}
+
 static int from_drive(xlx_disk *disk, const struct drive *d)
 {
     struct stat st;
@@ -251,9 +267,9 @@ static int from_drive(xlx_disk *disk, const struct drive *d)
     if (rc) return rc;
     rc = xlx__set_string(&disk->format, d->format);
     if (rc) return rc;
-    if (strcmp(d->driver, d->format))
+    if (strcmp(d->driver, d->format) || is_filter(d->driver))
         return set_unusable(disk, "QEMU has a filter or a job on top of it: "
-                            "wait for the job to end");
+                            "wait for the job to end, or remove the filter");
     if (*d->path != '/')
         return set_unusable(disk, "its image is not a file of this host");
     if (stat(d->path, &st))
@@ -410,6 +426,24 @@ static int list_domain(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
+/* Two devices that write to one image have each a view of its tables of their
+ * own: a snapshot through one is overwritten through the other. */
+static int check_shared(xlx_disk *disk, const struct drives *drives, int self)
+{
+    int i, rc;
+
+    for (i = 0; i < drives->num; i++) {
+        const struct drive *d = &drives->v[i];
+
+        if (i == self || d->readonly || !shares_image(d, disk->path))
+            continue;
+        rc = set_unusable(disk, "QEMU has its image open twice, for another "
+                          "of its devices, too");
+        if (rc) return rc;
+    }
+    return 0;
+}
+
 static int list_qemu(struct xlx__qmp *qmp, xlx_disks *list)
 {
     struct drives drives = { NULL, 0 };
@@ -423,6 +457,8 @@ static int list_qemu(struct xlx__qmp *qmp, xlx_disks *list)
         rc = xlx__set_string(&list->disks[i].vdev, drives.v[i].name);
         if (rc) goto out;
         rc = from_drive(&list->disks[i], &drives.v[i]);
+        if (rc) goto out;
+        rc = check_shared(&list->disks[i], &drives, i);
         if (rc) goto out;
     }
 

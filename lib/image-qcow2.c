@@ -23,6 +23,24 @@ bool xlx__image_same(const char *a, const char *b)
            sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
+/* QEMU's programs keep locks on certain bytes of an image that they have open
+ * (100 to 299), each byte for a way in which they use it.  Those that open it without locks are not seen. */
+int xlx__image_in_use(const char *path, bool *yes_r)
+{
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200,
+    };
+    int fd, r;
+
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return xlx__error(xlx__errno_rc(errno), "%s: %m", path);
+    r = fcntl(fd, F_OFD_GETLK, &lock);
+    close(fd);
+    *yes_r = !r && lock.l_type != F_UNLCK;
+    return 0;
+}
+
 /* The start of a qcow2 file; numbers are big-endian. */
 struct qcow2_header {
     uint32_t magic, version;

@@ -53,6 +53,9 @@ int xlx__image_remove(const char *path);
 
 /* Do two paths name the same file?  false also when either is missing. */
 bool xlx__image_same(const char *a, const char *b);
+/* Does a QEMU or qemu-img have it open, and locked? */
+int xlx__image_in_use(const char *path, bool *yes_r);
+
 struct xlx__image_tag {
     char *name;
     int64_t time;                   /* seconds since 1970 */

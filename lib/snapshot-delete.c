@@ -116,6 +116,18 @@ static int no_tags(const char *vdev, const char *image, const char *why)
     return rc;
 }
 
+/* Before the first step, not in the middle of it */
+static int not_in_use(const char *vdev, const char *image)
+{
+    bool yes;
+    int rc;
+
+    rc = xlx__image_in_use(image, &yes);
+    if (rc || !yes) return rc;
+    return xlx__error(ERROR_NOT_READY, "%s: %s: another program has it open "
+                      "and locked: end it first", vdev, image);
+}
+
 /* ---- the record without it ------------------------------------------------------------- */
 
 /* Wherever from was in the tree, to is now. */
@@ -198,7 +210,7 @@ static int drop_snapshot(xlx_snapshots *record, const char *name)
 /* ---- one disk --------------------------------------------------------------------------- */
 
 static int plan_external(const xlx_snapshots *record,
-                         const xlx_snapshots *known,
+                         const xlx_snapshots *known, bool served,
                          const xlx_snapshot_disk *d,
                          xlx_snapshot_journal *journal)
 {
@@ -227,6 +239,12 @@ static int plan_external(const xlx_snapshots *record,
     if (rc) return rc;
     rc = no_tags(d->vdev, above.layer->image, "would not survive the merge");
     if (rc) return rc;
+    if (!served) {
+        rc = not_in_use(d->vdev, above.layer->image);
+        if (rc) return rc;
+        rc = not_in_use(d->vdev, d->image);
+        if (rc) return rc;
+    }
     rc = xlx__set_string(&journal->merge_vdev, d->vdev);
     if (rc) return rc;
     rc = xlx__set_string(&journal->merge_top, above.layer->image);
@@ -280,7 +298,7 @@ static int plan_disk(const struct xlx__snapshot_change *c, const char *name,
     if (rc) return rc;
     rc = *xlx__text(d->tag)
         ? tag_in_reach(c, d)
-        : plan_external(&c->record, known, d, journal);
+        : plan_external(&c->record, known, c->served, d, journal);
     if (rc) return rc;
     after = xlx__snapshot_by_name(&journal->after, name);
     drop_disk(after, d->vdev);

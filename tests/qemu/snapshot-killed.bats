@@ -171,9 +171,9 @@ stopped_internal_chain() { stopped_chain internal; }
         > "$tmp/agent" 3>&- &
     agent=$!
     until grep -q ready "$tmp/agent"; do sleep 0.02; done
-    next_state
-    keep one
     for point in snapshot-create.frozen snapshot-create.switched; do
+        next_state
+        keep one
         killed_at $point xl snapshot-create "$guest" one --quiesce
         for ((i = 0; i < 200; i++)); do
             [ "$(grep -Ei 'freeze|thaw' "$tmp/log" | tail -n1 |

@@ -12,7 +12,6 @@ teardown() { snapshot_teardown; }
 # A chain whose newest layer takes some seconds to be merged
 slow_chain() {
     disks 1
-    options[xvda]=",file.cache.direct=off"
     start_qemu
     next_state
     make_snapshot one --kind external
@@ -20,20 +19,45 @@ slow_chain() {
 }
 
 # merge_and STEP...: begins to delete "one"; when QEMU's job is there it is
-# slowed down to a crawl, then STEP
+# slowed down to a crawl, then STEP (evaluated: $command is its process)
 merge_and() {
-    xl snapshot-delete "$guest" one > "$tmp/said" 2> "$tmp/why" 3>&- &
+    rm -f "$tmp/ready"
+    slow_down 3>&- &
+    local slower=$!
+    until [ -e "$tmp/ready" ]; do sleep 0.02; done
+    # a shell's own background processes ignore SIGINT
+    env --default-signal=INT "$top_builddir/xl-plugins/xl-snapshot" \
+        snapshot-delete "$guest" one > "$tmp/said" 2> "$tmp/why" 3>&- &
     command=$!
-    local i
-    for ((i = 0; i < 3000; i++)); do
-        qmp block-job-set-speed \
-            '{"device": "xlx-merge-xvda", "speed": 1048576}' \
-            2> /dev/null && break
-        kill -0 $command || { cat "$tmp/why"; return 1; }
-    done
-    "$@"
+    wait $slower
+    eval "$*"
     status=0
     wait $command || status=$?
+}
+
+# Over a connection that waits for the job
+slow_down() {
+    python3 - "$tmp/qmp2" "$tmp/ready" <<'EOF2'
+import json, socket, sys, time
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+lines = sock.makefile('rw')
+lines.readline()
+def ask(command, **arguments):
+    lines.write(json.dumps({'execute': command, 'arguments': arguments}))
+    lines.flush()
+    while True:
+        reply = json.loads(lines.readline())
+        if 'event' not in reply:
+            return reply
+ask('qmp_capabilities')
+open(sys.argv[2], 'w').close()
+end = time.monotonic() + 60
+while 'error' in ask('block-job-set-speed', device='xlx-merge-xvda',
+                     speed=1 << 20):
+    if time.monotonic() > end:
+        sys.exit('no job came')
+EOF2
 }
 
 @test "Ctrl-C ends it; the guest is whole; it is finished later" {
@@ -41,7 +65,7 @@ merge_and() {
     slow_chain
     for signal in INT TERM; do
         code=$([ $signal = INT ] && echo 130 || echo 143)
-        merge_and kill -$signal "%1" || merge_and kill -$signal "$command"
+        merge_and "kill -$signal \$command"
         [ "$status" = "$code" ]
         [ "$(wc -l < "$tmp/why")" -le 1 ]
         [ "$(qmp query-jobs)" = '[]' ]
@@ -73,8 +97,10 @@ merge_and() {
 
 @test "somebody cancels the job" {
     slow_chain
-    merge_and qmp block-job-cancel \
-        '{"device": "xlx-merge-xvda", "force": true}'
+    cancel() {
+        qmp block-job-cancel '{"device": "xlx-merge-xvda", "force": true}'
+    }
+    merge_and cancel
     [ "$status" = 1 ]
     [ "$(wc -l < "$tmp/why")" = 1 ]
     [ "$(list "$guest" | names_of merging)" = one ]

@@ -185,7 +185,7 @@ refuses() {
 
 # All files of the test, and what QEMU has open
 everything() {
-    (cd "$tmp" && find images state -printf '%p %y %s %T@ %m %U\n' | sort
+    (cd "$tmp" && find images state -mindepth 1 -printf '%p %y %s %T@ %m %U\n' | sort
      find state -type f -exec md5sum {} +) 2> /dev/null
     [ -z "$qemu" ] || graph
 }
