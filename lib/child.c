@@ -32,17 +32,34 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
+/* The caller's blocked and ignored signals are not the child's.  A group of its
+ * own: Ctrl-C on a terminal is for us to handle, not for it. */
+static void set_attributes(posix_spawnattr_t *attr)
+{
+    sigset_t none, dfl;
+
+    sigemptyset(&none);
+    sigemptyset(&dfl);
+    sigaddset(&dfl, SIGPIPE);
+    sigaddset(&dfl, SIGCHLD);
+    posix_spawnattr_setsigmask(attr, &none);
+    posix_spawnattr_setsigdefault(attr, &dfl);
+    posix_spawnattr_setpgroup(attr, 0);
+    posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK |
+                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+}
+
 static int start(const char *const *argv, pid_t *pid_r,
                  int *out_r, int *err_r)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
-    sigset_t none, dfl;
     int out[2] = { -1, -1 }, err[2] = { -1, -1 }, null = -1;
     int r, rc;
 
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attr);
+    set_attributes(&attr);
     null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) {
         rc = xlx__error(ERROR_FAIL, "%s: cannot start it: %m", argv[0]);
@@ -52,18 +69,6 @@ static int start(const char *const *argv, pid_t *pid_r,
     posix_spawn_file_actions_adddup2(&actions, null, 0);
     posix_spawn_file_actions_adddup2(&actions, out[1], 1);
     posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-    /* The caller's blocked and ignored signals are not the child's.  A group
-     * of its own: Ctrl-C on a terminal is for us to handle, not for it. */
-    sigemptyset(&none);
-    sigemptyset(&dfl);
-    sigaddset(&dfl, SIGPIPE);
-    sigaddset(&dfl, SIGCHLD);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &dfl);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
-                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-
     r = posix_spawnp(pid_r, argv[0], &actions, &attr,
                      (char *const *)argv, environ);
     if (r) {

@@ -114,7 +114,7 @@ static int libxl_format(const xlx_snapshot_disk *disk,
     return 0;
 }
 
-/* ---- xenstore ------------------------------------------------------------------ */
+/* ---- xenstore ----------------------------------------------------------- */
 
 /* libxl writes the image as "FORMAT:PATH", raw as "aio". */
 static char *params_of(const xlx_snapshot_disk *disk)
@@ -199,7 +199,7 @@ static int set_xenstore(xlx_ctx *ctx, uint32_t domid,
     return rc;
 }
 
-/* ---- what others ask for ---------------------------------------------------------- */
+/* ---- what others ask for ------------------------------------------------ */
 
 int xlx__config_check(xlx_ctx *ctx, const xlx_guest *guest)
 {

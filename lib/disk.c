@@ -25,7 +25,7 @@ static int set_unusable(xlx_disk *disk, const char *why)
     return xlx__set_string(&disk->unusable, why);
 }
 
-/* ---- names of Xen disks ------------------------------------------------------ */
+/* ---- names of Xen disks ------------------------------------------------- */
 
 /* xvda, hdb3, sdaa: kind, number of the disk, number of the partition (0 for
  * the whole disk); false for any other spelling.  Names and numbers are those
@@ -74,7 +74,7 @@ static bool same_vdev(const char *a, const char *b)
            va.disk == vb.disk && va.partition == vb.partition;
 }
 
-/* ---- what QEMU says ------------------------------------------------------------ */
+/* ---- what QEMU says ----------------------------------------------------- */
 
 /* One device of QEMU's with a medium: an entry of query-block. */
 struct drive {
@@ -235,7 +235,7 @@ static int ask_drives(struct xlx__qmp *qmp, bool xen, struct drives *drives)
     return 0;
 }
 
-/* ---- together --------------------------------------------------------------------- */
+/* ---- together ----------------------------------------------------------- */
 
 /* A node that changes what passes through it, or watches it, and holds no
  * image of its own */
@@ -467,7 +467,7 @@ static int list_qemu(struct xlx__qmp *qmp, xlx_disks *list)
     return rc;
 }
 
-/* ---- a guest that is shut down ------------------------------------------------ */
+/* ---- a guest that is shut down ------------------------------------------ */
 
 static int look_at_file(xlx_ctx *ctx, xlx_disk *disk)
 {
@@ -512,7 +512,7 @@ static int list_config(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
-/* ---- calls --------------------------------------------------------------------- */
+/* ---- calls -------------------------------------------------------------- */
 
 int xlx__disk_connect(xlx_ctx *ctx, const xlx_guest *guest,
                       struct xlx__qmp **qmp_r)

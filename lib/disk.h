@@ -19,7 +19,7 @@ int xlx__disk_list_with(xlx_ctx *ctx, const xlx_guest *guest,
 int xlx__disk_connect(xlx_ctx *ctx, const xlx_guest *guest,
                       struct xlx__qmp **qmp_r);
 
-/* ---- disk-node.c ---- */
+/* ---- disk-node.c -------------------------------------------------------- */
 
 struct xlx__disk_node {
     const char *image;              /* the question */

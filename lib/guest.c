@@ -36,7 +36,7 @@ const char *xlx__guest_title(const xlx_guest *guest, char *buf, size_t size)
     return buf;
 }
 
-/* ---- guests of which there are records ------------------------------------- */
+/* ---- guests of which there are records ---------------------------------- */
 
 static int known_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guest *guest)
 {
@@ -147,7 +147,7 @@ static bool on_xen(void)
     return !strncmp(type, "xen", 3);
 }
 
-/* ---- running domains --------------------------------------------------------- */
+/* ---- running domains ---------------------------------------------------- */
 
 static int from_domid(xlx_ctx *ctx, libxl_ctx *xl, uint32_t domid,
                       xlx_guest *guest)
@@ -223,7 +223,7 @@ int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest)
     return rc == ERROR_NOTFOUND ? 0 : rc;
 }
 
-/* ---- the records of a guest whose UUID is new --------------------------------- */
+/* ---- the records of a guest whose UUID is new --------------------------- */
 
 static bool has_disk(const libxl_device_disk *disks, int num,
                      const xlx_snapshots *record)
@@ -312,7 +312,7 @@ static int adopt_running(xlx_ctx *ctx, const xlx_guest *guest)
     return rc;
 }
 
-/* ---- a config file ------------------------------------------------------------ */
+/* ---- a config file ------------------------------------------------------ */
 
 /* A guest without a uuid= that nobody knows gets one now; the records and the
  * command that starts it then carry it on. */
@@ -344,7 +344,8 @@ static int from_config(xlx_ctx *ctx, const char *who, const char *path,
     bool has_uuid;
     int rc;
 
-    rc = xlx__guest_config_identity(ctx, path, &guest->name, &guest->uuid, &has_uuid);
+    rc = xlx__guest_config_identity(ctx, path, &guest->name, &guest->uuid,
+                                    &has_uuid);
     if (rc) return rc;
     snprintf(text, sizeof(text), LIBXL_UUID_FMT,
              LIBXL_UUID_BYTES(guest->uuid));
@@ -365,7 +366,7 @@ static int from_config(xlx_ctx *ctx, const char *who, const char *path,
     return xlx__set_string(&guest->config_file, path);
 }
 
-/* ---- a QEMU without Xen ------------------------------------------------------------ */
+/* ---- a QEMU without Xen ------------------------------------------------- */
 
 static int from_qemu(xlx_ctx *ctx, const char *path, xlx_guest *guest)
 {
@@ -452,7 +453,7 @@ static int from_records(xlx_ctx *ctx, const char *who,
     return rc;
 }
 
-/* ---- the public call ------------------------------------------------------------------ */
+/* ---- the public call ---------------------------------------------------- */
 
 static bool all_digits(const char *s)
 {

@@ -19,7 +19,7 @@ int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest);
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest);
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest);
 
-/* The name= and uuid= of a config file; *has_uuid_r: does it have the second? */
+/* The name= and uuid= of a config file; *has_uuid_r: is there a uuid? */
 int xlx__guest_config_identity(xlx_ctx *ctx, const char *path, char **name,
                                libxl_uuid *uuid, bool *has_uuid_r);
 /* The disks of a config file; libxl_device_disk_list_free() them. */

@@ -24,7 +24,8 @@ bool xlx__image_same(const char *a, const char *b)
 }
 
 /* QEMU's programs keep locks on certain bytes of an image that they have open
- * (100 to 299), each byte for a way in which they use it.  Those that open it without locks are not seen. */
+ * (100 to 299), each byte for a way in which they use it.  Those that open it
+ * without locks are not seen. */
 int xlx__image_in_use(const char *path, bool *yes_r)
 {
     struct flock lock = {
@@ -155,7 +156,7 @@ int xlx__image_has_data(const char *path, bool *data_r)
     return rc;
 }
 
-/* ---- internal snapshots -------------------------------------------------------- */
+/* ---- internal snapshots ------------------------------------------------- */
 
 /* An entry of the snapshot table; the extra data, the id and the name follow,
  * and the next entry at a multiple of eight bytes. */

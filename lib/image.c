@@ -35,7 +35,7 @@ static int qemu_img(xlx_ctx *ctx, const char *path, int timeout_ms,
     return rc ? xlx__error_prefix(rc, "%s", path) : 0;
 }
 
-/* ---- what an image is ---------------------------------------------------- */
+/* ---- what an image is --------------------------------------------------- */
 
 static int dup_member(const struct xlx__json *obj, const char *key, char **s)
 {
@@ -124,7 +124,7 @@ static int sync_folder_of(const char *path)
     return rc;
 }
 
-/* ---- overlays ------------------------------------------------------------ */
+/* ---- overlays ----------------------------------------------------------- */
 
 /* An empty file that is ours alone, so that nobody else's is overwritten;
  * who may read the disk below may read what is written over it, no more. */
@@ -185,7 +185,7 @@ int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
     return rc;
 }
 
-/* ---- what qemu-img does to an image --------------------------------------- */
+/* ---- what qemu-img does to an image ------------------------------------- */
 
 /* qemu-img snapshot has no -f: the format goes into the name.  A comma in
  * the path is written twice (QEMU's option syntax). */

@@ -20,7 +20,7 @@
 #include "snapshot.h"
 #include "store.h"
 
-/* ---- what lies on an image ---------------------------------------------------------- */
+/* ---- what lies on an image ---------------------------------------------- */
 
 struct above {
     const xlx_snapshot_disk *layer; /* one of them */
@@ -128,7 +128,7 @@ static int not_in_use(const char *vdev, const char *image)
                       "and locked: end it first", vdev, image);
 }
 
-/* ---- the record without it ------------------------------------------------------------- */
+/* ---- the record without it ---------------------------------------------- */
 
 /* Wherever from was in the tree, to is now. */
 static int move_layer(xlx_snapshot_disk *d, const char *from,
@@ -207,7 +207,7 @@ static int drop_snapshot(xlx_snapshots *record, const char *name)
     return rc;
 }
 
-/* ---- one disk --------------------------------------------------------------------------- */
+/* ---- one disk ----------------------------------------------------------- */
 
 static int plan_external(const xlx_snapshots *record,
                          const xlx_snapshots *known, bool served,
@@ -392,7 +392,7 @@ static int delete_disk(struct xlx__snapshot_change *c, const char *name,
     return rc;
 }
 
-/* ---- one snapshot, or with those based on it ---------------------------------------------- */
+/* ---- one snapshot, or with those based on it ---------------------------- */
 
 static int say(xlx_snapshot_plan *plan, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -15,7 +15,7 @@
 
 #define MAX_CHAIN 256
 
-/* ---- what other tools made ------------------------------------------------------- */
+/* ---- what other tools made ---------------------------------------------- */
 
 /* The recorded disk with that tag, whose image same() says is this one. */
 static const xlx_snapshot_disk *find_disk(const xlx_snapshots *record,
@@ -152,7 +152,7 @@ static int foreign_in_chain(xlx_ctx *ctx, const xlx_snapshots *record,
     return rc;
 }
 
-/* ---- list ------------------------------------------------------------------------- */
+/* ---- list --------------------------------------------------------------- */
 
 /* A journal means that a command was killed, or is still at work; in the
  * second case the record as it was is the right answer. */
@@ -230,7 +230,7 @@ int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
-/* ---- frozen images ---------------------------------------------------------------- */
+/* ---- frozen images ------------------------------------------------------ */
 
 static int fill_frozen(xlx_ctx *ctx, const xlx_snapshots *record,
                        const xlx_snapshot *snapshot,

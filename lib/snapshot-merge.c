@@ -33,7 +33,7 @@ static void pause_ms(int ms)
     nanosleep(&t, NULL);
 }
 
-/* ---- QEMU's jobs --------------------------------------------------------------- */
+/* ---- QEMU's jobs -------------------------------------------------------- */
 
 struct job {
     bool there;
@@ -174,7 +174,7 @@ static void cancel_job(struct xlx__snapshot_change *c, const char *id)
     free(kept);
 }
 
-/* ---- live ------------------------------------------------------------------------- */
+/* ---- live --------------------------------------------------------------- */
 
 static int start_commit(struct xlx__snapshot_change *c, const char *id,
                         const char *root, const char *top, const char *base)
@@ -260,7 +260,7 @@ static int commit_live(struct xlx__snapshot_change *c,
     return rc;
 }
 
-/* ---- not live ----------------------------------------------------------------------- */
+/* ---- not live ----------------------------------------------------------- */
 
 static const char *format_of(const xlx_snapshots *record, const char *image)
 {
@@ -308,7 +308,7 @@ static int rebase(struct xlx__snapshot_change *c,
     return 0;
 }
 
-/* ---- either --------------------------------------------------------------------------- */
+/* ---- either ------------------------------------------------------------- */
 
 /* The node, or NULL when QEMU does not have the image open. */
 static int node_if_open(struct xlx__snapshot_change *c, const char *image,

@@ -23,7 +23,7 @@
 #define MAX_NAME 200                /* bytes; QEMU cuts a tag at 255 */
 #define MAX_CHAIN 256
 
-/* ---- record ------------------------------------------------------------------ */
+/* ---- record ------------------------------------------------------------- */
 
 int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
                               xlx_snapshots *record)
@@ -67,7 +67,7 @@ int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
-/* ---- journal ----------------------------------------------------------------- */
+/* ---- journal ------------------------------------------------------------ */
 
 int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
                                xlx_snapshot_journal *journal)
@@ -151,7 +151,7 @@ int xlx__snapshot_add_string(char ***list, int *num, const char *s)
     return 0;
 }
 
-/* ---- one change ---------------------------------------------------------------- */
+/* ---- one change --------------------------------------------------------- */
 
 int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
                        struct xlx__snapshot_change *c)
@@ -218,7 +218,7 @@ void xlx__snapshot_end(struct xlx__snapshot_change *c)
     xlx__unlock(&c->lock);
 }
 
-/* ---- the tree -------------------------------------------------------------------- */
+/* ---- the tree ----------------------------------------------------------- */
 
 xlx_snapshot *xlx__snapshot_by_name(const xlx_snapshots *record,
                                     const char *name)
@@ -306,7 +306,7 @@ bool xlx__snapshot_is_external(const xlx_snapshot *snapshot)
     return snapshot->kind == XLX_SNAPSHOT_KIND_EXTERNAL;
 }
 
-/* ---- names ------------------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------- */
 
 int xlx__snapshot_check_name(const char *name)
 {
@@ -354,7 +354,7 @@ int xlx__snapshot_make_name(const xlx_snapshots *record, const char *prefix,
     return 0;
 }
 
-/* ---- the present ---------------------------------------------------------------------- */
+/* ---- the present -------------------------------------------------------- */
 
 /* Is image in the chain that begins with top?  Follows the names in the qcow2
  * headers; a chain that cannot be followed ends there. */

@@ -17,7 +17,7 @@
 #include "image.h"
 #include "snapshot.h"
 
-/* ---- report ---------------------------------------------------------------------- */
+/* ---- report ------------------------------------------------------------- */
 
 static int report_line(xlx_snapshot_report *report, bool repaired,
                        const char *done, const char *fmt, ...)
@@ -50,7 +50,7 @@ static int report_line(xlx_snapshot_report *report, bool repaired,
     return xlx__set_string(&n->done, done);
 }
 
-/* ---- undoing ----------------------------------------------------------------------- */
+/* ---- undoing ------------------------------------------------------------ */
 
 static int is_open(struct xlx__snapshot_change *c, const char *image,
                    bool *open_r)
@@ -125,7 +125,7 @@ static int undo(struct xlx__snapshot_change *c,
     return xlx__snapshot_journal_remove(c->ctx, c->guest);
 }
 
-/* ---- how far did it come? ------------------------------------------------------------ */
+/* ---- how far did it come? ----------------------------------------------- */
 
 /* Are the new images in use: by QEMU, or, when none runs, by what was written
  * to them? */
@@ -227,7 +227,7 @@ static int tags_complete(struct xlx__snapshot_change *c,
     return 0;
 }
 
-/* ---- the three operations --------------------------------------------------------------- */
+/* ---- the three operations ----------------------------------------------- */
 
 static int settle_create(struct xlx__snapshot_change *c,
                          xlx_snapshot_journal *journal,
@@ -366,7 +366,7 @@ int xlx__snapshot_undo(struct xlx__snapshot_change *c, int rc)
     return rc;
 }
 
-/* ---- checking the records ------------------------------------------------------------------ */
+/* ---- checking the records ----------------------------------------------- */
 
 static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
                       xlx_snapshot_report *report)

@@ -27,7 +27,7 @@
 #define DEFAULT_TIMEOUT_S 120
 #define QEMU_TIMEOUT_MS 30000
 
-/* ---- plan ----------------------------------------------------------------------- */
+/* ---- plan --------------------------------------------------------------- */
 
 static int describe_left(const struct xlx__snapshot_change *c,
                          const xlx_snapshot *to, xlx_snapshot *left)
@@ -191,7 +191,7 @@ static int plan(struct xlx__snapshot_change *c,
     return rc;
 }
 
-/* ---- steps that can be repeated ---------------------------------------------------- */
+/* ---- steps that can be repeated ----------------------------------------- */
 
 static const xlx_snapshot *target_of(const xlx_snapshot_journal *journal)
 {
@@ -254,7 +254,7 @@ int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
     return xlx__snapshot_journal_remove(c->ctx, c->guest);
 }
 
-/* ---- a running guest ------------------------------------------------------------------ */
+/* ---- a running guest ---------------------------------------------------- */
 
 /* QEMU writes out what it holds of the images and lets go of them, as before
  * the last step of a migration.  It serves nobody after that: the domain's
@@ -383,7 +383,7 @@ static int restart(struct xlx__snapshot_change *c,
     return rc;
 }
 
-/* ---- doing it -------------------------------------------------------------------------------- */
+/* ---- doing it ----------------------------------------------------------- */
 
 static int make_overlays(struct xlx__snapshot_change *c,
                          const xlx_snapshot_journal *journal)

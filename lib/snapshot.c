@@ -26,7 +26,7 @@
 #define MAX_DESCRIPTION 4096
 #define TRANSACTION_MS 60000
 
-/* ---- what to snapshot ---------------------------------------------------------- */
+/* ---- what to snapshot --------------------------------------------------- */
 
 static const xlx_disk *disk_named(const xlx_disks *disks, const char *vdev)
 {
@@ -102,7 +102,7 @@ static int choose_all(const xlx_disks *disks, const xlx_disk **chosen,
     return 0;
 }
 
-/* ---- which kind ------------------------------------------------------------------ */
+/* ---- which kind --------------------------------------------------------- */
 
 static bool has_overlays(const xlx_snapshots *record, const char *vdev)
 {
@@ -168,7 +168,7 @@ static int internal_possible(const xlx_disk *disk, const char *name)
     return 0;
 }
 
-/* ---- plan -------------------------------------------------------------------------- */
+/* ---- plan --------------------------------------------------------------- */
 
 static int plan_disk(struct xlx__snapshot_change *c,
                      const xlx_snapshot_spec *spec, const xlx_disk *disk,
@@ -300,7 +300,7 @@ static int plan(struct xlx__snapshot_change *c, const xlx_snapshot_spec *spec,
     return rc;
 }
 
-/* ---- the switch in QEMU --------------------------------------------------------------- */
+/* ---- the switch in QEMU ------------------------------------------------- */
 
 static void add_action(struct xlx__json_out *args,
                        const xlx_snapshot_disk *frozen,
@@ -462,7 +462,7 @@ static int switch_files(struct xlx__snapshot_change *c,
     return 0;
 }
 
-/* ---- doing it ------------------------------------------------------------------------------ */
+/* ---- doing it ----------------------------------------------------------- */
 
 static int make_overlays(struct xlx__snapshot_change *c,
                          const xlx_snapshot *snapshot,

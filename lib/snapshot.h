@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of the concept share.  One change to a guest's snapshots is
- * a struct xlx__snapshot_change from begin to end: the lock is held, what a killed
- * command left is finished or undone, the record is read.
+ * What the files of the concept share.  One change to a guest's snapshots is a
+ * struct xlx__snapshot_change from begin to end: the lock is held, what a
+ * killed command left is finished or undone, the record is read.
  *
  *   snapshot.c         create
  *   snapshot-list.c    list, with what other tools made
@@ -33,7 +33,7 @@ struct xlx__snapshot_change {
     int num_files;
 };
 
-/* ---- snapshot-record.c ------------------------------------------------------- */
+/* ---- snapshot-record.c -------------------------------------------------- */
 
 /* Takes the lock and looks whether the guest runs.  What has been got is
  * released by end, also after a failure. */
@@ -93,7 +93,7 @@ int xlx__snapshot_make_name(const xlx_snapshots *record,
  * disks is corrected instead. */
 int xlx__snapshot_reconcile(xlx_snapshots *record, xlx_disks *disks);
 
-/* ---- snapshot-overlay.c -------------------------------------------------------- */
+/* ---- snapshot-overlay.c ------------------------------------------------- */
 
 /* Fills in *over: an unused path in dir (empty: beside the image below),
  * named after the snapshot, and the rest of what is known beforehand. */
@@ -106,13 +106,13 @@ int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
 /* Notes the modification time of an image that is frozen from now on. */
 int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk);
 
-/* ---- snapshot.c ---------------------------------------------------------------- */
+/* ---- snapshot.c --------------------------------------------------------- */
 
 /* What follows the switch of all disks; can be repeated. */
 int xlx__snapshot_finish_create(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal);
 
-/* ---- snapshot-revert.c --------------------------------------------------------- */
+/* ---- snapshot-revert.c -------------------------------------------------- */
 
 /* Keeps the present state and applies the snapshot, inside the images; can be
  * repeated. */
@@ -122,13 +122,13 @@ int xlx__snapshot_apply_tags(struct xlx__snapshot_change *c,
 int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal);
 
-/* ---- snapshot-delete.c --------------------------------------------------------- */
+/* ---- snapshot-delete.c -------------------------------------------------- */
 
 /* What follows the merge, if there was one; can be repeated. */
 int xlx__snapshot_finish_delete(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal);
 
-/* ---- snapshot-merge.c ---------------------------------------------------------- */
+/* ---- snapshot-merge.c --------------------------------------------------- */
 
 /* Merges journal->merge_top down into merge_base, live if QEMU has them open,
  * so that nothing needs merge_top any more. */
@@ -141,7 +141,7 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal,
                                bool *merged_r);
 
-/* ---- snapshot-repair.c ------------------------------------------------------------- */
+/* ---- snapshot-repair.c -------------------------------------------------- */
 
 /* Finishes or undoes what a journal says; report (may be NULL) is told. */
 int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,

@@ -53,7 +53,7 @@ static char *disk_names(const xlx_snapshot_disk *disks, int num)
     return names;
 }
 
-/* ---- snapshot-create ---------------------------------------------------------- */
+/* ---- snapshot-create ---------------------------------------------------- */
 
 /* "xvda,xvdb" into the specification. */
 static int split_disks(const char *list, xlx_snapshot_spec *spec)
@@ -148,7 +148,7 @@ int xl_snapshot_create_main(int argc, char **argv)
     return r;
 }
 
-/* ---- snapshot-list -------------------------------------------------------------- */
+/* ---- snapshot-list ------------------------------------------------------ */
 
 static void list_table(const xlx_snapshots *list)
 {
@@ -321,7 +321,7 @@ int xl_snapshot_list_main(int argc, char **argv)
     return r;
 }
 
-/* ---- snapshot-info ------------------------------------------------------------------ */
+/* ---- snapshot-info ------------------------------------------------------ */
 
 static void info_disk(const xlx_snapshot_disk *d)
 {
@@ -398,7 +398,7 @@ int xl_snapshot_info_main(int argc, char **argv)
     return r;
 }
 
-/* ---- snapshot-revert ------------------------------------------------------------------ */
+/* ---- snapshot-revert ---------------------------------------------------- */
 
 static void say_reverted(const struct xl_snapshot_revert_args *args,
                          const xlx_guest *guest,
@@ -463,7 +463,7 @@ int xl_snapshot_revert_main(int argc, char **argv)
     return r;
 }
 
-/* ---- snapshot-delete ------------------------------------------------------------------ */
+/* ---- snapshot-delete ---------------------------------------------------- */
 
 int xl_snapshot_delete_main(int argc, char **argv)
 {
@@ -506,7 +506,7 @@ int xl_snapshot_delete_main(int argc, char **argv)
     return r;
 }
 
-/* ---- snapshot-repair ------------------------------------------------------------------ */
+/* ---- snapshot-repair ---------------------------------------------------- */
 
 /* 1 when something is left that needs a person. */
 static int repair_guest(const xlx_guest *guest,
