@@ -9,10 +9,13 @@ load snapshot
 setup() { snapshot_setup; }
 teardown() { snapshot_teardown; }
 
-# asked COMMAND...: what QEMU was told, in its order
-asked() {
+# asks QUESTIONS COMMAND...: what QEMU is told, in its order
+asks() {
+    local wanted=$1
+    shift
     LIBXLX_DEBUG=1 "$@" 2> "$tmp/log" > "$tmp/said"
-    sed -n 's/^libxlx: debug: qmp: ".*": //p' "$tmp/log" | xargs
+    diff <(echo "$wanted") <(sed -n 's/^libxlx: debug: qmp: ".*": //p' \
+                                 "$tmp/log" | xargs)
 }
 
 @test "no question to QEMU is asked in vain" {
@@ -21,21 +24,21 @@ asked() {
     # whose guest it is: greeting, uuid, name
     local find='qmp_capabilities query-uuid query-name'
     # which disks it has, and that nobody works on them
-    local look='qmp_capabilities query-block query-jobs'
+    local disks='qmp_capabilities query-block' jobs=query-jobs
+    # for an overlay: which names of files it knows already
+    local look="$disks query-named-block-nodes $jobs"
     # qemu-img makes the overlays meanwhile, without a connection; then all
     # disks at once, and whether it came about
     local switch='qmp_capabilities transaction query-named-block-nodes'
 
-    [ "$(asked xl snapshot-create "$guest" one --kind external)" = \
-        "$find $look $switch" ]
+    asks "$find $look $switch" \
+        xl snapshot-create "$guest" one --kind external
     # what an internal one came to is read from the image
-    qmp device_del '{"id": "xvdc"}' > /dev/null
-    [ "$(asked xl snapshot-create "$guest" two --kind internal)" = \
-        "$find $look qmp_capabilities transaction" ]
-    [ "$(asked xl snapshot-list "$guest")" = \
-        "$find qmp_capabilities query-block" ]
-    # of a guest that no record is asked for there is nothing to ask
-    [ "$(asked xl snapshot-list)" = "" ]
+    asks "$find $disks $jobs qmp_capabilities transaction" \
+        xl snapshot-create "$guest" two --kind internal
+    asks "$find $disks" xl snapshot-list "$guest"
+    # the records of all guests are read without a word to any of them
+    asks '' xl snapshot-list
 }
 
 # What QEMU and the file system have; names of nodes are not the same each time

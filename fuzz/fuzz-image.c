@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Fuzzes what is read of qcow2 images directly: the bytes are the image.  A
+ * first byte of odd value puts a magic number and a version before them, so
+ * that what comes after is reached.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "image.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void outcome(int rc)
+{
+    if (rc > 0 || (rc && !*xlx_get_error()))
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char start[8] = "QFI\xfb\0\0\0\3";
+    struct xlx__image_tag *tags = NULL;
+    char path[40], *backing = NULL;
+    bool has_data;
+    int fd, num = 0;
+
+    if (!size)
+        return 0;
+    fd = memfd_create("image", MFD_CLOEXEC);
+    if (fd < 0)
+        abort();
+    if (*data % 2 && write(fd, start, sizeof(start)) != sizeof(start))
+        abort();
+    if (write(fd, data + 1, size - 1) != (ssize_t)size - 1)
+        abort();
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    outcome(xlx__image_backing(path, &backing));
+    outcome(xlx__image_has_data(path, &has_data));
+    outcome(xlx__image_tags(path, &tags, &num));
+    xlx__image_tags_free(tags, num);
+    free(backing);
+    close(fd);
+    return 0;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is read of qcow2 files directly: well-formed headers, and such as
+ * somebody made to be read wrong.
+ */
+#include <endian.h>
+#include <fcntl.h>
+
+#include "unit.h"
+
+#include "image.h"
+
+static char *folder, *path;
+
+/* Big-endian numbers at an offset of the file under test */
+static void put(long offset, const void *bytes, size_t len)
+{
+    FILE *f = fopen(path, "r+");
+
+    assert_non_null(f);
+    assert_int_equal(fseek(f, offset, SEEK_SET), 0);
+    assert_int_equal(fwrite(bytes, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void put16(long offset, uint16_t v)
+{
+    v = htobe16(v);
+    put(offset, &v, sizeof(v));
+}
+
+static void put32(long offset, uint32_t v)
+{
+    v = htobe32(v);
+    put(offset, &v, sizeof(v));
+}
+
+static void put64(long offset, uint64_t v)
+{
+    v = htobe64(v);
+    put(offset, &v, sizeof(v));
+}
+
+/* Offsets are those of the format's specification. */
+enum {
+    BACKING_OFFSET = 8, BACKING_SIZE = 16, L1_SIZE = 36, L1_OFFSET = 40,
+    NUM_TAGS = 60, TAGS_OFFSET = 64, TAGS = 4096,
+};
+
+static int header(void **state)
+{
+    FILE *f = fopen(path, "w");
+    (void)state;
+
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(truncate(path, 65536), 0);
+    put32(0, 0x514649fb);
+    put32(4, 3);
+    put32(L1_SIZE, 8);
+    put64(L1_OFFSET, 8192);
+    return 0;
+}
+
+static long put_tag(long offset, const char *name, uint32_t extra)
+{
+    size_t len = strlen(name);
+
+    put16(offset + 12, 1);              /* length of the id */
+    put16(offset + 14, (uint16_t)len);
+    put32(offset + 16, 1000);           /* seconds */
+    put32(offset + 36, extra);
+    put(offset + 40 + extra, "1", 1);
+    put(offset + 40 + extra + 1, name, len);
+    return (long)((size_t)offset + 40 + extra + 1 + len + 7) / 8 * 8;
+}
+
+static void backing_is(const char *wanted)
+{
+    char *backing = NULL;
+
+    assert_ok(xlx__image_backing(path, &backing));
+    if (wanted)
+        assert_string_equal(backing, wanted);
+    else
+        assert_null(backing);
+    free(backing);
+}
+
+static void backing_names(void **state)
+{
+    char *beside = xlx__printf("%s/base", folder);
+    (void)state;
+
+    backing_is(NULL);
+    put(512, "/a/b", 4);
+    put64(BACKING_OFFSET, 512);
+    put32(BACKING_SIZE, 4);
+    backing_is("/a/b");
+    put(512, "base", 4);
+    backing_is(beside);
+    put32(BACKING_SIZE, 0);
+    backing_is(NULL);
+    free(beside);
+}
+
+static void hostile_backing(void **state)
+{
+    const uint32_t sizes[] = { 1024, 65536, 0x7fffffff, 0xffffffff };
+    const uint64_t offsets[] = { 65536, 65535, INT64_MAX, UINT64_MAX };
+    char *backing = NULL;
+    size_t i;
+    (void)state;
+
+    put64(BACKING_OFFSET, 512);
+    for (i = 0; i < XLX__ARRAY_SIZE(sizes); i++) {
+        put32(BACKING_SIZE, sizes[i]);
+        assert_fails(xlx__image_backing(path, &backing), ERROR_INVAL,
+                     "backing file cannot be read");
+    }
+    put32(BACKING_SIZE, 16);
+    for (i = 0; i < XLX__ARRAY_SIZE(offsets); i++) {
+        put64(BACKING_OFFSET, offsets[i]);
+        assert_fails(xlx__image_backing(path, &backing), ERROR_INVAL,
+                     "backing file cannot be read");
+    }
+    assert_null(backing);
+}
+
+static void no_qcow2(void **state)
+{
+    char *backing = NULL;
+    bool data;
+    int i;
+    (void)state;
+
+    put32(4, 4);                        /* a version to come */
+    backing_is(NULL);
+    assert_fails(xlx__image_has_data(path, &data), ERROR_INVAL,
+                 "not a qcow2 image");
+    put32(4, 3);
+    put32(0, 0x514649fa);
+    backing_is(NULL);
+    for (i = 0; i < 72; i += 8) {
+        header(NULL);
+        assert_int_equal(truncate(path, i), 0);
+        backing_is(NULL);
+    }
+    unlink(path);
+    assert_fails(xlx__image_backing(path, &backing), ERROR_NOTFOUND,
+                 "No such file");
+}
+
+static void data(void **state)
+{
+    bool yes = true;
+    (void)state;
+
+    assert_ok(xlx__image_has_data(path, &yes));
+    assert_false(yes);
+    put64(8192 + 7 * 8, (1ull << 63) | 16384);
+    assert_ok(xlx__image_has_data(path, &yes));
+    assert_true(yes);
+}
+
+static void hostile_tables(void **state)
+{
+    bool yes = false;
+    (void)state;
+
+    put32(L1_SIZE, 0xffffffff);
+    assert_fails(xlx__image_has_data(path, &yes), ERROR_INVAL, "too large");
+    put32(L1_SIZE, 65536);
+    assert_fails(xlx__image_has_data(path, &yes), ERROR_INVAL,
+                 "cannot be read");
+    put32(L1_SIZE, 8);
+    put64(L1_OFFSET, UINT64_MAX);
+    assert_fails(xlx__image_has_data(path, &yes), ERROR_INVAL,
+                 "cannot be read");
+    assert_false(yes);
+}
+
+static void tags(void **state)
+{
+    struct xlx__image_tag *list;
+    long next;
+    bool found;
+    int num;
+    (void)state;
+
+    put32(NUM_TAGS, 3);
+    put64(TAGS_OFFSET, TAGS);
+    next = put_tag(TAGS, "first", 0);
+    next = put_tag(next, "", 16);
+    put_tag(next, "third one", 1024);
+    assert_ok(xlx__image_tags(path, &list, &num));
+    assert_int_equal(num, 3);
+    assert_string_equal(list[0].name, "first");
+    assert_string_equal(list[1].name, "");
+    assert_string_equal(list[2].name, "third one");
+    assert_int_equal(list[2].time, 1000);
+    xlx__image_tags_free(list, num);
+    assert_ok(xlx__image_has_tag(path, "third one", &found));
+    assert_true(found);
+    assert_ok(xlx__image_has_tag(path, "third", &found));
+    assert_false(found);
+}
+
+static void hostile_tags(void **state)
+{
+    struct xlx__image_tag *list;
+    int num;
+    (void)state;
+
+    put32(NUM_TAGS, 0xffffffff);
+    put64(TAGS_OFFSET, TAGS);
+    assert_fails(xlx__image_tags(path, &list, &num), ERROR_INVAL, "too many");
+    put32(NUM_TAGS, 65536);             /* runs out of the file */
+    assert_fails(xlx__image_tags(path, &list, &num), ERROR_INVAL,
+                 "table of snapshots");
+    put32(NUM_TAGS, 1);
+    put_tag(TAGS, "x", 0);
+    put32(TAGS + 36, 1025);             /* extra data */
+    assert_fails(xlx__image_tags(path, &list, &num), ERROR_INVAL,
+                 "table of snapshots");
+    put32(TAGS + 36, 0);
+    put16(TAGS + 14, 65535);            /* name beyond the end */
+    assert_fails(xlx__image_tags(path, &list, &num), ERROR_INVAL,
+                 "table of snapshots");
+    put64(TAGS_OFFSET, UINT64_MAX - 7);
+    assert_fails(xlx__image_tags(path, &list, &num), ERROR_INVAL,
+                 "table of snapshots");
+    assert_null(list);
+    assert_int_equal(num, 0);
+}
+
+/* As QEMU locks what it has open */
+static void locks(void **state)
+{
+    struct flock lock = {
+        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1,
+    };
+    bool yes = true;
+    int fd;
+    (void)state;
+
+    assert_ok(xlx__image_in_use(path, &yes));
+    assert_false(yes);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    assert_ok(xlx__image_in_use(path, &yes));
+    assert_true(yes);
+    close(fd);
+    assert_ok(xlx__image_in_use(path, &yes));
+    assert_false(yes);
+}
+
+static void sameness(void **state)
+{
+    char *other = xlx__printf("%s/other", folder);
+    (void)state;
+
+    assert_int_equal(symlink(path, other), 0);
+    assert_true(xlx__image_same(path, other));
+    unlink(other);
+    assert_false(xlx__image_same(path, other));
+    assert_false(xlx__image_same(path, NULL));
+    assert_false(xlx__image_same(NULL, NULL));
+    free(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest image_headers[] = {
+        cmocka_unit_test_setup(backing_names, header),
+        cmocka_unit_test_setup(hostile_backing, header),
+        cmocka_unit_test_setup(no_qcow2, header),
+        cmocka_unit_test_setup(data, header),
+        cmocka_unit_test_setup(hostile_tables, header),
+        cmocka_unit_test_setup(tags, header),
+        cmocka_unit_test_setup(hostile_tags, header),
+        cmocka_unit_test_setup(locks, header),
+        cmocka_unit_test_setup(sameness, header),
+    };
+    int r;
+
+    folder = unit_folder();
+    path = xlx__printf("%s/image", folder);
+    r = cmocka_run_group_tests(image_headers, NULL, NULL);
+    free(path);
+    unit_folder_remove(folder);
+    return r;
+}
