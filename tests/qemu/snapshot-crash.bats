@@ -17,9 +17,9 @@ setup() {
 }
 teardown() { snapshot_teardown; }
 
-# crash_in COMMAND...: QEMU is killed within the first second of it
+# crash_in COMMAND...: QEMU is killed in the first 400 ms of it
 crash_in() {
-    local pid ms=$((RANDOM % 700))
+    local pid ms=$((RANDOM % 400))
     "$@" > "$tmp/said" 2>&1 3>&- &
     pid=$!
     sleep "$(printf '0.%03d' $ms)"

@@ -13,15 +13,8 @@ load snapshot
 of_domains='snapshot-merge.configured snapshot-revert.configured
     snapshot-revert.stopped'
 
-setup() {
-    snapshot_setup
-    agent=
-}
-
-teardown() {
-    [ -z "$agent" ] || kill "$agent" || true
-    snapshot_teardown
-}
+setup() { snapshot_setup; }
+teardown() { snapshot_teardown; }
 
 points() { # STEM...
     local stem
@@ -165,12 +158,7 @@ stopped_internal_chain() { stopped_chain internal; }
 
 @test "while the guest is frozen: it is thawed all the same" {
     fresh 1
-    start_qemu -chardev "socket,id=qga0,path=$tmp/qga,server=on,wait=off"
-    rm "$tmp/qga"
-    python3 "$top_srcdir/tests/unit/fake-agent.py" "$tmp/qga" "$tmp/log" \
-        > "$tmp/agent" 3>&- &
-    agent=$!
-    until grep -q ready "$tmp/agent"; do sleep 0.02; done
+    start_qemu_with_agent
     for point in snapshot-create.frozen snapshot-create.switched; do
         next_state
         keep one
