@@ -56,7 +56,7 @@ things() {
     local i kind
     for ((i = 0; i < 200; i++)); do
         kind=$([ $((i % 2)) = 0 ] && echo external || echo internal)
-        xl snapshot-create "$guest" round --kind $kind > "$tmp/said"
+        xl snapshot-create "$guest" round --kind "$kind" > "$tmp/said"
         io xvda "write -P $((i + 1)) 65536 65536"
         xl snapshot-delete "$guest" round > "$tmp/said"
         [ $i != 3 ] || things > "$tmp/first"

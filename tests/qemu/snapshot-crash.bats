@@ -24,7 +24,7 @@ crash_in() {
     pid=$!
     sleep "$(printf '0.%03d' $ms)"
     kill_qemu
-    wait $pid && result=done || result=failed
+    if wait $pid; then result="done"; else result=failed; fi
     echo "# killed after $ms ms of: $*: $result: $(tail -n 1 "$tmp/said")" >&3
 }
 

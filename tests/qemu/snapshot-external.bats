@@ -167,9 +167,8 @@ chain_of() {
         all_is_right
         next_state
     done
-    [ "$(list | jq -c '[.snapshots[] | [.name, .parent // ""]]')" = \
-        '[["s2",""],["s3","s2"],["s4","s3"],["s6","s4"],["s7","s6"],`
-        `["s8","s7"],["s9","s8"]]' ]
+    [ "$(list | jq -r '.snapshots[] | "\(.parent)>\(.name)"' | xargs)" = \
+        ">s2 s2>s3 s3>s4 s4>s6 s6>s7 s7>s8 s8>s9" ]
     [ "$(list | jq -r .current)" = s9 ]
     stop_qemu
     all_is_right

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck disable=SC2154  # variables of snapshot.bash
+# shellcheck disable=SC2154,SC2034,SC2016  # variables of snapshot.bash; and
+# text that others are to expand
 #
 # Internal snapshots; which kind is chosen; snapshots of other tools.
 

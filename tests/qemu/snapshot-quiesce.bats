@@ -36,7 +36,7 @@ teardown() { snapshot_teardown; }
         list | jq -e --arg n $fault '.snapshots[] | select(.name == $n) |
             .status == "ready" and (.quiesced | not)'
         all_is_right
-        kill $agent
+        kill "$agent"
         stop_qemu
     done
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# shellcheck disable=SC2154  # status, output, stderr are set by bats' run
+# shellcheck disable=SC2119,SC2120,SC2154  # status, output, stderr are set by bats' run
 #
 # Snapshots of a real QEMU, for snapshot-*.bats.  The disks are made as Xen's
 # QEMU makes those of a guest: node-name VDEV-FORMAT, no lock on the file, an
