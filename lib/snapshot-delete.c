@@ -136,8 +136,10 @@ static int move_layer(xlx_snapshot_disk *d, const char *from,
 {
     int rc;
 
-    if (!strcmp(xlx__text(d->backing), from))
+    if (!strcmp(xlx__text(d->backing), from)) {
+        d->mtime = 0;               /* its header names the other one now */
         return xlx__set_string(&d->backing, to->image);
+    }
     if (strcmp(xlx__text(d->image), from))
         return 0;
     rc = xlx__set_string(&d->image, to->image);
@@ -338,11 +340,27 @@ static int delete_tag(struct xlx__snapshot_change *c,
     return rc;
 }
 
+/* The merge is over: what it wrote to stays as it is from now on. */
+static void note_mtimes(xlx_snapshots *record)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_snapshots; i++) {
+        xlx_snapshot *s = &record->snapshots[i];
+
+        for (j = 0; j < s->num_disks && xlx__snapshot_is_external(s); j++)
+            if (!s->disks[j].mtime &&
+                xlx__snapshot_note_mtime(&s->disks[j]))
+                xlx__error_clear();     /* a repair tells that it is gone */
+    }
+}
+
 int xlx__snapshot_finish_delete(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal)
 {
     int i, rc;
 
+    note_mtimes(&journal->after);
     rc = xlx__snapshot_record_write(c->ctx, c->guest, &journal->after);
     if (rc) return rc;
     xlx__fault("snapshot-delete.recorded");

@@ -385,10 +385,11 @@ static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
     if (*xlx__text(d->tag)) {
         rc = xlx__image_has_tag(d->image, d->tag, &there);
         if (rc) return rc;
-        return there ? 0 : report_line(report, false, "forget it: xl "
-                                       "snapshot-delete --metadata-only",
-                                       "%s: %s: %s no longer holds it",
-                                       s->name, d->vdev, d->image);
+        if (there || s->status == XLX_SNAPSHOT_STATUS_MERGING)
+            return 0;               /* half deleted: this half */
+        return report_line(report, false, "forget it: xl snapshot-delete "
+                           "--metadata-only", "%s: %s: %s no longer holds "
+                           "it", s->name, d->vdev, d->image);
     }
     rc = xlx__image_backing(d->image, &below);
     if (rc) return rc;
