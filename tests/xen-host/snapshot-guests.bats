@@ -37,7 +37,7 @@ opened() {
     disk_create "$D/a.qcow2"
     disk_create "$D/phy.raw" raw
     loop=$(disk_loop "$D/phy.raw")
-    guest_create g pvh "qcow2:$D/a.qcow2" "phy:$loop"
+    guest_create g pv "qcow2:$D/a.qcow2" "phy:$loop"
     host_state > "$D/before"
     run xl snapshot-create g s1
     echo "$output"
@@ -55,7 +55,7 @@ opened() {
 }
 
 @test "a guest without a disk, and one that does not exist" {
-    guest_create none pvh
+    guest_create none pv
     run xl snapshot-create none s1
     echo "$output"
     [ "$status" = 1 ]
@@ -71,7 +71,7 @@ opened() {
 }
 
 @test "50 rounds of create and delete leave nothing behind" {
-    guest_create g pvh "qcow2:$D/a.qcow2"
+    guest_create g pv "qcow2:$D/a.qcow2"
     guest_wait_tick g 2
     xl snapshot-create --kind external g warm-up && xl snapshot-delete g warm-up
     host_state > "$D/before"

@@ -15,7 +15,7 @@ opened() {
 @test "auto makes it internal, on two disks at one instant" {
     disk_create "$D/a.qcow2"
     disk_create "$D/b.qcow2"
-    guest_create g pvh "qcow2:$D/a.qcow2" "qcow2:$D/b.qcow2"
+    guest_create g pv "qcow2:$D/a.qcow2" "qcow2:$D/b.qcow2"
     guest_wait_tick g 3
     run xl snapshot-create g i1
     echo "$output"

@@ -37,7 +37,7 @@ settled() {
 @test "create, killed at each step" {
     disk_create "$D/a.qcow2"
     disk_create "$D/b.qcow2"
-    guest_create g pvh "qcow2:$D/a.qcow2" "qcow2:$D/b.qcow2"
+    guest_create g pv "qcow2:$D/a.qcow2" "qcow2:$D/b.qcow2"
     guest_wait_tick g 2
     for kind in external internal; do
         for point in journal overlay overlay:2 configured switched recorded; do

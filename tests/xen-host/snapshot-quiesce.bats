@@ -30,7 +30,7 @@ writes() {
     mke2fs -q -t ext4 -F "$D/fs"
     qemu-img convert -f raw -O qcow2 "$D/fs" "$D/q.qcow2"
     rm "$D/fs"
-    GUEST_ARGS=ticks=off guest_create plain pvh "qcow2:$D/q.qcow2"
+    GUEST_ARGS=ticks=off guest_create plain pv "qcow2:$D/q.qcow2"
     run xl snapshot-create --quiesce plain s1
     echo "$output"
     [ "$status" = 1 ]
@@ -42,7 +42,7 @@ writes() {
 
 @test "a channel whose guest runs no agent is an error as well" {
     GUEST_ARGS=ticks=off GUEST_CONFIG="channel = ['connection=socket,path=/run/xen/ga-q,name=org.qemu.guest_agent.0']" \
-        guest_create q pvh "qcow2:$D/q.qcow2"
+        guest_create q pv "qcow2:$D/q.qcow2"
     run xl snapshot-create --quiesce q s1
     echo "$output"
     [ "$status" = 1 ]
