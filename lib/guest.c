@@ -100,7 +100,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(xlx__text(x->name), xlx__text(y->name));
 }
 
-int xlx__guest_known(xlx_ctx *ctx, xlx_guests *list)
+static int read_known(xlx_ctx *ctx, xlx_guests *list)
 {
     libxl_uuid *uuids = NULL;
     int i, num, rc;
@@ -130,6 +130,20 @@ int xlx__guest_known(xlx_ctx *ctx, xlx_guests *list)
  out:
     free(uuids);
     return rc;
+}
+
+int xlx__guest_known(xlx_ctx *ctx, xlx_guests *list)
+{
+    int i, rc;
+
+    rc = read_known(ctx, list);
+    if (rc) return rc;
+    /* whether that QEMU still runs is for xlx_guest_find to ask */
+    for (i = 0; i < list->num_guests; i++) {
+        free(list->guests[i].qmp_socket);
+        list->guests[i].qmp_socket = NULL;
+    }
+    return 0;
 }
 
 /* Only where there is no Xen at all is "Xen does not answer" the same as "no
@@ -272,7 +286,7 @@ static int adopt(xlx_ctx *ctx, const xlx_guest *guest,
 
     xlx_guests_init(&known);
     xlx_guest_init(&other);
-    rc = xlx__guest_known(ctx, &known);
+    rc = read_known(ctx, &known);
     if (rc) goto out;
     for (i = 0; i < known.num_guests; i++)
         if (!libxl_uuid_compare(&known.guests[i].uuid, &guest->uuid))
@@ -322,7 +336,7 @@ static int identity_by_name(xlx_ctx *ctx, xlx_guest *guest)
     int i, rc;
 
     xlx_guests_init(&known);
-    rc = xlx__guest_known(ctx, &known);
+    rc = read_known(ctx, &known);
     if (rc) goto out;
     for (i = 0; i < known.num_guests; i++)
         if (known.guests[i].name &&
@@ -432,7 +446,7 @@ static int from_records(xlx_ctx *ctx, const char *who,
     int i, rc;
 
     xlx_guests_init(&known);
-    rc = xlx__guest_known(ctx, &known);
+    rc = read_known(ctx, &known);
     if (rc) goto out;
     rc = ERROR_NOTFOUND;
     for (i = 0; i < known.num_guests; i++) {

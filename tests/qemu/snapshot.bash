@@ -31,6 +31,9 @@ snapshot_setup() {
 }
 
 snapshot_teardown() {
+    # what QEMU had to say matters when a test failed
+    [ -n "${BATS_TEST_COMPLETED:-}" ] || [ ! -e "$tmp/qemu.out" ] ||
+        tail -n 5 "$tmp/qemu.out"
     [ -z "$qemu" ] || kill_qemu
     [ -z "$agent" ] || kill "$agent" || true
     [ -z "$tmp" ] || rm -rf "$tmp"
