@@ -149,7 +149,7 @@ opened() {
     run disk_blocks "$D/a.qcow2" "$D/b.raw"
     echo "$output, last $last"
     [ "$output" = "$last"$'\n'"$last" ]
-    [ -z "$(ls "$D" | grep 's[12].*qcow2' || true)" ]
+    [ -z "$(find "$D" -name '*.s[12]*.qcow2')" ]
     [ -z "$(ls /var/lib/libxlx)" ]
 }
 
