@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Other guests and other disks: PV, phy, CD-ROM, none at all; and 50 rounds of
 # create and delete that leave nothing behind.
+# xen-host: run asked
 # xen-host: deadline 1800
 
 setup_file() { load guest; guests_begin; }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # An HVM guest, whose QEMU has its disk open twice until the guest's Xen driver
 # has unplugged the emulated one.  Slow: firmware and all are emulated.
+# xen-host: run asked
 # xen-host: deadline 1500
 
 setup_file() { load guest; guests_begin; }

@@ -4,6 +4,7 @@
 # finishes or undoes them, the guest's data are whole, libxl's configuration
 # names the image that QEMU writes to, and nothing is left over.  The steps are
 # those at which the domain matters; tests/qemu has all of them.
+# xen-host: run asked
 # xen-host: deadline 1800
 
 setup_file() { load guest; guests_begin; }
