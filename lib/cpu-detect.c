@@ -211,6 +211,7 @@ static void finish(struct xlx__cpu *pool)
 {
     bool rsba = has_rsba(pool);
 
+    xlx__cpu_put(&pool->features, XLX__CPU_RSBA, rsba);
     xlx__cpu_put(&pool->features, XLX__CPU_RRSBA, false);
     xlx__cpu_close(&pool->features);
     if (rsba && xlx__cpu_has(&pool->features, XLX__CPU_IBRS_ALL)) {
@@ -228,19 +229,18 @@ int xlx__cpu_baseline(xlx_ctx *ctx, const xlx_cpus *hosts, xlx_cpu *cpu_r)
     (void)ctx;
     if (hosts->num_cpus < 1)
         return xlx__error(ERROR_INVAL, "hosts: there are none");
-    rc = xlx__cpu_from_public(&hosts->cpus[0], &pool);
-    for (i = 1; !rc && i < hosts->num_cpus; i++) {
-        rc = xlx__cpu_from_public(&hosts->cpus[i], &host);
+    for (i = 0; i < hosts->num_cpus; i++) {
+        rc = xlx__cpu_from_public(&hosts->cpus[i], i ? &host : &pool);
         if (rc)
-            break;
+            return xlx__error_prefix(rc, "host %d", i + 1);
+        if (!i)
+            continue;
         if (strcmp(host.vendor, pool.vendor))
             return xlx__error(ERROR_INVAL, "host %d is of the vendor \"%s\", "
                               "those before of \"%s\": no guest can move "
                               "between them", i + 1, host.vendor, pool.vendor);
         meet(&pool, &host);
     }
-    if (rc)
-        return xlx__error_prefix(rc, "host %d", i ? i + 1 : 1);
     finish(&pool);
     return xlx__cpu_to_public(&pool, cpu_r);
 }
