@@ -36,6 +36,19 @@ static uint16_t generation(const struct xlx__cpu *cpu)
     return XLX__CPU_NONE;
 }
 
+/* Many dumps have no MSRs.  One that the processor has, and that reads as all
+ * zero, was not read, and tells nothing about the model. */
+static void ignore_unread(const struct xlx__cpu *cpu,
+                          struct xlx__cpu_set *removed)
+{
+    const unsigned int low = XLX__CPU_RDCTL_NO / 32;
+    const unsigned int high = XLX__CPU_ITS_NO / 32;
+
+    if (xlx__cpu_has(&cpu->features, XLX__CPU_ARCH_CAPABILITIES) &&
+        !cpu->features.word[low] && !cpu->features.word[high])
+        removed->word[low] = removed->word[high] = 0;
+}
+
 static unsigned int cost(const struct xlx__cpu *cpu,
                          const struct xlx__cpu_model *m)
 {
@@ -43,6 +56,7 @@ static unsigned int cost(const struct xlx__cpu *cpu,
 
     added = xlx__cpu_without(&cpu->features, &m->features);
     removed = xlx__cpu_without(&m->features, &cpu->features);
+    ignore_unread(cpu, &removed);
     return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed);
 }
 

@@ -336,6 +336,18 @@ static void models_are_nearest_to_themselves(void **state)
     }
 }
 
+static void an_msr_that_was_not_read_tells_nothing(void **state)
+{
+    struct xlx__cpu cpu;
+
+    (void)state;
+    assert_ok(xlx__cpu_parse_expression("Cascadelake-Server-v3", &cpu));
+    cpu.features.word[XLX__CPU_RDCTL_NO / 32] = 0;
+    assert_string_equal(xlx__cpu_string(xlx__cpu_nearest(&cpu)->name),
+                        "Cascadelake-Server-v3");
+    check_detection(&cpu);
+}
+
 /* ---- baseline ----------------------------------------------------------- */
 
 static void put(xlx_cpus *pool, const struct xlx__cpu *cpu)
@@ -448,6 +460,7 @@ int main(void)
         cmocka_unit_test(refused),
         cmocka_unit_test(detection_is_exact),
         cmocka_unit_test(models_are_nearest_to_themselves),
+        cmocka_unit_test(an_msr_that_was_not_read_tells_nothing),
         cmocka_unit_test(grouping_and_order_do_not_matter),
         cmocka_unit_test(dangers_accumulate),
         cmocka_unit_test(vendors_do_not_mix),
