@@ -12,6 +12,8 @@
 /* A feature that the processor lacks is worse than one that the model lacks:
  * a guest may rely on it. */
 #define REMOVED_COST 3
+/* No number of features makes a 32-bit model nearest to a 64-bit processor. */
+#define MODE_COST 1000
 
 /* ---- detection ---------------------------------------------------------- */
 
@@ -57,7 +59,9 @@ static unsigned int cost(const struct xlx__cpu *cpu,
     added = xlx__cpu_without(&cpu->features, &m->features);
     removed = xlx__cpu_without(&m->features, &cpu->features);
     ignore_unread(cpu, &removed);
-    return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed);
+    return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed) +
+           (xlx__cpu_has(&cpu->features, XLX__CPU_LM) !=
+            xlx__cpu_has(&m->features, XLX__CPU_LM) ? MODE_COST : 0);
 }
 
 const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu)

@@ -336,6 +336,22 @@ static void models_are_nearest_to_themselves(void **state)
     }
 }
 
+/* A Pentium 4 with 64 bits, of no generation that a model stands for. */
+static void sixty_four_bits_stay(void **state)
+{
+    struct xlx__cpu cpu;
+
+    (void)state;
+    assert_ok(xlx__cpu_parse_expression("kvm64,+ss,+ht,+acpi,+tm,+monitor,"
+                                        "-cx16", &cpu));
+    cpu.family = 15;
+    cpu.model = 4;
+    assert_true(xlx__cpu_has(&xlx__cpu_nearest(&cpu)->features, XLX__CPU_LM));
+    xlx__cpu_put(&cpu.features, XLX__CPU_LM, false);
+    assert_false(xlx__cpu_has(&xlx__cpu_nearest(&cpu)->features,
+                              XLX__CPU_LM));
+}
+
 static void an_msr_that_was_not_read_tells_nothing(void **state)
 {
     struct xlx__cpu cpu;
@@ -460,6 +476,7 @@ int main(void)
         cmocka_unit_test(refused),
         cmocka_unit_test(detection_is_exact),
         cmocka_unit_test(models_are_nearest_to_themselves),
+        cmocka_unit_test(sixty_four_bits_stay),
         cmocka_unit_test(an_msr_that_was_not_read_tells_nothing),
         cmocka_unit_test(grouping_and_order_do_not_matter),
         cmocka_unit_test(dangers_accumulate),
