@@ -6,6 +6,7 @@ import keyword
 import os
 import re
 
+import check_cpu
 from c_names import enum_value, members, type_functions
 from commands import member
 from model import BASE_TYPES, INTEGERS, LIBXL_ERRORS, stem
@@ -38,6 +39,7 @@ def check(model, errors):
     for one in (docs, versions, names, types, defaults, enums, structs, calls,
                 error_names, command_lines, c_identifiers, pages):
         one(model, errors)
+    check_cpu.check(model, errors)
     errors.lines.sort(key=lambda line: [
         int(part) if part.isdigit() else part
         for part in line.split(":", 2)])

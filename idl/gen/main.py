@@ -14,6 +14,7 @@ import re
 import sys
 
 import c_calls
+import c_cpu
 import c_header
 import c_json
 import c_types
@@ -27,8 +28,8 @@ import tests
 import text
 from model import Model, Package
 
-GENERATORS = [c_header, c_types, c_json, c_calls, commands, docs, schema,
-              python_binding, tests]
+GENERATORS = [c_header, c_types, c_json, c_calls, c_cpu, commands, docs,
+              schema, python_binding, tests]
 
 
 def read_package(root):

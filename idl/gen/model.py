@@ -8,6 +8,7 @@ be given.  parse.py fills the classes in, check.py looks at what they hold, and
 every other file of this folder writes one kind of output from a Model.
 """
 
+import re
 from dataclasses import dataclass, fields
 
 BASE_TYPES = ("bool", "uint32", "int64", "uint64", "string", "uuid", "domid")
@@ -226,20 +227,91 @@ class Command(Decl):
     see_also: list[str] = None
 
 
+# ---- tables: facts about processors ----------------------------------------
+
+@dataclass(eq=False)
+class CpuWord(Decl):
+    """32 feature bits that lie together: a register of a CPUID leaf, or half
+    of an MSR (eax the low one, edx the high one)."""
+    name: str
+    register: str
+    leaf: int = None
+    subleaf: int = None
+    msr: int = None
+    needs: str = None           # the feature without which it does not exist
+
+
+@dataclass(eq=False)
+class CpuFeature(Decl):
+    name: str                   # the canonical one
+    word: str
+    bit: int
+    qemu: list[str] = None      # the names that others give it
+    xen: list[str] = None
+    libvirt: list[str] = None
+    needs: list[str] = None     # it is of no use without these
+    accumulate: bool = False    # a pool has it when any of its hosts does
+    collides: str = None        # what else its name means, and to whom
+
+
+@dataclass(eq=False)
+class Silicon(Decl):
+    """Processors by family and model number; all models when none is named."""
+    family: int
+    models: list[int]
+    first: int = 0              # stepping
+    last: int = 15
+
+
+@dataclass(eq=False)
+class CpuVersion(Decl):
+    """What a version changes in the one before."""
+    number: int
+    alias: str = None
+    remove: list[str] = None
+    add: list[str] = None
+    family: int = None
+    model: int = None
+    stepping: int = None
+    level: int = None
+    xlevel: int = None
+
+
+@dataclass(eq=False)
+class CpuModel(Decl):
+    name: str
+    vendor: str
+    family: int
+    model: int
+    stepping: int
+    level: int                  # largest basic leaf
+    xlevel: int                 # largest extended leaf
+    features: list[str]
+    versions: list[CpuVersion]
+    silicon: list[Silicon] = None
+
+
 CLASSES = (Value, Enum, Field, Struct, Inp, Out, Error, Callback, Example,
            Call, Param, Function, Arg, Option, Command)
+TABLES = (CpuWord, CpuFeature, CpuModel)
 KEYWORDS = {}
-for _class in CLASSES:
-    _class.keyword = _class.__name__.lower()
+for _class in CLASSES + TABLES + (CpuVersion, Silicon):
+    _class.keyword = re.sub(r"\B([A-Z])", r"_\1", _class.__name__).lower()
     KEYWORDS[_class.keyword] = _class
-TOP_LEVEL = ("enum", "struct", "callback", "call", "function", "command")
+TOP_LEVEL = ("enum", "struct", "callback", "call", "function", "command",
+             *(_class.keyword for _class in TABLES))
 
 
 class Model:
-    """All declarations of all files, in order; stems are the files' names."""
+    """All declarations of all files, in order; stems are the files' names.
+    decls is the interface; the rows of tables have attributes of their own."""
 
     def __init__(self, decls, package):
-        self.decls = decls
+        tables = [t.keyword for t in TABLES]
+        self.decls = [d for d in decls if d.keyword not in tables]
+        self.cpu_words = [d for d in decls if isinstance(d, CpuWord)]
+        self.cpu_features = [d for d in decls if isinstance(d, CpuFeature)]
+        self.cpu_models = [d for d in decls if isinstance(d, CpuModel)]
         self.package = package
         self.types = {}
         for d in self.of("enum", "struct", "callback"):

@@ -8,6 +8,7 @@ base types, and array(TYPE).
 
 import ast
 from dataclasses import MISSING, fields
+from typing import get_origin
 
 import model
 
@@ -89,9 +90,7 @@ class Reader:
                 values[f.name] = self.attribute(given[f.name], f, what)
             elif f.default is MISSING:
                 self.fail(node, f"{what} has no {f.name}")
-            elif f.default is None and f.type in (list[model.Error],
-                                                  list[model.Example],
-                                                  list[str]):
+            elif f.default is None and get_origin(f.type) is list:
                 values[f.name] = []
         decl = cls(**values)
         decl.pos = (self.path, node.lineno)
@@ -128,7 +127,9 @@ class Reader:
         for n, item in zip(node.elts, items):
             if not isinstance(item, expected):
                 self.fail(n, f"{what}: {f.name} may only hold "
-                          + getattr(expected, "keyword", "strings"))
+                          + getattr(expected, "keyword",
+                                    "numbers" if expected is int
+                                    else "strings"))
         return items
 
     def item(self, node):

@@ -58,7 +58,7 @@ if [ "$1" = update ]; then
         generate bad "${f##*/}" 2>"${f%.idl}.err"
     done
     tree
-    generate good older.idl shapes.idl || exit
+    generate good cpu.idl older.idl shapes.idl || exit
     rm -rf "$idl/good/expected"
     without_tests
     cp -R "$work/tree" "$idl/good/expected"
@@ -79,7 +79,7 @@ for f in "$idl"/bad/*.idl; do
 done
 
 tree
-generate good older.idl shapes.idl >"$work/difference" 2>&1
+generate good cpu.idl older.idl shapes.idl >"$work/difference" 2>&1
 result "good/*.idl are accepted"
 cp -Rp "$work/tree" "$work/all"
 without_tests
@@ -91,7 +91,7 @@ result "good/expected"
 rm -rf "$work/tree"
 mv "$work/all" "$work/tree"
 touch "$work/before"
-generate good older.idl shapes.idl
+generate good cpu.idl older.idl shapes.idl
 find "$work/tree" -type f -newer "$work/before" >"$work/difference"
 result "a second run rewrites nothing"
 
@@ -101,7 +101,7 @@ result "what comes out is read-only"
 
 # What the golden files cannot tell: that all of it compiles.
 : >"$work/difference"
-for f in lib/gen-types.c lib/gen-json.c lib/gen-calls.c \
+for f in lib/gen-cpu.c lib/gen-types.c lib/gen-json.c lib/gen-calls.c \
     xl-plugins/gen-shapes.c tests/unit/gen-roundtrip.c tests/unit/gen-abi.c \
     fuzz/gen-fuzz-json.c; do
     ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wformat=2 \

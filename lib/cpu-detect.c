@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which model a processor is nearest to, what a pool has in common, and what
+ * sets two processors apart.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "gen-calls.h"
+
+/* A feature that the processor lacks is worse than one that the model lacks:
+ * a guest may rely on it. */
+#define REMOVED_COST 3
+/* No number of features makes a 32-bit model nearest to a 64-bit processor. */
+#define MODE_COST 1000
+
+/* ---- detection ---------------------------------------------------------- */
+
+static bool is_silicon(const struct xlx__cpu_silicon *s,
+                       const struct xlx__cpu *cpu)
+{
+    return s->family == cpu->family &&
+           (s->model < 0 || (uint32_t)s->model == cpu->model) &&
+           s->first <= cpu->stepping && cpu->stepping <= s->last &&
+           !strcmp(xlx__cpu_string(xlx__cpu_models[s->index].vendor),
+                   cpu->vendor);
+}
+
+/* The name of the model whose generation the processor is of, or NONE. */
+static uint16_t generation(const struct xlx__cpu *cpu)
+{
+    size_t i;
+
+    for (i = 0; i < XLX__CPU_SILICON; i++)
+        if (is_silicon(xlx__cpu_silicon + i, cpu))
+            return xlx__cpu_models[xlx__cpu_silicon[i].index].base;
+    return XLX__CPU_NONE;
+}
+
+/* Many dumps have no MSRs.  One that the processor has, and that reads as all
+ * zero, was not read, and tells nothing about the model. */
+static void ignore_unread(const struct xlx__cpu *cpu,
+                          struct xlx__cpu_set *removed)
+{
+    const unsigned int low = XLX__CPU_RDCTL_NO / 32;
+    const unsigned int high = XLX__CPU_ITS_NO / 32;
+
+    if (xlx__cpu_has(&cpu->features, XLX__CPU_ARCH_CAPABILITIES) &&
+        !cpu->features.word[low] && !cpu->features.word[high])
+        removed->word[low] = removed->word[high] = 0;
+}
+
+static unsigned int cost(const struct xlx__cpu *cpu,
+                         const struct xlx__cpu_model *m)
+{
+    struct xlx__cpu_set added, removed;
+
+    added = xlx__cpu_without(&cpu->features, &m->features);
+    removed = xlx__cpu_without(&m->features, &cpu->features);
+    ignore_unread(cpu, &removed);
+    return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed) +
+           (xlx__cpu_has(&cpu->features, XLX__CPU_LM) !=
+            xlx__cpu_has(&m->features, XLX__CPU_LM) ? MODE_COST : 0);
+}
+
+const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu)
+{
+    const struct xlx__cpu_model *m, *best = NULL;
+    unsigned int least = 0, c;
+    uint16_t base = generation(cpu);
+
+    for (m = xlx__cpu_models; m < xlx__cpu_models + XLX__CPU_MODELS; m++) {
+        if (strcmp(xlx__cpu_string(m->vendor), cpu->vendor) ||
+            (base != XLX__CPU_NONE && m->base != base))
+            continue;
+        c = cost(cpu, m);
+        if (!best || c < least) {
+            best = m;
+            least = c;
+        }
+    }
+    return best;
+}
+
+/* Divides a set into what has a name and what has none. */
+static void divide(const struct xlx__cpu_set *set, struct xlx__cpu_set *named,
+                   struct xlx__cpu_set *nameless)
+{
+    unsigned int bit;
+
+    *named = *set;
+    memset(nameless, 0, sizeof(*nameless));
+    for (bit = 0; bit < 32 * XLX__CPU_WORDS; bit++) {
+        if (xlx__cpu_canonical[bit] == XLX__CPU_NONE) {
+            xlx__cpu_put(nameless, bit, xlx__cpu_has(set, bit));
+            xlx__cpu_put(named, bit, false);
+        }
+    }
+}
+
+int xlx__cpu_detect(xlx_ctx *ctx, const xlx_cpu *p,
+                    xlx_cpu_detection *detection_r)
+{
+    static const struct xlx__cpu_set none;
+    struct xlx__cpu_set has, added, named, nameless, removed;
+    const struct xlx__cpu_model *m;
+    struct xlx__cpu cpu;
+    int rc;
+
+    (void)ctx;
+    rc = xlx__cpu_from_public(p, &cpu);
+    if (rc)
+        return rc;
+    m = xlx__cpu_nearest(&cpu);
+    has = m ? m->features : none;
+    added = xlx__cpu_without(&cpu.features, &has);
+    removed = xlx__cpu_without(&has, &cpu.features);
+    divide(&added, &named, &nameless);
+    detection_r->family = cpu.family;
+    detection_r->model = cpu.model;
+    detection_r->stepping = cpu.stepping;
+    rc = xlx__set_string(&detection_r->vendor, cpu.vendor);
+    if (!rc)
+        rc = xlx__set_string(&detection_r->cpu_model,
+                             m ? xlx__cpu_string(m->name) : "");
+    if (!rc)
+        rc = xlx__cpu_names_of(&named, &detection_r->added,
+                               &detection_r->num_added);
+    if (!rc)
+        rc = xlx__cpu_names_of(&removed, &detection_r->removed,
+                               &detection_r->num_removed);
+    if (!rc)
+        rc = xlx__cpu_names_of(&nameless, &detection_r->unknown,
+                               &detection_r->num_unknown);
+    return rc;
+}
+
+/* ---- as an expression --------------------------------------------------- */
+
+/* Writes ",+NAME" for each of a set. */
+static void write_changes(FILE *f, char sign, const struct xlx__cpu_set *set)
+{
+    char buf[XLX__CPU_NAME_MAX];
+    unsigned int bit;
+
+    for (bit = 0; bit < 32 * XLX__CPU_WORDS; bit++)
+        if (xlx__cpu_has(set, bit))
+            fprintf(f, ",%c%s", sign, xlx__cpu_bit_clear_name(bit, buf));
+}
+
+int xlx__cpu_express(xlx_ctx *ctx, const xlx_cpu *p,
+                     xlx_cpu_expression *text_r)
+{
+    const struct xlx__cpu_model *m;
+    struct xlx__cpu_set added, removed;
+    struct xlx__cpu cpu;
+    size_t len;
+    FILE *f;
+    int rc;
+
+    (void)ctx;
+    rc = xlx__cpu_from_public(p, &cpu);
+    if (rc)
+        return rc;
+    m = xlx__cpu_nearest(&cpu);
+    if (!m)
+        return xlx__error(ERROR_NOTFOUND, "no CPU model of vendor \"%s\"",
+                          cpu.vendor);
+    f = open_memstream(&text_r->expression, &len);
+    if (!f)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    added = xlx__cpu_without(&cpu.features, &m->features);
+    removed = xlx__cpu_without(&m->features, &cpu.features);
+    fputs(xlx__cpu_string(m->name), f);
+    write_changes(f, '+', &added);
+    write_changes(f, '-', &removed);
+    if (fclose(f))
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    return 0;
+}
+
+/* ---- baseline ----------------------------------------------------------- */
+
+static bool is_earlier(const struct xlx__cpu *a, const struct xlx__cpu *b)
+{
+    if (a->family != b->family)
+        return a->family < b->family;
+    if (a->model != b->model)
+        return a->model < b->model;
+    return a->stepping < b->stepping;
+}
+
+/* Either bit says that a return may be predicted from elsewhere than the
+ * return stack, and a guest may come to a host where that is so. */
+static bool has_rsba(const struct xlx__cpu *cpu)
+{
+    return xlx__cpu_has(&cpu->features, XLX__CPU_RSBA) ||
+           xlx__cpu_has(&cpu->features, XLX__CPU_RRSBA);
+}
+
+/* Makes pool what it has in common with host. */
+static void meet(struct xlx__cpu *pool, const struct xlx__cpu *host)
+{
+    bool rsba = has_rsba(pool) || has_rsba(host);
+    uint32_t any, all, *word = pool->features.word;
+    unsigned int i;
+
+    if (is_earlier(host, pool)) {
+        pool->family = host->family;
+        pool->model = host->model;
+        pool->stepping = host->stepping;
+    }
+    if (host->level < pool->level)
+        pool->level = host->level;
+    if (host->xlevel < pool->xlevel)
+        pool->xlevel = host->xlevel;
+    for (i = 0; i < XLX__CPU_WORDS; i++) {
+        any = word[i] | host->features.word[i];
+        all = word[i] & host->features.word[i];
+        word[i] = all | (any & xlx__cpu_accumulate.word[i]);
+    }
+    xlx__cpu_put(&pool->features, XLX__CPU_RSBA, rsba);
+    xlx__cpu_put(&pool->features, XLX__CPU_RRSBA, false);
+}
+
+/* Once at the end; the same comes out when it is done in between. */
+static void finish(struct xlx__cpu *pool)
+{
+    bool rsba = has_rsba(pool);
+
+    xlx__cpu_put(&pool->features, XLX__CPU_RSBA, rsba);
+    xlx__cpu_put(&pool->features, XLX__CPU_RRSBA, false);
+    xlx__cpu_close(&pool->features);
+    if (rsba && xlx__cpu_has(&pool->features, XLX__CPU_IBRS_ALL)) {
+        xlx__cpu_put(&pool->features, XLX__CPU_RSBA, false);
+        xlx__cpu_put(&pool->features, XLX__CPU_RRSBA, true);
+    }
+    pool->from = xlx__cpu_nearest(pool);
+}
+
+int xlx__cpu_baseline(xlx_ctx *ctx, const xlx_cpus *hosts, xlx_cpu *cpu_r)
+{
+    struct xlx__cpu pool, host;
+    int i, rc;
+
+    (void)ctx;
+    if (hosts->num_cpus < 1)
+        return xlx__error(ERROR_INVAL, "hosts: there are none");
+    for (i = 0; i < hosts->num_cpus; i++) {
+        rc = xlx__cpu_from_public(&hosts->cpus[i], i ? &host : &pool);
+        if (rc)
+            return xlx__error_prefix(rc, "host %d", i + 1);
+        if (!i)
+            continue;
+        if (strcmp(host.vendor, pool.vendor))
+            return xlx__error(ERROR_INVAL, "host %d is of the vendor \"%s\", "
+                              "those before of \"%s\": no guest can move "
+                              "between them", i + 1, host.vendor, pool.vendor);
+        meet(&pool, &host);
+    }
+    finish(&pool);
+    return xlx__cpu_to_public(&pool, cpu_r);
+}
+
+/* ---- difference --------------------------------------------------------- */
+
+int xlx__cpu_diff(xlx_ctx *ctx, const xlx_cpu *first, const xlx_cpu *second,
+                  xlx_cpu_difference *difference_r)
+{
+    struct xlx__cpu_set only;
+    struct xlx__cpu a, b;
+    int rc;
+
+    (void)ctx;
+    rc = xlx__cpu_from_public(first, &a);
+    if (!rc)
+        rc = xlx__cpu_from_public(second, &b);
+    if (rc)
+        return rc;
+    only = xlx__cpu_without(&a.features, &b.features);
+    rc = xlx__cpu_names_of(&only, &difference_r->only_first,
+                           &difference_r->num_only_first);
+    if (rc)
+        return rc;
+    only = xlx__cpu_without(&b.features, &a.features);
+    return xlx__cpu_names_of(&only, &difference_r->only_second,
+                             &difference_r->num_only_second);
+}

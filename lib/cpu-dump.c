@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Dumps of CPUID leaves as text.  Every program has its own form, but
+ * all are lines or XML elements with hexadecimal numbers, and what a line is,
+ * is told by how it begins.  Of a dump of many processors the first is taken,
+ * for a leaf that was seen stays.
+ */
+#include <ctype.h>
+#include <string.h>
+
+#include "cpu.h"
+
+#define TEXT_MAX (4u << 20)
+#define NO_SUBLEAF UINT32_C(0xffffffff)
+
+/* ---- what lines are made of; each moves *s behind what it took ---------- */
+
+static void skip_blanks(const char **s)
+{
+    while (**s == ' ' || **s == '\t')
+        (*s)++;
+}
+
+/* Whether it stands there, after blanks. */
+static bool take(const char **s, const char *expected)
+{
+    size_t len = strlen(expected);
+
+    skip_blanks(s);
+    if (strncmp(*s, expected, len))
+        return false;
+    *s += len;
+    return true;
+}
+
+/* Hexadecimal digits, with 0x or without, that fit into bits. */
+static bool take_hex(const char **s, unsigned int bits, uint64_t *value_r)
+{
+    uint64_t value = 0;
+    const char *p;
+    int digits = 0;
+
+    skip_blanks(s);
+    p = *s;
+    if (p[0] == '0' && (p[1] == 'x' || p[1] == 'X'))
+        p += 2;
+    for (; isxdigit((unsigned char)*p); p++, digits++) {
+        if (value >> (bits - 4))
+            return false;
+        value = value << 4 | (uint64_t)(isdigit((unsigned char)*p)
+                                        ? *p - '0' : (*p | 32) - 'a' + 10);
+    }
+    if (!digits)
+        return false;
+    *s = p;
+    *value_r = value;
+    return true;
+}
+
+static bool take_hex32(const char **s, uint32_t *value_r)
+{
+    uint64_t value;
+
+    if (!take_hex(s, 32, &value))
+        return false;
+    *value_r = (uint32_t)value;
+    return true;
+}
+
+/* Four numbers with that character between. */
+static bool take_registers(const char **s, const char *between,
+                           uint32_t reg[4])
+{
+    unsigned int i;
+
+    for (i = 0; i < 4; i++)
+        if ((i && !take(s, between)) || !take_hex32(s, &reg[i]))
+            return false;
+    return true;
+}
+
+/* ---- lines: 1 is a line of that form, 0 is none, or an ERROR_* ---------- */
+
+static int add_leaf(struct xlx__cpu_dump *d, struct xlx__cpu_leaf *l)
+{
+    int rc;
+
+    if (l->subleaf == NO_SUBLEAF)
+        l->subleaf = 0;
+    rc = xlx__cpu_dump_leaf(d, l);
+    return rc ? rc : 1;
+}
+
+static int add_msr(struct xlx__cpu_dump *d, uint32_t index, uint64_t value)
+{
+    int rc = xlx__cpu_dump_msr(d, index, value);
+
+    return rc ? rc : 1;
+}
+
+/* cpuid -r: "0x00000007 0x00: eax=0x... ebx=0x... ecx=0x... edx=0x..." */
+static int cpuid_line(const char *s, struct xlx__cpu_dump *d)
+{
+    static const char *const names[] = { "eax=", "ebx=", "ecx=", "edx=" };
+    struct xlx__cpu_leaf l;
+    unsigned int i;
+
+    if (!take_hex32(&s, &l.leaf) || !take_hex32(&s, &l.subleaf) ||
+        !take(&s, ":"))
+        return 0;
+    for (i = 0; i < 4; i++)
+        if (!take(&s, names[i]) || !take_hex32(&s, &l.reg[i]))
+            return 0;
+    return add_leaf(d, &l);
+}
+
+/* xen-cpuid -p: "00000007:00000000 -> eax:ebx:ecx:edx", "0000010a -> value" */
+static int xen_line(const char *s, struct xlx__cpu_dump *d)
+{
+    struct xlx__cpu_leaf l;
+    uint64_t value;
+
+    if (!take_hex32(&s, &l.leaf))
+        return 0;
+    if (take(&s, "->"))
+        return take_hex(&s, 64, &value) ? add_msr(d, l.leaf, value) : 0;
+    if (!take(&s, ":") || !take_hex32(&s, &l.subleaf) || !take(&s, "->") ||
+        !take_registers(&s, ":", l.reg))
+        return 0;
+    return add_leaf(d, &l);
+}
+
+/* "CPUID 00000007: eax-ebx-ecx-edx [SL 00]" */
+static int plain_line(const char *s, struct xlx__cpu_dump *d)
+{
+    struct xlx__cpu_leaf l = { 0, 0, { 0, 0, 0, 0 } };
+
+    if (!take(&s, "CPUID") || !take_hex32(&s, &l.leaf) || !take(&s, ":") ||
+        !take_registers(&s, "-", l.reg))
+        return 0;
+    if (take(&s, "[SL") && !take_hex32(&s, &l.subleaf))
+        return 0;
+    return add_leaf(d, &l);
+}
+
+/* "MSR 0000010A: 0000-0000-0000-00EB", digits in groups or together */
+static int msr_line(const char *s, struct xlx__cpu_dump *d)
+{
+    uint64_t value, group;
+    uint32_t index;
+
+    if (!take(&s, "MSR") || !take_hex32(&s, &index) || !take(&s, ":") ||
+        !take_hex(&s, 64, &value))
+        return 0;
+    while (take(&s, "-")) {
+        if (value >> 48 || !take_hex(&s, 16, &group))
+            return 0;
+        value = value << 16 | group;
+    }
+    return add_msr(d, index, value);
+}
+
+static int line_of_any_form(const char *s, struct xlx__cpu_dump *d)
+{
+    int r = cpuid_line(s, d);
+
+    if (!r)
+        r = xen_line(s, d);
+    if (!r)
+        r = plain_line(s, d);
+    if (!r)
+        r = msr_line(s, d);
+    return r;
+}
+
+/* "Raw policy: 33 leaves": from the second one on it is another processor. */
+static bool begins_policy(const char *s)
+{
+    const char *end = strpbrk(s, ":\n");
+
+    return end && *end == ':' && end - s >= 7 &&
+           !strncmp(end - 7, " policy", 7);
+}
+
+static int parse_lines(const char *text, struct xlx__cpu_dump *d)
+{
+    int r = 0, cpus = 0, policies = 0;
+    const char *s = text;
+
+    while (s && r >= 0) {
+        policies += begins_policy(s);
+        cpus += !strncmp(s, "CPU ", 4) &&
+                isdigit((unsigned char)s[4]) && strchr(":\n", s[5]);
+        if (policies > 1 || cpus > 1)
+            break;
+        r = line_of_any_form(s, d);
+        s = strpbrk(s, "\r\n");
+        if (s)
+            s += strspn(s, "\r\n");
+    }
+    return r < 0 ? r : 0;
+}
+
+/* ---- libvirt's <cpudata> ------------------------------------------------ */
+
+/* The number of an attribute of the element that ends at end. */
+static bool attribute(const char *s, const char *end, const char *name,
+                      unsigned int bits, uint64_t *value_r)
+{
+    size_t len = strlen(name);
+    char quote;
+
+    while (s < end) {
+        s += strcspn(s, " \t\r\n/>");
+        s += strspn(s, " \t\r\n/");
+        if (s >= end)
+            return false;
+        if (strncmp(s, name, len) || s[len] != '=')
+            continue;
+        s += len + 1;
+        quote = *s++;
+        return (quote == '\'' || quote == '"') &&
+               take_hex(&s, bits, value_r) && *s == quote;
+    }
+    return false;
+}
+
+static int xml_element(const char *s, const char *end,
+                       struct xlx__cpu_dump *d)
+{
+    static const char *const names[] = { "eax", "ebx", "ecx", "edx" };
+    uint64_t index, sub, high, low, v[4];
+    struct xlx__cpu_leaf l;
+    unsigned int i;
+
+    if (attribute(s, end, "index", 32, &index)) {
+        if (!attribute(s, end, "eax", 32, &low) ||
+            !attribute(s, end, "edx", 32, &high))
+            return 0;
+        return add_msr(d, (uint32_t)index, high << 32 | low);
+    }
+    if (!attribute(s, end, "eax_in", 32, &index))
+        return 0;
+    if (!attribute(s, end, "ecx_in", 32, &sub))
+        sub = 0;
+    for (i = 0; i < 4; i++) {
+        if (!attribute(s, end, names[i], 32, &v[i]))
+            return 0;
+        l.reg[i] = (uint32_t)v[i];
+    }
+    l.leaf = (uint32_t)index;
+    l.subleaf = (uint32_t)sub;
+    return add_leaf(d, &l);
+}
+
+/* Only what such a file can hold: elements with numbers, and comments. */
+static int parse_xml(const char *text, struct xlx__cpu_dump *d)
+{
+    const char *s = text, *end;
+    int r = 1;
+
+    while (r > 0 && (s = strchr(s, '<'))) {
+        if (!strncmp(s, "<!--", 4))
+            end = strstr(s, "-->");
+        else
+            end = strchr(s, '>');
+        if (!end || !strncmp(s, "</cpudata", 9))
+            break;
+        if (!strncmp(s, "<cpuid ", 7) || !strncmp(s, "<msr ", 5))
+            r = xml_element(s, end, d);
+        if (!r)
+            r = xlx__error(ERROR_INVAL, "\"%.*s\" lacks a register",
+                           end - s < 80 ? (int)(end - s + 1) : 80, s);
+        s = end;
+    }
+    return r < 0 ? r : 0;
+}
+
+int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d)
+{
+    int rc;
+
+    if (strlen(text) > TEXT_MAX)
+        return xlx__error(ERROR_INVAL, "more than %u bytes", TEXT_MAX);
+    if (strstr(text, "<cpudata"))
+        rc = parse_xml(text, d);
+    else
+        rc = parse_lines(text, d);
+    if (rc)
+        return rc;
+    if (!d->num_leaves)
+        return xlx__error(ERROR_INVAL, "no CPUID leaves in a form that is "
+                          "known: cpuid -r, xen-cpuid -p, cpudata XML, lines "
+                          "\"CPUID LEAF: EAX-EBX-ECX-EDX\"");
+    return 0;
+}

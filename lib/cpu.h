@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A processor as the cpu files hand it to one another: numbers and a set of
+ * features.  xlx_cpu, with names, is for callers.
+ */
+#ifndef XLX_CPU_H
+#define XLX_CPU_H
+
+#include "cpu-table.h"
+
+struct xlx__cpu {
+    char vendor[13];
+    uint32_t family, model, stepping;
+    uint32_t level, xlevel;
+    struct xlx__cpu_set features;
+    const struct xlx__cpu_model *from;  /* or the nearest; may be NULL */
+};
+
+/* cpu-expression.c */
+int xlx__cpu_parse_expression(const char *text, struct xlx__cpu *cpu_r);
+void xlx__cpu_of_model(const struct xlx__cpu_model *m, struct xlx__cpu *cpu_r);
+
+/* cpu-leaves.c: from what the CPUID instruction gives */
+struct xlx__cpu_leaf {
+    uint32_t leaf, subleaf;
+    uint32_t reg[4];                    /* eax, ebx, ecx, edx */
+};
+struct xlx__cpu_msr {
+    uint32_t index;
+    uint64_t value;
+};
+struct xlx__cpu_dump {
+    struct xlx__cpu_leaf *leaves;
+    size_t num_leaves;
+    struct xlx__cpu_msr *msrs;
+    size_t num_msrs;
+};
+void xlx__cpu_dump_free(struct xlx__cpu_dump *d);
+/* The first of a kind stays: of many processors, the first counts.  0 or
+ * ERROR_NOMEM, or ERROR_INVAL when there are too many. */
+int xlx__cpu_dump_leaf(struct xlx__cpu_dump *d,
+                       const struct xlx__cpu_leaf *leaf);
+int xlx__cpu_dump_msr(struct xlx__cpu_dump *d, uint32_t index,
+                      uint64_t value);
+int xlx__cpu_decode(const struct xlx__cpu_dump *d, struct xlx__cpu *cpu_r);
+/* The processor that this runs on; ERROR_NI when it is no x86. */
+int xlx__cpu_host(struct xlx__cpu *cpu_r);
+
+/* cpu-dump.c: from text */
+int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d);
+
+/* cpu-detect.c */
+const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu);
+
+/* cpu.c: names for callers.  names_r: sorted, malloc()ed. */
+int xlx__cpu_names_of(const struct xlx__cpu_set *set, char ***names_r,
+                      int *num_r);
+int xlx__cpu_from_public(const xlx_cpu *p, struct xlx__cpu *cpu_r);
+int xlx__cpu_to_public(const struct xlx__cpu *cpu, xlx_cpu *p);
+
+#endif

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Dumps of processors that are made here, in every form that is known, must
+ * come out of reading as they went in; detection must be exact; a baseline
+ * must depend neither on the order of the hosts nor on how they are grouped.
+ */
+#include "unit.h"
+#include "cpu.h"
+#include "gen-calls.h"
+
+static xlx_ctx *ctx;
+
+/* ---- processors as text ------------------------------------------------- */
+
+enum form { CPUID_R, PLAIN, XEN_CPUID, CPUDATA, FORMS };
+
+static void write_leaf(FILE *f, enum form form, uint32_t leaf, uint32_t sub,
+                       const uint32_t r[4])
+{
+    if (form == CPUID_R)
+        fprintf(f, "   0x%08x 0x%02x: eax=0x%08x ebx=0x%08x ecx=0x%08x "
+                "edx=0x%08x\n", leaf, sub, r[0], r[1], r[2], r[3]);
+    else if (form == PLAIN)
+        fprintf(f, "CPUID %08X: %08X-%08X-%08X-%08X [SL %02X]\n", leaf, r[0],
+                r[1], r[2], r[3], sub);
+    else if (form == XEN_CPUID)         /* most leaves have no subleaves */
+        fprintf(f, "  %08x:%08x -> %08x:%08x:%08x:%08x\n", leaf,
+                leaf < 7 || leaf > 0x24 ? UINT32_MAX : sub,
+                r[0], r[1], r[2], r[3]);
+    else
+        fprintf(f, "  <cpuid eax_in='0x%08x' ecx_in='0x%02x' eax='0x%08x' "
+                "ebx='0x%08x' ecx='0x%08x' edx='0x%08x'/>\n", leaf, sub, r[0],
+                r[1], r[2], r[3]);
+}
+
+static void write_msr(FILE *f, enum form form, uint32_t index, uint64_t v)
+{
+    if (form == PLAIN)
+        fprintf(f, "MSR %08X: %04X-%04X-%04X-%04X\n", index,
+                (unsigned)(v >> 48), (unsigned)(v >> 32) & 0xffff,
+                (unsigned)(v >> 16) & 0xffff, (unsigned)v & 0xffff);
+    else if (form == XEN_CPUID)
+        fprintf(f, "  %08x -> %016llx\n", index, (unsigned long long)v);
+    else if (form == CPUDATA)
+        fprintf(f, "  <msr index='0x%x' edx='0x%08x' eax='0x%08x'/>\n", index,
+                (unsigned)(v >> 32), (unsigned)v);
+}
+
+static uint32_t signature(const struct xlx__cpu *cpu)
+{
+    uint32_t extended = cpu->family > 15 ? cpu->family - 15 : 0;
+
+    return extended << 20 | (cpu->model >> 4) << 16 |
+           (cpu->family - extended) << 8 | (cpu->model & 15) << 4 |
+           cpu->stepping;
+}
+
+/* The registers of a leaf, features and all. */
+static void fill(const struct xlx__cpu *cpu, uint32_t leaf, uint32_t sub,
+                 uint32_t r[4])
+{
+    const struct xlx__cpu_word *w = xlx__cpu_words;
+    unsigned int i;
+
+    memset(r, 0, 4 * sizeof(*r));
+    for (i = 0; i < XLX__CPU_WORDS; i++, w++)
+        if (!w->msr && w->index == leaf &&
+            (w->subleaf == XLX__CPU_NONE ? 0 : w->subleaf) == sub)
+            r[w->reg] = cpu->features.word[i];
+    if (leaf == 0) {
+        r[0] = cpu->level;
+        memcpy(&r[1], cpu->vendor, 4);
+        memcpy(&r[3], cpu->vendor + 4, 4);
+        memcpy(&r[2], cpu->vendor + 8, 4);
+    } else if (leaf == 1) {
+        r[0] = signature(cpu);
+    } else if (leaf == 7 && !sub) {
+        r[0] = 2;
+    } else if (leaf == 0x80000000) {
+        r[0] = cpu->xlevel;
+    } else if (leaf == 0xc0000000) {
+        r[0] = 0xc0000001;
+    }
+}
+
+static void write_cpu(FILE *f, enum form form, const struct xlx__cpu *cpu)
+{
+    static const uint32_t top[] = { 0, 1, 7, 0x80000000, 0xc0000000 };
+    const struct xlx__cpu_word *w = xlx__cpu_words;
+    uint32_t r[4], sub;
+    unsigned int i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(top); i++) {
+        fill(cpu, top[i], 0, r);
+        write_leaf(f, form, top[i], 0, r);
+    }
+    for (i = 0; i < XLX__CPU_WORDS; i++, w++) {
+        sub = w->subleaf == XLX__CPU_NONE ? 0 : w->subleaf;
+        fill(cpu, w->index, sub, r);
+        if (!w->msr)
+            write_leaf(f, form, w->index, sub, r);
+        else if (!w->reg)
+            write_msr(f, form, w->index, cpu->features.word[i] |
+                      (w[1].index == w->index
+                       ? (uint64_t)cpu->features.word[i + 1] << 32 : 0));
+    }
+}
+
+/* As the program prints it, with what comes before and after. */
+static char *dump_of(const struct xlx__cpu *cpu, enum form form)
+{
+    static const char *const before[] = {
+        "CPU 0:\n", "------[ CPUID Registers ]------\n\n",
+        "Xen reports there are maximum 114 leaves and 3 MSRs\n"
+        "Raw policy: 33 leaves, 2 MSRs\n CPUID:\n"
+        "  leaf     subleaf  -> eax      ebx      ecx      edx\n",
+        "<!-- a <cpuid/> -->\n<cpudata arch='x86'>\n",
+    };
+    static const char *const after[] = {
+        "CPU 1:\n   0x00000001 0x01: eax=0x1 ebx=0x1 ecx=0x1 edx=0x1\n",
+        "allcpu: Package 0 / Core 1\nCPUID 00000001: 0-0-0-0\n",
+        "Host policy: 1 leaves\n  00000001:00000001 -> 1:1:1:1\n",
+        "</cpudata>\n",
+    };
+    struct xlx__cpu other = *cpu;
+    size_t len;
+    char *text;
+    FILE *f = open_memstream(&text, &len);
+
+    fputs(before[form], f);
+    write_cpu(f, form, cpu);
+    fputs(after[form], f);
+    memset(&other.features, 0xff, sizeof(other.features));
+    if (form != CPUDATA)
+        write_cpu(f, form, &other);
+    fclose(f);
+    return text;
+}
+
+/* A model that has enough leaves for every feature. */
+static struct xlx__cpu cpu_of(const struct xlx__cpu_model *m)
+{
+    struct xlx__cpu cpu;
+
+    xlx__cpu_of_model(m, &cpu);
+    cpu.level = 0x24;
+    cpu.xlevel = 0x80000022;
+    return cpu;
+}
+
+/* Some bits changed; those of nobody's name as well. */
+static void disturb(struct xlx__cpu *cpu, int bits)
+{
+    unsigned int bit;
+
+    while (bits--) {
+        bit = (unsigned int)random() % (32 * XLX__CPU_WORDS);
+        if (!xlx__cpu_words[bit / 32].msr || bit / 32 == XLX__CPU_RSBA / 32)
+            cpu->features.word[bit / 32] ^= UINT32_C(1) << bit % 32;
+    }
+    /* AMD's copies of 1.edx are no features of their own */
+    cpu->features.word[XLX__CPU_SYSCALL / 32] &= ~UINT32_C(0x0183f3ff);
+}
+
+static void read_back(const struct xlx__cpu *cpu, enum form form,
+                      struct xlx__cpu *got)
+{
+    char *text = dump_of(cpu, form);
+    xlx_cpu p;
+
+    xlx_cpu_init(&p);
+    assert_ok(xlx_cpu_read(ctx, "dump", text, &p));
+    assert_ok(xlx__cpu_from_public(&p, got));
+    xlx_cpu_dispose(&p);
+    free(text);
+}
+
+static void every_form_of_every_model(void **state)
+{
+    struct xlx__cpu cpu, got;
+    unsigned int i, j;
+    enum form form;
+
+    (void)state;
+    srandom(2);
+    for (i = 0; i < XLX__CPU_MODELS; i++) {
+        cpu = cpu_of(xlx__cpu_models + i);
+        if (!*cpu.vendor)
+            continue;
+        disturb(&cpu, (int)(i % 8));
+        for (form = 0; form < FORMS; form++) {
+            read_back(&cpu, form, &got);
+            for (j = 0; j < XLX__CPU_WORDS; j++)
+                if (form != CPUID_R || !xlx__cpu_words[j].msr)
+                    assert_int_equal(got.features.word[j],
+                                     cpu.features.word[j]);
+            assert_string_equal(got.vendor, cpu.vendor);
+            assert_int_equal(signature(&got), signature(&cpu));
+            assert_int_equal(got.level, cpu.level);
+            assert_int_equal(got.xlevel, cpu.xlevel);
+        }
+    }
+}
+
+static void amds_copies_are_no_features(void **state)
+{
+    struct xlx__cpu cpu = cpu_of(xlx__cpu_models + XLX__CPU_MODELS / 2), got;
+    struct xlx__cpu_set want;
+
+    (void)state;
+    assert_ok(xlx__cpu_parse_expression("EPYC", &cpu));
+    want = cpu.features;
+    cpu.features.word[2] |= cpu.features.word[0] & 0x0183f3ff;
+    read_back(&cpu, CPUID_R, &got);
+    assert_memory_equal(&got.features, &want, sizeof(want));
+    cpu.features.word[0] &= ~1u;        /* a copy of nothing is told */
+    read_back(&cpu, CPUID_R, &got);
+    assert_true(xlx__cpu_has(&got.features, 2 * 32));
+}
+
+static void beyond_the_largest_leaf_is_nothing(void **state)
+{
+    struct xlx__cpu cpu = cpu_of(xlx__cpu_models), got;
+
+    (void)state;
+    memset(&cpu.features, 0xff, sizeof(cpu.features));
+    cpu.level = 6;
+    cpu.xlevel = 0x80000001;
+    read_back(&cpu, PLAIN, &got);
+    assert_int_equal(got.features.word[XLX__CPU_AVX2 / 32], 0);
+    assert_int_equal(got.features.word[XLX__CPU_INVTSC / 32], 0);
+    assert_int_equal(got.features.word[XLX__CPU_SYSCALL / 32],
+                     ~UINT32_C(0x0183f3ff));
+}
+
+static void refused(void **state)
+{
+    static const struct { const char *text, *says; } all[] = {
+        { "", "x: no CPUID leaves" },
+        { "CPUID 00000000: 1-2-3\n", "x: no CPUID leaves" },
+        { "CPUID 00000000: 1-2-3-4\n", "x: no CPUID leaves 0 and 1" },
+        { "CPUID 00000000: 1-2-3-4\nCPUID 1: 0-0-0-0\n", "vendor's name" },
+        { "CPUID 00000000: 100000000-2-3-4\n", "x: no CPUID leaves in" },
+        { "<cpudata><cpuid eax_in='0' eax='1' ebx='2'/></cpudata>",
+          "lacks a register" },
+        { "<cpudata><cpuid eax_in='0' eax='1'", "x: no CPUID leaves" },
+        { "{", "x:1:2: " },
+        { "{ \"vendor\": \"short\" }", "must have 12 letters" },
+        { "{ \"features\": [\"avx\", \"xav\"] }",
+          "features[1]: no feature \"xav\"" },
+        { "{ \"added\": [], \"cpu_model\": \"Hasbeen\" }", "no CPU model" },
+    };
+    xlx_cpu cpu;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++) {
+        if (!xlx_cpu_read(ctx, "x", all[i].text, &cpu))
+            fail_msg("accepted: %s", all[i].text);
+        if (!strstr(xlx_get_error(), all[i].says))
+            fail_msg("%s: %s", all[i].text, xlx_get_error());
+    }
+}
+
+/* ---- detection ---------------------------------------------------------- */
+
+/* Exact, from JSON as well, and as an expression. */
+static void check_detection(const struct xlx__cpu *cpu)
+{
+    xlx_cpu_expression e;
+    xlx_cpu_detection d;
+    struct xlx__cpu got;
+    xlx_cpu p, again;
+    char *json;
+
+    xlx_cpu_init(&p);
+    assert_ok(xlx__cpu_to_public(cpu, &p));
+    assert_ok(xlx_cpu_detect(ctx, &p, &d));
+    json = xlx_cpu_detection_to_json(ctx, &d);
+    assert_ok(xlx_cpu_read(ctx, "json", json, &again));
+    assert_ok(xlx__cpu_from_public(&again, &got));
+    assert_memory_equal(&got.features, &cpu->features, sizeof(got.features));
+    assert_int_equal(signature(&got), signature(cpu));
+    assert_ok(xlx_cpu_express(ctx, &p, &e));
+    assert_ok(xlx__cpu_parse_expression(e.expression, &got));
+    assert_memory_equal(&got.features, &cpu->features, sizeof(got.features));
+    free(json);
+    xlx_cpu_dispose(&p);
+    xlx_cpu_dispose(&again);
+    xlx_cpu_detection_dispose(&d);
+    xlx_cpu_expression_dispose(&e);
+}
+
+static void detection_is_exact(void **state)
+{
+    struct xlx__cpu cpu;
+    unsigned int i;
+
+    (void)state;
+    srandom(3);
+    for (i = 0; i < XLX__CPU_MODELS; i++) {
+        cpu = cpu_of(xlx__cpu_models + i);
+        disturb(&cpu, (int)(i % 50));
+        xlx__cpu_drop_registers(&cpu.features);
+        if (*cpu.vendor)
+            check_detection(&cpu);
+    }
+}
+
+/* Each version is nearest to itself, on the processors it stands for. */
+static void models_are_nearest_to_themselves(void **state)
+{
+    const struct xlx__cpu_silicon *s;
+    const struct xlx__cpu_model *m;
+    struct xlx__cpu cpu;
+
+    (void)state;
+    for (s = xlx__cpu_silicon; s < xlx__cpu_silicon + XLX__CPU_SILICON; s++) {
+        for (m = xlx__cpu_models + s->index;
+             m < xlx__cpu_models + XLX__CPU_MODELS &&
+             m->base == xlx__cpu_models[s->index].base; m++) {
+            cpu = cpu_of(m);
+            cpu.family = s->family;
+            cpu.model = s->model < 0 ? 0 : (uint32_t)s->model;
+            cpu.stepping = s->first;
+            assert_string_equal(
+                xlx__cpu_string(xlx__cpu_nearest(&cpu)->base),
+                xlx__cpu_string(m->base));
+            assert_memory_equal(&xlx__cpu_nearest(&cpu)->features,
+                                &m->features, sizeof(m->features));
+            disturb(&cpu, 10);
+            assert_string_equal(
+                xlx__cpu_string(xlx__cpu_nearest(&cpu)->base),
+                xlx__cpu_string(m->base));
+        }
+    }
+}
+
+/* A Pentium 4 with 64 bits, of no generation that a model stands for. */
+static void sixty_four_bits_stay(void **state)
+{
+    struct xlx__cpu cpu;
+
+    (void)state;
+    assert_ok(xlx__cpu_parse_expression("kvm64,+ss,+ht,+acpi,+tm,+monitor,"
+                                        "-cx16", &cpu));
+    cpu.family = 15;
+    cpu.model = 4;
+    assert_true(xlx__cpu_has(&xlx__cpu_nearest(&cpu)->features, XLX__CPU_LM));
+    xlx__cpu_put(&cpu.features, XLX__CPU_LM, false);
+    assert_false(xlx__cpu_has(&xlx__cpu_nearest(&cpu)->features,
+                              XLX__CPU_LM));
+}
+
+static void an_msr_that_was_not_read_tells_nothing(void **state)
+{
+    struct xlx__cpu cpu;
+
+    (void)state;
+    assert_ok(xlx__cpu_parse_expression("Cascadelake-Server-v3", &cpu));
+    cpu.features.word[XLX__CPU_RDCTL_NO / 32] = 0;
+    assert_string_equal(xlx__cpu_string(xlx__cpu_nearest(&cpu)->name),
+                        "Cascadelake-Server-v3");
+    check_detection(&cpu);
+}
+
+/* ---- baseline ----------------------------------------------------------- */
+
+static void put(xlx_cpus *pool, const struct xlx__cpu *cpu)
+{
+    pool->cpus = realloc(pool->cpus,
+                         (size_t)(pool->num_cpus + 1) * sizeof(*pool->cpus));
+    xlx_cpu_init(&pool->cpus[pool->num_cpus]);
+    assert_ok(xlx__cpu_to_public(cpu, &pool->cpus[pool->num_cpus++]));
+}
+
+static struct xlx__cpu baseline(const struct xlx__cpu *hosts, int num)
+{
+    struct xlx__cpu result;
+    xlx_cpus pool;
+    xlx_cpu p;
+
+    xlx_cpus_init(&pool);
+    while (num--)
+        put(&pool, hosts++);
+    assert_ok(xlx_cpu_baseline(ctx, &pool, &p));
+    assert_ok(xlx__cpu_from_public(&p, &result));
+    xlx_cpu_dispose(&p);
+    xlx_cpus_dispose(&pool);
+    return result;
+}
+
+static void grouping_and_order_do_not_matter(void **state)
+{
+    struct xlx__cpu hosts[6], whole, parts[2], again, tmp;
+    int n, i, j;
+
+    (void)state;
+    srandom(4);
+    for (n = 0; n < 300; n++) {
+        for (i = 0; i < 6; i++) {
+            do
+                hosts[i] = cpu_of(xlx__cpu_models +
+                                  (size_t)random() % XLX__CPU_MODELS);
+            while (strcmp(hosts[i].vendor, "GenuineIntel"));
+            xlx__cpu_put(&hosts[i].features, XLX__CPU_ARCH_CAPABILITIES,
+                         n % 3);
+            disturb(&hosts[i], 30);
+        }
+        whole = baseline(hosts, 6);
+        parts[0] = baseline(hosts, 1 + n % 5);
+        parts[1] = baseline(hosts + 1 + n % 5, 5 - n % 5);
+        again = baseline(parts, 2);
+        assert_memory_equal(&again, &whole, sizeof(whole));
+        for (i = 5; i; i--) {
+            j = (int)random() % (i + 1);
+            tmp = hosts[i];
+            hosts[i] = hosts[j];
+            hosts[j] = tmp;
+        }
+        again = baseline(hosts, 6);
+        assert_memory_equal(&again, &whole, sizeof(whole));
+    }
+}
+
+static struct xlx__cpu expand(const char *text)
+{
+    struct xlx__cpu cpu;
+
+    assert_ok(xlx__cpu_parse_expression(text, &cpu));
+    return cpu;
+}
+
+static void dangers_accumulate(void **state)
+{
+    struct xlx__cpu pool[2], got;
+
+    (void)state;
+    pool[0] = expand("Cascadelake-Server-v2,+md-clear,-rsba");
+    pool[1] = expand("Cascadelake-Server-v2,-md-clear,+rsba,-avx512f");
+    got = baseline(pool, 2);
+    assert_true(xlx__cpu_has(&got.features, XLX__CPU_MD_CLEAR));
+    assert_false(xlx__cpu_has(&got.features, XLX__CPU_AVX512F));
+    assert_false(xlx__cpu_has(&got.features, XLX__CPU_AVX512BW));
+    assert_true(xlx__cpu_has(&got.features, XLX__CPU_RRSBA));
+    assert_false(xlx__cpu_has(&got.features, XLX__CPU_RSBA));
+    pool[0] = expand("Cascadelake-Server-v2,-ibrs-all");
+    got = baseline(pool, 2);
+    assert_false(xlx__cpu_has(&got.features, XLX__CPU_RRSBA));
+    assert_true(xlx__cpu_has(&got.features, XLX__CPU_RSBA));
+}
+
+static void vendors_do_not_mix(void **state)
+{
+    struct xlx__cpu a = expand("Haswell"), b = expand("EPYC");
+    xlx_cpus pool;
+    xlx_cpu p;
+
+    (void)state;
+    xlx_cpus_init(&pool);
+    assert_fails(xlx_cpu_baseline(ctx, &pool, &p), ERROR_INVAL,
+                 "hosts: there are none");
+    put(&pool, &a);
+    put(&pool, &b);
+    assert_fails(xlx_cpu_baseline(ctx, &pool, &p), ERROR_INVAL,
+                 "host 2 is of the vendor \"AuthenticAMD\"");
+    xlx_cpus_dispose(&pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_form_of_every_model),
+        cmocka_unit_test(amds_copies_are_no_features),
+        cmocka_unit_test(beyond_the_largest_leaf_is_nothing),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(detection_is_exact),
+        cmocka_unit_test(models_are_nearest_to_themselves),
+        cmocka_unit_test(sixty_four_bits_stay),
+        cmocka_unit_test(an_msr_that_was_not_read_tells_nothing),
+        cmocka_unit_test(grouping_and_order_do_not_matter),
+        cmocka_unit_test(dangers_accumulate),
+        cmocka_unit_test(vendors_do_not_mix),
+    };
+    char *folder = unit_folder();
+    int failed;
+
+    ctx = unit_ctx(folder);
+    failed = cmocka_run_group_tests_name("cpu-detect", tests, NULL, NULL);
+    xlx_ctx_free(ctx);
+    unit_folder_remove(folder);
+    return failed;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * CPU expressions: names of all dialects, what is ambiguous, and what is
+ * refused at which byte.
+ */
+#include "unit.h"
+#include "cpu.h"
+
+static struct xlx__cpu expand(const char *text)
+{
+    struct xlx__cpu cpu;
+
+    assert_ok(xlx__cpu_parse_expression(text, &cpu));
+    return cpu;
+}
+
+static bool has(const char *text, unsigned int bit)
+{
+    struct xlx__cpu cpu = expand(text);
+
+    return xlx__cpu_has(&cpu.features, bit);
+}
+
+static void every_model_name(void **state)
+{
+    struct xlx__cpu cpu;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__CPU_MODEL_NAMES; i++) {
+        cpu = expand(xlx__cpu_string(xlx__cpu_model_names[i].text));
+        assert_ptr_equal(cpu.from,
+                         xlx__cpu_models + xlx__cpu_model_names[i].index);
+    }
+    assert_string_equal(
+        xlx__cpu_string(expand("Haswell-noTSX-IBRS").from->name),
+        "Haswell-v4");
+    assert_string_equal(xlx__cpu_string(expand("Haswell").from->name),
+                        "Haswell-v1");
+}
+
+/* With its prefix a name means its bit; without, the same or nothing. */
+static void every_feature_name(void **state)
+{
+    static const char *const prefixes[] = { "qemu", "xen", "libvirt" };
+    const struct xlx__cpu_name *n;
+    unsigned int bit, i;
+    char name[64];
+
+    (void)state;
+    for (n = xlx__cpu_names; n < xlx__cpu_names + XLX__CPU_NAMES; n++) {
+        for (i = 0; i < 3; i++) {
+            if (!(n->dialects >> i & 1))
+                continue;
+            snprintf(name, sizeof(name), "%s:%s", prefixes[i],
+                     xlx__cpu_string(n->text));
+            assert_ok(xlx__cpu_find_bit(name, strlen(name), &bit));
+            assert_int_equal(bit, n->bit);
+        }
+        if (!xlx__cpu_find_bit(xlx__cpu_string(n->text),
+                               strlen(xlx__cpu_string(n->text)), &bit))
+            assert_int_equal(bit, n->bit);
+        else
+            assert_non_null(strstr(xlx_get_error(), "ambiguous"));
+    }
+}
+
+static void every_bit_can_be_written(void **state)
+{
+    char buf[XLX__CPU_NAME_MAX], plain[XLX__CPU_NAME_MAX];
+    unsigned int bit, found;
+    const char *name;
+
+    (void)state;
+    for (bit = 0; bit < 32 * XLX__CPU_WORDS; bit++) {
+        name = xlx__cpu_bit_clear_name(bit, buf);
+        assert_ok(xlx__cpu_find_bit(name, strlen(name), &found));
+        assert_int_equal(found, bit);
+        assert_int_equal(
+            xlx__cpu_find_canonical(xlx__cpu_bit_name(bit, plain)), bit);
+    }
+}
+
+static void switches(void **state)
+{
+    (void)state;
+    assert_true(has("Haswell,+pdpe1gb", XLX__CPU_PDPE1GB));
+    assert_true(has("Haswell,pdpe1gb", XLX__CPU_PDPE1GB));
+    assert_true(has("Haswell,page1gb=on", XLX__CPU_PDPE1GB));
+    assert_false(has("Haswell,-avx2", XLX__CPU_AVX2));
+    assert_false(has("Haswell,avx2=off", XLX__CPU_AVX2));
+    assert_true(has("Haswell,-avx2,+avx2", XLX__CPU_AVX2));
+    assert_false(has("Haswell,+avx2,-avx2", XLX__CPU_AVX2));
+    assert_true(has("qemu64,+sse4_1", XLX__CPU_SSE4_1));
+    assert_true(has("qemu64,+aesni", XLX__CPU_AES));
+    assert_true(has("qemu64,+xen:ssb-no", XLX__CPU_AMD_NO_SSB));
+    assert_true(has("qemu64,+7d0[10]", XLX__CPU_MD_CLEAR));
+    /* literal, but an MSR that does not exist has no bits */
+    assert_true(has("Haswell,-avx", XLX__CPU_AVX2));
+    assert_true(has("Cascadelake-Server-v2", XLX__CPU_RDCTL_NO));
+    assert_false(has("Cascadelake-Server-v2,-arch-capabilities",
+                     XLX__CPU_RDCTL_NO));
+}
+
+static void refused(void **state)
+{
+    static const struct { const char *text; int rc; const char *says; } all[] = {
+        { "SandyBrige", ERROR_NOTFOUND,
+          "byte 0: no CPU model \"SandyBrige\"; did you mean \"SandyBridge\"" },
+        { "SandyBridge-v99", ERROR_NOTFOUND, "did you mean \"SandyBridge-v" },
+        { "sandybridge", ERROR_NOTFOUND, "did you mean \"SandyBridge\"" },
+        { "", ERROR_INVAL, "byte 0: a CPU model must stand here" },
+        { ",", ERROR_INVAL, "byte 0: a CPU model must stand here" },
+        { "486,", ERROR_INVAL, "byte 4: a feature must stand here" },
+        { "486,,vme", ERROR_INVAL, "byte 4: a feature must stand here" },
+        { "486,+", ERROR_INVAL, "byte 5: a feature must stand here" },
+        { "486,-", ERROR_INVAL, "byte 5: a feature must stand here" },
+        { "486,=on", ERROR_INVAL, "byte 4: a feature must stand here" },
+        { "486,avx=", ERROR_INVAL, "byte 8: \"\" must be on or off" },
+        { "486,avx=2", ERROR_INVAL, "byte 8: \"2\" must be on or off" },
+        { "486,avx=0abc", ERROR_INVAL, "byte 8: \"0abc\" must be" },
+        { "486,+avx=on", ERROR_INVAL, "byte 8: \"=\" does not go with \"+\"" },
+        { "486,family=k", ERROR_NOTFOUND, "byte 4: no feature \"family\"" },
+        { "486,+AVX", ERROR_NOTFOUND,
+          "byte 5: no feature \"AVX\"; did you mean \"avx\"?" },
+        { "486,+pdpe1bg", ERROR_NOTFOUND, "did you mean \"pdpe1gb\"?" },
+        { "486,+xen:pdpe1gb", ERROR_NOTFOUND, "no feature \"pdpe1gb\"" },
+        { "486,+ssb-no", ERROR_INVAL, "byte 5: \"ssb-no\" is ambiguous: "
+          "xen:ssb-no is CPUID 0x80000008 ebx bit 26, "
+          "qemu:ssb-no is MSR 0x10a bit 4" },
+        { "486,+prefetchi", ERROR_INVAL, "\"prefetchi\" is ambiguous" },
+        { "486,+clflush", ERROR_INVAL, "\"clflush\" is ambiguous" },
+        { "486,+7d0[32]", ERROR_NOTFOUND, "no feature" },
+        { "486,+7d0[]", ERROR_NOTFOUND, "no feature" },
+        { "486,+7d0[1", ERROR_NOTFOUND, "no feature" },
+        { "486,+[1]", ERROR_NOTFOUND, "no feature" },
+        { "486,+\xff\x01", ERROR_NOTFOUND, "no feature \"\\xff\\x01\"" },
+    };
+    struct xlx__cpu cpu, before;
+    size_t i;
+
+    (void)state;
+    memset(&before, 0x5a, sizeof(before));
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++) {
+        cpu = before;
+        assert_fails(xlx__cpu_parse_expression(all[i].text, &cpu), all[i].rc,
+                     all[i].says);
+        assert_memory_equal(&cpu, &before, sizeof(cpu));
+    }
+}
+
+static void long_ones(void **state)
+{
+    static const size_t sizes[] = { 4096, 65536, 1 << 20 };
+    struct xlx__cpu cpu;
+    char *text;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__ARRAY_SIZE(sizes); i++) {
+        text = malloc(sizes[i] + 1);
+        memset(text, 'x', sizes[i]);
+        text[sizes[i]] = '\0';
+        assert_fails(xlx__cpu_parse_expression(text, &cpu),
+                     sizes[i] > 65536 ? ERROR_INVAL : ERROR_NOTFOUND, "");
+        memcpy(text, "486,+", 5);
+        assert_fails(xlx__cpu_parse_expression(text, &cpu),
+                     sizes[i] > 65536 ? ERROR_INVAL : ERROR_NOTFOUND, "");
+        assert_true(strlen(xlx_get_error()) < 120);
+        free(text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_model_name),
+        cmocka_unit_test(every_feature_name),
+        cmocka_unit_test(every_bit_can_be_written),
+        cmocka_unit_test(switches),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(long_ones),
+    };
+
+    return cmocka_run_group_tests_name("cpu-expression", tests, NULL, NULL);
+}

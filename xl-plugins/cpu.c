@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * xl cpu-models, -expand, -detect, -baseline, -diff.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gen-commands.h"
+#include "plugin.h"
+#include "text.h"
+
+#define DUMP_MAX (4u << 20)
+
+const struct xl_command *const xl_commands = xl_cpu_commands;
+
+static const char *text(const char *s)
+{
+    return s ? s : "";
+}
+
+/* ---- what several commands do ------------------------------------------- */
+
+/* The whole of a stream, NULL after a message. */
+static char *read_all(FILE *f, const char *name)
+{
+    char *all = malloc(DUMP_MAX + 1);
+    size_t len;
+
+    if (!all)
+        xl_no_memory();
+    len = fread(all, 1, DUMP_MAX + 1, f);
+    if (ferror(f))
+        xl_fail("%s: %s", name, strerror(errno));
+    else if (len > DUMP_MAX)
+        xl_fail("%s: more than %u bytes", name, DUMP_MAX);
+    else if (memchr(all, '\0', len))
+        xl_fail("%s: not a text", name);
+    else {
+        all[len] = '\0';
+        return all;
+    }
+    free(all);
+    return NULL;
+}
+
+/* Exit status.  "-" is standard input. */
+static int read_dump(const char *path, xlx_cpu *cpu)
+{
+    bool standard = !strcmp(path, "-");
+    const char *name = standard ? "standard input" : path;
+    FILE *f = standard ? stdin : fopen(path, "re");
+    char *dump;
+    int rc;
+
+    if (!f)
+        return xl_fail("%s: %s", name, strerror(errno));
+    dump = read_all(f, name);
+    if (!standard)
+        fclose(f);
+    if (!dump)
+        return 1;
+    rc = xlx_cpu_read(xl_ctx(), name, dump, cpu);
+    free(dump);
+    return rc ? xl_failed(rc) : 0;
+}
+
+static void print_names(const char *title, char *const *names, int num)
+{
+    int i, column = 0, width;
+
+    if (!num)
+        return;
+    printf("%s\n", title);
+    for (i = 0; i < num; i++) {
+        width = (int)strlen(names[i]);
+        if (column + 1 + width > 77) {
+            putchar('\n');
+            column = 0;
+        }
+        column += printf("%s%s", column ? " " : "  ", names[i]);
+    }
+    putchar('\n');
+}
+
+static void print_signature(const char *vendor, uint32_t family,
+                            uint32_t model, uint32_t stepping)
+{
+    printf("vendor      %s\n", *text(vendor) ? vendor : "any");
+    if (*text(vendor))
+        printf("signature   family %u, model %u, stepping %u\n", family, model,
+               stepping);
+}
+
+static bool has(const xlx_cpu *cpu, const char *name)
+{
+    int low = 0, high = cpu->num_features, middle, r;
+
+    while (low < high) {
+        middle = (low + high) / 2;
+        r = strcmp(name, cpu->features[middle]);
+        if (!r)
+            return true;
+        if (r > 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+/* The highest x86-64-vN whose features are all there; 0 is none. */
+static int abi_level(const xlx_cpu *cpu)
+{
+    char name[] = "x86-64-v1";
+    bool all = true;
+    xlx_cpu level;
+    int n, i;
+
+    for (n = 1; all && n <= 4; n++) {
+        name[strlen(name) - 1] = (char)('0' + n);
+        xlx_cpu_init(&level);
+        all = !xlx_cpu_expand(xl_ctx(), name, false, &level);
+        for (i = 0; i < level.num_features; i++)
+            all = all && has(cpu, level.features[i]);
+        xlx_cpu_dispose(&level);
+    }
+    return all ? 4 : n - 2;
+}
+
+/* The lines that sum a processor up. */
+static int print_summary(const xlx_cpu *cpu)
+{
+    int level = abi_level(cpu), rc;
+    xlx_cpu_expression e;
+
+    print_signature(cpu->vendor, cpu->family, cpu->model, cpu->stepping);
+    if (level)
+        printf("ABI level   x86-64-v%d\n", level);
+    xlx_cpu_expression_init(&e);
+    rc = xlx_cpu_express(xl_ctx(), cpu, &e);
+    if (!rc)
+        printf("expression  %s\n", e.expression);
+    xlx_cpu_expression_dispose(&e);
+    return rc && rc != ERROR_NOTFOUND ? xl_failed(rc) : 0;
+}
+
+/* ---- cpu-models --------------------------------------------------------- */
+
+static void print_model(struct xl_table *t, const xlx_cpu_model *m)
+{
+    char *names = xl_format("%s", ""), *longer;
+    int i;
+
+    for (i = 0; i < m->num_aliases; i++) {
+        longer = xl_format("%s%s%s", names, i ? ", " : "", m->aliases[i]);
+        free(names);
+        names = longer;
+    }
+    xl_table_cell(t, "%s", m->name);
+    xl_table_cell(t, "%s", *text(m->vendor) ? m->vendor : "any");
+    xl_table_cell(t, "%u/%u/%u", m->family, m->model, m->stepping);
+    xl_table_cell(t, "%s", names);
+    free(names);
+}
+
+int xl_cpu_models_main(int argc, char **argv)
+{
+    static const char *const titles[] = { "Name", "Vendor", "Signature",
+                                          "Aliases", NULL };
+    struct xl_cpu_models_args args;
+    xlx_cpu_models list;
+    struct xl_table *t;
+    int i, rc, r;
+
+    r = xl_cpu_models_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_cpu_models_init(&list);
+    rc = xlx_cpu_model_list(xl_ctx(), &list);
+    if (rc) {
+        r = xl_failed(rc);
+        goto out;
+    }
+    if (args.json) {
+        r = xl_print_json(xlx_cpu_models_to_json(xl_ctx(), &list));
+        goto out;
+    }
+    t = xl_table_new(titles);
+    for (i = 0; i < list.num_models; i++)
+        print_model(t, &list.models[i]);
+    xl_table_print(t);
+    r = 0;
+
+ out:
+    xlx_cpu_models_dispose(&list);
+    return r;
+}
+
+/* ---- cpu-expand --------------------------------------------------------- */
+
+int xl_cpu_expand_main(int argc, char **argv)
+{
+    struct xl_cpu_expand_args args;
+    xlx_cpu cpu;
+    int rc, r;
+
+    r = xl_cpu_expand_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_cpu_init(&cpu);
+    rc = xlx_cpu_expand(xl_ctx(), args.expr, args.close, &cpu);
+    if (rc) {
+        r = xl_failed(rc);
+    } else if (args.json) {
+        r = xl_print_json(xlx_cpu_to_json(xl_ctx(), &cpu));
+    } else {
+        print_signature(cpu.vendor, cpu.family, cpu.model, cpu.stepping);
+        printf("levels      %#x, %#x\n", cpu.level, cpu.xlevel);
+        print_names("features", cpu.features, cpu.num_features);
+        r = 0;
+    }
+    xlx_cpu_dispose(&cpu);
+    return r;
+}
+
+/* ---- cpu-detect --------------------------------------------------------- */
+
+static int detect(const xlx_cpu *cpu, bool json)
+{
+    xlx_cpu_detection d;
+    int rc, r;
+
+    xlx_cpu_detection_init(&d);
+    rc = xlx_cpu_detect(xl_ctx(), cpu, &d);
+    if (rc) {
+        r = xl_failed(rc);
+    } else if (json) {
+        r = xl_print_json(xlx_cpu_detection_to_json(xl_ctx(), &d));
+    } else {
+        r = print_summary(cpu);
+        printf("model       %s\n", *text(d.cpu_model) ? d.cpu_model : "none");
+        print_names("beyond the model", d.added, d.num_added);
+        print_names("missing of the model", d.removed, d.num_removed);
+        print_names("without a name", d.unknown, d.num_unknown);
+    }
+    xlx_cpu_detection_dispose(&d);
+    return r;
+}
+
+int xl_cpu_detect_main(int argc, char **argv)
+{
+    struct xl_cpu_detect_args args;
+    xlx_cpu cpu;
+    int rc, r;
+
+    r = xl_cpu_detect_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_cpu_init(&cpu);
+    if (args.file) {
+        r = read_dump(args.file, &cpu);
+    } else {
+        rc = xlx_cpu_this_machine(xl_ctx(), &cpu);
+        r = rc ? xl_failed(rc) : 0;
+    }
+    if (!r)
+        r = detect(&cpu, args.json);
+    xlx_cpu_dispose(&cpu);
+    return r;
+}
+
+/* ---- cpu-baseline ------------------------------------------------------- */
+
+int xl_cpu_baseline_main(int argc, char **argv)
+{
+    struct xl_cpu_baseline_args args;
+    xlx_cpus hosts;
+    xlx_cpu cpu;
+    int i, rc, r;
+
+    r = xl_cpu_baseline_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_cpus_init(&hosts);
+    xlx_cpu_init(&cpu);
+    hosts.cpus = calloc((size_t)args.num_file, sizeof(*hosts.cpus));
+    if (!hosts.cpus)
+        xl_no_memory();
+    for (i = 0; i < args.num_file; i++) {
+        xlx_cpu_init(&hosts.cpus[hosts.num_cpus++]);
+        r = read_dump(args.file[i], &hosts.cpus[i]);
+        if (r)
+            goto out;
+    }
+    rc = xlx_cpu_baseline(xl_ctx(), &hosts, &cpu);
+    if (rc) {
+        r = xl_failed(rc);
+    } else if (args.json) {
+        r = xl_print_json(xlx_cpu_to_json(xl_ctx(), &cpu));
+    } else {
+        r = print_summary(&cpu);
+        print_names("features", cpu.features, cpu.num_features);
+    }
+
+ out:
+    xlx_cpus_dispose(&hosts);
+    xlx_cpu_dispose(&cpu);
+    return r;
+}
+
+/* ---- cpu-diff ----------------------------------------------------------- */
+
+/* A file if there is one of that name, else an expression. */
+static int read_either(const char *arg, xlx_cpu *cpu)
+{
+    int rc;
+
+    if (!strcmp(arg, "-") || strchr(arg, '/') || !access(arg, F_OK))
+        return read_dump(arg, cpu);
+    rc = xlx_cpu_expand(xl_ctx(), arg, false, cpu);
+    return rc ? xl_failed(rc) : 0;
+}
+
+int xl_cpu_diff_main(int argc, char **argv)
+{
+    struct xl_cpu_diff_args args;
+    xlx_cpu_difference d;
+    xlx_cpu a, b;
+    int i, rc, r;
+
+    r = xl_cpu_diff_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_cpu_init(&a);
+    xlx_cpu_init(&b);
+    xlx_cpu_difference_init(&d);
+    r = read_either(args.a, &a);
+    if (!r)
+        r = read_either(args.b, &b);
+    if (r)
+        goto out;
+    rc = xlx_cpu_diff(xl_ctx(), &a, &b, &d);
+    if (rc) {
+        r = xl_failed(rc);
+    } else if (args.json) {
+        r = xl_print_json(xlx_cpu_difference_to_json(xl_ctx(), &d));
+    } else {
+        for (i = 0; i < d.num_only_first; i++)
+            printf("-%s\n", d.only_first[i]);
+        for (i = 0; i < d.num_only_second; i++)
+            printf("+%s\n", d.only_second[i]);
+    }
+
+ out:
+    xlx_cpu_dispose(&a);
+    xlx_cpu_dispose(&b);
+    xlx_cpu_difference_dispose(&d);
+    return r;
+}
