@@ -217,6 +217,7 @@ static int plan_external(const xlx_snapshots *record,
                          xlx_snapshot_journal *journal)
 {
     struct above above;
+    bool data;
     int rc;
 
     count_above(record, d->vdev, d->image, &above);
@@ -238,6 +239,9 @@ static int plan_external(const xlx_snapshots *record,
         return xlx__error(ERROR_INVAL, "%s: %s lies on it and was not made "
                           "by libxlx", d->vdev, above.layer->image);
     rc = no_strangers(known, above.layer->image);
+    if (rc) return rc;
+    /* what cannot be merged is found out before anything is marked */
+    rc = xlx__image_has_data(above.layer->image, &data);
     if (rc) return rc;
     rc = no_tags(d->vdev, above.layer->image, "would not survive the merge");
     if (rc) return rc;
