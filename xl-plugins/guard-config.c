@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <libxlutil.h>
-
 #include "guard.h"
 #include "text.h"
 
@@ -129,27 +127,19 @@ static bool take_disks(XLU_Config *cfg, struct guest_config *config)
 
 static bool parse_text(const char *text, struct guest_config *config)
 {
-    FILE *silent = fopen("/dev/null", "we");
-    XLU_Config *cfg = NULL;
     const char *value;
-    bool ok = false;
 
-    if (silent)
-        cfg = xlu_cfg_init(silent, "config");
-    if (!cfg || xlu_cfg_readdata(cfg, text, (int)strlen(text)))
-        goto out;
-    if (!xlu_cfg_get_string(cfg, "name", &value, 1))
+    config->report = fopen("/dev/null", "we");
+    if (config->report)
+        config->cfg = xlu_cfg_init(config->report, "config");
+    if (!config->cfg ||
+        xlu_cfg_readdata(config->cfg, text, (int)strlen(text)))
+        return false;
+    if (!xlu_cfg_get_string(config->cfg, "name", &value, 1))
         config->name = xl_format("%s", value);
-    if (!xlu_cfg_get_string(cfg, "uuid", &value, 1))
+    if (!xlu_cfg_get_string(config->cfg, "uuid", &value, 1))
         config->has_uuid = !libxl_uuid_from_string(&config->uuid, value);
-    ok = take_disks(cfg, config);
-
-out:
-    if (cfg)
-        xlu_cfg_destroy(cfg);
-    if (silent)
-        fclose(silent);
-    return ok;
+    return take_disks(config->cfg, config);
 }
 
 bool guest_config_from_file(const char *path, const char *extra,
@@ -254,4 +244,8 @@ void guest_config_free(struct guest_config *config)
     free(config->disks);
     free(config->specs);
     free(config->name);
+    if (config->cfg)
+        xlu_cfg_destroy(config->cfg);
+    if (config->report)
+        fclose(config->report);
 }

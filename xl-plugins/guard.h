@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The guard of "xl create" and "xl restore": guard.c decides, guard-config.c
- * reads the same configuration as stock xl will.
+ * The guard of "xl create" and "xl restore".  guard.c reads the command line
+ * and asks each concept that has a say about the start of a guest,
+ * guard-config.c reads the same configuration as stock xl will, and
+ * guard-STEM.c is what the concept STEM has to say.
  */
 #ifndef XL_GUARD_H
 #define XL_GUARD_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <libxl.h>
+#include <libxlutil.h>
+
+#include "libxlx.h"
 
 /* What the guard has to know of the guest that is to run. */
 struct guest_config {
+    XLU_Config *cfg;                /* all of it; NULL for a save file */
+    FILE *report;                   /* cfg's, and nobody reads it */
     char *name;                     /* or NULL */
     libxl_uuid uuid;
     bool has_uuid;
@@ -22,14 +30,41 @@ struct guest_config {
     int num_disks;
 };
 
-/* All fill in an empty config and return false, silently, for what stock xl
+/* Both fill in an empty config and return false, silently, for what stock xl
  * will refuse; what has been filled in is to be freed all the same. */
 
-/* xl.cfg(5); path may be NULL, and extra are lines that follow, or NULL. */
+/* xl.cfg(5); extra are lines that follow, or NULL. */
 bool guest_config_from_file(const char *path, const char *extra,
                             struct guest_config *config);
 /* What "xl save" put before the memory. */
 bool guest_config_from_save(const char *path, struct guest_config *config);
 void guest_config_free(struct guest_config *config);
+
+/* A start that is about to happen. */
+struct guard_start {
+    const char *stock;              /* path of stock xl */
+    char *as_typed;                 /* "xl -v create web.cfg", for a shell */
+    const char *config_path;        /* or NULL */
+    const char *save_file;          /* of restore, else NULL */
+    struct guest_config config;
+    xlx_ctx *ctx;
+    char **lines;                   /* "key=value", for stock xl to read after
+                                     * the config: a later line wins */
+    int num_lines;
+};
+
+/* Of "xl create" only, for "xl restore" takes no lines. */
+void guard_add_line(struct guard_start *s, char *line);
+
+/* Texts grow at their end; the old one is freed, NULL is an empty one. */
+char *guard_append(char *text, const char *more);
+/* One more word, as a shell reads it. */
+char *guard_append_word(char *text, const char *word);
+/* A string of xl.cfg(5), with its quotes. */
+char *guard_append_string(char *text, const char *s);
+
+/* What concepts say: exit status.  0 is no objection; else they have said
+ * what is wrong and what to do. */
+int guard_snapshot(struct guard_start *s);
 
 #endif

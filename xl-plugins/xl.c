@@ -113,7 +113,7 @@ char *xl_find_command(const char *name)
 
 /* ---- stock commands that we look at first ------------------------------- */
 
-/* Nothing is kept of any guest: the state folder is missing or empty. */
+/* Something is kept of some guest. */
 static bool have_records(void)
 {
     const char *path = secure_getenv("LIBXLX_STATE_DIR");
@@ -131,15 +131,20 @@ static bool have_records(void)
     return found;
 }
 
+static bool start_concerns_us(char **args)
+{
+    return have_records() || xl_config_is_ours(args);
+}
+
 /* The program is run as "xl STOCK-XL ARGS...", argv[0] as we have got it, and
  * becomes "xl ARGS..." of stock xl when it has no objection. */
 static const struct {
     const char *command;
     const char *program;
-    bool (*needed)(void);           /* cheap: can it have an objection? */
+    bool (*needed)(char **args);    /* cheap: can it have a say? */
 } wrapped[] = {
-    { "create", "xl-guard", have_records },
-    { "restore", "xl-guard", have_records },
+    { "create", "xl-guard", start_concerns_us },
+    { "restore", "xl-guard", start_concerns_us },
 };
 
 #define NUM_WRAPPED (sizeof(wrapped) / sizeof(wrapped[0]))
@@ -170,17 +175,18 @@ static void exec_wrapper(const char *program, int argc, char **argv)
     for (i = 1; i < argc; i++)
         args[i + 1] = argv[i];
     execv(path, args);
-    xl_die(XL_CANNOT_RUN, "\"%s\": %s; it checks that no guest writes to the"
-           " frozen layer of a snapshot, \"%s\" goes without",
+    xl_die(XL_CANNOT_RUN, "\"%s\": %s; it checks what this guest would be"
+           " started on and translates its configuration; \"%s\" goes without",
            path, strerror(errno), stock);
 }
 
-static void run_stock_command(const char *name, int argc, char **argv)
+static void run_stock_command(int argc, char **argv, int first)
 {
     size_t i;
 
     for (i = 0; i < NUM_WRAPPED; i++) {
-        if (xl_stock_means(name, wrapped[i].command) && wrapped[i].needed())
+        if (xl_stock_means(argv[first], wrapped[i].command) &&
+            wrapped[i].needed(argv + first + 1))
             exec_wrapper(wrapped[i].program, argc, argv);
     }
     xl_stock_exec(argv);
@@ -267,7 +273,7 @@ int main(int argc, char **argv)
     name = argv[first];
 
     if (xl_stock_owns(name))
-        run_stock_command(name, argc, argv);
+        run_stock_command(argc, argv, first);
     if (!strcmp(name, "help"))
         return run_help(opts, argv, first);
     if (!strcmp(name, "plugins"))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the files of the dispatcher share: xl.c decides who runs a command,
- * xl-stock.c knows stock xl, xl-help.c lists.  The dispatcher uses nothing
- * but libc: a stock command costs one exec and no library more than before.
+ * xl-stock.c knows stock xl, xl-config.c the configurations of guests, and
+ * xl-help.c lists.  The dispatcher uses nothing but libc: a stock command
+ * costs one exec and no library more than before.
  */
 #ifndef XL_H
 #define XL_H
@@ -43,6 +44,11 @@ bool xl_stock_means(const char *name, const char *command);
 char *xl_stock_path(void);
 /* Becomes stock xl, with argv as it is. */
 void xl_stock_exec(char **argv) __attribute__((noreturn));
+
+/* xl-config.c */
+/* May the arguments of "xl create" or "xl restore", NULL after the last, or
+ * the files among them, have one of our keys? */
+bool xl_config_is_ours(char **args);
 
 /* xl-help.c */
 /* The list of stock xl, asked for with argv, and then ours. */

@@ -311,12 +311,14 @@ guest_nodes() {
 
 # host_state: everything that an operation could leave behind: files of
 # guests, of libxlx and of libxl, loop devices, block nodes and file
-# descriptors of each QEMU, xenstore keys, processes of the toolstack.
+# descriptors of each QEMU, xenstore keys, processes of the toolstack.  A lock
+# file is meant to stay: to remove it would race with its next user.
 # Take it before and after, into files, and compare with host_state_same.
 host_state() {
     local name
     find "$GUESTS" /var/lib/libxlx /run/libxlx /var/lib/xen /run/xen \
-        -type f -o -type s 2>/dev/null | grep -v '/\.blocks\.' | sort
+        -type f -o -type s 2>/dev/null | grep -Ev '/\.blocks\.|^/run/libxlx/.*\.lock$' |
+        sort
     losetup -l -n -O NAME,BACK-FILE
     for name in $(guest_names); do
         guest_nodes "$name" | sed "s/^/node of $name: /"

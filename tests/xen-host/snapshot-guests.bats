@@ -39,14 +39,14 @@ opened() {
     disk_create "$D/phy.raw" raw
     loop=$(disk_loop "$D/phy.raw")
     guest_create g pv "qcow2:$D/a.qcow2" "phy:$loop"
-    host_state > "$D/before"
+    host_state > "$BATS_FILE_TMPDIR/before"
     run xl snapshot-create g s1
     echo "$output"
     [ "$status" = 1 ]
     [ "${#lines[@]}" = 1 ]
     [[ $output == *"xvdb"*"backendtype=qdisk"* ]]
-    host_state > "$D/after"
-    host_state_same "$D/before" "$D/after"
+    host_state > "$BATS_FILE_TMPDIR/after"
+    host_state_same "$BATS_FILE_TMPDIR/before" "$BATS_FILE_TMPDIR/after"
     # the other one can be snapshot, and xvdb stays as it is
     xl snapshot-create --disks xvda --kind external g s1
     xenstore-ls -f /libxl | grep -E "params = \"$loop\""
@@ -75,15 +75,15 @@ opened() {
     guest_create g pv "qcow2:$D/a.qcow2"
     guest_wait_tick g 2
     xl snapshot-create --kind external g warm-up && xl snapshot-delete g warm-up
-    host_state > "$D/before"
+    host_state > "$BATS_FILE_TMPDIR/before"
     for i in $(seq 25); do
         xl snapshot-create --kind external g "e$i" > /dev/null
         xl snapshot-delete g "e$i" > /dev/null
         xl snapshot-create --kind internal g "i$i" > /dev/null
         xl snapshot-delete g "i$i" > /dev/null
     done
-    host_state > "$D/after"
-    host_state_same "$D/before" "$D/after"
+    host_state > "$BATS_FILE_TMPDIR/after"
+    host_state_same "$BATS_FILE_TMPDIR/before" "$BATS_FILE_TMPDIR/after"
     guest_ticks_off g
     [ "$(disk_blocks "$D/a.qcow2")" = "$(guest_tick g)" ]
     guest_destroy g

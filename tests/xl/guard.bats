@@ -248,6 +248,20 @@ disks only as they were when it was saved: "* ]]
     [ "$status" = 0 ]
 }
 
+@test "a config with a key of ours goes through the guard, however it is named" {
+    rm -r "${tmp:?}/state" "$tmp/exec/xl-guard"
+    plant "$tmp/exec" xl-guard
+    { cat "$tmp/web.cfg"; echo 'cpuid="host"'; } > "$tmp/ours.cfg"
+    for args in "$tmp/ours.cfg" "-f$tmp/ours.cfg" "-f $tmp/ours.cfg" \
+        "--defconfig=$tmp/ours.cfg" "$tmp/web.cfg cpuid='host'"; do
+        # shellcheck disable=SC2086 # words
+        run xl create -n $args
+        echo "$args: $output"
+        [ "$status" = 7 ]
+        [ "${lines[1]}" = "<$real>" ]
+    done
+}
+
 @test "no guard, or records that cannot be read: no start, and why" {
     echo '{' > "$tmp/state/$uuid/snapshots.json"
     run xl create "$tmp/web.cfg"

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * No guest may write to the frozen layer of a snapshot: a config file still
+ * names it after a snapshot was made, and one start from there destroys all
+ * that came after.  Such a start is refused, with the command that goes on
+ * from the present state.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "guard.h"
+#include "text.h"
+
+/* The disks of a start, and what we know of their images. */
+struct check {
+    const struct guard_start *start;
+    const struct guest_config *config;
+    xlx_frozen_image *frozen;       /* one for each disk */
+    int first;                      /* the first disk that is frozen, or -1 */
+};
+
+/* ---- the command that goes on ------------------------------------------- */
+
+/* The disk on the image that takes the writes now.  A backend that the config
+ * names is kept, but blkback knows nothing of image formats. */
+static char *current_spec(const libxl_device_disk *disk,
+                          const xlx_frozen_image *frozen)
+{
+    bool raw = !strcmp(frozen->current_format, "raw");
+    char *spec;
+
+    spec = xl_format("format=%s,vdev=%s,access=rw", frozen->current_format,
+                     disk->vdev);
+    if (disk->backend != LIBXL_DISK_BACKEND_UNKNOWN &&
+        (raw || disk->backend != LIBXL_DISK_BACKEND_PHY)) {
+        spec = guard_append(spec, ",backendtype=");
+        spec = guard_append(spec, libxl_disk_backend_to_string(disk->backend));
+    }
+    if (!libxl_defbool_is_default(disk->discard_enable))
+        spec = guard_append(spec, libxl_defbool_val(disk->discard_enable)
+                            ? ",discard" : ",no-discard");
+    if (disk->direct_io_safe)
+        spec = guard_append(spec, ",direct-io-safe");
+    /* The target comes last: it may have commas. */
+    spec = guard_append(spec, ",target=");
+    return guard_append(spec, frozen->current_path);
+}
+
+/* As it was typed, and arguments that replace the disks and the UUID. */
+static char *continuing_command(const struct check *c)
+{
+    char *command = xl_format("%s", c->start->as_typed), *line, *spec;
+    const struct guest_config *g = c->config;
+    int i;
+
+    line = xl_format("disk=[");
+    for (i = 0; i < g->num_disks; i++) {
+        if (i)
+            line = guard_append(line, ", ");
+        spec = c->frozen[i].frozen ? current_spec(&g->disks[i], &c->frozen[i])
+                                   : xl_format("%s", g->specs[i]);
+        line = guard_append_string(line, spec);
+        free(spec);
+    }
+    line = guard_append(line, "]");
+    command = guard_append_word(command, line);
+    free(line);
+    if (!g->has_uuid) {
+        line = xl_format("uuid=\"" LIBXL_UUID_FMT "\"",
+                         LIBXL_UUID_BYTES(c->frozen[c->first].guest.uuid));
+        command = guard_append_word(command, line);
+        free(line);
+    }
+    return command;
+}
+
+/* ---- what to say -------------------------------------------------------- */
+
+/* Is it the guest whose snapshots these are? */
+static bool is_owner(const struct guest_config *g, const xlx_guest *owner)
+{
+    if (g->has_uuid)
+        return !libxl_uuid_compare(&g->uuid, &owner->uuid);
+    return g->name && owner->name && !strcmp(g->name, owner->name);
+}
+
+static bool all_of_owner(const struct check *c)
+{
+    int i;
+
+    for (i = 0; i < c->config->num_disks; i++) {
+        if (c->frozen[i].frozen && !is_owner(c->config, &c->frozen[i].guest))
+            return false;
+    }
+    return true;
+}
+
+static bool all_have_current(const struct check *c)
+{
+    int i;
+
+    for (i = 0; i < c->config->num_disks; i++) {
+        if (c->frozen[i].frozen &&
+            !(c->frozen[i].current_path && c->frozen[i].current_format))
+            return false;
+    }
+    return true;
+}
+
+static const char *name_of(const xlx_guest *guest)
+{
+    return guest->name && *guest->name ? guest->name : "a guest with no name";
+}
+
+/* The record's domid may be long gone: ask. */
+static uint32_t running_domid(struct check *c, const xlx_guest *owner)
+{
+    uint32_t domid = XLX_DOMID_NONE;
+    xlx_guest found;
+    char *uuid;
+
+    xlx_guest_init(&found);
+    uuid = xl_format(LIBXL_UUID_FMT, LIBXL_UUID_BYTES(owner->uuid));
+    if (!xlx_guest_find(c->start->ctx, uuid, NULL, &found))
+        domid = found.domid;
+    xlx_guest_dispose(&found);
+    free(uuid);
+    return domid;
+}
+
+static void say_what(const struct check *c)
+{
+    const xlx_frozen_image *f;
+    int i;
+
+    for (i = 0; i < c->config->num_disks; i++) {
+        f = &c->frozen[i];
+        if (f->frozen)
+            xl_message("%s: \"%s\" holds the snapshot \"%s\" of \"%s\"; to"
+                       " write to it would destroy that snapshot and all"
+                       " data written since", c->config->disks[i].vdev,
+                       f->path, f->snapshot, name_of(&f->guest));
+    }
+}
+
+static void say_what_to_do(struct check *c)
+{
+    const xlx_frozen_image *f = &c->frozen[c->first];
+    uint32_t domid = running_domid(c, &f->guest);
+    char *command;
+
+    if (domid != XLX_DOMID_NONE) {
+        xl_message("\"%s\" is running, as domain %u", name_of(&f->guest),
+                   domid);
+    } else if (c->start->save_file) {
+        xl_message("the memory in \"%s\" fits the disks only as they were"
+                   " when it was saved: to start \"%s\" as it is now, use xl"
+                   " create; to resume what was saved, its disks must first"
+                   " be put back to that moment (xl snapshot-revert, if a"
+                   " snapshot was made then) and named in a config: xl"
+                   " restore CONFIG FILE", c->start->save_file,
+                   name_of(&f->guest));
+    } else if (!all_of_owner(c)) {
+        xl_message("this guest is not \"%s\": give it an image of its own,"
+                   " such as a copy made with qemu-img convert",
+                   name_of(&f->guest));
+    } else if (!all_have_current(c)) {
+        xl_message("no image is known to go on from: see xl snapshot-list,"
+                   " and xl snapshot-revert");
+    } else {
+        command = continuing_command(c);
+        xl_message("to go on from the present state: %s", command);
+        free(command);
+    }
+}
+
+/* Exit status. */
+static int refuse_when_frozen(struct check *c)
+{
+    const libxl_device_disk *disk;
+    int i;
+
+    for (i = 0; i < c->config->num_disks; i++) {
+        disk = &c->config->disks[i];
+        /* Another domain's paths are not ours to look at. */
+        if (!disk->readwrite || disk->is_cdrom || !disk->pdev_path ||
+            disk->backend_domname || disk->backend_domid)
+            continue;
+        if (xlx_image_frozen(c->start->ctx, disk->pdev_path, &c->frozen[i])) {
+            xl_message("%s", xlx_get_error());
+            xl_message("so nobody knows whether \"%s\" holds a snapshot: see"
+                       " xl snapshot-repair, or use \"%s\" instead of xl to"
+                       " start the guest regardless", disk->pdev_path,
+                       c->start->stock);
+            return 1;
+        }
+        if (c->frozen[i].frozen && c->first < 0)
+            c->first = i;
+    }
+    if (c->first < 0)
+        return 0;
+    say_what(c);
+    say_what_to_do(c);
+    return 1;
+}
+
+int guard_snapshot(struct guard_start *s)
+{
+    struct check c = { .start = s, .config = &s->config, .first = -1 };
+    int i, status, num = s->config.num_disks;
+
+    c.frozen = calloc((size_t)num + 1, sizeof(*c.frozen));
+    if (!c.frozen)
+        xl_no_memory();
+    for (i = 0; i < num; i++)
+        xlx_frozen_image_init(&c.frozen[i]);
+    status = refuse_when_frozen(&c);
+    for (i = 0; i < num; i++)
+        xlx_frozen_image_dispose(&c.frozen[i]);
+    free(c.frozen);
+    return status;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Does the configuration of a guest say anything that is for us?  Asked for
+ * every "xl create", so it only looks for the words of our concepts, in the
+ * arguments and in the files that they name: the guard reads properly.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "xl.h"
+
+/* Keys of xl.cfg(5) for which there is a guard-STEM.c. */
+static const char *const keys[] = {
+    "cpuid",
+};
+
+static bool text_has_key(const char *text, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        if (memmem(text, len, keys[i], strlen(keys[i])))
+            return true;
+    }
+    return false;
+}
+
+/* What is no plain file is none for stock xl. */
+static bool file_has_key(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    void *text = MAP_FAILED;
+    bool found = false;
+    struct stat st;
+
+    if (fd < 0)
+        return false;
+    if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0)
+        text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (text != MAP_FAILED) {
+        found = text_has_key(text, (size_t)st.st_size);
+        munmap(text, (size_t)st.st_size);
+    }
+    close(fd);
+    return found;
+}
+
+bool xl_config_is_ours(char **args)
+{
+    const char *value;
+
+    for (; *args; args++) {
+        if (text_has_key(*args, strlen(*args)) || file_has_key(*args))
+            return true;
+        /* -fFILE, --defconfig=FILE */
+        value = strchr(*args, '=');
+        if ((*args)[0] == '-' && (*args)[1] == 'f')
+            value = *args + 1;
+        if (value && (*args)[0] == '-' && file_has_key(value + 1))
+            return true;
+    }
+    return false;
+}
