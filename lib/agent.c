@@ -49,7 +49,8 @@ static int sync_agent(struct xlx__agent *a, int64_t deadline)
     rc = xlx__wire_send(&a->wire, deadline, text, strlen(text));
     if (rc) return rc;
 
-    /* Answers to earlier clients may come first. */
+    /* Answers to earlier clients may come first, and what they sent: a
+     * guest's terminal echoes it when no agent has opened it yet. */
     do {
         rc = xlx__wire_skip_past(&a->wire, deadline, 0xff);
         if (rc) return rc;
@@ -57,8 +58,8 @@ static int sync_agent(struct xlx__agent *a, int64_t deadline)
         if (rc) return rc;
         rc = xlx__json_member_int64(xlx__json_root(doc), "return", &id);
         xlx__json_free(doc);
-        if (rc) return ERROR_PROTOCOL_ERROR_QMP;
-    } while (id != a->sync_id);
+    } while (rc || id != a->sync_id);
+    xlx__error_clear();
     return 0;
 }
 
@@ -281,12 +282,17 @@ int xlx__agent_thaw(struct xlx__agent *a)
 
 /* ---- which socket ------------------------------------------------------- */
 
+/* The first channel of a list gets the number 0 from xl of Xen 4.11 to 4.17,
+ * 4.18.4, 4.19.1 and 4.20.0; libxl keeps that for the primary console, makes
+ * no device, and says nothing (xl_parse.c, libxl__device_console_add). */
 static int no_agent(void)
 {
     return xlx__error(ERROR_NOT_READY, "no guest agent channel: add "
                       "channel=[\"connection=socket,path=/run/xen/ga-NAME,"
                       "name=" AGENT_NAME "\"] to the guest's config and run "
-                      "qemu-ga in the guest");
+                      "qemu-ga in the guest; if it is there, put "
+                      "\"connection=pty,name=unused\" before it: xl before "
+                      "4.20.1 loses the first channel");
 }
 
 static int channel_socket(xlx_ctx *ctx, uint32_t domid, char **path_r)

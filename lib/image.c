@@ -260,7 +260,7 @@ int xlx__image_check_repair(xlx_ctx *ctx, const char *path, bool *repaired_r)
 
 struct commit_watch {
     const xlx_progress *progress;
-    uint64_t total;
+    xlx_job_progress now;           /* borrows what it is about */
 };
 
 /* qemu-img -p prints "    (12.34/100%)" again and again. */
@@ -268,22 +268,18 @@ static int commit_tick(void *user, const char *text)
 {
     struct commit_watch *w = user;
     const char *p = strrchr(text, '(');
-    xlx_job_progress now;
-    double percent;
+    double percent = p ? strtod(p + 1, NULL) : -1;
 
     if (!w->progress || !w->progress->callback)
         return 0;
-    percent = p ? strtod(p + 1, NULL) : 0;
-    if (!(percent >= 0 && percent <= 100))
-        percent = 0;
-    xlx_job_progress_init(&now);
-    now.total = w->total;
-    now.done = (uint64_t)(percent / 100 * (double)w->total);
-    return w->progress->callback(w->progress->user, &now);
+    if (percent >= 0 && percent <= 100)
+        w->now.done = (uint64_t)(percent / 100 * (double)w->now.total);
+    return w->progress->callback(w->progress->user, &w->now);
 }
 
 int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
-                      const char *base, const xlx_progress *progress)
+                      const char *base, const xlx_progress *progress,
+                      const char *what)
 {
     /* -d: path keeps its content, so that a second run after a crash finds
      * all of it again */
@@ -291,7 +287,9 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
         "qemu-img", "commit", "-p", "-d", "-f", format, "-b", base, "--",
         path, NULL
     };
-    struct commit_watch watch = { .progress = progress };
+    struct commit_watch watch = {
+        .progress = progress, .now = { .what = (char *)what },
+    };
     const struct xlx__child child = {
         .argv = argv, .timeout_ms = LONG_MS, .max_output = 65536,
         .tick = commit_tick, .user = &watch,
@@ -300,7 +298,7 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
     int rc;
 
     if (!stat(path, &st))
-        watch.total = (uint64_t)st.st_blocks * 512;
+        watch.now.total = (uint64_t)st.st_blocks * 512;
     rc = xlx__child_run(ctx, &child, NULL, NULL);
     if (rc) return xlx__error_prefix(rc, "%s", path);
     return xlx__store_sync(base);

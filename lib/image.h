@@ -37,9 +37,10 @@ int xlx__image_tag_delete(xlx_ctx *ctx, const char *path, const char *tag);
 int xlx__image_check_repair(xlx_ctx *ctx, const char *path,
                             bool *repaired_r);
 /* Merges path down into base; path itself stays as it is, so that it can be
- * done again.  progress may be NULL. */
+ * done again.  progress may be NULL; what is for it, xlx_job_progress.what. */
 int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
-                      const char *base, const xlx_progress *progress);
+                      const char *base, const xlx_progress *progress,
+                      const char *what);
 /* Does a guest see the same bytes in both? */
 int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
                        const char *a_format, const char *b_format,

@@ -403,7 +403,8 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
     xlx__snapshot_hang_up(c);
     rc = xlx__image_commit(c->ctx, journal->merge_top,
                            format_of(&journal->before, journal->merge_top),
-                           journal->merge_base, progress);
+                           journal->merge_base, progress,
+                           journal->merge_vdev);
     if (rc) goto out;
     xlx__fault("snapshot-merge.committed");
     rc = rebase(c, journal);

@@ -17,10 +17,12 @@
 #include "snapshot.h"
 #include "store.h"
 
-/* An internal snapshot stops the guest for some 20 ms for each GiB that the
- * image has allocated, an external one for some 3 ms a disk, whatever its
- * size; but an external one leaves a chain.  Up to this much the difference
- * is not worth a chain.  docs/snapshot.md has the measurements. */
+/* How long the guest stands still, in ms: an external snapshot grows with the
+ * number of disks, an internal one with what the images have allocated.  But
+ * an external one leaves a chain, and up to INTERNAL_MAX_ALLOCATED the
+ * difference is not worth one.  docs/snapshot.md has the measurements. */
+#define EXTERNAL_STOP(disks) (5 * (disks))
+#define INTERNAL_STOP(mib) (20 + (mib) * 6 / 1024)
 #define INTERNAL_MAX_ALLOCATED ((uint64_t)1 << 30)
 
 #define MAX_DESCRIPTION 4096
@@ -114,6 +116,7 @@ static bool has_overlays(const xlx_snapshots *record, const char *vdev)
 static int auto_kind(const xlx_snapshots *record, const xlx_disk **disks,
                      int num, xlx_snapshot *snapshot)
 {
+    unsigned long long mib;
     uint64_t allocated = 0;
     char *why = NULL;
     int i, rc;
@@ -130,19 +133,17 @@ static int auto_kind(const xlx_snapshots *record, const xlx_disk **disks,
         else
             allocated += disks[i]->allocated;
     }
+    mib = allocated >> 20;
     if (!why && allocated > INTERNAL_MAX_ALLOCATED) {
         why = xlx__printf("%llu MiB are allocated: an internal snapshot "
                           "would stop the guest for about %llu ms, an "
-                          "external one for about %d ms",
-                          (unsigned long long)(allocated >> 20),
-                          (unsigned long long)(allocated >> 20) * 20 / 1024,
-                          3 * num);
+                          "external one for about %d ms", mib,
+                          INTERNAL_STOP(mib), EXTERNAL_STOP(num));
     } else if (!why) {
         snapshot->kind = XLX_SNAPSHOT_KIND_INTERNAL;
         why = xlx__printf("only %llu MiB are allocated: it stops the guest "
-                          "no longer than an external one, and the disks "
-                          "stay where they are",
-                          (unsigned long long)(allocated >> 20));
+                          "hardly longer than an external one, and the disks "
+                          "stay where they are", mib);
     }
     rc = why ? xlx__set_string(&snapshot->why, why)
              : xlx__error(ERROR_NOMEM, "out of memory");

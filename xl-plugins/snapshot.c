@@ -148,6 +148,16 @@ int xl_snapshot_create_main(int argc, char **argv)
     return r;
 }
 
+/* One more member of the array that a command prints; a guest that fails
+ * leaves no gap in it. */
+static void print_member(char *json, int *members)
+{
+    if (!json)
+        xl_no_memory();
+    printf("%s%s", (*members)++ ? ",\n" : "", json);
+    free(json);
+}
+
 /* ---- snapshot-list ------------------------------------------------------ */
 
 static void list_table(const xlx_snapshots *list)
@@ -222,17 +232,17 @@ static void list_tree(const xlx_snapshots *list)
     draw_branch(list, NULL, "", 0);
     for (i = 0; i < list->num_snapshots; i++)
         if (list->snapshots[i].status == XLX_SNAPSHOT_STATUS_FOREIGN) {
-            printf("%s [foreign, %s]\n", text(list->snapshots[i].name),
+            xl_put_text(stdout, text(list->snapshots[i].name));
+            printf(" [foreign, %s]\n",
                    xlx_snapshot_kind_to_string(list->snapshots[i].kind));
         }
 }
 
 static int list_guest(const xlx_guest *guest,
-                      const struct xl_snapshot_list_args *args, int nth,
+                      const struct xl_snapshot_list_args *args, int *members,
                       bool title)
 {
     xlx_snapshots list;
-    char *json;
     int rc;
 
     xlx_snapshots_init(&list);
@@ -242,14 +252,10 @@ static int list_guest(const xlx_guest *guest,
         return rc;
     }
     if (args->json) {
-        json = xlx_snapshots_to_json(xl_ctx(), &list);
-        if (!json)
-            xl_no_memory();
-        printf("%s%s", nth ? ",\n" : "", json);
-        free(json);
+        print_member(xlx_snapshots_to_json(xl_ctx(), &list), members);
     } else {
         if (title) {
-            printf("%s", nth ? "\n" : "");
+            printf("%s", (*members)++ ? "\n" : "");
             xl_put_text(stdout, text(guest->name));
             printf(" (" LIBXL_UUID_FMT ")\n", LIBXL_UUID_BYTES(guest->uuid));
         }
@@ -268,15 +274,15 @@ static int list_guest(const xlx_guest *guest,
  * one that fails does not keep the others from being listed. */
 static int list_known(const struct xl_snapshot_list_args *args)
 {
+    int i, rc, members = 0, r = 0;
     xlx_guests known;
-    int i, rc, r = 0;
 
     xlx_guests_init(&known);
     rc = xlx_guest_known(xl_ctx(), &known);
     if (rc)
         r = xl_failed(rc);
     for (i = 0; !rc && i < known.num_guests; i++)
-        if (list_guest(&known.guests[i], args, i, true)) {
+        if (list_guest(&known.guests[i], args, &members, true)) {
             xl_warn("%s: %s", text(known.guests[i].name), xlx_get_error());
             r = 1;
         }
@@ -288,14 +294,14 @@ static int list_known(const struct xl_snapshot_list_args *args)
 
 static int list_named(const struct xl_snapshot_list_args *args)
 {
+    int i, rc, members = 0, r = 0;
     xlx_guest guest;
-    int i, rc, r = 0;
 
     for (i = 0; i < args->num_domain; i++) {
         xlx_guest_init(&guest);
         rc = find(args->domain[i], args->config, &guest);
         if (!rc)
-            rc = list_guest(&guest, args, i, args->num_domain > 1);
+            rc = list_guest(&guest, args, &members, args->num_domain > 1);
         if (rc)
             r = xl_failed(rc);
         xlx_guest_dispose(&guest);
@@ -510,10 +516,10 @@ int xl_snapshot_delete_main(int argc, char **argv)
 
 /* 1 when something is left that needs a person. */
 static int repair_guest(const xlx_guest *guest,
-                        const struct xl_snapshot_repair_args *args, int nth)
+                        const struct xl_snapshot_repair_args *args,
+                        int *members)
 {
     xlx_snapshot_report report;
-    char *json;
     int i, rc, r = 0;
 
     xlx_snapshot_report_init(&report);
@@ -522,13 +528,8 @@ static int repair_guest(const xlx_guest *guest,
         r = xl_failed(rc);
         goto out;
     }
-    if (args->json) {
-        json = xlx_snapshot_report_to_json(xl_ctx(), &report);
-        if (!json)
-            xl_no_memory();
-        printf("%s%s", nth ? ",\n" : "", json);
-        free(json);
-    }
+    if (args->json)
+        print_member(xlx_snapshot_report_to_json(xl_ctx(), &report), members);
     for (i = 0; i < report.num_findings; i++) {
         const xlx_snapshot_finding *f = &report.findings[i];
 
@@ -547,10 +548,10 @@ static int repair_guest(const xlx_guest *guest,
 
 static int repair_known(const struct xl_snapshot_repair_args *args)
 {
+    int i, rc, members = 0, r = 0;
     char uuid[40];
     xlx_guests known;
     xlx_guest guest;
-    int i, rc, r = 0;
 
     xlx_guests_init(&known);
     rc = xlx_guest_known(xl_ctx(), &known);
@@ -564,7 +565,7 @@ static int repair_known(const struct xl_snapshot_repair_args *args)
         if (find(uuid, NULL, &guest))
             r |= xl_failed(1);
         else
-            r |= repair_guest(&guest, args, i);
+            r |= repair_guest(&guest, args, &members);
         xlx_guest_dispose(&guest);
     }
     xlx_guests_dispose(&known);
@@ -574,8 +575,8 @@ static int repair_known(const struct xl_snapshot_repair_args *args)
 int xl_snapshot_repair_main(int argc, char **argv)
 {
     struct xl_snapshot_repair_args args;
+    int i, rc, members = 0, r;
     xlx_guest guest;
-    int i, rc, r;
 
     r = xl_snapshot_repair_parse(argc, argv, &args);
     if (r >= 0)
@@ -584,14 +585,12 @@ int xl_snapshot_repair_main(int argc, char **argv)
         return xl_fail("--config goes with exactly one DOMAIN");
     if (args.json)
         printf("[\n");
-    if (!args.num_domain)
-        r = repair_known(&args);
-    else
-        r = 0;
+    r = args.num_domain ? 0 : repair_known(&args);
     for (i = 0; i < args.num_domain; i++) {
         xlx_guest_init(&guest);
         rc = find(args.domain[i], args.config, &guest);
-        r |= rc ? xl_failed(rc) : repair_guest(&guest, &args, i);
+        r |= rc ? xl_failed(rc) : repair_guest(&guest, &args,
+                                                 &members);
         xlx_guest_dispose(&guest);
     }
     if (args.json)

@@ -132,3 +132,44 @@ EOF2
     xl snapshot-delete "$uuid" one
     all_is_right
 }
+
+# qemu-img whose commit stands at half for a while, long enough to be seen
+slow_qemu_img() {
+    local real
+    real=$(command -v qemu-img)
+    mkdir "$tmp/bin"
+    cat > "$tmp/bin/qemu-img" <<EOF2
+#!/bin/sh
+if [ "\$1" = commit ]; then
+    printf '    (50.00/100%%)\r'
+    : > "$tmp/ready"
+    for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; done
+fi
+exec "$real" "\$@"
+EOF2
+    chmod +x "$tmp/bin/qemu-img"
+    PATH=$tmp/bin:$PATH
+}
+
+@test "of a guest that is shut down, it shows how far it is, and Ctrl-C ends it" {
+    slow_chain
+    stop_qemu
+    slow_qemu_img
+    LIBXLX_XL_OPTS=-t xl snapshot-delete -N "$uuid" one
+    env --default-signal=INT LIBXLX_XL_OPTS=-t \
+        "$top_builddir/xl-plugins/xl-snapshot" \
+        snapshot-delete "$uuid" one > "$tmp/said" 2> "$tmp/why" 3>&- &
+    command=$!
+    until [ -e "$tmp/ready" ]; do sleep 0.02; done
+    kill -INT $command
+    status=0
+    wait $command || status=$?
+    [ "$status" = 130 ]
+    [ "$(list | names_of merging)" = one ]
+    LIBXLX_XL_OPTS=-t run --separate-stderr xl snapshot-delete "$uuid" one
+    echo "$stderr"
+    [ "$status" = 0 ]
+    [[ $stderr = *"xvda: 50% ("* ]]
+    [ ! -e "$tmp/state/$uuid" ]
+    images_are_clean
+}

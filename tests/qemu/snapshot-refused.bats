@@ -221,6 +221,19 @@ create() { xl snapshot-create "$guest" "$@"; }
     xl snapshot-delete "$guest" one
 }
 
+@test "a guest whose record is damaged leaves no gap in the list of all" {
+    local first=00000000-0000-4000-8000-000000000001
+    disks 1
+    start_qemu
+    create one
+    cp -r "$tmp/state/$uuid" "$tmp/state/$first"
+    echo '{' > "$tmp/state/$first/snapshots.json"
+    run --separate-stderr xl snapshot-list --json
+    [ "$status" = 1 ]
+    [[ $stderr == *"$first"* ]]
+    [ "$(jq -r '.[].snapshots[].name' <<< "$output")" = one ]
+}
+
 @test "an image that is gone, damaged, or not to be read" {
     disks 1
     start_qemu

@@ -93,7 +93,10 @@ class Agent(fake_qmp.Peer):
         command = request['execute']
         if command == 'guest-sync-delimited':
             if self.fault == 'noise':
+                # as a terminal that echoed a request before the agent came
+                self.send(b'\xff' + json.dumps(request).encode() + b'\n')
                 self.send(b'{"return": 7}\n{"ret\xff{"return": 8}\n')
+                self.send(b'\xff{"error": {"desc": "of another"}}\n')
             self.send(b'\xff')
             return request['arguments']['id']
         if command == 'guest-fsfreeze-freeze':
