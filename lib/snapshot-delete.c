@@ -552,7 +552,7 @@ int xlx__snapshot_delete(xlx_ctx *ctx, const xlx_guest *guest,
     int i, num = 0, rc;
 
     xlx_snapshots_init(&rehearsal);
-    rc = xlx__snapshot_begin(ctx, guest, &c);
+    rc = xlx__snapshot_begin(ctx, guest, spec->dry_run, &c);
     if (rc) goto out;
     rc = xlx__snapshot_find(&c.record, spec->name, &s);
     if (rc) goto out;

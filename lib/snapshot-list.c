@@ -170,7 +170,7 @@ static int settle(xlx_ctx *ctx, const xlx_guest *guest)
         return 0;
     }
     if (rc) return rc;
-    rc = xlx__snapshot_begin(ctx, guest, &c);
+    rc = xlx__snapshot_begin(ctx, guest, false, &c);
     xlx__snapshot_end(&c);
     if (rc == ERROR_LOCK_FAIL) {
         xlx__error_clear();

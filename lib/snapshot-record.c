@@ -172,14 +172,33 @@ int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
     return xlx__snapshot_look_again(c);
 }
 
-int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest,
+/* Nothing was cut short. */
+static int in_order(struct xlx__snapshot_change *c)
+{
+    xlx_snapshot_journal journal;
+    int rc;
+
+    xlx_snapshot_journal_init(&journal);
+    rc = xlx__snapshot_journal_read(c->ctx, c->guest, &journal);
+    if (!rc)
+        rc = xlx__error(ERROR_NOT_READY, "what would be done is not known: "
+                        "an earlier command was cut short (%s); xl "
+                        "snapshot-repair finishes or undoes it",
+                        xlx_snapshot_operation_to_string(journal.operation));
+    else if (rc == ERROR_NOTFOUND)
+        rc = 0;
+    xlx_snapshot_journal_dispose(&journal);
+    return rc;
+}
+
+int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
                         struct xlx__snapshot_change *c)
 {
     int rc;
 
     rc = xlx__snapshot_open(ctx, guest, c);
     if (rc) return rc;
-    rc = xlx__snapshot_recover(c, false, NULL);
+    rc = dry_run ? in_order(c) : xlx__snapshot_recover(c, false, NULL);
     if (rc) return rc;
     return xlx__snapshot_record_read(ctx, c->guest, &c->record);
 }

@@ -587,7 +587,7 @@ int xlx__snapshot_create(xlx_ctx *ctx, const xlx_guest *guest,
         rc = xlx__snapshot_check_name(spec->name);
         if (rc) return rc;
     }
-    rc = xlx__snapshot_begin(ctx, guest, &c);
+    rc = xlx__snapshot_begin(ctx, guest, spec->dry_run, &c);
     if (rc) goto out;
     rc = plan(&c, spec, snapshot, &journal);
     if (rc) goto out;

@@ -40,9 +40,9 @@ struct xlx__snapshot_change {
 int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
                        struct xlx__snapshot_change *c);
 /* open, and then: finishes or undoes what a killed command left, and reads
- * the record. */
-int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest,
-                         struct xlx__snapshot_change *c);
+ * the record.  A dry run changes nothing, and so fails when there is such. */
+int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                        struct xlx__snapshot_change *c);
 void xlx__snapshot_end(struct xlx__snapshot_change *c);
 /* One client at a time can talk to QEMU: hang up before anything that takes
  * long, connect again after it.  Both do nothing when there is no need. */
