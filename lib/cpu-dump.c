@@ -201,6 +201,20 @@ static int parse_lines(const char *text, struct xlx__cpu_dump *d)
     return r < 0 ? r : 0;
 }
 
+int xlx__cpu_dump_policy(const char *text, const char *title,
+                         struct xlx__cpu_dump *d)
+{
+    size_t len = strlen(title);
+    const char *s = text;
+
+    while (s && (strncmp(s, title, len) || strncmp(s + len, " policy:", 8))) {
+        s = strchr(s, '\n');
+        if (s)
+            s++;
+    }
+    return s ? parse_lines(s, d) : ERROR_NOTFOUND;
+}
+
 /* ---- libvirt's <cpudata> ------------------------------------------------ */
 
 /* The number of an attribute of the element that ends at end. */

@@ -29,20 +29,16 @@ static bool is(const char *word, size_t len, const char *s)
     return strlen(s) == len && !memcmp(word, s, len);
 }
 
-static int parse_model(const char *word, size_t len, struct xlx__cpu *cpu_r)
+/* NULL for the host's own. */
+static int parse_model(const char *word, size_t len,
+                       const struct xlx__cpu_model **model_r)
 {
-    const struct xlx__cpu_model *m;
-    int rc;
-
+    *model_r = NULL;
     if (!len)
         return xlx__error(ERROR_INVAL, "a CPU model must stand here");
     if (is(word, len, "host"))
-        return xlx__cpu_host(cpu_r);
-    rc = xlx__cpu_find_model(word, len, &m);
-    if (rc)
-        return rc;
-    xlx__cpu_of_model(m, cpu_r);
-    return 0;
+        return 0;
+    return xlx__cpu_find_model(word, len, model_r);
 }
 
 /* The value after '=': at is where it stands in the item. */
@@ -57,7 +53,7 @@ static int parse_switch(const char *value, size_t len, bool *on_r)
 }
 
 /* One item after the model; *at_r is where in it the fault is. */
-static int parse_item(const char *item, size_t len, struct xlx__cpu_set *set,
+static int parse_item(const char *item, size_t len, struct xlx__cpu_wish *w,
                       size_t *at_r)
 {
     const char *equals = memchr(item, '=', len);
@@ -82,28 +78,54 @@ static int parse_item(const char *item, size_t len, struct xlx__cpu_set *set,
         if (rc)
             return rc;
     }
-    xlx__cpu_put(set, bit, on);
+    xlx__cpu_put(&w->on, bit, on);
+    xlx__cpu_put(&w->off, bit, !on);
     return 0;
 }
 
-int xlx__cpu_parse_expression(const char *text, struct xlx__cpu *cpu_r)
+int xlx__cpu_parse_wish(const char *text, struct xlx__cpu_wish *wish_r)
 {
     size_t at = 0, within = 0, len = strcspn(text, ",");
-    struct xlx__cpu cpu;
+    struct xlx__cpu_wish w;
     int rc;
+
+    memset(&w, 0, sizeof(w));
 
     if (strlen(text) > EXPRESSION_MAX)
         return xlx__error(ERROR_INVAL,
                           "the CPU expression has more than %d bytes",
                           EXPRESSION_MAX);
-    rc = parse_model(text, len, &cpu);
+    rc = parse_model(text, len, &w.model);
     while (!rc && text[at + len]) {
         at += len + 1;
         len = strcspn(text + at, ",");
-        rc = parse_item(text + at, len, &cpu.features, &within);
+        rc = parse_item(text + at, len, &w, &within);
     }
     if (rc)
         return xlx__error_prefix(rc, "CPU expression, byte %zu", at + within);
+    *wish_r = w;
+    return 0;
+}
+
+int xlx__cpu_parse_expression(const char *text, struct xlx__cpu *cpu_r)
+{
+    struct xlx__cpu_wish w;
+    struct xlx__cpu cpu;
+    unsigned int i;
+    int rc;
+
+    rc = xlx__cpu_parse_wish(text, &w);
+    if (rc)
+        return rc;
+    if (w.model)
+        xlx__cpu_of_model(w.model, &cpu);
+    else
+        rc = xlx__cpu_host(&cpu);
+    if (rc)
+        return rc;
+    for (i = 0; i < XLX__CPU_WORDS; i++)
+        cpu.features.word[i] = (cpu.features.word[i] | w.on.word[i]) &
+                               ~w.off.word[i];
     xlx__cpu_drop_registers(&cpu.features);
     *cpu_r = cpu;
     return 0;

@@ -113,6 +113,11 @@ static bool is_canonical(const struct xlx__cpu_name *row)
     return row->text == xlx__cpu_canonical[row->bit];
 }
 
+bool xlx__cpu_is_ambiguous(const struct xlx__cpu_name *row)
+{
+    return is_canonical(row) && collision(row->bit);
+}
+
 const char *xlx__cpu_bit_name(unsigned int bit, char buf[XLX__CPU_NAME_MAX])
 {
     const struct xlx__cpu_word *w = xlx__cpu_words + bit / 32;
@@ -140,7 +145,7 @@ const char *xlx__cpu_bit_clear_name(unsigned int bit,
     if (name == buf)
         return name;
     n = rows_of(name, strlen(name), &row);
-    if (n == 1 && !(is_canonical(row) && collision(bit)))
+    if (n == 1 && !xlx__cpu_is_ambiguous(row))
         return name;
     for (i = 0; i < n; i++) {
         if (row[i].bit == bit) {
@@ -320,7 +325,7 @@ int xlx__cpu_find_bit(const char *name, size_t len, unsigned int *bit_r)
         }
     }
     if (matches > 1 || (dialects == ANY_DIALECT && n == 1 &&
-                        is_canonical(row) && collision(row->bit)))
+                        xlx__cpu_is_ambiguous(row)))
         return ambiguous(row, n);
     if (!matches) {
         nearest = nearest_to(name, len);

@@ -76,6 +76,10 @@ extern const struct xlx__cpu_collision xlx__cpu_collisions[];
 extern const uint16_t xlx__cpu_canonical[32 * XLX__CPU_WORDS];
 /* What a pool has as soon as one of its hosts has it. */
 extern const struct xlx__cpu_set xlx__cpu_accumulate;
+/* What is about a fault of the processor or its cure. */
+extern const struct xlx__cpu_set xlx__cpu_mitigation;
+/* What Xen decides, whatever a config says. */
+extern const struct xlx__cpu_set xlx__cpu_fixed;
 
 static inline const char *xlx__cpu_string(uint16_t text)
 {
@@ -119,6 +123,9 @@ const char *xlx__cpu_bit_clear_name(unsigned int bit,
  * all that it means, an unknown one with the nearest; neither message says
  * where the name stood. */
 int xlx__cpu_find_bit(const char *name, size_t len, unsigned int *bit_r);
+/* Whether the name, which is also a bit's canonical one, means something else
+ * to somebody without being a row for that. */
+bool xlx__cpu_is_ambiguous(const struct xlx__cpu_name *row);
 /* The bit of a canonical name, as JSON has it; -1 if it is none. */
 int xlx__cpu_find_canonical(const char *name);
 /* The model of a full name, a name without version, or an alias. */

@@ -17,6 +17,11 @@ struct xlx__cpu {
 };
 
 /* cpu-expression.c */
+struct xlx__cpu_wish {                  /* an expression, not applied yet */
+    const struct xlx__cpu_model *model; /* NULL: what the host has */
+    struct xlx__cpu_set on, off;        /* said by name */
+};
+int xlx__cpu_parse_wish(const char *text, struct xlx__cpu_wish *wish_r);
 int xlx__cpu_parse_expression(const char *text, struct xlx__cpu *cpu_r);
 void xlx__cpu_of_model(const struct xlx__cpu_model *m, struct xlx__cpu *cpu_r);
 
@@ -48,6 +53,33 @@ int xlx__cpu_host(struct xlx__cpu *cpu_r);
 
 /* cpu-dump.c: from text */
 int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d);
+/* Of the output of xen-cpuid -p, the policy of that title: "HVM Max".
+ * ERROR_NOTFOUND without a message when it is not there. */
+int xlx__cpu_dump_policy(const char *text, const char *title,
+                         struct xlx__cpu_dump *d);
+
+/* cpu-xen.c: from the hypervisor */
+enum xlx__cpu_policy {
+    XLX__CPU_POLICY_RAW,
+    XLX__CPU_POLICY_HOST,
+    XLX__CPU_POLICY_PV_MAX,
+    XLX__CPU_POLICY_HVM_MAX,
+    XLX__CPU_POLICY_PV_DEFAULT,
+    XLX__CPU_POLICY_HVM_DEFAULT,
+};
+int xlx__cpu_xen_system(xlx_ctx *ctx, enum xlx__cpu_policy which,
+                        struct xlx__cpu *cpu_r);
+int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r);
+/* What this release of Xen gives guests whose processor has everything; from
+ * its library, for which no hypervisor need be there. */
+int xlx__cpu_xen_usual(bool pv, struct xlx__cpu_set *set_r);
+
+/* cpu-host.c */
+struct xlx__cpu_xen {                   /* as xlx_cpu_host */
+    bool pv;
+    struct xlx__cpu hardware, xen, most, usual;
+};
+int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r);
 
 /* cpu-detect.c */
 const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu);

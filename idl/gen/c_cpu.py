@@ -157,10 +157,12 @@ def source(model):
                    "xlx__cpu_silicon[XLX__CPU_SILICON]",
                    silicon_rows(model))]
     body += ["", "const uint16_t xlx__cpu_canonical[32 * XLX__CPU_WORDS] = {",
-             *wrap(", ".join(map(str, canonical)), 79, " " * 4), "};", "",
-             "const struct xlx__cpu_set xlx__cpu_accumulate = {",
-             *wrap("{ " + mask((n for n, f in rows.items() if f.accumulate),
-                               bit_of, words) + " }", 79, " " * 4), "};"]
+             *wrap(", ".join(map(str, canonical)), 79, " " * 4), "};"]
+    for kind in ("accumulate", "mitigation", "fixed"):
+        marked = (n for n, f in rows.items() if getattr(f, kind))
+        body += ["", f"const struct xlx__cpu_set xlx__cpu_{kind} = {{",
+                 *wrap("{ " + mask(marked, bit_of, words) + " }", 79, " " * 4),
+                 "};"]
     collisions = [(bit_of[f.name], c_string(f.collides))
                   for f in model.cpu_features if f.collides]
     body += table("struct xlx__cpu_collision xlx__cpu_collisions[]",

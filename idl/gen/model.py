@@ -251,6 +251,8 @@ class CpuFeature(Decl):
     libvirt: list[str] = None
     needs: list[str] = None     # it is of no use without these
     accumulate: bool = False    # a pool has it when any of its hosts does
+    mitigation: bool = False    # is about a fault of the processor or its cure
+    fixed: bool = False         # Xen decides it, never a guest's config
     collides: str = None        # what else its name means, and to whom
 
 
