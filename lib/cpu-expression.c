@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * CPU expressions, in the grammar of QEMU's -cpu:
- * MODEL[,+FEATURE][,-FEATURE][,FEATURE[=on|off]]...
+ * MODEL[,+FEATURE][,-FEATURE][,FEATURE[=on|off]][,NUMBER=N]...
  * A fault is told with the byte at which it stands, and leaves nothing behind.
  */
+#include <ctype.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -41,15 +42,131 @@ static int parse_model(const char *word, size_t len,
     return xlx__cpu_find_model(word, len, model_r);
 }
 
-/* The value after '=': at is where it stands in the item. */
-static int parse_switch(const char *value, size_t len, bool *on_r)
+/* ---- items after the model ---------------------------------------------- */
+
+/* The four states that a feature can be put into, as libxl writes them, too. */
+static const struct {
+    const char *value;
+    size_t set;
+} states[] = {
+    { "on", offsetof(struct xlx__cpu_wish, on) },
+    { "1", offsetof(struct xlx__cpu_wish, on) },
+    { "off", offsetof(struct xlx__cpu_wish, off) },
+    { "0", offsetof(struct xlx__cpu_wish, off) },
+    { "x", offsetof(struct xlx__cpu_wish, usual) },
+    { "k", offsetof(struct xlx__cpu_wish, host) },
+    { "s", offsetof(struct xlx__cpu_wish, host) },
+};
+
+static struct xlx__cpu_set *state_of(const char *value, size_t len,
+                                     struct xlx__cpu_wish *w)
 {
-    if (is(value, len, "on") || is(value, len, "off")) {
-        *on_r = len == 2;
-        return 0;
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(states); i++)
+        if (is(value, len, states[i].value))
+            return (struct xlx__cpu_set *)((char *)w + states[i].set);
+    return NULL;
+}
+
+static int put_feature(const char *name, size_t len,
+                       struct xlx__cpu_set *state, struct xlx__cpu_wish *w)
+{
+    unsigned int bit;
+    int rc;
+
+    rc = xlx__cpu_find_bit(name, len, &bit);
+    if (rc)
+        return rc;
+    xlx__cpu_put(&w->on, bit, false);
+    xlx__cpu_put(&w->off, bit, false);
+    xlx__cpu_put(&w->usual, bit, false);
+    xlx__cpu_put(&w->host, bit, false);
+    xlx__cpu_put(state, bit, true);
+    return 0;
+}
+
+/* What is no feature, and has a number. */
+static const struct number {
+    const char *name;
+    uint32_t largest;
+    size_t value;
+} numbers[] = {
+    { "family", 15 + 255, offsetof(struct xlx__cpu_wish, family) },
+    { "model", 255, offsetof(struct xlx__cpu_wish, number) },
+    { "stepping", 15, offsetof(struct xlx__cpu_wish, stepping) },
+    { "level", 0xffff, offsetof(struct xlx__cpu_wish, level) },
+};
+
+static const struct number *find_number(const char *name, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(numbers); i++)
+        if (is(name, len, numbers[i].name))
+            return &numbers[i];
+    return NULL;
+}
+
+/* Decimal, or hexadecimal after 0x. */
+static int put_number(const struct number *n, const char *text, size_t len,
+                      struct xlx__cpu_wish *w)
+{
+    bool hex = len > 2 && text[0] == '0' && (text[1] | 32) == 'x';
+    uint32_t value = 0, digit;
+    size_t i = hex ? 2 : 0;
+
+    for (; i < len && isxdigit((unsigned char)text[i]); i++) {
+        digit = isdigit((unsigned char)text[i])
+                ? (uint32_t)(text[i] - '0') : (uint32_t)(text[i] | 32) - 'a' + 10;
+        if (digit > 9 && !hex)
+            break;
+        value = value * (hex ? 16 : 10) + digit;
+        if (value > n->largest)
+            break;
     }
-    return xlx__error(ERROR_INVAL, "\"%.*s\" must be on or off",
-                      len < 40 ? (int)len : 40, value);
+    if (!len || i < len)
+        return xlx__error(ERROR_INVAL, "\"%.*s\" must be a number up to %u",
+                          len < 40 ? (int)len : 40, text, n->largest);
+    *(uint32_t *)((char *)w + n->value) = value;
+    return 0;
+}
+
+static int put_mitigations(const char *value, size_t len,
+                           struct xlx__cpu_wish *w)
+{
+    if (!is(value, len, "model") && !is(value, len, "auto"))
+        return xlx__error(ERROR_INVAL, "\"%.*s\" must be auto or model",
+                          len < 40 ? (int)len : 40, value);
+    w->strict = *value == 'm';
+    return 0;
+}
+
+/* NAME=VALUE; *at_r is where the fault is. */
+static int parse_assignment(const char *item, size_t end, size_t len,
+                            struct xlx__cpu_wish *w, size_t *at_r)
+{
+    const struct number *n = find_number(item, end);
+    const char *value = item + end + 1;
+    size_t value_len = len - end - 1;
+    struct xlx__cpu_set *state;
+    unsigned int bit;
+    int rc;
+
+    if (n || is(item, end, "mitigations")) {
+        *at_r = end + 1;
+        return n ? put_number(n, value, value_len, w)
+                 : put_mitigations(value, value_len, w);
+    }
+    rc = xlx__cpu_find_bit(item, end, &bit);
+    if (rc)
+        return rc;
+    *at_r = end + 1;
+    state = state_of(value, value_len, w);
+    if (!state)
+        return xlx__error(ERROR_INVAL, "\"%.*s\" must be on or off",
+                          value_len < 40 ? (int)value_len : 40, value);
+    return put_feature(item, end, state, w);
 }
 
 /* One item after the model; *at_r is where in it the fault is. */
@@ -59,29 +176,23 @@ static int parse_item(const char *item, size_t len, struct xlx__cpu_wish *w,
     const char *equals = memchr(item, '=', len);
     size_t start = len && (*item == '+' || *item == '-');
     size_t end = equals ? (size_t)(equals - item) : len;
-    bool on = !(start && *item == '-');
-    unsigned int bit;
     int rc;
 
     *at_r = start;
     if (end == start)
         return xlx__error(ERROR_INVAL, "a feature must stand here");
-    rc = xlx__cpu_find_bit(item + start, end - start, &bit);
-    if (rc)
-        return rc;
-    if (equals) {
-        *at_r = start ? end : end + 1;
-        if (start)
-            return xlx__error(ERROR_INVAL, "\"=\" does not go with \"%c\"",
-                              *item);
-        rc = parse_switch(equals + 1, len - end - 1, &on);
-        if (rc)
-            return rc;
+    if (equals && !start)
+        return parse_assignment(item, end, len, w, at_r);
+    rc = put_feature(item + start, end - start,
+                     start && *item == '-' ? &w->off : &w->on, w);
+    if (!rc && equals) {
+        *at_r = end;
+        rc = xlx__error(ERROR_INVAL, "\"=\" does not go with \"%c\"", *item);
     }
-    xlx__cpu_put(&w->on, bit, on);
-    xlx__cpu_put(&w->off, bit, !on);
-    return 0;
+    return rc;
 }
+
+/* ---- the whole ---------------------------------------------------------- */
 
 int xlx__cpu_parse_wish(const char *text, struct xlx__cpu_wish *wish_r)
 {
@@ -90,6 +201,7 @@ int xlx__cpu_parse_wish(const char *text, struct xlx__cpu_wish *wish_r)
     int rc;
 
     memset(&w, 0, sizeof(w));
+    w.family = w.number = w.stepping = w.level = XLX__CPU_UNSAID;
 
     if (strlen(text) > EXPRESSION_MAX)
         return xlx__error(ERROR_INVAL,
@@ -105,6 +217,12 @@ int xlx__cpu_parse_wish(const char *text, struct xlx__cpu_wish *wish_r)
         return xlx__error_prefix(rc, "CPU expression, byte %zu", at + within);
     *wish_r = w;
     return 0;
+}
+
+static void put_said(uint32_t value, uint32_t *to)
+{
+    if (value != XLX__CPU_UNSAID)
+        *to = value;
 }
 
 int xlx__cpu_parse_expression(const char *text, struct xlx__cpu *cpu_r)
@@ -127,6 +245,10 @@ int xlx__cpu_parse_expression(const char *text, struct xlx__cpu *cpu_r)
         cpu.features.word[i] = (cpu.features.word[i] | w.on.word[i]) &
                                ~w.off.word[i];
     xlx__cpu_drop_registers(&cpu.features);
+    put_said(w.family, &cpu.family);
+    put_said(w.number, &cpu.model);
+    put_said(w.stepping, &cpu.stepping);
+    put_said(w.level, &cpu.level);
     *cpu_r = cpu;
     return 0;
 }

@@ -3,6 +3,9 @@
  * Xen hosts: what is there, what Xen uses of it, the most that it can give a
  * guest and what it gives usually; from the hypervisor, or from text.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -36,33 +39,6 @@ static int put(struct xlx__cpu *cpu, size_t to, xlx_cpu_host *host)
 {
     cpu->from = xlx__cpu_nearest(cpu);
     return xlx__cpu_to_public(cpu, (xlx_cpu *)((char *)host + to));
-}
-
-int xlx__cpu_host_here(xlx_ctx *ctx, bool pv, xlx_cpu_host *host_r)
-{
-    struct xlx__cpu cpu;
-    size_t i;
-    int rc = 0;
-
-    host_r->pv = pv;
-    for (i = 0; !rc && i < XLX__ARRAY_SIZE(policies); i++) {
-        rc = xlx__cpu_xen_system(ctx, policies[i].of[pv].number, &cpu);
-        if (!rc)
-            rc = put(&cpu, policies[i].to, host_r);
-    }
-    return rc;
-}
-
-int xlx__cpu_of_domain(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
-{
-    struct xlx__cpu cpu;
-    int rc;
-
-    rc = xlx__cpu_xen_domain(ctx, domid, &cpu);
-    if (rc)
-        return rc;
-    cpu.from = xlx__cpu_nearest(&cpu);
-    return xlx__cpu_to_public(&cpu, cpu_r);
 }
 
 /* ---- from text ---------------------------------------------------------- */
@@ -118,6 +94,60 @@ int xlx__cpu_host_read(xlx_ctx *ctx, const char *name, const char *text,
             rc = put(&cpu, policies[i].to, host_r);
     }
     return rc ? xlx__error_prefix(rc, "%s", name) : 0;
+}
+
+/* ---- from the hypervisor ------------------------------------------------- */
+
+/* Takes the host from a file of that name. */
+static int host_of_file(xlx_ctx *ctx, const char *path, bool pv,
+                        xlx_cpu_host *host_r)
+{
+    FILE *f = fopen(path, "re");
+    char *text = NULL;
+    size_t size = 0;
+    int rc;
+
+    if (!f)
+        return xlx__error(xlx__errno_rc(errno), "LIBXLX_CPU_POLICIES: %s: %s",
+                          path, strerror(errno));
+    if (getdelim(&text, &size, '\0', f) < 0)
+        rc = xlx__error(ERROR_INVAL, "LIBXLX_CPU_POLICIES: %s: is empty",
+                        path);
+    else
+        rc = xlx__cpu_host_read(ctx, path, text, pv, host_r);
+    free(text);
+    fclose(f);
+    return rc;
+}
+
+int xlx__cpu_host_here(xlx_ctx *ctx, bool pv, xlx_cpu_host *host_r)
+{
+    const char *path = secure_getenv("LIBXLX_CPU_POLICIES");
+    struct xlx__cpu cpu;
+    size_t i;
+    int rc = 0;
+
+    if (path)
+        return host_of_file(ctx, path, pv, host_r);
+    host_r->pv = pv;
+    for (i = 0; !rc && i < XLX__ARRAY_SIZE(policies); i++) {
+        rc = xlx__cpu_xen_system(ctx, policies[i].of[pv].number, &cpu);
+        if (!rc)
+            rc = put(&cpu, policies[i].to, host_r);
+    }
+    return rc;
+}
+
+int xlx__cpu_of_domain(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
+{
+    struct xlx__cpu cpu;
+    int rc;
+
+    rc = xlx__cpu_xen_domain(ctx, domid, &cpu);
+    if (rc)
+        return rc;
+    cpu.from = xlx__cpu_nearest(&cpu);
+    return xlx__cpu_to_public(&cpu, cpu_r);
 }
 
 int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r)

@@ -28,6 +28,7 @@ struct plan {
     struct xlx__cpu_set guest;          /* what the guest will have */
     struct xlx__cpu_set off, on;        /* what is to be said for it */
     bool cap_basic, cap_seven, cap_extended;
+    bool nested;                        /* has vmx or svm */
 };
 
 /* ---- what the guest will have ------------------------------------------- */
@@ -116,6 +117,8 @@ static struct xlx__cpu_set guest_on(const struct plan *p,
         model = w->model ? w->model->features.word[i] : ~UINT32_C(0);
         set.word[i] = (h->usual.features.word[i] & (model | p->kept.word[i])) |
                       (h->most.features.word[i] & w->on.word[i]);
+        set.word[i] |= h->most.features.word[i] &
+                       h->xen.features.word[i] & w->host.word[i];
         set.word[i] &= ~w->off.word[i];
     }
     return set;
@@ -129,9 +132,10 @@ static void decide(struct plan *p)
     int i;
 
     for (w = 0; w < XEN_WORDS; w++)
-        p->kept.word[w] = (xlx__cpu_fixed.word[w] |
-                           xlx__cpu_mitigation.word[w] |
-                           xlx__cpu_accumulate.word[w]) & ~p->wish.off.word[w];
+        p->kept.word[w] = (xlx__cpu_fixed.word[w] | p->wish.usual.word[w] |
+                           (p->wish.strict ? 0 : xlx__cpu_mitigation.word[w] |
+                                             xlx__cpu_accumulate.word[w])) &
+                          ~p->wish.off.word[w] & ~p->wish.host.word[w];
     p->guest = guest_on(p, &p->hosts[0]);
     for (i = 1; i < p->num_hosts; i++) {
         one = guest_on(p, &p->hosts[i]);
@@ -143,10 +147,11 @@ static void decide(struct plan *p)
         usual = p->hosts[i].usual.features;
         for (w = 0; w < XEN_WORDS; w++) {
             /* what one host must show is left to each */
-            alone = (xlx__cpu_fixed.word[w] | xlx__cpu_accumulate.word[w]) &
-                    p->kept.word[w];
+            alone = ((xlx__cpu_fixed.word[w] | xlx__cpu_accumulate.word[w]) &
+                     p->kept.word[w]) | p->wish.host.word[w];
             p->off.word[w] |= usual.word[w] & ~p->guest.word[w] & ~alone;
-            p->on.word[w] |= p->guest.word[w] & ~usual.word[w];
+            p->on.word[w] |= p->guest.word[w] & ~usual.word[w] &
+                             ~p->wish.host.word[w];
         }
     }
 }
@@ -203,6 +208,14 @@ static void cap(struct plan *p)
     }
 }
 
+/* What is to be said of a bit; 'x' is nothing. */
+static char state_of(const struct plan *p, unsigned int bit)
+{
+    return xlx__cpu_has(&p->wish.host, bit) ? 'k' :
+           xlx__cpu_has(&p->on, bit) ? '1' :
+           xlx__cpu_has(&p->off, bit) ? '0' : 'x';
+}
+
 /* ---- the string --------------------------------------------------------- */
 
 static bool libxl_takes(const char *name)
@@ -235,25 +248,86 @@ static const char *libxl_name(unsigned int bit)
     return found;
 }
 
-static int write_bit(FILE *f, unsigned int bit, bool on)
+static int unsaid(unsigned int bit, const char *where)
 {
-    const char *name = libxl_name(bit);
     char buf[XLX__CPU_NAME_MAX];
 
+    return xlx__error(ERROR_INVAL, "\"%s\" cannot be said %s: use xl's list",
+                      xlx__cpu_bit_name(bit, buf), where);
+}
+
+static int write_bit(FILE *f, unsigned int bit, char state)
+{
+    const char *name = libxl_name(bit);
+
     if (!name)
-        return xlx__error(ERROR_INVAL, "the installed libxl has no name for "
-                          "\"%s\": use the list form",
-                          xlx__cpu_bit_name(bit, buf));
-    fprintf(f, ",%s=%d", name, on);
+        return unsaid(bit, "by a name of the installed libxl");
+    fprintf(f, ",%s=%c", name, state);
     return 0;
 }
 
-static int write_string(const struct plan *p, char **string_r)
+/* libxl's names of what is no feature. */
+static void write_numbers(FILE *f, const struct xlx__cpu_wish *w)
+{
+    const struct { const char *name; uint32_t value; } all[] = {
+        { "maxleaf", w->level }, { "family", w->family },
+        { "model", w->number }, { "stepping", w->stepping },
+    };
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++)
+        if (all[i].value != XLX__CPU_UNSAID)
+            fprintf(f, ",%s=%u", all[i].name, all[i].value);
+}
+
+static int write_names(FILE *f, const struct plan *p)
 {
     unsigned int bit;
-    size_t len;
     int rc = 0;
+
+    fputs("host", f);
+    write_numbers(f, &p->wish);
+    for (bit = 0; !rc && bit < BITS; bit++)
+        if (state_of(p, bit) != 'x')
+            rc = write_bit(f, bit, state_of(p, bit));
+    return rc;
+}
+
+/* libvirt's driver for Xen takes only this mode, reads "force" and "disable" as
+ * 1 and 0, and hands libxl any name that it has no translation for: those of
+ * libxl.  vmx or svm is how it spells nestedhvm. */
+static int write_libvirt(FILE *f, const struct plan *p)
+{
+    const struct xlx__cpu_wish *w = &p->wish;
+    unsigned int bit;
+    char state;
+
+    if ((w->level & w->family & w->number & w->stepping) != XLX__CPU_UNSAID)
+        return xlx__error(ERROR_INVAL, "libvirt's XML has no place for level, "
+                          "family, model and stepping");
+    fputs("<cpu mode='host-passthrough'>\n", f);
+    if (p->nested)
+        fprintf(f, "  <feature policy='require' name='%s'/>\n",
+                xlx__cpu_has(&p->guest, XLX__CPU_VMX) ? "vmx" : "svm");
+    for (bit = 0; bit < BITS; bit++) {
+        state = state_of(p, bit);
+        if (state == 'x')
+            continue;
+        if (state == 'k' || !libxl_name(bit))
+            return unsaid(bit, "in libvirt's XML");
+        fprintf(f, "  <feature policy='%s' name='%s'/>\n",
+                state == '1' ? "force" : "disable", libxl_name(bit));
+    }
+    fputs("</cpu>\n", f);
+    return 0;
+}
+
+static int write_string(const struct plan *p, xlx_cpu_form form,
+                        char **string_r)
+{
+    size_t len;
     FILE *f;
+    int rc;
 
     if (p->cap_basic || p->cap_seven || p->cap_extended)
         return xlx__error(ERROR_INVAL, "the hosts have different leaves, and "
@@ -261,10 +335,8 @@ static int write_string(const struct plan *p, char **string_r)
     f = open_memstream(string_r, &len);
     if (!f)
         return xlx__error(ERROR_NOMEM, "out of memory");
-    fputs("host", f);
-    for (bit = 0; !rc && bit < BITS; bit++)
-        if (xlx__cpu_has(&p->off, bit) || xlx__cpu_has(&p->on, bit))
-            rc = write_bit(f, bit, xlx__cpu_has(&p->on, bit));
+    rc = form == XLX_CPU_FORM_LIBVIRT ? write_libvirt(f, p)
+                                      : write_names(f, p);
     if (fclose(f) && !rc)
         rc = xlx__error(ERROR_NOMEM, "out of memory");
     return rc;
@@ -287,14 +359,16 @@ static void write_word(FILE *f, const struct plan *p, unsigned int i)
 {
     const char *reg = &"eax\0ebx\0ecx\0edx"[4 * xlx__cpu_words[i].reg];
     uint32_t free_to = p->guest.word[i] | p->kept.word[i];
+    char state;
     int bit;
 
     if (i == XLX__CPU_SYSCALL / 32)
         free_to |= REPEATED;
     fprintf(f, "%s=", reg);
-    for (bit = 31; bit >= 0; bit--)
-        fputc(p->on.word[i] >> bit & 1 ? '1' :
-              free_to >> bit & 1 ? 'x' : '0', f);
+    for (bit = 31; bit >= 0; bit--) {
+        state = state_of(p, 32 * i + (unsigned int)bit);
+        fputc(state == 'x' && !(free_to >> bit & 1) ? '0' : state, f);
+    }
 }
 
 /* Whether it is the first word of its leaf. */
@@ -385,8 +459,7 @@ static int write_list(const struct plan *p, xlx_cpu_config *c)
     int rc = 0;
 
     for (bit = 0; bit < BITS; bit++)
-        if (xlx__cpu_words[bit / 32].msr &&
-            (xlx__cpu_has(&p->on, bit) || xlx__cpu_has(&p->off, bit)))
+        if (xlx__cpu_words[bit / 32].msr && state_of(p, bit) != 'x')
             return xlx__error(ERROR_INVAL, "the list form has no place for "
                               "\"%s\": use the string",
                               xlx__cpu_bit_name(bit, buf));
@@ -433,12 +506,31 @@ static int tell_missing(const struct plan *p, xlx_cpu_config *c)
 }
 
 /* libxl puts these on with nestedhvm=1, and only then they are of use. */
-static void take_nested(struct plan *p, xlx_cpu_config *c)
+static void take_nested(struct plan *p)
 {
-    c->nested = xlx__cpu_has(&p->on, XLX__CPU_VMX) ||
+    p->nested = xlx__cpu_has(&p->on, XLX__CPU_VMX) ||
                 xlx__cpu_has(&p->on, XLX__CPU_SVM);
     xlx__cpu_put(&p->on, XLX__CPU_VMX, false);
     xlx__cpu_put(&p->on, XLX__CPU_SVM, false);
+}
+
+/* A level can only be lowered; a list would say the other numbers bit by bit,
+ * which nobody needs. */
+static int check_numbers(const struct plan *p, bool list)
+{
+    const struct xlx__cpu_wish *w = &p->wish;
+    int i;
+
+    for (i = 0; w->level != XLX__CPU_UNSAID && i < p->num_hosts; i++)
+        if (w->level > p->hosts[i].usual.level)
+            return xlx__error(ERROR_INVAL, "CPU expression: level %u is above "
+                              "that of host %d, which is %u", w->level, i + 1,
+                              p->hosts[i].usual.level);
+    if (list && (w->level & w->family & w->number & w->stepping) !=
+                XLX__CPU_UNSAID)
+        return xlx__error(ERROR_INVAL, "the list form has no place for "
+                          "level, family, model and stepping: use the string");
+    return 0;
 }
 
 static int read_hosts(const xlx_cpu_hosts *hosts, struct plan *p)
@@ -465,7 +557,7 @@ static int read_hosts(const xlx_cpu_hosts *hosts, struct plan *p)
 }
 
 int xlx__cpu_render(xlx_ctx *ctx, const char *expression,
-                    const xlx_cpu_hosts *hosts, bool list,
+                    const xlx_cpu_hosts *hosts, xlx_cpu_form form,
                     xlx_cpu_config *config_r)
 {
     struct plan p;
@@ -482,18 +574,22 @@ int xlx__cpu_render(xlx_ctx *ctx, const char *expression,
         rc = read_hosts(hosts, &p);
     if (!rc)
         rc = check_vendor(&p);
+    if (!rc)
+        rc = check_numbers(&p, form == XLX_CPU_FORM_LIST);
     if (rc)
         goto out;
     decide(&p);
     cap(&p);
-    take_nested(&p, config_r);
+    take_nested(&p);
+    config_r->nested = p.nested;
     rc = xlx__cpu_names_of(&p.guest, &config_r->features,
                            &config_r->num_features);
     if (!rc)
         rc = tell_missing(&p, config_r);
     if (!rc)
-        rc = list ? write_list(&p, config_r)
-                  : write_string(&p, &config_r->string);
+        rc = form == XLX_CPU_FORM_LIST
+             ? write_list(&p, config_r)
+             : write_string(&p, form, &config_r->string);
 
  out:
     free(p.hosts);

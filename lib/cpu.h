@@ -20,7 +20,13 @@ struct xlx__cpu {
 struct xlx__cpu_wish {                  /* an expression, not applied yet */
     const struct xlx__cpu_model *model; /* NULL: what the host has */
     struct xlx__cpu_set on, off;        /* said by name */
+    struct xlx__cpu_set usual;          /* =x: what Xen gives usually */
+    struct xlx__cpu_set host;           /* =k: what the host has */
+    uint32_t family, number, stepping;  /* or UNSAID */
+    uint32_t level;
+    bool strict;                        /* mitigations=model */
 };
+#define XLX__CPU_UNSAID UINT32_MAX
 int xlx__cpu_parse_wish(const char *text, struct xlx__cpu_wish *wish_r);
 int xlx__cpu_parse_expression(const char *text, struct xlx__cpu *cpu_r);
 void xlx__cpu_of_model(const struct xlx__cpu_model *m, struct xlx__cpu *cpu_r);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu.h"
 #include "gen-commands.h"
 #include "plugin.h"
 #include "text.h"
@@ -46,28 +47,35 @@ static char *read_all(FILE *f, const char *name)
     return NULL;
 }
 
-/* Exit status.  "-" is standard input. */
-static int read_dump(const char *path, xlx_cpu *cpu)
+int cpu_read_text(const char *path, const char **name_r, char **text_r)
 {
     bool standard = !strcmp(path, "-");
-    const char *name = standard ? "standard input" : path;
     FILE *f = standard ? stdin : fopen(path, "re");
-    char *dump;
-    int rc;
 
+    *name_r = standard ? "standard input" : path;
     if (!f)
-        return xl_fail("%s: %s", name, strerror(errno));
-    dump = read_all(f, name);
+        return xl_fail("%s: %s", *name_r, strerror(errno));
+    *text_r = read_all(f, *name_r);
     if (!standard)
         fclose(f);
-    if (!dump)
-        return 1;
+    return *text_r ? 0 : 1;
+}
+
+int cpu_read_dump(const char *path, xlx_cpu *cpu)
+{
+    const char *name;
+    char *dump;
+    int rc, r;
+
+    r = cpu_read_text(path, &name, &dump);
+    if (r)
+        return r;
     rc = xlx_cpu_read(xl_ctx(), name, dump, cpu);
     free(dump);
     return rc ? xl_failed(rc) : 0;
 }
 
-static void print_names(const char *title, char *const *names, int num)
+void cpu_print_names(const char *title, char *const *names, int num)
 {
     int i, column = 0, width;
 
@@ -210,6 +218,12 @@ int xl_cpu_expand_main(int argc, char **argv)
     r = xl_cpu_expand_parse(argc, argv, &args);
     if (r >= 0)
         return r;
+    if (args.format)
+        return cpu_print_config(args.expr, args.format, args.pv, args.host,
+                                args.num_host);
+    if (args.num_host || args.pv)
+        return xl_bad_value("cpu-expand", args.pv ? "pv" : "host", NULL,
+                            "goes with --format only");
     xlx_cpu_init(&cpu);
     rc = xlx_cpu_expand(xl_ctx(), args.expr, args.close, &cpu);
     if (rc) {
@@ -219,7 +233,7 @@ int xl_cpu_expand_main(int argc, char **argv)
     } else {
         print_signature(cpu.vendor, cpu.family, cpu.model, cpu.stepping);
         printf("levels      %#x, %#x\n", cpu.level, cpu.xlevel);
-        print_names("features", cpu.features, cpu.num_features);
+        cpu_print_names("features", cpu.features, cpu.num_features);
         r = 0;
     }
     xlx_cpu_dispose(&cpu);
@@ -242,9 +256,9 @@ static int detect(const xlx_cpu *cpu, bool json)
     } else {
         r = print_summary(cpu);
         printf("model       %s\n", *text(d.cpu_model) ? d.cpu_model : "none");
-        print_names("beyond the model", d.added, d.num_added);
-        print_names("missing of the model", d.removed, d.num_removed);
-        print_names("without a name", d.unknown, d.num_unknown);
+        cpu_print_names("beyond the model", d.added, d.num_added);
+        cpu_print_names("missing of the model", d.removed, d.num_removed);
+        cpu_print_names("without a name", d.unknown, d.num_unknown);
     }
     xlx_cpu_detection_dispose(&d);
     return r;
@@ -261,7 +275,7 @@ int xl_cpu_detect_main(int argc, char **argv)
         return r;
     xlx_cpu_init(&cpu);
     if (args.file) {
-        r = read_dump(args.file, &cpu);
+        r = cpu_read_dump(args.file, &cpu);
     } else {
         rc = xlx_cpu_this_machine(xl_ctx(), &cpu);
         r = rc ? xl_failed(rc) : 0;
@@ -291,7 +305,7 @@ int xl_cpu_baseline_main(int argc, char **argv)
         xl_no_memory();
     for (i = 0; i < args.num_file; i++) {
         xlx_cpu_init(&hosts.cpus[hosts.num_cpus++]);
-        r = read_dump(args.file[i], &hosts.cpus[i]);
+        r = cpu_read_dump(args.file[i], &hosts.cpus[i]);
         if (r)
             goto out;
     }
@@ -302,7 +316,7 @@ int xl_cpu_baseline_main(int argc, char **argv)
         r = xl_print_json(xlx_cpu_to_json(xl_ctx(), &cpu));
     } else {
         r = print_summary(&cpu);
-        print_names("features", cpu.features, cpu.num_features);
+        cpu_print_names("features", cpu.features, cpu.num_features);
     }
 
  out:
@@ -319,7 +333,7 @@ static int read_either(const char *arg, xlx_cpu *cpu)
     int rc;
 
     if (!strcmp(arg, "-") || strchr(arg, '/') || !access(arg, F_OK))
-        return read_dump(arg, cpu);
+        return cpu_read_dump(arg, cpu);
     rc = xlx_cpu_expand(xl_ctx(), arg, false, cpu);
     return rc ? xl_failed(rc) : 0;
 }

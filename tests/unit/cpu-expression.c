@@ -102,6 +102,22 @@ static void switches(void **state)
                      XLX__CPU_RDCTL_NO));
 }
 
+static void numbers(void **state)
+{
+    struct xlx__cpu cpu = expand("Haswell,family=15,model=0x6b,stepping=9,"
+                                 "level=7");
+
+    (void)state;
+    assert_int_equal(cpu.family, 15);
+    assert_int_equal(cpu.model, 0x6b);
+    assert_int_equal(cpu.stepping, 9);
+    assert_int_equal(cpu.level, 7);
+    assert_true(has("Haswell,avx2=1", XLX__CPU_AVX2));
+    assert_false(has("Haswell,avx2=0", XLX__CPU_AVX2));
+    assert_false(has("Haswell,avx2=on,avx2=0", XLX__CPU_AVX2));
+    assert_true(has("Haswell,avx2=0,avx2=x", XLX__CPU_AVX2));
+}
+
 static void refused(void **state)
 {
     static const struct { const char *text; int rc; const char *says; } all[] = {
@@ -120,7 +136,16 @@ static void refused(void **state)
         { "486,avx=2", ERROR_INVAL, "byte 8: \"2\" must be on or off" },
         { "486,avx=0abc", ERROR_INVAL, "byte 8: \"0abc\" must be" },
         { "486,+avx=on", ERROR_INVAL, "byte 8: \"=\" does not go with \"+\"" },
-        { "486,family=k", ERROR_NOTFOUND, "byte 4: no feature \"family\"" },
+        { "486,family=k", ERROR_INVAL,
+          "byte 11: \"k\" must be a number up to 270" },
+        { "486,stepping=300", ERROR_INVAL, "byte 13: \"300\" must be" },
+        { "486,model=0x100", ERROR_INVAL, "byte 10: \"0x100\" must be" },
+        { "486,model=", ERROR_INVAL, "byte 10: \"\" must be a number" },
+        { "486,model=4294967297", ERROR_INVAL, "must be a number up to 255" },
+        { "486,family=1f", ERROR_INVAL, "\"1f\" must be a number" },
+        { "486,mitigations=off", ERROR_INVAL,
+          "byte 16: \"off\" must be auto or model" },
+        { "486,famly=6", ERROR_NOTFOUND, "byte 4: no feature \"famly\"" },
         { "486,+AVX", ERROR_NOTFOUND,
           "byte 5: no feature \"AVX\"; did you mean \"avx\"?" },
         { "486,+pdpe1bg", ERROR_NOTFOUND, "did you mean \"pdpe1gb\"?" },
@@ -178,6 +203,7 @@ int main(void)
         cmocka_unit_test(every_feature_name),
         cmocka_unit_test(every_bit_can_be_written),
         cmocka_unit_test(switches),
+        cmocka_unit_test(numbers),
         cmocka_unit_test(refused),
         cmocka_unit_test(long_ones),
     };

@@ -13,6 +13,10 @@
 #define BITS (32 * (XLX__CPU_TSA_SQ_NO / 32 + 1))
 #define EXTENDED UINT32_C(0x80000000)
 
+#define STRING XLX_CPU_FORM_STRING
+#define LIST XLX_CPU_FORM_LIST
+#define LIBVIRT XLX_CPU_FORM_LIBVIRT
+
 static const unsigned int xen_features[] = {
 #define XEN_CPUFEATURE(name, value) value,
 #include <xen/arch-x86/cpufeatureset.h>
@@ -235,7 +239,7 @@ static struct xlx__cpu_set expected(const struct xlx__cpu_model *m,
     return set;
 }
 
-static void one_model(const struct xlx__cpu_model *m, bool list)
+static void one_model(const struct xlx__cpu_model *m, xlx_cpu_form form)
 {
     const char *name = xlx__cpu_string(m->name);
     libxl_cpuid_policy_list parsed = NULL;
@@ -250,8 +254,8 @@ static void one_model(const struct xlx__cpu_model *m, bool list)
     xlx_cpu_hosts_init(&hosts);
     xlx_cpu_config_init(&c);
     add_host(&hosts, &all, &all);
-    assert_ok(xlx__cpu_render(NULL, name, &hosts, list, &c));
-    if (list)
+    assert_ok(xlx__cpu_render(NULL, name, &hosts, form, &c));
+    if (form == XLX_CPU_FORM_LIST)
         parse_list(&c, &parsed);
     else
         parse_string(c.string, &parsed);
@@ -272,7 +276,7 @@ static void every_model_as_a_string(void **state)
 
     (void)state;
     for (i = 0; i < XLX__CPU_MODELS; i++)
-        one_model(&xlx__cpu_models[i], false);
+        one_model(&xlx__cpu_models[i], STRING);
 }
 
 static void every_model_as_a_list(void **state)
@@ -281,19 +285,20 @@ static void every_model_as_a_list(void **state)
 
     (void)state;
     for (i = 0; i < XLX__CPU_MODELS; i++)
-        one_model(&xlx__cpu_models[i], true);
+        one_model(&xlx__cpu_models[i], LIST);
 }
 
 /* What is said on a host that gives usual, and most when asked. */
 static void render(const char *expression, const char *usual,
-                   const char *most, bool list, xlx_cpu_config *c)
+                   const char *most, xlx_cpu_form form,
+                   xlx_cpu_config *c)
 {
     struct xlx__cpu u = model(usual), m = model(most);
     xlx_cpu_hosts hosts;
 
     xlx_cpu_hosts_init(&hosts);
     add_host(&hosts, &u, &m);
-    assert_ok(xlx__cpu_render(NULL, expression, &hosts, list, c));
+    assert_ok(xlx__cpu_render(NULL, expression, &hosts, form, c));
     xlx_cpu_hosts_dispose(&hosts);
 }
 
@@ -303,7 +308,7 @@ static void says(const char *expression, const char *usual, const char *most,
     xlx_cpu_config c;
 
     xlx_cpu_config_init(&c);
-    render(expression, usual, most, false, &c);
+    render(expression, usual, most, STRING, &c);
     assert_string_equal(c.string, string);
     assert_int_equal(c.nested, nested);
     xlx_cpu_config_dispose(&c);
@@ -330,6 +335,14 @@ static void only_what_differs_is_said(void **state)
     says("Haswell", "Haswell-IBRS,+ht,+apic,+hypervisor", haswell, "host",
          false);
     says("Haswell,-spec-ctrl", "Haswell-IBRS", haswell, "host,ibrsb=0", false);
+    says("Haswell,mitigations=model", "Haswell-IBRS,+ht", haswell,
+         "host,ibrsb=0", false);
+    /* libxl's own words */
+    says("Haswell,family=6,model=0x3c,stepping=1,level=7", "Haswell", haswell,
+         "host,maxleaf=7,family=6,model=60,stepping=1", false);
+    says("IvyBridge,avx2=x,hle=k", "Haswell-v2", haswell,
+         "host,fma=0,pcid=0,movbe=0,abm=0,bmi1=0,hle=k,bmi2=0,"
+         "invpcid=0", false);
     says("Cascadelake-Server-v2,-rdctl-no", "Cascadelake-Server-v2",
          "Cascadelake-Server-v2", "host,rdcl-no=0", false);
 }
@@ -350,7 +363,7 @@ static void what_cannot_be_had_is_told(void **state)
 
     (void)state;
     xlx_cpu_config_init(&c);
-    render("Haswell,+pdpe1gb", "IvyBridge", "IvyBridge", false, &c);
+    render("Haswell,+pdpe1gb", "IvyBridge", "IvyBridge", STRING, &c);
     assert_true(is_in("avx2", c.lacking, c.num_lacking));
     assert_true(is_in("pdpe1gb", c.lacking, c.num_lacking));
     assert_false(is_in("avx", c.lacking, c.num_lacking));
@@ -362,7 +375,7 @@ static void what_cannot_be_had_is_told(void **state)
 
     /* asked for by name: no excuse */
     xlx_cpu_config_init(&c);
-    render("IvyBridge,+la57", "IvyBridge", "IvyBridge", false, &c);
+    render("IvyBridge,+la57", "IvyBridge", "IvyBridge", STRING, &c);
     assert_int_equal(c.num_lacking, 1);
     assert_string_equal(c.lacking[0], "la57");
     xlx_cpu_config_dispose(&c);
@@ -387,11 +400,11 @@ static void different_leaves(void **state)
     add_host(&hosts, &old, &old);
     add_host(&hosts, &new, &new);
     xlx_cpu_config_init(&c);
-    assert_fails(xlx__cpu_render(NULL, "host", &hosts, false, &c),
+    assert_fails(xlx__cpu_render(NULL, "host", &hosts, STRING, &c),
                  ERROR_INVAL, "only the list form");
     xlx_cpu_config_dispose(&c);
     xlx_cpu_config_init(&c);
-    assert_ok(xlx__cpu_render(NULL, "host", &hosts, true, &c));
+    assert_ok(xlx__cpu_render(NULL, "host", &hosts, LIST, &c));
     for (i = 0; i < c.num_list; i++) {
         assert_null(strstr(c.list[i], "0x7,1:"));
         assert_null(strstr(c.list[i], "0x80000021:"));
@@ -408,7 +421,7 @@ static void different_leaves(void **state)
 }
 
 static void refused(const char *expression, int rc, const char *text,
-                    bool list)
+                    xlx_cpu_form form)
 {
     struct xlx__cpu host = model("Cascadelake-Server-v2");
     xlx_cpu_hosts hosts;
@@ -418,10 +431,26 @@ static void refused(const char *expression, int rc, const char *text,
     xlx_cpu_config_init(&c);
     xlx__cpu_put(&host.features, XLX__CPU_MD_CLEAR + 2, true); /* no name */
     add_host(&hosts, &host, &host);
-    assert_fails(xlx__cpu_render(NULL, expression, &hosts, list, &c), rc,
+    assert_fails(xlx__cpu_render(NULL, expression, &hosts, form, &c), rc,
                  text);
     xlx_cpu_config_dispose(&c);
     xlx_cpu_hosts_dispose(&hosts);
+}
+
+static void as_libvirt(void **state)
+{
+    xlx_cpu_config c;
+
+    (void)state;
+    xlx_cpu_config_init(&c);
+    render("IvyBridge,+avx2,-sse4.2,+vmx", "IvyBridge", "Haswell,+vmx",
+           LIBVIRT, &c);
+    assert_string_equal(c.string, "<cpu mode='host-passthrough'>\n"
+                        "  <feature policy='require' name='vmx'/>\n"
+                        "  <feature policy='disable' name='sse4-2'/>\n"
+                        "  <feature policy='force' name='avx2'/>\n"
+                        "</cpu>\n");
+    xlx_cpu_config_dispose(&c);
 }
 
 static void what_cannot_be_said_is_refused(void **state)
@@ -430,19 +459,27 @@ static void what_cannot_be_said_is_refused(void **state)
     xlx_cpu_config c;
 
     (void)state;
-    refused("SandyBrige", ERROR_NOTFOUND, "did you mean \"SandyBridge\"", 0);
+    refused("SandyBrige", ERROR_NOTFOUND, "did you mean \"SandyBridge\"",
+            STRING);
     refused("Haswell,-hypervisor", ERROR_INVAL, "Xen alone decides about "
-            "\"hypervisor\"", false);
+            "\"hypervisor\"", STRING);
     refused("Haswell,+avx2,-avx", ERROR_INVAL, "\"avx2\" is of no use without "
-            "\"avx\"", false);
+            "\"avx\"", STRING);
     refused("EPYC", ERROR_INVAL, "\"EPYC-v1\" is of the vendor AuthenticAMD",
-            false);
+            STRING);
+    refused("host,level=22", ERROR_INVAL, "level 22 is above that of host 1",
+            STRING);
+    refused("host,family=6", ERROR_INVAL, "no place for level, family", LIST);
     refused("Cascadelake-Server-v2", ERROR_INVAL,
-            "the installed libxl has no name for \"7d0[12]\"", false);
-    refused("host,-rdctl-no", ERROR_INVAL, "no place for \"rdctl-no\"", true);
+            "\"7d0[12]\" cannot be said by a name of the installed libxl", STRING);
+    refused("host,-rdctl-no", ERROR_INVAL, "no place for \"rdctl-no\"", LIST);
+    refused("host,7d0[12]=x,family=6", ERROR_INVAL, "no place for level",
+            LIBVIRT);
+    refused("host,7d0[12]=x,hle=k", ERROR_INVAL, "\"hle\" cannot be said in",
+            LIBVIRT);
     xlx_cpu_hosts_init(&none);
     xlx_cpu_config_init(&c);
-    assert_fails(xlx__cpu_render(NULL, "host", &none, false, &c), ERROR_INVAL,
+    assert_fails(xlx__cpu_render(NULL, "host", &none, STRING, &c), ERROR_INVAL,
                  "hosts: there are none");
     xlx_cpu_config_dispose(&c);
 }
@@ -455,6 +492,7 @@ int main(void)
         cmocka_unit_test(only_what_differs_is_said),
         cmocka_unit_test(what_cannot_be_had_is_told),
         cmocka_unit_test(different_leaves),
+        cmocka_unit_test(as_libvirt),
         cmocka_unit_test(what_cannot_be_said_is_refused),
     };
 

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the commands about processors share: cpu.c has those that work on
+ * models and dumps, cpu-xen.c those that ask what a Xen host makes of them,
+ * cpu-config.c what is said of a config, to which guard-cpu.c listens, too.
+ */
+#ifndef XL_CPU_H
+#define XL_CPU_H
+
+#include "libxlx.h"
+
+/* cpu.c.  All return an exit status. */
+/* The text of a file, "-" is standard input; to be freed. */
+int cpu_read_text(const char *path, const char **name_r, char **text_r);
+int cpu_read_dump(const char *path, xlx_cpu *cpu);
+void cpu_print_names(const char *title, char *const *names, int num);
+
+/* cpu-xen.c */
+/* Writes an expression as config; format as for cpu-expand. */
+int cpu_print_config(const char *expression, const char *format, bool pv,
+                     char *const *hosts, int num_hosts);
+
+/* cpu-config.c; both to be freed */
+/* Why the guest cannot have what was asked for, and what can be written
+ * instead; NULL if there is no reason. */
+char *cpu_config_lacks(const char *expression, const xlx_cpu_config *c);
+/* As values in xl.cfg(5): "host,avx=0", or ["0x1:ecx=...", ...], before the
+ * closing bracket more, unless it is NULL. */
+char *cpu_config_value(const xlx_cpu_config *c, const char *more);
+
+#endif
