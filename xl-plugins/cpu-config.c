@@ -16,6 +16,20 @@ static char *joined(char *text, const char *between, const char *more)
     return longer;
 }
 
+/* The expression without the feature: it is put off, or no longer put on.
+ * Takes expression. */
+static char *without(char *expression, const char *name)
+{
+    char *item = xl_format(",+%s", name), *at = strstr(expression, item);
+    size_t len = strlen(item);
+
+    free(item);
+    if (!at || (at[len] && at[len] != ','))
+        return joined(expression, ",-", name);
+    memmove(at, at + len, strlen(at + len) + 1);
+    return expression;
+}
+
 char *cpu_config_lacks(const char *expression, const xlx_cpu_config *c)
 {
     char *names, *instead, *message;
@@ -27,7 +41,7 @@ char *cpu_config_lacks(const char *expression, const xlx_cpu_config *c)
     instead = xl_format("%s", expression);
     for (i = 0; i < c->num_lacking; i++) {
         names = joined(names, i ? ", " : "", c->lacking[i]);
-        instead = joined(instead, ",-", c->lacking[i]);
+        instead = without(instead, c->lacking[i]);
     }
     message = xl_format("\"%s\" cannot be had here, for the host has no %s for"
                         " its guests: take an older model, or write \"%s\"",
@@ -37,7 +51,8 @@ char *cpu_config_lacks(const char *expression, const xlx_cpu_config *c)
     return message;
 }
 
-char *cpu_config_value(const xlx_cpu_config *c, const char *more)
+char *cpu_config_value(const xlx_cpu_config *c, const char *between,
+                       const char *more)
 {
     char *value;
     int i;
@@ -46,10 +61,10 @@ char *cpu_config_value(const xlx_cpu_config *c, const char *more)
         return xl_format("\"%s\"", c->string);
     value = xl_format("[ ");
     for (i = 0; i < c->num_list; i++) {
-        value = joined(value, i ? ",\n          \"" : "\"", c->list[i]);
-        value = joined(value, "\"", "");
+        value = joined(value, i ? between : "", "\"");
+        value = joined(value, c->list[i], "\"");
     }
     if (more)
-        value = joined(value, ", ", more);
+        value = joined(value, between, more);
     return joined(value, " ]", "");
 }

@@ -63,7 +63,7 @@ static int print_config(const char *expression, const char *format,
         fputs(c->string, stdout);
         return 0;
     }
-    text = cpu_config_value(c, NULL);
+    text = cpu_config_value(c, ",\n          ", NULL);
     printf("cpuid = %s\n", text);
     free(text);
     if (c->nested)

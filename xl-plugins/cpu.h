@@ -24,8 +24,9 @@ int cpu_print_config(const char *expression, const char *format, bool pv,
 /* Why the guest cannot have what was asked for, and what can be written
  * instead; NULL if there is no reason. */
 char *cpu_config_lacks(const char *expression, const xlx_cpu_config *c);
-/* As values in xl.cfg(5): "host,avx=0", or ["0x1:ecx=...", ...], before the
- * closing bracket more, unless it is NULL. */
-char *cpu_config_value(const xlx_cpu_config *c, const char *more);
+/* As a value in xl.cfg(5): "host,avx=0", or ["0x1:ecx=...", ...] with between
+ * between the elements, and more, or NULL, after the last. */
+char *cpu_config_value(const xlx_cpu_config *c, const char *between,
+                       const char *more);
 
 #endif

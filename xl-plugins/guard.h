@@ -66,5 +66,6 @@ char *guard_append_string(char *text, const char *s);
 /* What concepts say: exit status.  0 is no objection; else they have said
  * what is wrong and what to do. */
 int guard_snapshot(struct guard_start *s);
+int guard_cpu(struct guard_start *s);
 
 #endif

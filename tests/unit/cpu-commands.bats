@@ -72,6 +72,66 @@ xl() {
 +smap" ]
 }
 
+# Six policies as xen-cpuid -p prints them: those of PV guests have nothing, the
+# usual one of the others no pdpe1gb.
+policies() {
+    local title leaf
+    echo "Xen reports there are maximum 120 leaves and 2 MSRs"
+    for title in Raw Host "PV Max" "HVM Max" "PV Default" "HVM Default"; do
+        leaf=2c100800
+        [ "$title" != "HVM Default" ] || leaf=28100800
+        printf '%s policy: 5 leaves, 2 MSRs\n CPUID:\n' "$title"
+        printf '  %-8s %-8s -> %-8s %-8s %-8s %-8s\n' leaf subleaf eax ebx ecx edx
+        printf '  %s:%s -> %s\n' \
+            00000000 ffffffff 0000000d:756e6547:6c65746e:49656e69 \
+            00000001 ffffffff 000906ea:00100800:f6fa3203:1fcbfbff \
+            00000007 00000000 00000000:019c07ab:00000000:00000000 \
+            80000000 ffffffff 80000008:00000000:00000000:00000000 \
+            80000001 ffffffff 00000000:00000000:00000121:$leaf
+        printf ' MSRs:\n  %-8s -> %-16s\n' index value
+        printf '  %s -> %s\n' 000000ce 0000000000000000 \
+            0000010a 0000000000000000
+    done
+}
+
+@test "cpu-expand --format: as config, for hosts that xen-cpuid has printed" {
+    policies > "$tmp/xen"
+    run -0 xl cpu-expand --format xl host "$tmp/xen"
+    [ "$output" = 'cpuid = "host"' ]
+    run -0 xl cpu-expand --format xl host,-avx2,+pdpe1gb "$tmp/xen"
+    [ "$output" = 'cpuid = "host,page1gb=1,avx2=0"' ]
+    run -0 xl cpu-expand --pv --format xl host,-avx2,-pdpe1gb "$tmp/xen"
+    [ "$output" = 'cpuid = "host,page1gb=0,avx2=0"' ]
+    run -0 xl cpu-expand --format xl-list host,-avx2 "$tmp/xen" "$tmp/xen"
+    [ "${lines[0]}" = 'cpuid = [ "0x1:edx=000xxxxxxx00x0xxxxxxx0xxxxxxxxxx,ecx=xxxxxxx0xxxxx0x000xx00x0000000xx",' ]
+    [[ ${lines[-1]} == *' ]' ]]
+    run -0 xl cpu-expand --format libvirt host,-avx2,+pdpe1gb "$tmp/xen"
+    [ "$output" = "<cpu mode='host-passthrough'>
+  <feature policy='force' name='page1gb'/>
+  <feature policy='disable' name='avx2'/>
+</cpu>" ]
+    xl cpu-expand --format json host,-avx2,+sha512 "$tmp/xen" |
+        jq -e '.string == "host,avx2=0" and .lacking == ["sha512"] and
+            (.features | index("avx"))'
+    LIBXLX_CPU_POLICIES=$tmp/xen run -0 xl cpu-expand --format xl host,-avx2
+    [ "$output" = 'cpuid = "host,avx2=0"' ]
+}
+
+@test "cpu-expand --format: what is wrong" {
+    policies > "$tmp/xen"
+    run -2 xl cpu-expand --format yaml host "$tmp/xen"
+    [ "$output" = 'xl cpu-expand: --format: "yaml": must be xl, xl-list, libvirt or json' ]
+    run -2 xl cpu-expand Haswell "$tmp/xen"
+    run -1 xl cpu-expand --format xl Broadwell-noTSX,-rdseed "$tmp/host"
+    [ "$output" = "xl cpu-expand: $tmp/host: no \"Raw policy\": it must be the output of xen-cpuid -p" ]
+    run -1 xl cpu-expand --format xl x86-64-v2,+la57,-aes,+movbe "$tmp/xen"
+    [ "$output" = 'xl cpu-expand: "x86-64-v2,+la57,-aes,+movbe" cannot be had here, for the host has no la57 for its guests: take an older model, or write "x86-64-v2,-aes,+movbe"' ]
+    [ -e /proc/xen/capabilities ] || {
+        run -1 xl cpu-expand --format xl host
+        [[ $output == *"no hypervisor to ask about the processor: "* ]]
+    }
+}
+
 @test "cpu-models lists what cpu-expand takes" {
     xl cpu-models | awk 'NR > 1 { print $1 }' > "$tmp/names"
     [ "$(wc -l < "$tmp/names")" -ge 70 ]

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * cpuid="MODEL,+FEATURE,-FEATURE" in a config: stock xl would warn, and start
+ * the guest with all that the host has.  It gets the same in its own words;
+ * what it understands anyway goes through as it is.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "guard.h"
+#include "text.h"
+
+/* ---- whose words? ------------------------------------------------------- */
+
+/* An item that stock xl cannot take: "+avx", "-avx", "avx", "avx=on". */
+static bool is_our_item(const char *item, size_t len)
+{
+    const char *equals = memchr(item, '=', len);
+    size_t value_len = equals ? len - (size_t)(equals + 1 - item) : 0;
+
+    return !equals || *item == '+' || *item == '-' ||
+           (value_len == 2 && !memcmp(equals + 1, "on", 2)) ||
+           (value_len == 3 && !memcmp(equals + 1, "off", 3));
+}
+
+/* xl's own form is "host" and then items that are all its own. */
+static bool is_ours(const char *string)
+{
+    size_t len = strcspn(string, ",");
+
+    if (len != 4 || memcmp(string, "host", 4))
+        return true;
+    for (string += len; *string; string += len) {
+        string++;
+        len = strcspn(string, ",");
+        if (is_our_item(string, len))
+            return true;
+    }
+    return false;
+}
+
+/* xl's own elements begin with the number of a leaf. */
+static bool is_our_element(const char *element)
+{
+    return element && !strchr("0123456789", *element);
+}
+
+/* ---- what else the config says ------------------------------------------ */
+
+/* As stock xl decides. */
+static bool is_pv(XLU_Config *cfg)
+{
+    const char *value;
+    long number;
+
+    if (!xlu_cfg_get_string(cfg, "type", &value, 1))
+        return !strcmp(value, "pv");
+    if (!xlu_cfg_get_long(cfg, "pvh", &number, 1) && number)
+        return false;
+    return xlu_cfg_get_string(cfg, "builder", &value, 1) ||
+           strcmp(value, "hvm");
+}
+
+/* nestedhvm=1, unless the config forbids it.  Exit status. */
+static int add_nested(struct guard_start *s)
+{
+    long number;
+
+    if (!xlu_cfg_get_long(s->config.cfg, "nestedhvm", &number, 1) && !number) {
+        xl_message("cpuid: vmx or svm is asked for, and nestedhvm=0 forbids"
+                   " it: take one of them out");
+        return 1;
+    }
+    guard_add_line(s, xl_format("nestedhvm=1"));
+    return 0;
+}
+
+/* The elements of the list after the first as they would stand in the config,
+ * all to libxl's liking; NULL after a message. */
+static char *other_elements(XLU_ConfigList *list, int num)
+{
+    libxl_cpuid_policy_list parsed = NULL;
+    char *text = xl_format("%s", "");
+    const char *element;
+    int i, rc;
+
+    for (i = 1; i < num; i++) {
+        element = xlu_cfg_get_listitem(list, i);
+        rc = element ? libxl_cpuid_parse_config_xend(&parsed, element) : 1;
+        libxl_cpuid_dispose(&parsed);
+        if (rc) {
+            xl_message("cpuid: element %d: \"%s\" is no LEAF[,SUBLEAF]:"
+                       "REGISTER=... with 32 characters", i + 1,
+                       element ? element : "");
+            free(text);
+            return NULL;
+        }
+        if (i > 1)
+            text = guard_append(text, ", ");
+        text = guard_append_string(text, element);
+    }
+    return text;
+}
+
+/* ---- translation -------------------------------------------------------- */
+
+/* The line in stock xl's words; more are elements of a list that go with it,
+ * or NULL.  Exit status. */
+static int translate(struct guard_start *s, const char *expression,
+                     const char *more)
+{
+    xlx_cpu_form form = more ? XLX_CPU_FORM_LIST : XLX_CPU_FORM_STRING;
+    char *lacks = NULL, *value;
+    xlx_cpu_config config;
+    xlx_cpu_hosts hosts;
+    xlx_cpu_host host;
+    int rc, status = 1;
+
+    xlx_cpu_config_init(&config);
+    xlx_cpu_host_init(&host);
+    hosts.hosts = &host;
+    hosts.num_hosts = 1;
+    rc = xlx_cpu_host_here(s->ctx, is_pv(s->config.cfg), &host);
+    if (!rc)
+        rc = xlx_cpu_render(s->ctx, expression, &hosts, form, &config);
+    if (!rc)
+        lacks = cpu_config_lacks(expression, &config);
+    if (rc || lacks) {
+        xl_message("cpuid: %s", lacks ? lacks : xlx_get_error());
+    } else {
+        value = cpu_config_value(&config, ", ",
+                                 more && *more ? more : NULL);
+        guard_add_line(s, xl_format("cpuid=%s", value));
+        free(value);
+        status = config.nested ? add_nested(s) : 0;
+    }
+    free(lacks);
+    xlx_cpu_host_dispose(&host);
+    xlx_cpu_config_dispose(&config);
+    return status;
+}
+
+int guard_cpu(struct guard_start *s)
+{
+    XLU_Config *cfg = s->config.cfg;
+    XLU_ConfigList *list;
+    const char *string;
+    int num, status;
+    char *more;
+
+    /* a guest that is restored has what it was saved with */
+    if (!cfg || s->save_file)
+        return 0;
+    if (!xlu_cfg_get_string(cfg, "cpuid", &string, 1))
+        return is_ours(string) ? translate(s, string, NULL) : 0;
+    if (xlu_cfg_get_list(cfg, "cpuid", &list, &num, 1) || num < 1)
+        return 0;
+    string = xlu_cfg_get_listitem(list, 0);
+    if (!is_our_element(string))
+        return 0;
+    more = other_elements(list, num);
+    if (!more)
+        return 1;
+    status = translate(s, string, more);
+    free(more);
+    return status;
+}
