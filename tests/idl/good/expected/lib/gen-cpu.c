@@ -71,6 +71,14 @@ const struct xlx__cpu_set xlx__cpu_accumulate = {
     { 0x80000000 }
 };
 
+const struct xlx__cpu_set xlx__cpu_mitigation = {
+    { 0x0 }
+};
+
+const struct xlx__cpu_set xlx__cpu_fixed = {
+    { 0x0 }
+};
+
 const struct xlx__cpu_collision xlx__cpu_collisions[] = {
     { 61, "a \"quoted\" size" },
     { 65535, NULL },
