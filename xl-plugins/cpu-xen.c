@@ -11,6 +11,19 @@
 #include "plugin.h"
 #include "text.h"
 
+int cpu_read_domain(const char *domain, xlx_cpu *cpu)
+{
+    xlx_guest guest;
+    int rc;
+
+    xlx_guest_init(&guest);
+    rc = xlx_guest_find(xl_ctx(), domain, NULL, &guest);
+    if (!rc)
+        rc = xlx_cpu_of_domain(xl_ctx(), guest.domid, cpu);
+    xlx_guest_dispose(&guest);
+    return rc ? xl_failed(rc) : 0;
+}
+
 static int read_host(const char *path, bool pv, xlx_cpu_host *host)
 {
     const char *name;

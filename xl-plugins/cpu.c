@@ -274,7 +274,12 @@ int xl_cpu_detect_main(int argc, char **argv)
     if (r >= 0)
         return r;
     xlx_cpu_init(&cpu);
-    if (args.file) {
+    if (args.file && args.domain) {
+        r = xl_bad_value("cpu-detect", "domain", args.domain,
+                         "does not go with a file");
+    } else if (args.domain) {
+        r = cpu_read_domain(args.domain, &cpu);
+    } else if (args.file) {
         r = cpu_read_dump(args.file, &cpu);
     } else {
         rc = xlx_cpu_this_machine(xl_ctx(), &cpu);

@@ -15,7 +15,9 @@ int cpu_read_text(const char *path, const char **name_r, char **text_r);
 int cpu_read_dump(const char *path, xlx_cpu *cpu);
 void cpu_print_names(const char *title, char *const *names, int num);
 
-/* cpu-xen.c */
+/* cpu-xen.c.  All return an exit status. */
+/* Of a domain, by name or number. */
+int cpu_read_domain(const char *domain, xlx_cpu *cpu);
 /* Writes an expression as config; format as for cpu-expand. */
 int cpu_print_config(const char *expression, const char *format, bool pv,
                      char *const *hosts, int num_hosts);
