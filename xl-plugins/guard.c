@@ -149,6 +149,7 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
 static int (*const concepts[])(struct guard_start *s) = {
     guard_snapshot,
     guard_cpu,
+    guard_vnuma,
 };
 
 static int ask_concepts(struct guard_start *s)
