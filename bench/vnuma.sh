@@ -12,7 +12,7 @@ vnuma=$LIBXLX_EXEC_DIR/.libs/xl-vnuma
 
 lstopo-no-graphics -i 'numa:64 core:64 pu:2' --of xml > "$tmp/host.xml"
 "$vnuma" vnuma-export --host "$tmp/host.xml" --format json > "$tmp/host.json"
-for vcpus in 16 1000 8192; do
+for vcpus in 16 1000 4096; do
     echo "$vcpus vCPUs"
     "$bench/versus" -n "${RUNS:-5}" "vnuma-plan" \
         "$vnuma" vnuma-plan --vcpus $vcpus --memory 8192 \
