@@ -41,7 +41,8 @@ xl() {
     [ "$(jq -r 'keys_unsorted | join(" ")' "$tmp/found")" = \
         "vendor family model stepping cpu_model added removed unknown" ]
     jq -e '(.cpu_model | startswith("Skylake-Client-v")) and .family == 6 and
-        .model == 158 and .stepping == 10 and .unknown == ["1c[11]"] and
+        .model == 158 and .stepping == 10 and .unknown == [] and
+        (.added | index("sdbg")) and
         (.added | index("clflushopt"))' "$tmp/found"
     # the same from standard input, and from what was found
     xl cpu-detect --json - < "$tmp/host" | diff "$tmp/found" -
