@@ -76,9 +76,10 @@ enum xlx__cpu_policy {
 int xlx__cpu_xen_system(xlx_ctx *ctx, enum xlx__cpu_policy which,
                         struct xlx__cpu *cpu_r);
 int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r);
-/* What this release of Xen gives guests whose processor has everything; from
- * its library, for which no hypervisor need be there. */
-int xlx__cpu_xen_usual(bool pv, struct xlx__cpu_set *set_r);
+/* What this release of Xen gives guests whose processor has everything, or
+ * what they can ask for; from its library, for which no hypervisor need be
+ * there. */
+int xlx__cpu_xen_gives(bool pv, bool most, struct xlx__cpu_set *set_r);
 
 /* cpu-host.c */
 struct xlx__cpu_xen {                   /* as xlx_cpu_host */
