@@ -13,8 +13,8 @@
 #include "cpu.h"
 #include "gen-calls.h"
 
-/* Those of Xen come first; it has no others in a guest's policy. */
-#define XEN_WORDS (XLX__CPU_TSA_SQ_NO / 32 + 1)
+/* There are no others in a guest's policy. */
+#define XEN_WORDS XLX__CPU_XEN_WORDS
 #define BITS (32 * XEN_WORDS)
 #define EXTENDED UINT32_C(0x80000000)
 /* AMD's 0x80000001 edx repeats these of leaf 1, and Xen keeps them alike. */

@@ -12,6 +12,8 @@
 #include "gen-cpu.h"
 
 #define XLX__CPU_NONE 0xffff
+/* Those of Xen's featureset come first, in its order. */
+#define XLX__CPU_XEN_WORDS (XLX__CPU_TSA_SQ_NO / 32 + 1)
 
 struct xlx__cpu_set {
     uint32_t word[XLX__CPU_WORDS];

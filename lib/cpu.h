@@ -64,6 +64,10 @@ int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d);
 int xlx__cpu_dump_policy(const char *text, const char *title,
                          struct xlx__cpu_dump *d);
 
+/* "1fcbfbff-f7fa3223-..." of XAPI: only features, of no vendor. */
+bool xlx__cpu_is_featureset(const char *text);
+int xlx__cpu_parse_featureset(const char *text, struct xlx__cpu_set *set_r);
+
 /* cpu-xen.c: from the hypervisor */
 enum xlx__cpu_policy {
     XLX__CPU_POLICY_RAW,
