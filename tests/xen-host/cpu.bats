@@ -122,7 +122,7 @@ seen() {
     # an MSR cannot be read by a program
     grep -vxFf "$tmp/seen" "$tmp/predicted" > "$tmp/unseen" || true
     diff -U0 "$tmp/predicted" "$tmp/seen" || [ ! -s "$tmp/unseen" ]
-    ! grep -qx popcnt "$tmp/seen"
+    run ! grep -qx popcnt "$tmp/seen"
     guest_reboot g
     same_as_predicted
     xl cpu-detect --json --domain g > "$tmp/before"
