@@ -22,11 +22,11 @@ static bool within_one(const struct xlx__cpu_set *a,
 }
 
 /* The levels of the x86-64 ABI are models of no vendor.  Each says which
- * instructions a program may use, and nothing of what a kernel needs: all that
- * is in none of them is left as it is. */
-static struct xlx__cpu_set unspoken(const struct xlx__cpu_model *m)
+ * instructions a program may use, and nothing of what a kernel needs: what is
+ * in none of them, and not named either, is left as it is. */
+static struct xlx__cpu_set unspoken(const struct xlx__cpu_wish *w)
 {
-    const struct xlx__cpu_model *v;
+    const struct xlx__cpu_model *m = w->model, *v;
     struct xlx__cpu_set set = { { 0 } };
     unsigned int i;
 
@@ -36,7 +36,8 @@ static struct xlx__cpu_set unspoken(const struct xlx__cpu_model *m)
     for (v = xlx__cpu_models; v < xlx__cpu_models + XLX__CPU_MODELS; v++)
         for (i = 0; v->base == m->base && i < XLX__CPU_WORDS; i++)
             set.word[i] &= ~v->features.word[i];
-    return set;
+    set = xlx__cpu_without(&set, &w->on);
+    return xlx__cpu_without(&set, &w->off);
 }
 
 struct xlx__cpu_set xlx__cpu_wished(const struct xlx__cpu_wish *w)
@@ -58,9 +59,9 @@ static int check_needs(const struct xlx__cpu_plan *p)
 
     for (n = xlx__cpu_needs; n < xlx__cpu_needs + XLX__CPU_NEEDS; n++) {
         if (!xlx__cpu_has(&p->wish.on, n->bit) ||
-            (p->wish.model && !xlx__cpu_has(&p->unspoken, n->needs)
-             ? xlx__cpu_has(&set, n->needs)
-             : !xlx__cpu_has(&p->wish.off, n->needs)))
+            xlx__cpu_has(&p->unspoken, n->needs) ||
+            (p->wish.model ? xlx__cpu_has(&set, n->needs)
+                           : !xlx__cpu_has(&p->wish.off, n->needs)))
             continue;
         return xlx__error(ERROR_INVAL, "CPU expression: \"%s\" is of no use "
                           "without \"%s\", which is off: put that on, too",
@@ -266,7 +267,7 @@ int xlx__cpu_plan_make(const char *expression, const xlx_cpu_hosts *hosts,
 
     memset(p, 0, sizeof(*p));
     rc = xlx__cpu_parse_wish(expression, &p->wish);
-    p->unspoken = unspoken(p->wish.model);
+    p->unspoken = unspoken(&p->wish);
     if (!rc)
         rc = check_fixed(p);
     if (!rc)
