@@ -90,6 +90,8 @@ int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest)
 
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest)
 {
+    if (xlx__store_keeps_other(ctx, &guest->uuid, GUEST_FILE))
+        return 0;
     return xlx__store_remove(ctx, &guest->uuid, GUEST_FILE);
 }
 

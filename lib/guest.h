@@ -17,6 +17,7 @@ int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest);
 
 /* Its name beside its records, so that it is found when nothing runs it. */
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest);
+/* Once nothing else is kept of it. */
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest);
 
 /* The name= and uuid= of a config file; *has_uuid_r: is there a uuid? */
