@@ -400,7 +400,7 @@ static int is_connected(void *user)
         rc = nudge(w);
     else
         rc = !missing || (w->no_wait &&
-                          a.frontend == XLX_XENBUS_STATE_INITIALISING);
+                          a.backend == XLX_XENBUS_STATE_INIT_WAIT);
 
  out:
     adapter_dispose(&a);
@@ -529,9 +529,9 @@ static int remove_in(struct removing *w, xs_transaction_t t, bool *changed_r)
             rc = delete_lun(w, t, lun->name);
         if (!rc)
             rc = 1;
-    } else if (lun->backend == XLX_XENBUS_STATE_CLOSED ||
-               (lun->backend == XLX_XENBUS_STATE_INITIALISING &&
-                a.backend <= XLX_XENBUS_STATE_CONNECTED)) {
+    } else if (a.backend <= XLX_XENBUS_STATE_CONNECTED &&
+               (lun->backend == XLX_XENBUS_STATE_CLOSED ||
+                lun->backend == XLX_XENBUS_STATE_INITIALISING)) {
         /* no driver has it; asked, the backend would not answer */
         rc = delete_lun(w, t, lun->name);
         if (!rc)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck disable=SC2154  # variables of bats
+# shellcheck disable=SC2154,SC2030,SC2031  # variables of bats
+# shellcheck disable=SC2016  # what the guest's shell expands
 #
 # SCSI devices of the host in a guest: scsi_debug's disks, tapes and drives, and
 # files, through the kernel's target, backend and frontend.  What was written
@@ -59,7 +60,7 @@ works() {
         connectedconnected ]
 }
 adapter() {
-    echo "/local/domain/0/backend/vscsi/$(guest_domid g)/${1:-0}"
+    echo "/local/domain/0/backend/vscsi/$(guest_domid g)/0"
 }
 
 # The guest's name for the LUN 0:0:T:L, by its sysfs
@@ -67,8 +68,7 @@ in_guest() {
     guest_run g "ls /sys/bus/scsi/devices/*:0:$1/block" | tail -n1
 }
 guest_has() {
-    [ -n "$(guest_run g "ls -d /sys/bus/scsi/devices/*:0:$1/block/sd*" \
-        2>/dev/null | grep -v 'No such')" ]
+    guest_run g "ls -d /sys/bus/scsi/devices/*:0:$1/block/sd*" > /dev/null
 }
 guest_lacks() { ! guest_has "$1"; }
 
@@ -142,7 +142,7 @@ compare() {
     compare 0:1 /dev/sdb
     xl scsi-detach g 0:0:0:1
     wait_for 30 "end of the disk in the guest" guest_lacks 0:1
-    [ -z "$(xenstore-ls -f | grep "vscsi.*dev-1\b")" ]
+    run ! grep -q 'vscsi.*dev-1\b' <(xenstore-ls -f)
     [ "$(ls "$configfs"/core/pscsi_*)" != "" ]
     guest_run g 'touch /run/halt; sleep 1; ! grep -i error /run/dd'
     [ "$(guest_run g 'cat /run/rounds')" -ge 1 ]
@@ -239,7 +239,7 @@ refused() {
     for pdev in :0 naa.X 1:2:3 naa.:0 0:0:0:-1 0:0:0:0x10 "$a:0" ''; do
         refused pdev g "$pdev" 0:0:0:0
     done
-    refused '31 characters' g naa.$(printf 5%.0s {1..40}):0 0:0:0:0
+    refused '31 characters' g "naa.$(printf 5%.0s {1..40}):0" 0:0:0:0
     refused 'control character' g $'sda\n' 0:0:0:0
     for vdev in 0:1:0:0 0:0:64:0 0:0:0:255 0:0:0 0:0:0:-1 0:0:0:0x1 '' \
         ' 0:0:0:0' 0:0:0:0: 0:0:0:0/1; do
@@ -251,10 +251,16 @@ refused() {
     refused 'neither a device nor a file' g /run 0:0:0:0
     refused 'no SCSI device at that address' g 99:0:0:0 0:0:0:0
     refused 'no such guest' nobody "$a" 0:0:0:0
-    printf 'label: dos\n,4M\n' | sfdisk -q /dev/sdc
+    # a partition table with one entry: type 83, 4096 sectors from 2048 on
+    printf '\0\0\0\0\203\0\0\0\0\010\0\0\0\020\0\0' |
+        dd of=/dev/sdc bs=1 seek=446 conv=notrunc status=none
+    printf '\125\252' | dd of=/dev/sdc bs=1 seek=510 conv=notrunc,fsync \
+        status=none
+    blockdev --rereadpt /dev/sdc
     wait_for 30 "sdc1" test -b /dev/sdc1
     refused 'is a partition' g /dev/sdc1 0:0:0:0
     wipefs -qa /dev/sdc
+    blockdev --rereadpt /dev/sdc
     rm "$GUESTS/dangling"
 }
 
@@ -269,8 +275,6 @@ refused() {
     swapon /dev/sdb
     refused 'sdb is used for swap' g "$b" 0:0:0:0
     swapoff /dev/sdb
-    exec 5<"$GUESTS/before"
-    flock 5
     xl scsi-attach g "$a" 0:0:0:0
     run -1 xl scsi-attach g /dev/sda 0:0:0:1
     [[ $output == *'guest "g" has it as 0:0:0:0'* ]]
@@ -453,7 +457,7 @@ settled() {
     wait_for 60 "disk" guest_has 0:0
     [ "$(guest_run g "md5sum < /dev/$(in_guest 0:0)")" = "$sum" ]
     compare 0:1 /dev/sdb
-    [ -z "$(xenstore-ls -f | grep "backend/vscsi/$old")" ]
+    run ! grep -q "backend/vscsi/$old" <(xenstore-ls -f)
     [ "$(find "$configfs" -name 'lun_*' -path '*pvscsi*' | wc -l)" = 2 ]
     xl scsi-detach g 0:0:0:0
     xl scsi-detach g 0:0:0:1
