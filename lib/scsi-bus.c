@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A guest's SCSI devices in xenstore, as public/io/vscsiif.h describes them: an
- * adapter, and below its backend vscsi-devs/dev-N for each LUN, with a state
- * of its own at both ends.
+ * A guest's SCSI devices in xenstore, as public/io/vscsiif.h describes them:
+ * an adapter, and below its backend vscsi-devs/dev-N for each LUN, with a
+ * state of its own at both ends.
  *
  * An adapter that is connected takes a change when its backend is set to
  * Reconfiguring: the guest answers with the same, the backend does its share
@@ -15,179 +15,9 @@
 
 #include "scsi.h"
 
-/* ---- reading ------------------------------------------------------------ */
-
-static void lun_dispose(struct xlx__scsi_lun *lun)
-{
-    free(lun->name);
-    free(lun->pdev);
-}
-
-void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num)
-{
-    int i;
-
-    for (i = 0; i < num; i++)
-        lun_dispose(&luns[i]);
-    free(luns);
-}
-
-static int read_text(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
-                     const char *name, char **text_r)
-{
-    char *path = xlx__printf("%s/%s", folder, name);
-    int rc;
-
-    if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    rc = xlx__xs_read(ctx, t, path, text_r);
-    free(path);
-    return rc;
-}
-
-/* What is no state counts as none. */
-static xlx_xenbus_state state_in(xlx_ctx *ctx, xs_transaction_t t,
-                                 const char *folder, const char *name)
-{
-    xlx_xenbus_state state = XLX_XENBUS_STATE_UNKNOWN;
-    char *path = xlx__printf("%s/vscsi-devs/%s", folder, name);
-
-    if (!path || xlx__device_state(ctx, t, path, &state))
-        xlx__error_clear();
-    free(path);
-    return state;
-}
-
-static int read_lun(xlx_ctx *ctx, xs_transaction_t t,
-                    const struct xlx__device *dev, const char *name,
-                    struct xlx__scsi_lun *lun)
-{
-    char *folder, *vdev = NULL;
-    int rc;
-
-    folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, name);
-    lun->name = strdup(name);
-    if (!folder || !lun->name) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
-        goto out;
-    }
-    rc = read_text(ctx, t, folder, "v-dev", &vdev);
-    if (rc) goto out;
-    if (!xlx__scsi_parse_hctl(vdev, &lun->vdev)) {
-        rc = xlx__error(ERROR_INVAL, "xenstore: %s/v-dev: \"%.64s\": must be "
-                        "H:C:T:L", folder, vdev);
-        goto out;
-    }
-    rc = read_text(ctx, t, folder, "p-dev", &lun->pdev);
-    if (rc) goto out;
-    lun->backend = state_in(ctx, t, dev->backend, name);
-    lun->frontend = state_in(ctx, t, dev->frontend, name);
-
- out:
-    free(vdev);
-    free(folder);
-    return rc;
-}
-
-static int by_vdev(const void *a, const void *b)
-{
-    const struct xlx__scsi_lun *x = a, *y = b;
-
-    if (x->vdev.target != y->vdev.target)
-        return x->vdev.target < y->vdev.target ? -1 : 1;
-    return x->vdev.lun < y->vdev.lun ? -1 : x->vdev.lun > y->vdev.lun;
-}
-
-int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
-                   const struct xlx__device *dev,
-                   struct xlx__scsi_lun **luns_r, int *num_r)
-{
-    char *path = xlx__printf("%s/vscsi-devs", dev->backend);
-    struct xlx__scsi_lun *luns = NULL;
-    char **names = NULL;
-    unsigned int i, n = 0;
-    int num = 0, rc;
-
-    rc = path ? xlx__xs_list(ctx, t, path, &names, &n)
-              : xlx__error(ERROR_NOMEM, "out of memory");
-    if (rc == ERROR_NOTFOUND)
-        rc = 0;
-    if (rc) goto out;
-    luns = calloc(n + 1, sizeof(*luns));
-    if (!luns) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
-        goto out;
-    }
-    for (i = 0; i < n; i++) {
-        rc = read_lun(ctx, t, dev, names[i], &luns[num]);
-        if (!rc) {
-            num++;
-            continue;
-        }
-        lun_dispose(&luns[num]);
-        memset(&luns[num], 0, sizeof(*luns));
-        if (rc != ERROR_NOTFOUND && rc != ERROR_INVAL)
-            goto out;
-    }
-    rc = 0;
-    qsort(luns, (size_t)num, sizeof(*luns), by_vdev);
-    *luns_r = luns;
-    *num_r = num;
-    luns = NULL;
-
- out:
-    xlx__scsi_luns_free(luns, luns ? num : 0);
-    free(names);
-    free(path);
-    return rc;
-}
-
-static struct xlx__scsi_lun *find_lun(struct xlx__scsi_lun *luns, int num,
-                                      const struct xlx__scsi_hctl *vdev)
-{
-    int i;
-
-    for (i = 0; i < num; i++)
-        if (luns[i].vdev.channel == vdev->channel &&
-            luns[i].vdev.target == vdev->target &&
-            luns[i].vdev.lun == vdev->lun)
-            return &luns[i];
-    return NULL;
-}
-
-/* Both ends of an adapter, and its LUNs. */
-struct adapter {
-    xlx_xenbus_state backend, frontend;
-    struct xlx__scsi_lun *luns;
-    int num;
-};
-
-static void adapter_dispose(struct adapter *a)
-{
-    xlx__scsi_luns_free(a->luns, a->num);
-    memset(a, 0, sizeof(*a));
-}
-
-static int read_adapter(xlx_ctx *ctx, xs_transaction_t t,
-                        const struct xlx__device *dev, struct adapter *a)
-{
-    int rc;
-
-    memset(a, 0, sizeof(*a));
-    rc = xlx__device_state(ctx, t, dev->backend, &a->backend);
-    if (rc) return rc;
-    rc = xlx__device_state(ctx, t, dev->frontend, &a->frontend);
-    if (rc == ERROR_INVAL) {            /* the guest's nonsense */
-        xlx__error_clear();
-        rc = 0;
-    }
-    if (rc) return rc;
-    return xlx__scsi_luns(ctx, t, dev, &a->luns, &a->num);
-}
-
 /* ---- adding ------------------------------------------------------------- */
 
-static bool is_taken(const struct adapter *a, const char *name)
+static bool is_taken(const struct xlx__scsi_bus *a, const char *name)
 {
     int i;
 
@@ -233,7 +63,8 @@ static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
 }
 
 static int add_lun(xlx_ctx *ctx, xs_transaction_t t,
-                   const struct xlx__device *dev, const struct adapter *a,
+                   const struct xlx__device *dev,
+                   const struct xlx__scsi_bus *a,
                    const xlx_vscsi_entry *entry)
 {
     struct xlx__scsi_hctl vdev;
@@ -243,7 +74,7 @@ static int add_lun(xlx_ctx *ctx, xs_transaction_t t,
 
     rc = xlx__scsi_parse_vdev(entry->dev.vdev, &vdev);
     if (rc) return rc;
-    if (find_lun(a->luns, a->num, &vdev))
+    if (xlx__scsi_bus_lun(a, &vdev))
         return xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
                           "already", entry->dev.vdev);
     /* any free number will do; this one nobody has to be asked for */
@@ -270,16 +101,16 @@ static int add_in(const struct adding *w, xs_transaction_t t)
     static const struct xlx__device_key keys[] = {
         { "feature-host", "0" }, { NULL, NULL },
     };
-    struct adapter a;
+    struct xlx__scsi_bus a;
     int i, rc;
 
-    rc = read_adapter(w->ctx, t, w->dev, &a);
+    rc = xlx__scsi_bus_read(w->ctx, t, w->dev, &a);
     if (rc) goto out;
     switch (a.frontend == XLX_XENBUS_STATE_UNKNOWN
                 ? XLX_XENBUS_STATE_UNKNOWN : a.backend) {
     case XLX_XENBUS_STATE_UNKNOWN:
         rc = xlx__device_make(w->ctx, t, w->dev, keys);
-        adapter_dispose(&a);
+        xlx__scsi_bus_dispose(&a);
         break;
     case XLX_XENBUS_STATE_INITIALISING:
     case XLX_XENBUS_STATE_INIT_WAIT:
@@ -302,7 +133,7 @@ static int add_in(const struct adding *w, xs_transaction_t t)
         rc = 1;
 
  out:
-    adapter_dispose(&a);
+    xlx__scsi_bus_dispose(&a);
     return rc;
 }
 
@@ -348,8 +179,9 @@ static int nudge(const struct adding *w)
                                  XLX_XENBUS_STATE_RECONFIGURING);
 }
 
-static int check_lun(const struct adapter *a, const xlx_vscsi_entry *entry,
-                     int *missing, bool *unseen)
+static int check_lun(const struct xlx__scsi_bus *a,
+                     const xlx_vscsi_entry *entry, int *missing,
+                     bool *unseen)
 {
     const struct xlx__scsi_lun *lun;
     struct xlx__scsi_hctl vdev;
@@ -357,7 +189,7 @@ static int check_lun(const struct adapter *a, const xlx_vscsi_entry *entry,
 
     rc = xlx__scsi_parse_vdev(entry->dev.vdev, &vdev);
     if (rc) return rc;
-    lun = find_lun(a->luns, a->num, &vdev);
+    lun = xlx__scsi_bus_lun(a, &vdev);
     if (!lun)
         return xlx__error(ERROR_FAIL, "vdev %s: somebody has removed it from "
                           "xenstore", entry->dev.vdev);
@@ -384,10 +216,10 @@ static int is_connected(void *user)
 {
     const struct adding *w = user;
     bool unseen = false;
-    struct adapter a;
+    struct xlx__scsi_bus a;
     int i, rc, missing = 0;
 
-    rc = read_adapter(w->ctx, XBT_NULL, w->dev, &a);
+    rc = xlx__scsi_bus_read(w->ctx, XBT_NULL, w->dev, &a);
     if (rc) goto out;
     if (a.frontend == XLX_XENBUS_STATE_UNKNOWN) {
         rc = xlx__error(ERROR_NOT_READY, "the guest has gone");
@@ -403,18 +235,18 @@ static int is_connected(void *user)
                           a.backend == XLX_XENBUS_STATE_INIT_WAIT);
 
  out:
-    adapter_dispose(&a);
+    xlx__scsi_bus_dispose(&a);
     return rc;
 }
 
 /* Why it was not connected in time. */
 static int explain(xlx_ctx *ctx, const struct xlx__device *dev)
 {
-    struct adapter a;
+    struct xlx__scsi_bus a;
     char *said;
     int rc;
 
-    rc = read_adapter(ctx, XBT_NULL, dev, &a);
+    rc = xlx__scsi_bus_read(ctx, XBT_NULL, dev, &a);
     said = xlx__device_said(ctx, dev);
     if (rc)
         goto out;
@@ -437,7 +269,7 @@ static int explain(xlx_ctx *ctx, const struct xlx__device *dev)
 
  out:
     free(said);
-    adapter_dispose(&a);
+    xlx__scsi_bus_dispose(&a);
     return rc;
 }
 
@@ -503,13 +335,13 @@ static int ask_off(const struct removing *w, xs_transaction_t t,
 static int remove_in(struct removing *w, xs_transaction_t t, bool *changed_r)
 {
     const struct xlx__scsi_lun *lun;
-    struct adapter a;
+    struct xlx__scsi_bus a;
     int rc;
 
     *changed_r = false;
-    rc = read_adapter(w->ctx, t, w->dev, &a);
+    rc = xlx__scsi_bus_read(w->ctx, t, w->dev, &a);
     if (rc) goto out;
-    lun = find_lun(a.luns, a.num, &w->vdev);
+    lun = xlx__scsi_bus_lun(&a, &w->vdev);
     if (lun && strcmp(lun->pdev, w->pdev))
         lun = NULL;                     /* another device's */
     w->last = a.num == !!lun ||
@@ -543,7 +375,7 @@ static int remove_in(struct removing *w, xs_transaction_t t, bool *changed_r)
     }
 
  out:
-    adapter_dispose(&a);
+    xlx__scsi_bus_dispose(&a);
     return rc;
 }
 
@@ -612,16 +444,4 @@ int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
                    "again later", entry->dev.vdev);
     free(pdev);
     return rc;
-}
-
-int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev)
-{
-    struct xlx__scsi_hctl vdev;
-    int rc;
-
-    memset(dev, 0, sizeof(*dev));
-    rc = xlx__scsi_parse_vdev(entry->dev.vdev, &vdev);
-    if (rc) return rc;
-    return xlx__device_init(dev, "vscsi", "vscsi", 0, entry->domid,
-                            vdev.host);
 }

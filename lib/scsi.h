@@ -6,7 +6,8 @@
  *   scsi-unit.c      the devices of the host
  *   scsi-use.c       what of the host uses one
  *   scsi-target.c    the target in configfs
- *   scsi-bus.c       the devices in xenstore, and their states
+ *   scsi-lun.c       the devices in xenstore, and their states
+ *   scsi-bus.c       putting them there, waiting, taking them off
  *   scsi-record.c    the record, which is also the journal
  *   scsi.c           attach and detach
  *   scsi-list.c      list
@@ -98,7 +99,7 @@ int xlx__scsi_target_remove(const xlx_vscsi_entry *entry);
 int xlx__scsi_target_ours(xlx_vscsi_entry **entries_r, libxl_uuid **uuids_r,
                           int *num_r);
 
-/* ---- scsi-bus.c --------------------------------------------------------- */
+/* ---- scsi-lun.c --------------------------------------------------------- */
 
 /* One LUN in xenstore. */
 struct xlx__scsi_lun {
@@ -113,6 +114,26 @@ void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num);
 int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
                    const struct xlx__device *dev,
                    struct xlx__scsi_lun **luns_r, int *num_r);
+/* Both ends of an adapter, and its LUNs; dispose of it, also after a
+ * failure. */
+struct xlx__scsi_bus {
+    xlx_xenbus_state backend, frontend;
+    struct xlx__scsi_lun *luns;
+    int num;
+};
+int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       struct xlx__scsi_bus *bus);
+void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus);
+/* The LUN that the guest has there; NULL when there is none. */
+const struct xlx__scsi_lun *
+xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
+                  const struct xlx__scsi_hctl *vdev);
+/* The adapter of an entry; dispose of it, also after a failure. */
+int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev);
+
+/* ---- scsi-bus.c --------------------------------------------------------- */
+
 /* Puts the LUNs of these entries on the adapter, all of which have its number,
  * and makes it if it is not there. */
 int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
@@ -126,8 +147,6 @@ int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
  * last one or when the guest has gone.  0 when it is off, or never was on. */
 int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
                          const xlx_vscsi_entry *entry, int64_t deadline);
-/* The adapter of an entry; dispose of it, also after a failure. */
-int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev);
 
 /* ---- scsi-record.c ------------------------------------------------------ */
 
