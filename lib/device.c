@@ -78,6 +78,23 @@ static int make_folder(xlx_ctx *ctx, xs_transaction_t t, const char *path,
     return xlx__xs_mkdir(ctx, t, path, perms, XLX__ARRAY_SIZE(perms));
 }
 
+int xlx__device_awaited(xlx_ctx *ctx, xs_transaction_t t,
+                        const struct xlx__device *dev)
+{
+    char path[64], *value;
+    int rc;
+
+    snprintf(path, sizeof(path), "/local/domain/%u/device", dev->domid);
+    rc = xlx__xs_read(ctx, t, path, &value);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    free(value);
+    return 1;
+}
+
 int xlx__device_make(xlx_ctx *ctx, xs_transaction_t t,
                      const struct xlx__device *dev,
                      const struct xlx__device_key *backend_keys)

@@ -31,6 +31,10 @@ int xlx__device_init(struct xlx__device *dev, const char *kind,
                      uint32_t domid, uint32_t devid);
 void xlx__device_dispose(struct xlx__device *dev);
 
+/* 1 when the guest's domain has a place for devices; 0 when it has none yet,
+ * and what is put there libxl removes while it builds the domain. */
+int xlx__device_awaited(xlx_ctx *ctx, xs_transaction_t t,
+                        const struct xlx__device *dev);
 /* Makes both folders anew in transaction t, with the keys that every device
  * has and those given (ends with a NULL name); what a dead guest with the
  * same number left there goes. */

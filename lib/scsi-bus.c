@@ -106,6 +106,8 @@ static int add_in(const struct adding *w, xs_transaction_t t)
 
     rc = xlx__scsi_bus_read(w->ctx, t, w->dev, &a);
     if (rc) goto out;
+    rc = xlx__device_awaited(w->ctx, t, w->dev);
+    if (rc <= 0) goto out;
     switch (a.frontend == XLX_XENBUS_STATE_UNKNOWN
                 ? XLX_XENBUS_STATE_UNKNOWN : a.backend) {
     case XLX_XENBUS_STATE_UNKNOWN:

@@ -14,6 +14,7 @@
 
 #define RECORD "scsi.json"
 #define RECORD_VERSION 1
+#define LOCK_MS 5000
 
 int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
                           xlx_vscsi_record *record)
@@ -70,7 +71,9 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
 
     rc = xlx_guest_copy(ctx, &c->guest, guest);
     if (rc) return rc;
-    rc = xlx__lock_guest(ctx, &guest->uuid, &c->lock);
+    /* its watcher may be looking */
+    rc = xlx__lock_guest_until(ctx, &guest->uuid, xlx__now_ms() + LOCK_MS,
+                               &c->lock);
     if (rc) return rc;
     rc = xlx__guest_refresh(ctx, &c->guest);
     if (rc) return rc;

@@ -270,6 +270,18 @@ static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
     return rc;
 }
 
+int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
+                     xlx_vscsi_report *report)
+{
+    int rc;
+
+    rc = xlx__scsi_recover(c, dry_run, report);
+    if (rc) return rc;
+    rc = each_vdev(c, dry_run, report, check_attached);
+    if (rc) return rc;
+    return remove_orphans(c, dry_run, report);
+}
+
 int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
                       xlx_vscsi_report *report)
 {
@@ -278,11 +290,7 @@ int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
 
     rc = xlx__scsi_open(ctx, guest, &c);
     if (!rc)
-        rc = xlx__scsi_recover(&c, dry_run, report);
-    if (!rc)
-        rc = each_vdev(&c, dry_run, report, check_attached);
-    if (!rc)
-        rc = remove_orphans(&c, dry_run, report);
+        rc = xlx__scsi_settle(&c, dry_run, report);
     xlx__scsi_end(&c);
     return rc;
 }

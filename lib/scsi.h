@@ -12,6 +12,7 @@
  *   scsi.c           attach and detach
  *   scsi-list.c      list
  *   scsi-repair.c    finish, take back, attach again, tidy up
+ *   scsi-watch.c     doing that whenever the guest is started or ends
  */
 #ifndef XLX_SCSI_H
 #define XLX_SCSI_H
@@ -194,5 +195,8 @@ int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
 /* Finishes or takes back what a killed command left; report may be NULL. */
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
                       xlx_vscsi_report *report);
+/* And attaches again or removes what the guest's restart or end has left. */
+int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
+                     xlx_vscsi_report *report);
 
 #endif

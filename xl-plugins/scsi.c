@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xl scsi-attach, -detach, -list, -assignable, -repair.
+ * xl scsi-attach, -detach, -list, -assignable, -repair, -watch.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "gen-commands.h"
 #include "plugin.h"
@@ -25,6 +29,57 @@ static const char *or_dash(const char *s)
 static int find(const char *who, xlx_guest *guest)
 {
     return xlx_guest_find(xl_ctx(), who, NULL, guest);
+}
+
+/* ---- scsi-watch --------------------------------------------------------- */
+
+int xl_scsi_watch_main(int argc, char **argv)
+{
+    struct xl_scsi_watch_args args;
+    xlx_guest guest;
+    int rc, r;
+
+    r = xl_scsi_watch_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_guest_init(&guest);
+    rc = find(args.domain, &guest);
+    if (!rc)
+        rc = xlx_vscsi_watch(xl_ctx(), &guest);
+    xlx_guest_dispose(&guest);
+    return rc ? xl_failed(rc) : 0;
+}
+
+/* The child of a child, so that nobody has to wait for it. */
+static void become_watcher(char *uuid)
+{
+    char name[] = "xl-scsi-watch", *argv[] = { name, uuid, NULL };
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (setsid() < 0 || fork() || chdir("/") || null < 0 ||
+        dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+        _exit(0);
+    close_range(3, ~0u, 0);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+/* One that is there already makes the new one end at once. */
+static void start_watcher(const xlx_guest *guest)
+{
+    char uuid[LIBXL_UUID_FMTLEN + 1];
+    pid_t pid;
+
+    snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
+             LIBXL_UUID_BYTES(guest->uuid));
+    pid = fork();
+    if (!pid)
+        become_watcher(uuid);
+    if (pid < 0)
+        xl_warn("after a reboot of the guest xl scsi-repair will be needed: "
+                "%s", strerror(errno));
+    else
+        waitpid(pid, NULL, 0);
 }
 
 /* ---- scsi-attach -------------------------------------------------------- */
@@ -78,6 +133,8 @@ int xl_scsi_attach_main(int argc, char **argv)
     if (!rc)
         rc = xlx_device_vscsidev_add(xl_ctx(), &guest, &wanted, &wait,
                                      &attached);
+    if (!rc && !args.dry_run)
+        start_watcher(&guest);
     if (rc) {
         r = xl_failed(rc);
     } else if (args.json) {

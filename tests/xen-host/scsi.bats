@@ -442,16 +442,15 @@ settled() {
     same_world
 }
 
-@test "a reboot: the guest gets them again, with their data" {
+@test "a reboot: the guest gets them again by itself, with their data" {
     xl scsi-attach g "$a" 0:0:0:0
     xl scsi-attach --backstore iblock g "$b" 0:0:0:1
     compare 0:0 /dev/sda
     sum=$(md5sum < /dev/sda)
     old=$(guest_domid g)
+    [ "$(pgrep -fc xl-scsi-watch)" = 1 ]
     guest_reboot g
     [ "$(guest_domid g)" != "$old" ]
-    xl scsi-list g | grep 'does not have it'
-    xl scsi-repair g
     wait_for 60 "the first" works 0:0:0:0
     wait_for 60 "the second" works 0:0:0:1
     wait_for 60 "disk" guest_has 0:0
@@ -459,6 +458,17 @@ settled() {
     compare 0:1 /dev/sdb
     run ! grep -q "backend/vscsi/$old" <(xenstore-ls -f)
     [ "$(find "$configfs" -name 'lun_*' -path '*pvscsi*' | wc -l)" = 2 ]
+}
+
+@test "a reboot without the watcher: scsi-repair does it" {
+    pkill -f xl-scsi-watch
+    guest_reboot g
+    xl scsi-list g | grep 'does not have it'
+    run -0 xl scsi-repair g
+    [ "$(grep -c 'attached again' <<< "$output")" = 2 ]
+    wait_for 60 "the first" works 0:0:0:0
+    wait_for 60 "the second" works 0:0:0:1
+    compare 0:0 /dev/sda
     xl scsi-detach g 0:0:0:0
     xl scsi-detach g 0:0:0:1
     same_world
@@ -474,4 +484,12 @@ settled() {
     same_world
     # and the disk is free at once
     [ "$(xl scsi-assignable --json | jq -r '.units[0].used_by')" = "" ]
+}
+
+@test "a destroyed guest leaves nothing when its watcher has seen it" {
+    guest_start g
+    xl scsi-attach g "$a" 0:0:0:0
+    guest_destroy g
+    wait_for 120 "the watcher" same_world
+    wait_for 30 "the watcher's end" eval '! pgrep -f xl-scsi-watch > /dev/null'
 }
