@@ -493,3 +493,22 @@ settled() {
     wait_for 120 "the watcher" same_world
     wait_for 30 "the watcher's end" eval '! pgrep -f xl-scsi-watch > /dev/null'
 }
+
+@test "vscsi= in a config: there when the guest starts, or no guest" {
+    GUEST_CONFIG="vscsi = ['/dev/sdx,0:0:0:0']" guest_config v pv
+    run -1 xl create -q "$(guest_config_file v)"
+    echo "$output"
+    [[ $output == *'pdev /dev/sdx: No such file'*'destroyed again'* ]]
+    guest_gone v
+    same_world
+    GUEST_CONFIG="vscsi = ['/dev/sda,0:0:0:0', 'sdb,0:0:0:1,backstore=iblock']" \
+        guest_config g pv
+    guest_start g
+    wait_for 60 "the first" works 0:0:0:0
+    wait_for 60 "the second" works 0:0:0:1
+    compare 0:0 /dev/sda
+    compare 0:1 /dev/sdb
+    guest_destroy g
+    xl scsi-repair
+    same_world
+}
