@@ -3,6 +3,9 @@
  * vscsi=["PDEV,VDEV[,OPTION]...", ...] in a guest's config, as xm had it: the
  * guest is made paused, xl scsi-attach is run for each element, and then it
  * runs.  Its driver finds the devices when it starts.
+ *
+ * A guest with such devices is neither saved nor migrated: libxl leaves them
+ * behind, and the guest's driver does not survive that.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -106,4 +109,48 @@ int guard_scsi(struct guard_start *s)
     if (num && !s->only_shows)
         s->while_paused = attach;
     return 0;
+}
+
+/* Says which devices keep it here. */
+static int refuse(const xlx_guest *guest, const xlx_device_vscsictrls *list)
+{
+    char *names = NULL;
+    int i, j;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        for (j = 0; j < list->ctrls[i].num_devs; j++) {
+            if (names)
+                names = guard_append(names, ", ");
+            names = guard_append(names, list->ctrls[i].devs[j].dev.vdev);
+        }
+    if (!names)
+        return 0;
+    xl_message("\"%s\" has SCSI devices, which cannot go with it: xl "
+               "scsi-detach %s", guest->name, names);
+    free(names);
+    return 1;
+}
+
+int guard_scsi_leave(struct guard_start *s)
+{
+    xlx_device_vscsictrls list;
+    xlx_guest guest;
+    int status = 0;
+
+    xlx_guest_init(&guest);
+    xlx_device_vscsictrls_init(&list);
+    /* who cannot be found stock xl will not find either */
+    if (!xlx_guest_find(s->ctx, s->leaving, NULL, &guest)) {
+        if (!xlx_device_vscsictrl_list(s->ctx, &guest, &list)) {
+            status = refuse(&guest, &list);
+        } else {
+            xl_message("%s", xlx_get_error());
+            xl_message("so nobody knows whether it has SCSI devices, which"
+                       " cannot go with it; \"%s\" does not ask", s->stock);
+            status = 1;
+        }
+    }
+    xlx_device_vscsictrls_dispose(&list);
+    xlx_guest_dispose(&guest);
+    return status;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xl-guard: runs before stock xl for "xl create" and "xl restore", when the
- * dispatcher sees that one of our concepts may have a say: it refuses a start
- * that would do harm, and translates what a config says in our words.
+ * xl-guard: runs before stock xl for "xl create", "restore", "save" and
+ * "migrate", when the dispatcher sees that one of our concepts may have a say:
+ * it refuses what would do harm, and translates what a config says in our
+ * words.
  *
  * Called by the dispatcher as "xl STOCK-XL ARGS...", it becomes "xl ARGS..."
  * of stock xl, with the arguments as they are, and perhaps some lines of
@@ -148,6 +149,28 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
     return guest_config_from_file(s->config_path, NULL, &s->config);
 }
 
+/* The guest is the first argument.  The options are those of both commands:
+ * what is wrong stock xl will say. */
+static bool read_leave(struct guard_start *s, int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "debug", no_argument, NULL, 'd' },
+        { "live", no_argument, NULL, 'l' },
+        { "preserve-domid", no_argument, NULL, 'D' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "hwcpFC:s:eD", options,
+                              NULL)) != -1) {
+        if (opt == '?' || opt == 'h')
+            return false;
+    }
+    s->leaving = optind < argc ? argv[optind] : NULL;
+    return s->leaving;
+}
+
 /* ---- the concepts ------------------------------------------------------- */
 
 static int (*const concepts[])(struct guard_start *s) = {
@@ -163,6 +186,8 @@ static int ask_concepts(struct guard_start *s)
 
     if (xlx_ctx_alloc(&s->ctx, NULL, NULL))
         xl_no_memory();
+    if (s->leaving)
+        return guard_scsi_leave(s);
     for (i = 0; !status && i < sizeof(concepts) / sizeof(concepts[0]); i++)
         status = concepts[i](s);
     return status;
@@ -185,6 +210,8 @@ static const struct {
 } guarded[] = {
     { "create", read_create },
     { "restore", read_restore },
+    { "save", read_leave },
+    { "migrate", read_leave },
 };
 
 /* The dispatcher has made sure that the name, perhaps abbreviated, means one

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The guard of "xl create" and "xl restore".  guard.c reads the command line
+ * The guard of "xl create", "restore", "save" and "migrate".  guard.c reads the command line
  * and asks each concept that has a say about the start of a guest,
  * guard-config.c reads the same configuration as stock xl will, and
  * guard-STEM.c is what the concept STEM has to say.
@@ -47,6 +47,7 @@ struct guard_start {
     char *as_typed;                 /* "xl -v create web.cfg", for a shell */
     const char *config_path;        /* or NULL */
     const char *save_file;          /* of restore, else NULL */
+    const char *leaving;            /* guest of save and migrate, else NULL */
     struct guest_config config;
     xlx_ctx *ctx;
     bool only_shows;                /* create -n */
@@ -80,5 +81,7 @@ char *guard_append_string(char *text, const char *s);
 int guard_snapshot(struct guard_start *s);
 int guard_cpu(struct guard_start *s);
 int guard_scsi(struct guard_start *s);
+/* The same about a guest that is to be saved or to go to another host. */
+int guard_scsi_leave(struct guard_start *s);
 
 #endif

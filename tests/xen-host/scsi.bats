@@ -508,7 +508,16 @@ settled() {
     wait_for 60 "the second" works 0:0:0:1
     compare 0:0 /dev/sda
     compare 0:1 /dev/sdb
+    run -1 xl save g "$GUESTS/save"
+    [[ $output == *'has SCSI devices'*'0:0:0:0, 0:0:0:1' ]]
+    xl scsi-detach g 0:0:0:0
+    xl scsi-detach g 0:0:0:1
+    guest_save g "$GUESTS/save"
+    guest_restore g "$GUESTS/save"
+    xl scsi-attach g sda 0:0:0:0
+    compare 0:0 /dev/sda
     guest_destroy g
     xl scsi-repair
+    rm "$GUESTS/save"
     same_world
 }

@@ -103,3 +103,50 @@ X
     [[ $output == *'taken for a domid'* ]]
     [ ! -e "$tmp/calls" ]
 }
+
+# ---- a guest that leaves ------------------------------------------------------
+
+uuid=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
+
+# record [ENTRY]: the guest web runs, and that is recorded of its devices
+record() {
+    local dir=$tmp/state/$uuid
+    mkdir -p "$dir"
+    printf '{"version": 1, "guest": {"name": "web", "uuid": "%s", "domid": 7}}' \
+        $uuid > "$dir/guest.json"
+    printf '{"version": 1, "entries": [%s]}' "$1" > "$dir/scsi.json"
+    chmod -R go-w "$tmp/state"
+    base+=(FAKE_RUNNING="web,$uuid" LIBXLX_RUN_DIR="$tmp/run")
+}
+
+entry='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"}, "status": "attached"}'
+
+@test "a guest with SCSI devices is not saved or migrated" {
+    record "$entry"
+    for command in 'save web /s' 'save -c 7 /s' 'migrate --live web host' \
+        'migrate -s ssh web host'; do
+        # shellcheck disable=SC2086 # words
+        run -1 xl $command
+        echo "$output"
+        [[ $output == "xl ${command%% *}: \"web\" has SCSI devices, which cannot go with it: xl scsi-detach 0:0:1:0" ]]
+        [ ! -e "$tmp/calls" ]
+    done
+}
+
+@test "another guest is, and one that nobody knows" {
+    record ''
+    for command in 'save web /s' 'save -c nobody /s' 'migrate web host'; do
+        rm -f "$tmp/calls"
+        # shellcheck disable=SC2086 # words
+        run -0 xl $command
+        [ "$(cat "$tmp/calls")" = "stock $command" ]
+    done
+}
+
+@test "records that cannot be read: not saved, and why" {
+    record "$entry"
+    echo '{' > "$tmp/state/$uuid/scsi.json"
+    run -1 xl save web /s
+    [[ ${lines[0]} == "xl save: "*scsi.json* ]]
+    [[ ${lines[1]} == *"nobody knows whether it has SCSI devices"* ]]
+}
