@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fuzzes what reads processors: the first byte says whether the rest is an
- * expression or a dump.  Whatever is accepted must be the same once it has
- * been written as an expression, and its closure must be closed.
+ * expression, which may also be written as config, a dump or the policies of a
+ * host.  Whatever is accepted must be the same once it has been written as an
+ * expression, and its closure must be closed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,29 @@ static void check_cpu(const xlx_cpu *p)
         abort();
 }
 
+/* On a host that has nothing but that processor. */
+static void render(const char *text, const xlx_cpu *p, uint8_t form)
+{
+    xlx_cpu_host host = { .hardware = *p, .xen = *p, .most = *p, .usual = *p };
+    xlx_cpu_hosts hosts = { .hosts = &host, .num_hosts = 1 };
+    xlx_cpu_config config;
+
+    xlx_cpu_config_init(&config);
+    if (xlx__cpu_render(NULL, text, &hosts, form & 3, &config))
+        check_message();
+    xlx_cpu_config_dispose(&config);
+}
+
+static void read_host(const char *text, uint8_t pv)
+{
+    xlx_cpu_host host;
+
+    xlx_cpu_host_init(&host);
+    if (xlx__cpu_host_read(NULL, "fuzz", text, pv & 1, &host))
+        check_message();
+    xlx_cpu_host_dispose(&host);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text;
@@ -68,6 +92,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         rc = xlx__cpu_expand(NULL, text, *data & 2, &cpu);
     else
         rc = xlx__cpu_read(NULL, "fuzz", text, &cpu);
+    if (!rc && *data & 1 && *data & 4)
+        render(text, &cpu, *data >> 3);
+    if (!(*data & 1) && *data & 4)
+        read_host(text, *data >> 3);
     if (rc)
         check_message();
     else

@@ -215,6 +215,45 @@ int xlx__cpu_dump_policy(const char *text, const char *title,
     return s ? parse_lines(s, d) : ERROR_NOTFOUND;
 }
 
+/* ---- XAPI's feature strings --------------------------------------------- */
+
+bool xlx__cpu_is_featureset(const char *text)
+{
+    size_t word;
+
+    text += strspn(text, " \t\r\n");
+    word = strspn(text, "0123456789abcdefABCDEF");
+    return word == 8 && text[8] == '-';
+}
+
+/* The registers in the order of ours.  There may be fewer; of those that are
+ * not known yet none may have anything. */
+int xlx__cpu_parse_featureset(const char *text, struct xlx__cpu_set *set_r)
+{
+    const char *s = text + strspn(text, " \t\r\n");
+    struct xlx__cpu_set set = { { 0 } };
+    unsigned int n = 0;
+    uint32_t word;
+
+    do {
+        if (strspn(s, "0123456789abcdefABCDEF") != 8 || !take_hex32(&s, &word))
+            return xlx__error(ERROR_INVAL, "word %u of the features is not "
+                              "of 8 hexadecimal digits", n);
+        if (n < XLX__CPU_XEN_WORDS)
+            set.word[n] = word;
+        else if (word)
+            return xlx__error(ERROR_INVAL, "word %u of the features is %#x: "
+                              "it is newer than libxlx", n, word);
+        n++;
+    } while (*s++ == '-');
+    s--;
+    if (s[strspn(s, " \t\r\n")])
+        return xlx__error(ERROR_INVAL, "more than words behind word %u of the "
+                          "features", n - 1);
+    *set_r = set;
+    return 0;
+}
+
 /* ---- libvirt's <cpudata> ------------------------------------------------ */
 
 /* The number of an attribute of the element that ends at end. */

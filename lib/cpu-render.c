@@ -13,8 +13,8 @@
 #include "cpu.h"
 #include "gen-calls.h"
 
-/* Those of Xen come first; it has no others in a guest's policy. */
-#define XEN_WORDS (XLX__CPU_TSA_SQ_NO / 32 + 1)
+/* There are no others in a guest's policy. */
+#define XEN_WORDS XLX__CPU_XEN_WORDS
 #define BITS (32 * XEN_WORDS)
 #define EXTENDED UINT32_C(0x80000000)
 /* AMD's 0x80000001 edx repeats these of leaf 1, and Xen keeps them alike. */
@@ -486,7 +486,7 @@ static int tell_missing(const struct plan *p, xlx_cpu_config *c)
     unsigned int i;
     int rc;
 
-    rc = xlx__cpu_xen_usual(p->hosts[0].pv, &given);
+    rc = xlx__cpu_xen_gives(p->hosts[0].pv, false, &given);
     if (rc)
         return rc;
     lacking = wished(&p->wish);
@@ -586,7 +586,7 @@ int xlx__cpu_render(xlx_ctx *ctx, const char *expression,
                            &config_r->num_features);
     if (!rc)
         rc = tell_missing(&p, config_r);
-    if (!rc)
+    if (!rc && form != XLX_CPU_FORM_NONE)
         rc = form == XLX_CPU_FORM_LIST
              ? write_list(&p, config_r)
              : write_string(&p, form, &config_r->string);

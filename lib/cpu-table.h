@@ -12,6 +12,8 @@
 #include "gen-cpu.h"
 
 #define XLX__CPU_NONE 0xffff
+/* Those of Xen's featureset come first, in its order. */
+#define XLX__CPU_XEN_WORDS (XLX__CPU_TSA_SQ_NO / 32 + 1)
 
 struct xlx__cpu_set {
     uint32_t word[XLX__CPU_WORDS];
@@ -37,6 +39,12 @@ struct xlx__cpu_name {                  /* sorted; '_' is '-' */
 
 struct xlx__cpu_need {                  /* sorted by bit */
     uint16_t bit, needs;
+};
+
+struct xlx__cpu_release {               /* of Xen, on hardware that has all */
+    uint16_t name;
+    struct xlx__cpu_set usual[2];       /* what HVM and PV guests get */
+    struct xlx__cpu_set most[2];        /* and what they can ask for */
 };
 
 struct xlx__cpu_model {                 /* a version of a model */
@@ -66,6 +74,8 @@ struct xlx__cpu_collision {             /* ends with bit NONE */
 extern const char xlx__cpu_text[];
 extern const struct xlx__cpu_word xlx__cpu_words[XLX__CPU_WORDS];
 extern const struct xlx__cpu_name xlx__cpu_names[XLX__CPU_NAMES];
+extern const struct xlx__cpu_release
+    xlx__cpu_releases[XLX__CPU_RELEASES];
 extern const struct xlx__cpu_need xlx__cpu_needs[XLX__CPU_NEEDS];
 extern const struct xlx__cpu_model xlx__cpu_models[XLX__CPU_MODELS];
 extern const struct xlx__cpu_model_name

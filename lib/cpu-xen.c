@@ -135,10 +135,13 @@ int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r)
     return rc;
 }
 
-int xlx__cpu_xen_usual(bool pv, struct xlx__cpu_set *set_r)
+int xlx__cpu_xen_gives(bool pv, bool most, struct xlx__cpu_set *set_r)
 {
-    const uint32_t *mask = xc_get_static_cpu_featuremask(
-        pv ? XC_FEATUREMASK_PV_DEF : XC_FEATUREMASK_HVM_HAP_DEF);
+    static const enum xc_static_cpu_featuremask masks[2][2] = {
+        { XC_FEATUREMASK_HVM_HAP_DEF, XC_FEATUREMASK_HVM_HAP_MAX },
+        { XC_FEATUREMASK_PV_DEF, XC_FEATUREMASK_PV_MAX },
+    };
+    const uint32_t *mask = xc_get_static_cpu_featuremask(masks[pv][most]);
     uint32_t i, words = xc_get_cpu_featureset_size();
 
     memset(set_r, 0, sizeof(*set_r));
@@ -167,9 +170,9 @@ int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r)
     return no_x86();
 }
 
-int xlx__cpu_xen_usual(bool pv, struct xlx__cpu_set *set_r)
+int xlx__cpu_xen_gives(bool pv, bool most, struct xlx__cpu_set *set_r)
 {
-    (void)pv, (void)set_r;
+    (void)pv, (void)most, (void)set_r;
     return no_x86();
 }
 

@@ -244,6 +244,11 @@ int xlx__cpu_read(xlx_ctx *ctx, const char *name, const char *text,
     (void)ctx;
     if (text[strspn(text, " \t\r\n")] == '{') {
         rc = read_json(name, text, &cpu);
+    } else if (xlx__cpu_is_featureset(text)) {
+        memset(&cpu, 0, sizeof(cpu));
+        rc = xlx__cpu_parse_featureset(text, &cpu.features);
+        if (rc)
+            rc = xlx__error_prefix(rc, "%s", name);
     } else {
         rc = xlx__cpu_dump_parse(text, &dump);
         if (!rc)

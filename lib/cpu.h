@@ -64,6 +64,10 @@ int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d);
 int xlx__cpu_dump_policy(const char *text, const char *title,
                          struct xlx__cpu_dump *d);
 
+/* "1fcbfbff-f7fa3223-..." of XAPI: only features, of no vendor. */
+bool xlx__cpu_is_featureset(const char *text);
+int xlx__cpu_parse_featureset(const char *text, struct xlx__cpu_set *set_r);
+
 /* cpu-xen.c: from the hypervisor */
 enum xlx__cpu_policy {
     XLX__CPU_POLICY_RAW,
@@ -76,9 +80,10 @@ enum xlx__cpu_policy {
 int xlx__cpu_xen_system(xlx_ctx *ctx, enum xlx__cpu_policy which,
                         struct xlx__cpu *cpu_r);
 int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r);
-/* What this release of Xen gives guests whose processor has everything; from
- * its library, for which no hypervisor need be there. */
-int xlx__cpu_xen_usual(bool pv, struct xlx__cpu_set *set_r);
+/* What this release of Xen gives guests whose processor has everything, or
+ * what they can ask for; from its library, for which no hypervisor need be
+ * there. */
+int xlx__cpu_xen_gives(bool pv, bool most, struct xlx__cpu_set *set_r);
 
 /* cpu-host.c */
 struct xlx__cpu_xen {                   /* as xlx_cpu_host */

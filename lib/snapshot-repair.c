@@ -16,6 +16,7 @@
 #include "guest.h"
 #include "image.h"
 #include "snapshot.h"
+#include "store.h"
 
 /* ---- report ------------------------------------------------------------- */
 
@@ -317,6 +318,8 @@ int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
     int rc;
 
     xlx_snapshot_journal_init(&journal);
+    rc = dry_run ? 0 : xlx__store_tidy(c->ctx, &c->guest->uuid);
+    if (rc) goto out;
     rc = xlx__snapshot_journal_read(c->ctx, c->guest, &journal);
     if (rc == ERROR_NOTFOUND) {
         xlx__error_clear();

@@ -315,16 +315,13 @@ bool xlx__store_keeps_other(xlx_ctx *ctx, const libxl_uuid *uuid,
     return keeps;
 }
 
-/* Removes a folder that keeps nothing, with what a kill left in it. */
-static int remove_folder(xlx_ctx *ctx, const char *folder)
+/* The temporary files of writers that were killed. */
+static void remove_fresh(const char *folder)
 {
+    DIR *dir = opendir(folder);
     struct dirent *entry;
     size_t len;
-    DIR *dir;
 
-    if (keeps_anything(folder))
-        return xlx__store_sync(folder);
-    dir = opendir(folder);
     while (dir && (entry = readdir(dir))) {
         len = strlen(entry->d_name);
         if (len > 4 && !strcmp(entry->d_name + len - 4, ".new"))
@@ -332,6 +329,14 @@ static int remove_folder(xlx_ctx *ctx, const char *folder)
     }
     if (dir)
         closedir(dir);
+}
+
+/* Removes a folder that keeps nothing, with what a kill left in it. */
+static int remove_folder(xlx_ctx *ctx, const char *folder)
+{
+    if (keeps_anything(folder))
+        return xlx__store_sync(folder);
+    remove_fresh(folder);
     if (rmdir(folder) && errno != ENOENT)
         return xlx__error(ERROR_FAIL, "%s: cannot remove: %m", folder);
     return xlx__store_sync(ctx->state_dir);
@@ -355,6 +360,23 @@ int xlx__store_remove(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file)
     }
     xlx__fault("store-removed");
     rc = remove_folder(ctx, p.folder);
+out:
+    place_dispose(&p);
+    return rc;
+}
+
+int xlx__store_tidy(xlx_ctx *ctx, const libxl_uuid *uuid)
+{
+    struct place p = { NULL, NULL, NULL };
+    int rc;
+
+    rc = place_init(ctx, uuid, "", &p);
+    if (rc) goto out;
+    if (!access(p.folder, F_OK)) {
+        remove_fresh(p.folder);
+        if (!keeps_anything(p.folder))
+            rc = remove_folder(ctx, p.folder);
+    }
 out:
     place_dispose(&p);
     return rc;

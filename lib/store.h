@@ -22,6 +22,9 @@ int xlx__store_remove(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file);
 /* Is anything but that file kept of the guest? */
 bool xlx__store_keeps_other(xlx_ctx *ctx, const libxl_uuid *uuid,
                             const char *file);
+/* Removes what killed writers left: temporary files, and a folder with nothing
+ * else in it. */
+int xlx__store_tidy(xlx_ctx *ctx, const libxl_uuid *uuid);
 /* The guests of which anything is kept; free() *uuids_r. */
 int xlx__store_guests(xlx_ctx *ctx, libxl_uuid **uuids_r, int *num_r);
 /* Moves all that is kept of a guest to a new UUID, in one step. */

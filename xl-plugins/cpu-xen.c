@@ -14,22 +14,31 @@
 int cpu_read_domain(const char *domain, xlx_cpu *cpu)
 {
     xlx_guest guest;
-    int rc;
+    int rc, r;
 
     xlx_guest_init(&guest);
     rc = xlx_guest_find(xl_ctx(), domain, NULL, &guest);
-    if (!rc)
-        rc = xlx_cpu_of_domain(xl_ctx(), guest.domid, cpu);
+    if (!rc && guest.domid == XLX_DOMID_NONE) {
+        r = xl_fail("\"%s\" is not running", domain);
+    } else {
+        if (!rc)
+            rc = xlx_cpu_of_domain(xl_ctx(), guest.domid, cpu);
+        r = rc ? xl_failed(rc) : 0;
+    }
     xlx_guest_dispose(&guest);
-    return rc ? xl_failed(rc) : 0;
+    return r;
 }
 
-static int read_host(const char *path, bool pv, xlx_cpu_host *host)
+int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host)
 {
     const char *name;
     char *text;
     int rc, r;
 
+    if (!path) {
+        rc = xlx_cpu_host_here(xl_ctx(), pv, host);
+        return rc ? xl_failed(rc) : 0;
+    }
     r = cpu_read_text(path, &name, &text);
     if (r)
         return r;
@@ -38,23 +47,16 @@ static int read_host(const char *path, bool pv, xlx_cpu_host *host)
     return rc ? xl_failed(rc) : 0;
 }
 
-/* Those of the files, or else this one.  Exit status. */
-static int read_hosts(char *const *paths, int num, bool pv,
-                      xlx_cpu_hosts *hosts)
+int cpu_read_hosts(char *const *paths, int num, bool pv, xlx_cpu_hosts *hosts)
 {
-    int i, rc, r = 0;
+    int i, r = 0;
 
     hosts->hosts = calloc(num ? (size_t)num : 1, sizeof(*hosts->hosts));
     if (!hosts->hosts)
         xl_no_memory();
-    for (i = 0; !r && i < num; i++) {
+    for (i = 0; !r && i < (num ? num : 1); i++) {
         xlx_cpu_host_init(&hosts->hosts[hosts->num_hosts++]);
-        r = read_host(paths[i], pv, &hosts->hosts[i]);
-    }
-    if (!num) {
-        xlx_cpu_host_init(&hosts->hosts[hosts->num_hosts++]);
-        rc = xlx_cpu_host_here(xl_ctx(), pv, &hosts->hosts[0]);
-        r = rc ? xl_failed(rc) : 0;
+        r = cpu_read_host(num ? paths[i] : NULL, pv, &hosts->hosts[i]);
     }
     return r;
 }
@@ -106,7 +108,7 @@ int cpu_print_config(const char *expression, const char *format, bool pv,
                             "must be xl, xl-list, libvirt or json");
     xlx_cpu_hosts_init(&hosts);
     xlx_cpu_config_init(&config);
-    r = read_hosts(paths, num_paths, pv, &hosts);
+    r = cpu_read_hosts(paths, num_paths, pv, &hosts);
     if (r)
         goto out;
     rc = xlx_cpu_render(xl_ctx(), expression, &hosts, formats[i].form,

@@ -61,12 +61,31 @@ int cpu_read_text(const char *path, const char **name_r, char **text_r)
     return *text_r ? 0 : 1;
 }
 
+/* Whether "xl save" wrote it. */
+static bool is_image(const char *path)
+{
+    static const char magic[] = "Xen saved domain, xl format\n";
+    char head[sizeof(magic) - 1] = "";
+    FILE *f = strcmp(path, "-") ? fopen(path, "re") : NULL;
+
+    if (!f)
+        return false;
+    if (!fread(head, sizeof(head), 1, f))
+        head[0] = '\0';
+    fclose(f);
+    return !memcmp(head, magic, sizeof(head));
+}
+
 int cpu_read_dump(const char *path, xlx_cpu *cpu)
 {
     const char *name;
     char *dump;
     int rc, r;
 
+    if (is_image(path)) {
+        rc = xlx_cpu_read_image(xl_ctx(), path, cpu);
+        return rc ? xl_failed(rc) : 0;
+    }
     r = cpu_read_text(path, &name, &dump);
     if (r)
         return r;

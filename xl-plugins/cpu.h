@@ -2,7 +2,7 @@
 /*
  * What the commands about processors share: cpu.c has those that work on
  * models and dumps, cpu-xen.c those that ask what a Xen host makes of them,
- * cpu-config.c what is said of a config, to which guard-cpu.c listens, too.
+ * cpu-guest.c those about a guest and hosts, cpu-config.c what is said of a config, to which guard-cpu.c listens, too.
  */
 #ifndef XL_CPU_H
 #define XL_CPU_H
@@ -18,6 +18,9 @@ void cpu_print_names(const char *title, char *const *names, int num);
 /* cpu-xen.c.  All return an exit status. */
 /* Of a domain, by name or number. */
 int cpu_read_domain(const char *domain, xlx_cpu *cpu);
+/* From the output of xen-cpuid -p, or, with NULL, this host. */
+int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host);
+int cpu_read_hosts(char *const *paths, int num, bool pv, xlx_cpu_hosts *hosts);
 /* Writes an expression as config; format as for cpu-expand. */
 int cpu_print_config(const char *expression, const char *format, bool pv,
                      char *const *hosts, int num_hosts);

@@ -146,20 +146,17 @@ bool guest_config_from_file(const char *path, const char *extra,
                             struct guest_config *config)
 {
     bool from_arguments = !strcmp(path, "/dev/null");
-    char *file = NULL, *text;
-    bool ok;
+    char *file = NULL;
 
     if (!from_arguments) {
         file = read_file(path);
         if (!file)
             return false;
     }
-    text = extra ? xl_format("%s\n%s\n", file ? file : "", extra)
-                 : xl_format("%s", file ? file : "");
-    ok = parse_text(text, config);
-    free(text);
+    config->text = extra ? xl_format("%s\n%s\n", file ? file : "", extra)
+                         : xl_format("%s", file ? file : "");
     free(file);
-    return ok;
+    return parse_text(config->text, config);
 }
 
 /* ---- save files --------------------------------------------------------- */
@@ -244,6 +241,7 @@ void guest_config_free(struct guest_config *config)
     free(config->disks);
     free(config->specs);
     free(config->name);
+    free(config->text);
     if (config->cfg)
         xlu_cfg_destroy(config->cfg);
     if (config->report)

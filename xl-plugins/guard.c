@@ -177,6 +177,7 @@ static int (*const concepts[])(struct guard_start *s) = {
     guard_snapshot,
     guard_cpu,
     guard_scsi,
+    guard_vnuma,
 };
 
 static int ask_concepts(struct guard_start *s)

@@ -21,6 +21,7 @@
 struct guest_config {
     XLU_Config *cfg;                /* all of it; NULL for a save file */
     FILE *report;                   /* cfg's, and nobody reads it */
+    char *text;                     /* what cfg was read from, or NULL */
     char *name;                     /* or NULL */
     libxl_uuid uuid;
     bool has_uuid;
@@ -80,6 +81,7 @@ char *guard_append_string(char *text, const char *s);
  * what is wrong and what to do. */
 int guard_snapshot(struct guard_start *s);
 int guard_cpu(struct guard_start *s);
+int guard_vnuma(struct guard_start *s);
 int guard_scsi(struct guard_start *s);
 /* The same about a guest that is to be saved or to go to another host. */
 int guard_scsi_leave(struct guard_start *s);

@@ -16,7 +16,9 @@
 
 /* Keys of xl.cfg(5) for which there is a guard-STEM.c. */
 static const char *const keys[] = {
-    "cpuid", "vscsi",
+    "cpuid",
+    "vnuma",
+    "vscsi",
 };
 
 static bool text_has_key(const char *text, size_t len)

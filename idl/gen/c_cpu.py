@@ -55,6 +55,7 @@ def header(model):
     out += ["#ifndef XLX_GEN_CPU_H", "#define XLX_GEN_CPU_H", "",
             f"#define XLX__CPU_WORDS {len(model.cpu_words)}",
             f"#define XLX__CPU_NAMES {len(name_rows(model))}",
+            f"#define XLX__CPU_RELEASES {len(model.cpu_releases)}",
             f"#define XLX__CPU_NEEDS {len(need_rows(model))}",
             f"#define XLX__CPU_MODELS {len(models)}",
             f"#define XLX__CPU_MODEL_NAMES {len(model_name_rows(model))}",
@@ -104,6 +105,19 @@ def silicon_rows(model):
     return rows
 
 
+def release_rows(model, bit_of, text):
+    """(name, what guests get, the most they can get), each for HVM and PV"""
+    words = len(model.cpu_words)
+    for i, release in enumerate(model.cpu_releases):
+        def given(letters, at=i):
+            found = (f.name for f in model.cpu_features if f.gives and
+                     (f.gives * (at + 1))[at] in letters)
+            return "{ { " + mask(found, bit_of, words) + " } }"
+        yield (text.add(release.name),
+               "{ " + given("ASH") + ", " + given("A") + " }",
+               "{ " + given("ASHash") + ", " + given("Aa") + " }")
+
+
 def mask(features, bit_of, words):
     out = [0] * words
     for name in features:
@@ -146,6 +160,9 @@ def source(model):
             *table("struct xlx__cpu_name xlx__cpu_names[XLX__CPU_NAMES]",
                    ((text.add(n), bit, hex(who))
                     for n, bit, who in name_rows(model))),
+            *table("struct xlx__cpu_release "
+                   "xlx__cpu_releases[XLX__CPU_RELEASES]",
+                   release_rows(model, bit_of, text)),
             *table("struct xlx__cpu_need xlx__cpu_needs[XLX__CPU_NEEDS]",
                    need_rows(model)),
             *table("struct xlx__cpu_model xlx__cpu_models[XLX__CPU_MODELS]",

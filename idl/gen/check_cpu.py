@@ -21,6 +21,9 @@ def check(model, errors):
     for one in model.cpu_features:
         feature(one, words, features, errors)
     unique(model.cpu_features, lambda d: (d.word, d.bit), errors)
+    unique(model.cpu_releases, lambda d: d.name, errors)
+    for one in model.cpu_features:
+        gives(one, len(model.cpu_releases), errors)
     dialects(model, errors)
     circles(features, errors)
     for one in model.cpu_models:
@@ -70,6 +73,15 @@ def feature(d, words, features, errors):
     for name in d.needs:
         if name not in features:
             errors.add(d.pos, f'{label(d)}: no feature "{name}"')
+
+
+def gives(d, releases, errors):
+    if not re.fullmatch("[ASHash-]*", d.gives):
+        errors.add(d.pos, f"{label(d)}: gives must be made of A, S, H, a, s, "
+                   "h and -")
+    if len(d.gives) not in (0, 1, releases):
+        errors.add(d.pos, f"{label(d)}: gives must be one letter, or one for "
+                   f"each of {releases} releases")
 
 
 def dialects(model, errors):

@@ -253,7 +253,14 @@ class CpuFeature(Decl):
     accumulate: bool = False    # a pool has it when any of its hosts does
     mitigation: bool = False    # is about a fault of the processor or its cure
     fixed: bool = False         # Xen decides it, never a guest's config
+    gives: str = ""             # to which guests: a letter for each release
     collides: str = None        # what else its name means, and to whom
+
+
+@dataclass(eq=False)
+class CpuRelease(Decl):
+    """A release of Xen that is known by what it gives guests."""
+    name: str
 
 
 @dataclass(eq=False)
@@ -295,7 +302,7 @@ class CpuModel(Decl):
 
 CLASSES = (Value, Enum, Field, Struct, Inp, Out, Error, Callback, Example,
            Call, Param, Function, Arg, Option, Command)
-TABLES = (CpuWord, CpuFeature, CpuModel)
+TABLES = (CpuWord, CpuRelease, CpuFeature, CpuModel)
 KEYWORDS = {}
 for _class in CLASSES + TABLES + (CpuVersion, Silicon):
     _class.keyword = re.sub(r"\B([A-Z])", r"_\1", _class.__name__).lower()
@@ -311,6 +318,7 @@ class Model:
     def __init__(self, decls, package):
         tables = [t.keyword for t in TABLES]
         self.decls = [d for d in decls if d.keyword not in tables]
+        self.cpu_releases = [d for d in decls if isinstance(d, CpuRelease)]
         self.cpu_words = [d for d in decls if isinstance(d, CpuWord)]
         self.cpu_features = [d for d in decls if isinstance(d, CpuFeature)]
         self.cpu_models = [d for d in decls if isinstance(d, CpuModel)]

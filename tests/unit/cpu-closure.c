@@ -7,6 +7,9 @@
 #include <ctype.h>
 #include <dlfcn.h>
 
+#include <xenctrl.h>
+#include <xenguest.h>
+
 #include "unit.h"
 #include "cpu-table.h"
 
@@ -131,6 +134,36 @@ static void the_same_fall_as_in_xen(void **state)
     dlclose(library);
 }
 
+/* Where the installed release is one of those in the table. */
+static void the_same_is_given_as_in_xen(void **state)
+{
+    static const struct {
+        enum xc_static_cpu_featuremask mask;
+        bool pv, most;
+    } all[] = {
+        { XC_FEATUREMASK_HVM_HAP_DEF, false, false },
+        { XC_FEATUREMASK_HVM_HAP_MAX, false, true },
+        { XC_FEATUREMASK_PV_DEF, true, false },
+        { XC_FEATUREMASK_PV_MAX, true, true },
+    };
+    uint32_t words = xc_get_cpu_featureset_size(), i, w;
+    const struct xlx__cpu_release *r = xlx__cpu_releases;
+    const uint32_t *theirs;
+
+    (void)state;
+    if (NUM_XEN == 271)                 /* Xen 4.20 */
+        r++;
+    else if (NUM_XEN != 232)            /* Xen 4.17 */
+        skip();
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++) {
+        theirs = xc_get_static_cpu_featuremask(all[i].mask);
+        for (w = 0; w < words; w++)
+            assert_int_equal(
+                (all[i].most ? r->most : r->usual)[all[i].pv].word[w],
+                theirs[w]);
+    }
+}
+
 static struct xlx__cpu_set random_set(void)
 {
     struct xlx__cpu_set set;
@@ -180,6 +213,7 @@ int main(void)
         cmocka_unit_test(every_bit_has_xens_place),
         cmocka_unit_test(as_many_fall_as_in_xen),
         cmocka_unit_test(the_same_fall_as_in_xen),
+        cmocka_unit_test(the_same_is_given_as_in_xen),
         cmocka_unit_test(closing_is_a_closure),
     };
 

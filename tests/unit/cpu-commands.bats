@@ -41,7 +41,8 @@ xl() {
     [ "$(jq -r 'keys_unsorted | join(" ")' "$tmp/found")" = \
         "vendor family model stepping cpu_model added removed unknown" ]
     jq -e '(.cpu_model | startswith("Skylake-Client-v")) and .family == 6 and
-        .model == 158 and .stepping == 10 and .unknown == ["1c[11]"] and
+        .model == 158 and .stepping == 10 and .unknown == [] and
+        (.added | index("sdbg")) and
         (.added | index("clflushopt"))' "$tmp/found"
     # the same from standard input, and from what was found
     xl cpu-detect --json - < "$tmp/host" | diff "$tmp/found" -
@@ -130,6 +131,43 @@ policies() {
         run -1 xl cpu-expand --format xl host
         [[ $output == *"no hypervisor to ask about the processor: "* ]]
     }
+}
+
+@test "cpu-explain: an expression, a dump, and one feature" {
+    policies > "$tmp/xen"
+    run -0 xl cpu-explain --on "$tmp/xen" host,-avx pdpe1gb
+    [[ $(tr -s " " <<< "${lines[1]}") == "pdpe1gb - only for a guest that asks, without security support: +pdpe1gb"* ]]
+    run -0 xl cpu-explain --on "$tmp/xen" host,-avx avx2
+    [[ $(tr -s " " <<< "${lines[1]}") == "avx2 - of no use without avx, which is off"* ]]
+    run -0 xl cpu-explain --on "$tmp/xen" host,-avx avx
+    [[ $(tr -s " " <<< "${lines[1]}") == "avx - turned off by -avx"* ]]
+    run -0 xl cpu-explain --on "$tmp/xen" "$tmp/host" avx512f
+    [[ $(tr -s " " <<< "${lines[1]}") == "avx512f - the processor does not have it"* ]]
+    xl cpu-explain --json --on "$tmp/xen" host |
+        jq -e '.features | length > 60 and
+            any(.feature == "avx2" and .on and .reason == "on")'
+    LIBXLX_CPU_POLICIES=$tmp/xen run -0 xl cpu-explain host avx2
+    [[ $(tr -s " " <<< "${lines[1]}") == "avx2 has it"* ]]
+    run -1 xl cpu-explain --on "$tmp/xen" host avx22
+    [[ $output == *'no feature "avx22"; did you mean'* ]]
+}
+
+@test "cpu-check: a move, a start, and what stands in the way" {
+    policies > "$tmp/xen"
+    run -0 xl cpu-check x86-64-v1 "$tmp/xen"
+    [ "$output" = "$tmp/xen: runs" ]
+    run -1 xl cpu-check x86-64-v1,+la57 "$tmp/xen"
+    [ "$output" = "$tmp/xen: is refused: the host lacks what was asked for
+ lost
+  la57" ]
+    run -1 xl cpu-check "$tmp/host" "$tmp/xen"
+    [[ $output == "$tmp/xen: is refused: its largest leaf is 0x16, the host allows 0xd"* ]]
+    xl cpu-expand --json IvyBridge,level=13,+adx,+sha-ni > "$tmp/guest"
+    run -1 xl cpu-check --xen 4.17.7 --json "$tmp/guest" "$tmp/xen"
+    jq -e --arg host "$tmp/xen" '.verdicts[0] | .fate == "lose" and .host == $host and (.lost | index("sha-ni")) and
+        (.lost | index("adx") | not)' <<< "$output"
+    run -1 xl cpu-check --xen new "$tmp/guest" "$tmp/xen"
+    [ "$output" = 'xl cpu-check: release: "new" must be like 4.17.5' ]
 }
 
 @test "cpu-models lists what cpu-expand takes" {

@@ -467,6 +467,52 @@ static void vendors_do_not_mix(void **state)
     xlx_cpus_dispose(&pool);
 }
 
+static void xapis_features(void **state)
+{
+    static const struct { const char *text, *says; } wrong[] = {
+        { "1fcbfbff-", "word 1 of the features is not of 8" },
+        { "1fcbfbff-f7fa322", "word 1 of the features is not of 8" },
+        { "1fcbfbff-f7fa32233", "word 1 of the features is not of 8" },
+        { "1fcbfbff-f7fa3223 x", "more than words behind word 1" },
+        { "1fcbfbff-0-", "word 1 of the features is not of 8" },
+    };
+    char text[512] = "";
+    struct xlx__cpu cpu;
+    unsigned int i;
+    xlx_cpu p;
+
+    (void)state;
+    xlx_cpu_init(&p);
+    assert_ok(xlx__cpu_read(NULL, "x", " 1fcbfbff-f7fa3223-2c100800-00000121"
+                            "-00000001-009c6fbb-00000000\n", &p));
+    assert_ok(xlx__cpu_from_public(&p, &cpu));
+    assert_string_equal(cpu.vendor, "");
+    assert_true(xlx__cpu_has(&cpu.features, XLX__CPU_AVX));
+    assert_true(xlx__cpu_has(&cpu.features, XLX__CPU_XSAVEOPT));
+    assert_true(xlx__cpu_has(&cpu.features, XLX__CPU_ADX));
+    assert_int_equal(cpu.features.word[5], 0x009c6fbb);
+    xlx_cpu_dispose(&p);
+
+    for (i = 0; i < XLX__ARRAY_SIZE(wrong); i++) {
+        xlx_cpu_init(&p);
+        assert_fails(xlx__cpu_read(NULL, "x", wrong[i].text, &p), ERROR_INVAL,
+                     wrong[i].says);
+        xlx_cpu_dispose(&p);
+    }
+    /* longer ones are of a newer Xen, which is no matter until they say so */
+    for (i = 0; i < XLX__CPU_XEN_WORDS; i++)
+        strcat(text, "00000001-");
+    strcat(text, "00000000-00000000");
+    xlx_cpu_init(&p);
+    assert_ok(xlx__cpu_read(NULL, "x", text, &p));
+    xlx_cpu_dispose(&p);
+    text[strlen(text) - 1] = '4';
+    xlx_cpu_init(&p);
+    assert_fails(xlx__cpu_read(NULL, "x", text, &p), ERROR_INVAL,
+                 "word 20 of the features is 0x4: it is newer than libxlx");
+    xlx_cpu_dispose(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +520,7 @@ int main(void)
         cmocka_unit_test(amds_copies_are_no_features),
         cmocka_unit_test(beyond_the_largest_leaf_is_nothing),
         cmocka_unit_test(refused),
+        cmocka_unit_test(xapis_features),
         cmocka_unit_test(detection_is_exact),
         cmocka_unit_test(models_are_nearest_to_themselves),
         cmocka_unit_test(sixty_four_bits_stay),

@@ -125,7 +125,10 @@ seen() {
     ! grep -qx popcnt "$tmp/seen"
     guest_reboot g
     same_as_predicted
+    xl cpu-detect --json --domain g > "$tmp/before"
     guest_save g "$GUESTS/g.save"
+    # what lies in the file is what Xen held
+    xl cpu-detect --json "$GUESTS/g.save" | diff "$tmp/before" -
     guest_restore g "$GUESTS/g.save"
     same_as_predicted
     seen | diff -U0 "$tmp/seen" -

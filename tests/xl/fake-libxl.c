@@ -76,25 +76,72 @@ int xc_interface_close(xc_interface *xch)
     return 0;
 }
 
+/* A host of FAKE_NODES nodes, each with two cpus and 8 GiB, half of it free. */
+static unsigned int num_nodes(void)
+{
+    const char *s = getenv("FAKE_NODES");
+
+    return s ? (unsigned int)atoi(s) : 1;
+}
+
 int xc_get_max_cpus(xc_interface *xch)
 {
     (void)xch;
-    return 2;
+    return 2 * (int)num_nodes();
 }
 
 int xc_get_max_nodes(xc_interface *xch)
 {
     (void)xch;
-    return 1;
+    return (int)num_nodes();
+}
+
+int xc_numainfo(xc_interface *xch, unsigned *max_nodes, xc_meminfo_t *memory,
+                uint32_t *distances)
+{
+    unsigned int num = num_nodes(), i, j;
+
+    (void)xch;
+    for (i = 0; memory && distances && i < num; i++) {
+        memory[i].memsize = UINT64_C(8) << 30;
+        memory[i].memfree = UINT64_C(4) << 30;
+        for (j = 0; j < num; j++)
+            distances[i * num + j] = i == j ? 10 : 21;
+    }
+    *max_nodes = num;
+    return 0;
+}
+
+int xc_cputopoinfo(xc_interface *xch, unsigned *max_cpus, xc_cputopo_t *cpus)
+{
+    unsigned int num = 2 * num_nodes(), i;
+
+    (void)xch;
+    for (i = 0; cpus && i < num; i++)
+        cpus[i] = (xc_cputopo_t){ .core = i % 2, .socket = i / 2,
+                                  .node = i / 2 };
+    *max_cpus = num;
+    return 0;
+}
+
+int xc_pcitopoinfo(xc_interface *xch, unsigned num,
+                   physdev_pci_device_t *devices, uint32_t *nodes)
+{
+    (void)xch;
+    (void)num;
+    (void)devices;
+    (void)nodes;
+    errno = ENOSYS;
+    return -1;
 }
 
 int xc_physinfo(xc_interface *xch, xc_physinfo_t *info)
 {
     (void)xch;
     memset(info, 0, sizeof(*info));
-    info->nr_cpus = 2;
-    info->max_cpu_id = 1;
-    info->nr_nodes = 1;
+    info->nr_cpus = 2 * num_nodes();
+    info->max_cpu_id = info->nr_cpus - 1;
+    info->nr_nodes = num_nodes();
     info->capabilities = XEN_SYSCTL_PHYSCAP_hvm | XEN_SYSCTL_PHYSCAP_pv;
     return 0;
 }

@@ -7,8 +7,8 @@
 
 const char xlx__cpu_text[] =
     "fpu\0" "3dnow\0" "caps\0" "no\0" "1d\0" "7d0\0" "mA\0" "fpu-no\0" "x-87\0"
-    "GenuineIntel\0" "First-v1\0" "First\0" "First-v2\0" "First-caps\0" "\0"
-    "level-v1\0" "level\0";
+    "1.0\0" "2.0\0" "GenuineIntel\0" "First-v1\0" "First\0" "First-v2\0"
+    "First-caps\0" "\0" "level-v1\0" "level\0";
 
 const struct xlx__cpu_word xlx__cpu_words[XLX__CPU_WORDS] = {
     { 1, 65535, 3, 0, 65535, 18 },
@@ -25,6 +25,12 @@ const struct xlx__cpu_name xlx__cpu_names[XLX__CPU_NAMES] = {
     { 35, 0, 0x1 },
 };
 
+const struct xlx__cpu_release xlx__cpu_releases[XLX__CPU_RELEASES] = {
+    { 40, { { { 0x80000001 } }, { { 0x80000000 } } }, { { { 0x80000001 } }, { {
+      0x80000000 } } } },
+    { 44, { { { 0x1 } }, { { 0x0 } } }, { { { 0x1 } }, { { 0x0 } } } },
+};
+
 const struct xlx__cpu_need xlx__cpu_needs[XLX__CPU_NEEDS] = {
     { 31, 0 },
     { 95, 0 },
@@ -32,19 +38,19 @@ const struct xlx__cpu_need xlx__cpu_needs[XLX__CPU_NEEDS] = {
 };
 
 const struct xlx__cpu_model xlx__cpu_models[XLX__CPU_MODELS] = {
-    { 53, 62, 65535, 40, 6, 1, 2, 1, 7, 2147483656u, { { 0x80000001 } } },
-    { 68, 62, 77, 40, 6, 1, 3, 2, 7, 2147483656u, { { 0x1, 0x20000000,
+    { 61, 70, 65535, 48, 6, 1, 2, 1, 7, 2147483656u, { { 0x80000001 } } },
+    { 76, 70, 85, 48, 6, 1, 3, 2, 7, 2147483656u, { { 0x1, 0x20000000,
       0x80000000 } } },
-    { 89, 98, 65535, 88, 0, 0, 0, 1, 0, 0, { { 0x1 } } },
+    { 97, 106, 65535, 96, 0, 0, 0, 1, 0, 0, { { 0x1 } } },
 };
 
 const struct xlx__cpu_model_name xlx__cpu_model_names[XLX__CPU_MODEL_NAMES] = {
-    { 62, 0 },
-    { 77, 1 },
-    { 53, 0 },
-    { 68, 1 },
-    { 98, 2 },
-    { 89, 2 },
+    { 70, 0 },
+    { 85, 1 },
+    { 61, 0 },
+    { 76, 1 },
+    { 106, 2 },
+    { 97, 2 },
 };
 
 const struct xlx__cpu_silicon xlx__cpu_silicon[XLX__CPU_SILICON] = {
@@ -72,11 +78,11 @@ const struct xlx__cpu_set xlx__cpu_accumulate = {
 };
 
 const struct xlx__cpu_set xlx__cpu_mitigation = {
-    { 0x0 }
+    { 0x80000000 }
 };
 
 const struct xlx__cpu_set xlx__cpu_fixed = {
-    { 0x0 }
+    { 0x1 }
 };
 
 const struct xlx__cpu_collision xlx__cpu_collisions[] = {

@@ -8,6 +8,7 @@
 
 #define XLX__CPU_WORDS 3
 #define XLX__CPU_NAMES 6
+#define XLX__CPU_RELEASES 2
 #define XLX__CPU_NEEDS 3
 #define XLX__CPU_MODELS 3
 #define XLX__CPU_MODEL_NAMES 6

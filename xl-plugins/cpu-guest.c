@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * xl cpu-explain, cpu-check: what a guest has and why, and whether it can come
+ * to other hosts.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpu.h"
+#include "gen-commands.h"
+#include "plugin.h"
+#include "text.h"
+
+/* ---- which guest -------------------------------------------------------- */
+
+/* A file, or an expression, which *expression_r then is, or a domain. */
+static int read_guest(const char *what, xlx_cpu *cpu,
+                      const char **expression_r)
+{
+    int rc;
+
+    *expression_r = NULL;
+    if (!strcmp(what, "-") || strchr(what, '/') || !access(what, F_OK))
+        return cpu_read_dump(what, cpu);
+    rc = xlx_cpu_expand(xl_ctx(), what, true, cpu);
+    if (rc == ERROR_NOTFOUND && !strchr(what, ','))
+        return cpu_read_domain(what, cpu);
+    *expression_r = what;
+    return rc ? xl_failed(rc) : 0;
+}
+
+/* What a guest started with the expression would be on that host. */
+static int render(const char *expression, const xlx_cpu_host *host,
+                  xlx_cpu_config *config)
+{
+    xlx_cpu_hosts hosts = { .hosts = (xlx_cpu_host *)host, .num_hosts = 1 };
+    int rc = xlx_cpu_render(xl_ctx(), expression, &hosts, XLX_CPU_FORM_NONE,
+                            config);
+
+    return rc ? xl_failed(rc) : 0;
+}
+
+/* ---- cpu-explain -------------------------------------------------------- */
+
+static void print_reason(struct xl_table *t, const xlx_cpu_explanation *e)
+{
+    const char *cause = e->cause ? e->cause : "";
+
+    switch (e->reason) {
+    case XLX_CPU_REASON_ON:
+        xl_table_cell(t, "%s", "");
+        break;
+    case XLX_CPU_REASON_HARDWARE:
+        xl_table_cell(t, "the processor does not have it");
+        break;
+    case XLX_CPU_REASON_HIDDEN:
+        xl_table_cell(t, "Xen keeps it back on this host");
+        break;
+    case XLX_CPU_REASON_NO_GUEST:
+        xl_table_cell(t, "Xen has it for no guest of this kind");
+        break;
+    case XLX_CPU_REASON_ASKED:
+        xl_table_cell(t, "only for a guest that asks, without security"
+                      " support: +%s", e->feature);
+        break;
+    case XLX_CPU_REASON_TURNED_OFF:
+        xl_table_cell(t, "turned off by %s", *cause ? cause : "the config");
+        break;
+    case XLX_CPU_REASON_NEEDS:
+        xl_table_cell(t, "of no use without %s, which is off", cause);
+        break;
+    case XLX_CPU_REASON_DYNAMIC:
+        xl_table_cell(t, "Xen decides it, or the guest as it runs");
+        break;
+    }
+}
+
+static int print_explanations(const xlx_cpu_explanations *list, bool json)
+{
+    static const char *const titles[] = { "Feature", "Guest", "Why", NULL };
+    struct xl_table *t;
+    int i;
+
+    if (json)
+        return xl_print_json(xlx_cpu_explanations_to_json(xl_ctx(), list));
+    t = xl_table_new(titles);
+    for (i = 0; i < list->num_features; i++) {
+        xl_table_cell(t, "%s", list->features[i].feature);
+        xl_table_cell(t, "%s", list->features[i].on ? "has it" : "-");
+        print_reason(t, &list->features[i]);
+    }
+    xl_table_print(t);
+    return 0;
+}
+
+/* The features of the config become those of the guest. */
+static void take_features(xlx_cpu *cpu, xlx_cpu_config *config)
+{
+    char **names = cpu->features;
+    int num = cpu->num_features;
+
+    cpu->features = config->features;
+    cpu->num_features = config->num_features;
+    config->features = names;
+    config->num_features = num;
+}
+
+int xl_cpu_explain_main(int argc, char **argv)
+{
+    struct xl_cpu_explain_args args;
+    xlx_cpu_explanations list;
+    const char *expression;
+    xlx_cpu_config config;
+    xlx_cpu_host host;
+    xlx_cpu guest;
+    int rc, r;
+
+    r = xl_cpu_explain_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_cpu_init(&guest);
+    xlx_cpu_host_init(&host);
+    xlx_cpu_config_init(&config);
+    xlx_cpu_explanations_init(&list);
+    r = read_guest(args.guest, &guest, &expression);
+    if (!r)
+        r = cpu_read_host(args.on, args.pv, &host);
+    if (!r && expression)
+        r = render(expression, &host, &config);
+    if (r)
+        goto out;
+    if (expression)
+        take_features(&guest, &config);
+    rc = xlx_cpu_explain(xl_ctx(), &guest, &host, expression, args.feature,
+                         &list);
+    r = rc ? xl_failed(rc) : print_explanations(&list, args.json);
+
+ out:
+    xlx_cpu_dispose(&guest);
+    xlx_cpu_host_dispose(&host);
+    xlx_cpu_config_dispose(&config);
+    xlx_cpu_explanations_dispose(&list);
+    return r;
+}
+
+/* ---- cpu-check ---------------------------------------------------------- */
+
+/* A start: stock xl is not even asked where something is lacking. */
+static int check_start(const char *expression, const xlx_cpu_host *host,
+                       xlx_cpu_verdict *v)
+{
+    xlx_cpu_config config;
+    int r;
+
+    xlx_cpu_config_init(&config);
+    r = render(expression, host, &config);
+    if (!r && config.num_lacking) {
+        v->fate = XLX_CPU_FATE_REFUSE;
+        v->reason = xl_format("the host lacks what was asked for");
+        v->lost = config.lacking;
+        v->num_lost = config.num_lacking;
+        config.lacking = NULL;
+        config.num_lacking = 0;
+    }
+    xlx_cpu_config_dispose(&config);
+    return r;
+}
+
+static void print_verdict(const xlx_cpu_verdict *v)
+{
+    static const char *const fates[] = {
+        [XLX_CPU_FATE_RUN] = "runs",
+        [XLX_CPU_FATE_LOSE] = "loses features without a word",
+        [XLX_CPU_FATE_REFUSE] = "is refused",
+    };
+
+    printf("%s: %s", v->host, fates[v->fate]);
+    if (v->reason && *v->reason)
+        printf(": %s", v->reason);
+    putchar('\n');
+    cpu_print_names(" lost", v->lost, v->num_lost);
+    cpu_print_names(" does not know of", v->unaware, v->num_unaware);
+}
+
+static int print_verdicts(const xlx_cpu_verdicts *list, bool json)
+{
+    int i, r, status = 0;
+
+    for (i = 0; i < list->num_verdicts; i++) {
+        if (!json)
+            print_verdict(&list->verdicts[i]);
+        if (list->verdicts[i].fate != XLX_CPU_FATE_RUN ||
+            list->verdicts[i].num_unaware)
+            status = 1;
+    }
+    if (json) {
+        r = xl_print_json(xlx_cpu_verdicts_to_json(xl_ctx(), list));
+        if (r)
+            status = r;
+    }
+    return status;
+}
+
+static int check_host(const xlx_cpu *guest, const char *expression,
+                      const xlx_cpu_host *host, const char *release,
+                      xlx_cpu_verdict *v)
+{
+    int rc;
+
+    if (expression)
+        return check_start(expression, host, v);
+    rc = xlx_cpu_check(xl_ctx(), guest, host, release, v);
+    return rc ? xl_failed(rc) : 0;
+}
+
+int xl_cpu_check_main(int argc, char **argv)
+{
+    struct xl_cpu_check_args args;
+    const char *expression;
+    xlx_cpu_verdicts list;
+    xlx_cpu_hosts hosts;
+    xlx_cpu_verdict *v;
+    xlx_cpu guest;
+    int i, r;
+
+    r = xl_cpu_check_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_cpu_init(&guest);
+    xlx_cpu_hosts_init(&hosts);
+    xlx_cpu_verdicts_init(&list);
+    r = read_guest(args.guest, &guest, &expression);
+    if (!r)
+        r = cpu_read_hosts(args.host, args.num_host, args.pv, &hosts);
+    if (r)
+        goto out;
+    list.verdicts = calloc((size_t)hosts.num_hosts, sizeof(*list.verdicts));
+    if (!list.verdicts)
+        xl_no_memory();
+    for (i = 0; !r && i < hosts.num_hosts; i++) {
+        v = &list.verdicts[list.num_verdicts++];
+        xlx_cpu_verdict_init(v);
+        r = check_host(&guest, expression, &hosts.hosts[i], args.xen, v);
+        v->host = xl_format("%s", args.num_host ? args.host[i] : "this host");
+    }
+    if (!r)
+        r = print_verdicts(&list, args.json);
+
+ out:
+    xlx_cpu_dispose(&guest);
+    xlx_cpu_hosts_dispose(&hosts);
+    xlx_cpu_verdicts_dispose(&list);
+    return r;
+}
