@@ -108,6 +108,7 @@ static int add_in(const struct adding *w, xs_transaction_t t)
     if (rc) goto out;
     rc = xlx__device_awaited(w->ctx, t, w->dev);
     if (rc <= 0) goto out;
+    rc = 0;
     switch (a.frontend == XLX_XENBUS_STATE_UNKNOWN
                 ? XLX_XENBUS_STATE_UNKNOWN : a.backend) {
     case XLX_XENBUS_STATE_UNKNOWN:
