@@ -10,7 +10,7 @@
 #include "guest.h"
 #include "scsi.h"
 
-#define STEP_MS 10000               /* for each device */
+#define STEP_MS 30000               /* for each device */
 
 /* The reason is in the library's message when it was not done. */
 static int add_finding(xlx_vscsi_report *report, char *what, const char *done,

@@ -191,8 +191,10 @@ compare() {
     xl scsi-attach g /dev/sr0 0:0:1:0
     works 0:0:0:0
     works 0:0:1:0
-    guest_run g 'ls -d /sys/bus/scsi/devices/*:0:0:0/scsi_tape/st0'
-    guest_run g 'ls -d /sys/bus/scsi/devices/*:0:1:0/block/sr0'
+    wait_for 60 "the guest's tape" guest_run g \
+        'ls -d /sys/bus/scsi/devices/*:0:0:0/scsi_tape/st0'
+    wait_for 60 "the guest's CD drive" guest_run g \
+        'ls -d /sys/bus/scsi/devices/*:0:1:0/block/sr0'
     run guest_run g 'for g in /dev/sg*; do sg_inq $g; done'
     [ "$(grep -c 'scsi_debug' <<< "$output")" = 2 ]
     xl scsi-detach g 0:0:0:0
@@ -317,7 +319,7 @@ refused() {
 }
 
 @test "the guest cannot read what its device is on the host, nor fool us" {
-    xl scsi-attach g "$a" 0:0:0:0
+    xl scsi-attach g /dev/sda 0:0:0:0
     run xenstore-ls -p "$(adapter)/vscsi-devs/dev-0"
     echo "$output"
     grep -Eq 'p-dev = .*\(n0\)$' <<< "$output"
@@ -325,10 +327,10 @@ refused() {
     grep -Eq "v-dev = .*\\(n0,r$(guest_domid g)\\)" <<< "$output"
     run guest_run g "xenstore-ls $(adapter)/vscsi-devs/dev-0"
     echo "$output"
-    [[ $output == *v-dev* && $output != *naa.* && $output != *"$a"* ]]
+    [[ $output == *v-dev* && $output != *naa.* && $output != *sda* ]]
     front=/local/domain/$(guest_domid g)/device/vscsi/0
     old=$(xenstore-read "$front/vscsi-devs/dev-0/state")
-    for garbage in 99 -1 4junk "$(printf '\033[2J')" ''; do
+    for garbage in 99 ' 1' 4junk "$(printf '\033[2J')" ''; do
         xenstore-write "$front/vscsi-devs/dev-0/state" "$garbage"
         run -0 xl scsi-list g
         [[ $output == *'not connected'* && $output != *junk* ]]
@@ -341,7 +343,7 @@ refused() {
 
 @test "a guest without the driver: told, or waited for" {
     guest_run g 'rmmod xen-scsifront'
-    run -1 xl scsi-attach --timeout 5 g "$a" 0:0:0:0
+    run -1 xl scsi-attach --timeout 20 g "$a" 0:0:0:0
     [[ $output == *'needs xen-scsifront'* ]]
     same_world
     xl scsi-attach --no-wait g "$a" 0:0:0:0
@@ -448,7 +450,7 @@ settled() {
     compare 0:0 /dev/sda
     sum=$(md5sum < /dev/sda)
     old=$(guest_domid g)
-    [ "$(pgrep -fc xl-scsi-watch)" = 1 ]
+    wait_for 30 "one watcher" eval '[ "$(pgrep -fc xl-scsi-watch)" = 1 ]'
     guest_reboot g
     [ "$(guest_domid g)" != "$old" ]
     wait_for 60 "the first" works 0:0:0:0
