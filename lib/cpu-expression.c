@@ -44,7 +44,7 @@ static int parse_model(const char *word, size_t len,
 
 /* ---- items after the model ---------------------------------------------- */
 
-/* The four states that a feature can be put into, as libxl writes them, too. */
+/* The states that a feature can be put into, also as libxl writes them. */
 static const struct {
     const char *value;
     size_t set;
@@ -118,7 +118,8 @@ static int put_number(const struct number *n, const char *text, size_t len,
 
     for (; i < len && isxdigit((unsigned char)text[i]); i++) {
         digit = isdigit((unsigned char)text[i])
-                ? (uint32_t)(text[i] - '0') : (uint32_t)(text[i] | 32) - 'a' + 10;
+                ? (uint32_t)(text[i] - '0')
+                : (uint32_t)(text[i] | 32) - 'a' + 10;
         if (digit > 9 && !hex)
             break;
         value = value * (hex ? 16 : 10) + digit;

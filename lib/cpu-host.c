@@ -18,7 +18,10 @@
  * in a hypercall and by xen-cpuid. */
 static const struct {
     size_t to;
-    struct { enum xlx__cpu_policy number; const char *title; } of[2];   /* HVM, PV */
+    struct {
+        enum xlx__cpu_policy number;
+        const char *title;
+    } of[2];                            /* for HVM, for PV */
 } policies[] = {
     { offsetof(xlx_cpu_host, hardware),
       { { XLX__CPU_POLICY_RAW, "Raw" },
@@ -96,7 +99,7 @@ int xlx__cpu_host_read(xlx_ctx *ctx, const char *name, const char *text,
     return rc ? xlx__error_prefix(rc, "%s", name) : 0;
 }
 
-/* ---- from the hypervisor ------------------------------------------------- */
+/* ---- from the hypervisor ------------------------------------------------ */
 
 /* Takes the host from a file of that name. */
 static int host_of_file(xlx_ctx *ctx, const char *path, bool pv,

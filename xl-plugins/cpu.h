@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the commands about processors share: cpu.c has those that work on
- * models and dumps, cpu-xen.c those that ask what a Xen host makes of them,
- * cpu-guest.c those about a guest and hosts, cpu-config.c what is said of a config, to which guard-cpu.c listens, too.
+ * models and dumps, cpu-xen.c asks what a Xen host makes of them, cpu-guest.c
+ * has those about a guest and hosts, cpu-config.c what is said about a config,
+ * also by guard-cpu.c.
  */
 #ifndef XL_CPU_H
 #define XL_CPU_H

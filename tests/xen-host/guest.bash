@@ -68,12 +68,15 @@ guest_initrd() {
 guest_programs() {
     local dir=$1 program file
     shift
+    mkdir -p "$dir/lib"
     for program in "$@"; do
         program=$(command -v "$program") || return
         cp -L --parents "$program" "$dir"
         ln -sf "$program" "$dir/bin/"
         ldd "$program" | grep -o '/[^ ]*' | while read -r file; do
             cp -L --parents "$file" "$dir"
+            # where the guest's loader looks without a cache
+            [[ $file != /usr/local/* ]] || ln -sf "$file" "$dir/lib/"
         done
     done
 }

@@ -19,6 +19,7 @@ teardown_file() { load guest; guests_end; }
 vnodes() { jq -c '[.vnodes[] | [.memory, .vcpus, .distances, .pnode]]'; }
 
 # As /sys in the guest has them: cpus and distances, a line a node.
+# shellcheck disable=SC2016  # it is the guest that expands it
 guest_sys() {
     guest_run "$1" 'cd /sys/devices/system/node;
         for n in node[0-9]*; do

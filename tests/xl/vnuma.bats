@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154  # variables of bats and of rig.bash
 # vnuma= at xl create, on a host that seems to have several nodes: what stock
 # xl would crash on or bend is refused, "auto" is what the planner says.
 
