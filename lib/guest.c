@@ -17,6 +17,7 @@
 #include "image.h"
 #include "qmp.h"
 #include "store.h"
+#include "xs.h"
 
 #define GUEST_FILE "guest.json"
 #define GUEST_VERSION 1
@@ -90,6 +91,8 @@ int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest)
 
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest)
 {
+    if (xlx__store_keeps_other(ctx, &guest->uuid, GUEST_FILE))
+        return 0;
     return xlx__store_remove(ctx, &guest->uuid, GUEST_FILE);
 }
 
@@ -235,6 +238,39 @@ int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest)
     guest->domid = XLX_DOMID_NONE;
     rc = running_domain(ctx, NULL, &uuid, guest);
     return rc == ERROR_NOTFOUND ? 0 : rc;
+}
+
+struct waiting {
+    xlx_ctx *ctx;
+    const xlx_guest *guest;
+    xlx_guest now;
+};
+
+static int has_changed(void *user)
+{
+    struct waiting *w = user;
+    int rc;
+
+    w->now.domid = XLX_DOMID_NONE;
+    rc = running_domain(w->ctx, NULL, &w->guest->uuid, &w->now);
+    if (rc && rc != ERROR_NOTFOUND)
+        return rc;
+    return w->now.domid != w->guest->domid;
+}
+
+int xlx__guest_wait(xlx_ctx *ctx, xlx_guest *guest, int64_t deadline)
+{
+    struct waiting w = { .ctx = ctx, .guest = guest };
+    int rc;
+
+    xlx_guest_init(&w.now);
+    rc = xlx__xs_wait(ctx, guest->domid == XLX_DOMID_NONE ? "@introduceDomain"
+                                                          : "@releaseDomain",
+                      deadline, has_changed, &w);
+    if (!rc)
+        guest->domid = w.now.domid;
+    xlx_guest_dispose(&w.now);
+    return rc;
 }
 
 /* ---- the records of a guest whose UUID is new --------------------------- */

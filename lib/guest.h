@@ -15,8 +15,13 @@ const char *xlx__guest_title(const xlx_guest *guest, char *buf, size_t size);
 /* The number of the domain that runs it now, XLX_DOMID_NONE for none. */
 int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest);
 
+/* Waits until another domain runs it, or none, than guest->domid says, which
+ * is then set; ERROR_TIMEDOUT. */
+int xlx__guest_wait(xlx_ctx *ctx, xlx_guest *guest, int64_t deadline);
+
 /* Its name beside its records, so that it is found when nothing runs it. */
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest);
+/* Once nothing else is kept of it. */
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest);
 
 /* The name= and uuid= of a config file; *has_uuid_r: is there a uuid? */

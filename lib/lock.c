@@ -131,6 +131,12 @@ static int take(const char *path, mode_t mode, int64_t deadline,
 int xlx__lock_guest(xlx_ctx *ctx, const libxl_uuid *uuid,
                     struct xlx__lock *lock)
 {
+    return xlx__lock_guest_until(ctx, uuid, 0, lock);
+}
+
+int xlx__lock_guest_until(xlx_ctx *ctx, const libxl_uuid *uuid,
+                          int64_t deadline, struct xlx__lock *lock)
+{
     char *path = NULL;
     int rc;
 
@@ -142,7 +148,7 @@ int xlx__lock_guest(xlx_ctx *ctx, const libxl_uuid *uuid,
         rc = xlx__error(ERROR_NOMEM, "out of memory");
         goto out;
     }
-    rc = take(path, 0600, 0, lock);
+    rc = take(path, 0600, deadline, lock);
     if (rc == ERROR_LOCK_FAIL)
         xlx__error_prefix(rc, "guest " LIBXL_UUID_FMT " is being changed",
                           LIBXL_UUID_BYTES(*uuid));

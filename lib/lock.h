@@ -20,6 +20,8 @@ struct xlx__lock {
 /* For every change to what we keep of a guest.  Does not wait. */
 int xlx__lock_guest(xlx_ctx *ctx, const libxl_uuid *uuid,
                     struct xlx__lock *lock);
+int xlx__lock_guest_until(xlx_ctx *ctx, const libxl_uuid *uuid,
+                          int64_t deadline, struct xlx__lock *lock);
 /* For what is exclusive on the host; waits up to five seconds. */
 int xlx__lock_host(xlx_ctx *ctx, const char *what, struct xlx__lock *lock);
 

@@ -281,8 +281,9 @@ out:
     return rc;
 }
 
-/* Does the folder keep anything?  A kill may have left temporary files. */
-static bool keeps_anything(const char *folder)
+/* Does the folder keep anything but that file, which may be NULL?  A kill may
+ * have left temporary files. */
+static bool keeps_but(const char *folder, const char *file)
 {
     struct dirent *entry;
     bool found = false;
@@ -291,9 +292,27 @@ static bool keeps_anything(const char *folder)
     if (!dir)
         return false;
     while (!found && (entry = readdir(dir)))
-        found = entry->d_name[0] != '.';
+        found = entry->d_name[0] != '.' &&
+                (!file || strcmp(entry->d_name, file));
     closedir(dir);
     return found;
+}
+
+static bool keeps_anything(const char *folder)
+{
+    return keeps_but(folder, NULL);
+}
+
+bool xlx__store_keeps_other(xlx_ctx *ctx, const libxl_uuid *uuid,
+                            const char *file)
+{
+    struct place p = { NULL, NULL, NULL };
+    bool keeps;
+
+    /* short of memory: to keep a name too long does no harm */
+    keeps = place_init(ctx, uuid, file, &p) || keeps_but(p.folder, file);
+    place_dispose(&p);
+    return keeps;
 }
 
 /* The temporary files of writers that were killed. */

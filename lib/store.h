@@ -19,6 +19,9 @@ int xlx__store_write(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
                      const char *text, size_t len);
 /* Removing what is not there is no error. */
 int xlx__store_remove(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file);
+/* Is anything but that file kept of the guest? */
+bool xlx__store_keeps_other(xlx_ctx *ctx, const libxl_uuid *uuid,
+                            const char *file);
 /* Removes what killed writers left: temporary files, and a folder with nothing
  * else in it. */
 int xlx__store_tidy(xlx_ctx *ctx, const libxl_uuid *uuid);

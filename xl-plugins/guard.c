@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xl-guard: runs before stock xl for "xl create" and "xl restore", when the
- * dispatcher sees that one of our concepts may have a say: it refuses a start
- * that would do harm, and translates what a config says in our words.
+ * xl-guard: runs before stock xl for "xl create", "restore", "save" and
+ * "migrate", when the dispatcher sees that one of our concepts may have a say:
+ * it refuses what would do harm, and translates what a config says in our
+ * words.
  *
  * Called by the dispatcher as "xl STOCK-XL ARGS...", it becomes "xl ARGS..."
  * of stock xl, with the arguments as they are, and perhaps some lines of
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -103,6 +105,9 @@ static bool read_create(struct guard_start *s, int argc, char **argv)
             return false;
         if (opt == 'f')
             path = optarg;
+        s->only_shows |= opt == 'n';
+        s->stays |= opt == 'F' || opt == 'c';
+        s->paused |= opt == 'p';
     }
     for (; optind < argc; optind++) {
         if (strchr(argv[optind], '=')) {
@@ -144,11 +149,34 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
     return guest_config_from_file(s->config_path, NULL, &s->config);
 }
 
+/* The guest is the first argument.  The options are those of both commands:
+ * what is wrong stock xl will say. */
+static bool read_leave(struct guard_start *s, int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "debug", no_argument, NULL, 'd' },
+        { "live", no_argument, NULL, 'l' },
+        { "preserve-domid", no_argument, NULL, 'D' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "hwcpFC:s:eD", options,
+                              NULL)) != -1) {
+        if (opt == '?' || opt == 'h')
+            return false;
+    }
+    s->leaving = optind < argc ? argv[optind] : NULL;
+    return s->leaving;
+}
+
 /* ---- the concepts ------------------------------------------------------- */
 
 static int (*const concepts[])(struct guard_start *s) = {
     guard_snapshot,
     guard_cpu,
+    guard_scsi,
     guard_vnuma,
 };
 
@@ -159,6 +187,8 @@ static int ask_concepts(struct guard_start *s)
 
     if (xlx_ctx_alloc(&s->ctx, NULL, NULL))
         xl_no_memory();
+    if (s->leaving)
+        return guard_scsi_leave(s);
     for (i = 0; !status && i < sizeof(concepts) / sizeof(concepts[0]); i++)
         status = concepts[i](s);
     return status;
@@ -181,6 +211,8 @@ static const struct {
 } guarded[] = {
     { "create", read_create },
     { "restore", read_restore },
+    { "save", read_leave },
+    { "migrate", read_leave },
 };
 
 /* The dispatcher has made sure that the name, perhaps abbreviated, means one
@@ -220,26 +252,103 @@ static int check_command_line(struct guard_start *s, int argc, char **argv)
     for (i = 1; i < argc; i++)
         s->as_typed = guard_append_word(s->as_typed, argv[i]);
     status = check(s, argc - first, copy + first);
+    s->command = first;
     free(s->as_typed);
     free(copy);
     xlx_ctx_free(s->ctx);
-    guest_config_free(&s->config);
+    s->ctx = NULL;
     return status;
 }
 
-/* Returns only when stock xl cannot be run. */
-static void exec_stock(const struct guard_start *s, int argc, char **argv)
+/* ---- running stock xl --------------------------------------------------- */
+
+/* What was typed, with "-p" after the command if so asked, and our lines. */
+static char **stock_arguments(const struct guard_start *s, int argc,
+                              char **argv, bool pause)
 {
-    char **args = calloc((size_t)argc + (size_t)s->num_lines + 1,
-                         sizeof(*args));
+    size_t num = (size_t)argc, lines = (size_t)s->num_lines;
+    size_t head = pause ? (size_t)s->command + 1 : num;
+    char **args = calloc(num + lines + 2, sizeof(*args)), **p;
+    static char option[] = "-p";
 
     if (!args)
         xl_no_memory();
-    memcpy(args, argv, (size_t)argc * sizeof(*args));
-    if (s->num_lines)
-        memcpy(args + argc, s->lines,
-               (size_t)s->num_lines * sizeof(*args));
-    execv(s->stock, args);
+    memcpy(args, argv, head * sizeof(*args));
+    p = args + head;
+    if (pause)
+        *p++ = option;
+    memcpy(p, argv + head, (num - head) * sizeof(*args));
+    p += num - head;
+    if (lines)
+        memcpy(p, s->lines, lines * sizeof(*args));
+    return args;
+}
+
+/* A plain name is that of one of our commands. */
+static char *path_of(const char *program)
+{
+    const char *dir = secure_getenv("LIBXLX_EXEC_DIR");
+
+    if (strchr(program, '/'))
+        return xl_format("%s", program);
+    return xl_format("%s/%s", dir ? dir : XL_EXEC_DIR, program);
+}
+
+int guard_run(const char *program, char *const *argv)
+{
+    char *path = path_of(program);
+    int status = 127;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (!pid) {
+        execv(path, argv);
+        fprintf(stderr, "xl: \"%s\": %s\n", path, strerror(errno));
+        _exit(127);
+    }
+    if (pid < 0)
+        xl_message("cannot fork: %s", strerror(errno));
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    free(path);
+    if (pid < 0)
+        return 127;
+    return WIFEXITED(status) ? WEXITSTATUS(status)
+                             : 128 + WTERMSIG(status);
+}
+
+static int stock_command(const struct guard_start *s, const char *command,
+                         const char *who)
+{
+    char *argv[] = { xl_format("xl"), xl_format("%s", command),
+                     xl_format("%s", who), NULL };
+    int i, status = guard_run(s->stock, argv);
+
+    for (i = 0; argv[i]; i++)
+        free(argv[i]);
+    return status;
+}
+
+/* Made by stock xl, given what it does not know, and only then set running;
+ * exit status. */
+static int start_in_steps(struct guard_start *s, int argc, char **argv)
+{
+    char **args = stock_arguments(s, argc, argv, true);
+    const char *who = s->config.name;
+    int status = guard_run(s->stock, args);
+
+    free(args);
+    if (status)
+        return status;
+    status = s->while_paused(s, who);
+    if (status) {
+        xl_message("the guest is destroyed again: it was not to run so");
+        stock_command(s, "destroy", who);
+    } else if (!s->paused) {
+        status = stock_command(s, "unpause", who);
+    }
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -254,9 +363,13 @@ int main(int argc, char **argv)
     s.stock = argv[1];
     argv[1] = argv[0];
     status = check_command_line(&s, argc - 1, argv + 1);
-    if (status)
+    if (!status && s.while_paused)
+        status = start_in_steps(&s, argc - 1, argv + 1);
+    else if (!status)
+        execv(s.stock, stock_arguments(&s, argc - 1, argv + 1, false));
+    guest_config_free(&s.config);
+    if (status || s.while_paused)
         return status;
-    exec_stock(&s, argc - 1, argv + 1);
     fprintf(stderr, "xl: stock xl: \"%s\": %s\n", s.stock, strerror(errno));
     return errno == ENOENT ? 127 : 126;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The guard of "xl create" and "xl restore".  guard.c reads the command line
+ * The guard of "xl create", "restore", "save" and "migrate".  guard.c reads the command line
  * and asks each concept that has a say about the start of a guest,
  * guard-config.c reads the same configuration as stock xl will, and
  * guard-STEM.c is what the concept STEM has to say.
@@ -44,11 +44,20 @@ void guest_config_free(struct guest_config *config);
 /* A start that is about to happen. */
 struct guard_start {
     const char *stock;              /* path of stock xl */
+    int command;                    /* which word of the arguments it is */
     char *as_typed;                 /* "xl -v create web.cfg", for a shell */
     const char *config_path;        /* or NULL */
     const char *save_file;          /* of restore, else NULL */
+    const char *leaving;            /* guest of save and migrate, else NULL */
     struct guest_config config;
     xlx_ctx *ctx;
+    bool only_shows;                /* create -n */
+    bool stays;                     /* create -F or -c: ends with the guest */
+    bool paused;                    /* create -p: so the user wants it */
+    /* NULL, or what is to be done between the guest's making and its running;
+     * who is its name.  When the exit status is not 0 the guest is
+     * destroyed. */
+    int (*while_paused)(struct guard_start *s, const char *who);
     char **lines;                   /* "key=value", for stock xl to read after
                                      * the config: a later line wins */
     int num_lines;
@@ -56,6 +65,10 @@ struct guard_start {
 
 /* Of "xl create" only, for "xl restore" takes no lines. */
 void guard_add_line(struct guard_start *s, char *line);
+
+/* Runs a program, one of our commands when it is a plain name, and waits for
+ * it; its exit status, after a message 127 when it cannot be run. */
+int guard_run(const char *program, char *const *argv);
 
 /* Texts grow at their end; the old one is freed, NULL is an empty one. */
 char *guard_append(char *text, const char *more);
@@ -69,5 +82,8 @@ char *guard_append_string(char *text, const char *s);
 int guard_snapshot(struct guard_start *s);
 int guard_cpu(struct guard_start *s);
 int guard_vnuma(struct guard_start *s);
+int guard_scsi(struct guard_start *s);
+/* The same about a guest that is to be saved or to go to another host. */
+int guard_scsi_leave(struct guard_start *s);
 
 #endif

@@ -18,6 +18,7 @@
 static const char *const keys[] = {
     "cpuid",
     "vnuma",
+    "vscsi",
 };
 
 static bool text_has_key(const char *text, size_t len)

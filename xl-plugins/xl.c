@@ -136,6 +136,12 @@ static bool start_concerns_us(char **args)
     return have_records() || xl_config_is_ours(args);
 }
 
+static bool leaving_concerns_us(char **args)
+{
+    (void)args;
+    return have_records();
+}
+
 /* The program is run as "xl STOCK-XL ARGS...", argv[0] as we have got it, and
  * becomes "xl ARGS..." of stock xl when it has no objection. */
 static const struct {
@@ -145,6 +151,8 @@ static const struct {
 } wrapped[] = {
     { "create", "xl-guard", start_concerns_us },
     { "restore", "xl-guard", start_concerns_us },
+    { "save", "xl-guard", leaving_concerns_us },
+    { "migrate", "xl-guard", leaving_concerns_us },
 };
 
 #define NUM_WRAPPED (sizeof(wrapped) / sizeof(wrapped[0]))
@@ -175,8 +183,8 @@ static void exec_wrapper(const char *program, int argc, char **argv)
     for (i = 1; i < argc; i++)
         args[i + 1] = argv[i];
     execv(path, args);
-    xl_die(XL_CANNOT_RUN, "\"%s\": %s; it checks what this guest would be"
-           " started on and translates its configuration; \"%s\" goes without",
+    xl_die(XL_CANNOT_RUN, "\"%s\": %s; it checks whether this guest can do"
+           " that and translates its configuration; \"%s\" goes without",
            path, strerror(errno), stock);
 }
 

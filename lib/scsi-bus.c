@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A guest's SCSI devices in xenstore, as public/io/vscsiif.h describes them:
+ * an adapter, and below its backend vscsi-devs/dev-N for each LUN, with a
+ * state of its own at both ends.
+ *
+ * An adapter that is connected takes a change when its backend is set to
+ * Reconfiguring: the guest answers with the same, the backend does its share
+ * and says Reconfigured, the guest says Connected, the backend too.  Both
+ * drivers say Connected whether or not a LUN could be had; only the states of
+ * the LUN tell.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "scsi.h"
+
+/* ---- adding ------------------------------------------------------------- */
+
+static bool is_taken(const struct xlx__scsi_bus *a, const char *name)
+{
+    int i;
+
+    for (i = 0; i < a->num; i++)
+        if (!strcmp(a->luns[i].name, name))
+            return true;
+    return false;
+}
+
+/* Nodes of one LUN.  What it is on the host is no business of the guest's. */
+static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
+                     const struct xlx__device *dev, const char *name,
+                     const xlx_vscsi_entry *entry)
+{
+    char *folder, *pdev, *path = NULL;
+    int rc;
+
+    folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, name);
+    pdev = xlx__printf("%s:%u", entry->target, entry->lun);
+    path = folder ? xlx__printf("%s/p-dev", folder) : NULL;
+    if (!pdev || !path) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    rc = xlx__device_write_secret(ctx, t, dev, path, pdev);
+    if (rc) goto out;
+    strcpy(strrchr(path, '/'), "/v-dev");
+    rc = xlx__xs_write(ctx, t, path, entry->dev.vdev);
+    if (rc) goto out;
+    free(path);
+    path = xlx__printf("%s/p-devname", folder);
+    rc = path ? xlx__device_write_secret(ctx, t, dev, path, entry->dev.pdev)
+              : xlx__error(ERROR_NOMEM, "out of memory");
+    if (rc) goto out;
+    rc = xlx__device_set_state(ctx, t, folder,
+                               XLX_XENBUS_STATE_INITIALISING);
+
+ out:
+    free(path);
+    free(pdev);
+    free(folder);
+    return rc;
+}
+
+static int add_lun(xlx_ctx *ctx, xs_transaction_t t,
+                   const struct xlx__device *dev,
+                   const struct xlx__scsi_bus *a,
+                   const xlx_vscsi_entry *entry)
+{
+    struct xlx__scsi_hctl vdev;
+    unsigned int number;
+    char name[32];
+    int rc;
+
+    rc = xlx__scsi_parse_vdev(entry->dev.vdev, &vdev);
+    if (rc) return rc;
+    if (xlx__scsi_bus_lun(a, &vdev))
+        return xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
+                          "already", entry->dev.vdev);
+    /* any free number will do; this one nobody has to be asked for */
+    number = vdev.target * 256 + (unsigned int)vdev.lun;
+    do {
+        snprintf(name, sizeof(name), "dev-%u", number);
+        number += 64 * 256;
+    } while (is_taken(a, name));
+    return write_lun(ctx, t, dev, name, entry);
+}
+
+struct adding {
+    xlx_ctx *ctx;
+    const struct xlx__device *dev;
+    const xlx_vscsi_entry *const *entries;
+    int num;
+    bool no_wait;
+};
+
+/* In one transaction: both folders if they are not there, the LUNs, and the
+ * call to the guest.  1 when done, 0 when the adapter is not ready for it. */
+static int add_in(const struct adding *w, xs_transaction_t t)
+{
+    static const struct xlx__device_key keys[] = {
+        { "feature-host", "0" }, { NULL, NULL },
+    };
+    struct xlx__scsi_bus a;
+    int i, rc;
+
+    rc = xlx__scsi_bus_read(w->ctx, t, w->dev, &a);
+    if (rc) goto out;
+    rc = xlx__device_awaited(w->ctx, t, w->dev);
+    if (rc <= 0) goto out;
+    rc = 0;
+    switch (a.frontend == XLX_XENBUS_STATE_UNKNOWN
+                ? XLX_XENBUS_STATE_UNKNOWN : a.backend) {
+    case XLX_XENBUS_STATE_UNKNOWN:
+        rc = xlx__device_make(w->ctx, t, w->dev, keys);
+        xlx__scsi_bus_dispose(&a);
+        break;
+    case XLX_XENBUS_STATE_INITIALISING:
+    case XLX_XENBUS_STATE_INIT_WAIT:
+    case XLX_XENBUS_STATE_CONNECTED:
+        break;
+    case XLX_XENBUS_STATE_CLOSING:
+    case XLX_XENBUS_STATE_CLOSED:
+        rc = xlx__error(ERROR_NOT_READY, "adapter %u of the guest is being "
+                        "taken away", w->dev->devid);
+        break;
+    default:
+        goto out;
+    }
+    for (i = 0; !rc && i < w->num; i++)
+        rc = add_lun(w->ctx, t, w->dev, &a, w->entries[i]);
+    if (!rc && a.backend == XLX_XENBUS_STATE_CONNECTED)
+        rc = xlx__device_set_state(w->ctx, t, w->dev->backend,
+                                   XLX_XENBUS_STATE_RECONFIGURING);
+    if (!rc)
+        rc = 1;
+
+ out:
+    xlx__scsi_bus_dispose(&a);
+    return rc;
+}
+
+static int try_add(void *user)
+{
+    const struct adding *w = user;
+    xs_transaction_t t = XBT_NULL;
+    int rc, done = 0;
+
+    do {
+        rc = xlx__xs_begin(w->ctx, &t);
+        if (rc) goto out;
+        done = add_in(w, t);
+        if (done <= 0) {
+            rc = done;
+            goto out;
+        }
+        rc = xlx__xs_commit(w->ctx, &t);
+    } while (rc > 0);
+    if (!rc)
+        rc = done;
+
+ out:
+    xlx__xs_abort(w->ctx, &t);
+    return rc;
+}
+
+int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
+                      const xlx_vscsi_entry *const *entries, int num,
+                      int64_t deadline)
+{
+    struct adding w = { ctx, dev, entries, num, false };
+
+    return xlx__xs_wait(ctx, dev->backend, deadline, try_add, &w);
+}
+
+/* ---- waiting for it ----------------------------------------------------- */
+
+/* A LUN that was put there when the backend had just looked. */
+static int nudge(const struct adding *w)
+{
+    return xlx__device_set_state(w->ctx, XBT_NULL, w->dev->backend,
+                                 XLX_XENBUS_STATE_RECONFIGURING);
+}
+
+static int check_lun(const struct xlx__scsi_bus *a,
+                     const xlx_vscsi_entry *entry, int *missing,
+                     bool *unseen)
+{
+    const struct xlx__scsi_lun *lun;
+    struct xlx__scsi_hctl vdev;
+    int rc;
+
+    rc = xlx__scsi_parse_vdev(entry->dev.vdev, &vdev);
+    if (rc) return rc;
+    lun = xlx__scsi_bus_lun(a, &vdev);
+    if (!lun)
+        return xlx__error(ERROR_FAIL, "vdev %s: somebody has removed it from "
+                          "xenstore", entry->dev.vdev);
+    if (lun->backend == XLX_XENBUS_STATE_CLOSED)
+        return xlx__error(ERROR_FAIL, "vdev %s: the backend cannot use %s: "
+                          "its kernel log says why, at \"xen-pvscsi\"",
+                          entry->dev.vdev, lun->pdev);
+    if (lun->frontend == XLX_XENBUS_STATE_CLOSED)
+        return xlx__error(ERROR_FAIL, "vdev %s: the guest's driver does not "
+                          "take it: the device does not answer INQUIRY, or "
+                          "there are too many", entry->dev.vdev);
+    if (a->backend != XLX_XENBUS_STATE_CONNECTED ||
+        lun->backend != XLX_XENBUS_STATE_CONNECTED ||
+        lun->frontend != XLX_XENBUS_STATE_CONNECTED)
+        ++*missing;
+    if (a->backend == XLX_XENBUS_STATE_CONNECTED &&
+        a->frontend == XLX_XENBUS_STATE_CONNECTED &&
+        lun->backend == XLX_XENBUS_STATE_INITIALISING)
+        *unseen = true;
+    return 0;
+}
+
+static int is_connected(void *user)
+{
+    const struct adding *w = user;
+    bool unseen = false;
+    struct xlx__scsi_bus a;
+    int i, rc, missing = 0;
+
+    rc = xlx__scsi_bus_read(w->ctx, XBT_NULL, w->dev, &a);
+    if (rc) goto out;
+    if (a.frontend == XLX_XENBUS_STATE_UNKNOWN) {
+        rc = xlx__error(ERROR_NOT_READY, "the guest has gone");
+        goto out;
+    }
+    for (i = 0; !rc && i < w->num; i++)
+        rc = check_lun(&a, w->entries[i], &missing, &unseen);
+    if (rc) goto out;
+    if (unseen)
+        rc = nudge(w);
+    else
+        rc = !missing || (w->no_wait &&
+                          a.backend == XLX_XENBUS_STATE_INIT_WAIT);
+
+ out:
+    xlx__scsi_bus_dispose(&a);
+    return rc;
+}
+
+/* Why it was not connected in time. */
+static int explain(xlx_ctx *ctx, const struct xlx__device *dev)
+{
+    struct xlx__scsi_bus a;
+    char *said;
+    int rc;
+
+    rc = xlx__scsi_bus_read(ctx, XBT_NULL, dev, &a);
+    said = xlx__device_said(ctx, dev);
+    if (rc)
+        goto out;
+    if (said)
+        rc = xlx__error(ERROR_TIMEDOUT, "not connected in time: %s", said);
+    else if (a.backend == XLX_XENBUS_STATE_INITIALISING)
+        rc = xlx__error(ERROR_NOT_READY, "no driver in domain %u serves the "
+                        "adapter: is xen-scsiback loaded there?",
+                        dev->backend_domid);
+    else if (a.frontend == XLX_XENBUS_STATE_INITIALISING)
+        rc = xlx__error(ERROR_NOT_READY, "no driver in the guest has taken "
+                        "the adapter: it needs xen-scsifront, and must not be "
+                        "paused; --no-wait does not wait for it");
+    else
+        rc = xlx__error(ERROR_TIMEDOUT, "not connected in time: the backend "
+                        "is %s, the guest %s; is the guest paused, or does "
+                        "the device hang?",
+                        xlx__device_state_name(a.backend),
+                        xlx__device_state_name(a.frontend));
+
+ out:
+    free(said);
+    xlx__scsi_bus_dispose(&a);
+    return rc;
+}
+
+int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
+                       const xlx_vscsi_entry *const *entries, int num,
+                       bool no_wait, int64_t deadline)
+{
+    struct adding w = { ctx, dev, entries, num, no_wait };
+    int rc;
+
+    rc = xlx__xs_wait(ctx, dev->backend, deadline, is_connected, &w);
+    return rc == ERROR_TIMEDOUT ? explain(ctx, dev) : rc;
+}
+
+/* ---- taking off --------------------------------------------------------- */
+
+struct removing {
+    xlx_ctx *ctx;
+    const struct xlx__device *dev;
+    struct xlx__scsi_hctl vdev;
+    const char *pdev;               /* naa.X:L */
+    bool last;                      /* the adapter goes as well */
+};
+
+/* The LUN's nodes at both ends. */
+static int delete_lun(const struct removing *w, xs_transaction_t t,
+                      const char *name)
+{
+    const char *const folders[] = { w->dev->frontend, w->dev->backend };
+    char *path;
+    int i, rc = 0;
+
+    for (i = 0; !rc && i < 2; i++) {
+        path = xlx__printf("%s/vscsi-devs/%s", folders[i], name);
+        if (!path)
+            return xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__xs_remove(w->ctx, t, path);
+        if (rc == ERROR_NOTFOUND)
+            rc = 0;
+        free(path);
+    }
+    return rc;
+}
+
+/* Asks both drivers to let go of it. */
+static int ask_off(const struct removing *w, xs_transaction_t t,
+                   const char *name)
+{
+    char *path = xlx__printf("%s/vscsi-devs/%s", w->dev->backend, name);
+    int rc;
+
+    if (!path)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__device_set_state(w->ctx, t, path, XLX_XENBUS_STATE_CLOSING);
+    free(path);
+    if (rc) return rc;
+    return xlx__device_set_state(w->ctx, t, w->dev->backend,
+                                 XLX_XENBUS_STATE_RECONFIGURING);
+}
+
+/* The next step for one LUN of several: 1 when it is off, *changed_r when
+ * something was written. */
+static int remove_in(struct removing *w, xs_transaction_t t, bool *changed_r)
+{
+    const struct xlx__scsi_lun *lun;
+    struct xlx__scsi_bus a;
+    int rc;
+
+    *changed_r = false;
+    rc = xlx__scsi_bus_read(w->ctx, t, w->dev, &a);
+    if (rc) goto out;
+    lun = xlx__scsi_bus_lun(&a, &w->vdev);
+    if (lun && strcmp(lun->pdev, w->pdev))
+        lun = NULL;                     /* another device's */
+    w->last = a.num == !!lun ||
+              (lun && a.frontend == XLX_XENBUS_STATE_UNKNOWN);
+    if (!lun || w->last) {
+        rc = 1;
+        goto out;
+    }
+    *changed_r = true;
+    if (lun->backend == XLX_XENBUS_STATE_INITIALISING &&
+        a.backend == XLX_XENBUS_STATE_RECONFIGURING &&
+        a.frontend == XLX_XENBUS_STATE_CONNECTED) {
+        /* the guest has not answered: take the question back */
+        rc = xlx__device_set_state(w->ctx, t, w->dev->backend,
+                                   XLX_XENBUS_STATE_CONNECTED);
+        if (!rc)
+            rc = delete_lun(w, t, lun->name);
+        if (!rc)
+            rc = 1;
+    } else if (a.backend <= XLX_XENBUS_STATE_CONNECTED &&
+               (lun->backend == XLX_XENBUS_STATE_CLOSED ||
+                lun->backend == XLX_XENBUS_STATE_INITIALISING)) {
+        /* no driver has it; asked, the backend would not answer */
+        rc = delete_lun(w, t, lun->name);
+        if (!rc)
+            rc = 1;
+    } else if (a.backend == XLX_XENBUS_STATE_CONNECTED) {
+        rc = ask_off(w, t, lun->name);
+    } else {
+        *changed_r = false;
+    }
+
+ out:
+    xlx__scsi_bus_dispose(&a);
+    return rc;
+}
+
+static int try_remove(void *user)
+{
+    struct removing *w = user;
+    xs_transaction_t t = XBT_NULL;
+    bool changed;
+    int rc, done = 0;
+
+    do {
+        rc = xlx__xs_begin(w->ctx, &t);
+        if (rc) goto out;
+        done = remove_in(w, t, &changed);
+        if (done < 0 || !changed) {
+            rc = done;
+            goto out;
+        }
+        rc = xlx__xs_commit(w->ctx, &t);
+    } while (rc > 0);
+    if (!rc)
+        rc = done;
+
+ out:
+    xlx__xs_abort(w->ctx, &t);
+    return rc;
+}
+
+/* The adapter, which may never have been connected. */
+static int remove_adapter(xlx_ctx *ctx, const struct xlx__device *dev,
+                          int64_t deadline)
+{
+    xlx_xenbus_state backend, frontend;
+    int rc;
+
+    rc = xlx__device_state(ctx, XBT_NULL, dev->backend, &backend);
+    if (rc) return rc;
+    if (xlx__device_state(ctx, XBT_NULL, dev->frontend, &frontend)) {
+        xlx__error_clear();
+        frontend = XLX_XENBUS_STATE_CONNECTED;
+    }
+    if (backend <= XLX_XENBUS_STATE_INIT_WAIT ||
+        frontend <= XLX_XENBUS_STATE_INITIALISING)
+        return xlx__device_remove(ctx, dev, deadline);
+    return xlx__device_close(ctx, dev, deadline);
+}
+
+int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
+                         const xlx_vscsi_entry *entry, int64_t deadline)
+{
+    struct removing w = { .ctx = ctx, .dev = dev };
+    char *pdev;
+    int rc;
+
+    rc = xlx__scsi_parse_vdev(entry->dev.vdev, &w.vdev);
+    if (rc) return rc;
+    w.pdev = pdev = xlx__printf("%s:%u", entry->target, entry->lun);
+    if (!pdev)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__xs_wait(ctx, dev->backend, deadline, try_remove, &w);
+    if (!rc && w.last)
+        rc = remove_adapter(ctx, dev, deadline);
+    if (rc == ERROR_TIMEDOUT)
+        xlx__error(rc, "vdev %s: the guest does not let go of it, or the "
+                   "device hangs; the host's side stays until it does: try "
+                   "again later", entry->dev.vdev);
+    free(pdev);
+    return rc;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What SCSI devices a guest has, from xenstore and from its record, and what
+ * there is on the host.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+#include "scsi.h"
+
+/* ---- a guest's ---------------------------------------------------------- */
+
+static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
+                       const xlx_device_vscsictrl *ctrl, xlx_vscsi_info *info)
+{
+    const char *problem = "";
+    char *said = NULL;
+    int rc;
+
+    if (info->status == XLX_VSCSI_STATUS_DETACHING)
+        problem = "its detachment was not finished: xl scsi-repair";
+    else if (info->backend_state == XLX_XENBUS_STATE_CLOSED)
+        problem = "the backend cannot use it: see the kernel log of the host";
+    else if (ctrl->backend_state == XLX_XENBUS_STATE_INITIALISING)
+        problem = "no backend driver: load xen-scsiback";
+    else if (ctrl->frontend_state == XLX_XENBUS_STATE_INITIALISING)
+        problem = "the guest has no driver for it yet: xen-scsifront";
+    else if (info->frontend_state == XLX_XENBUS_STATE_CLOSED)
+        problem = "the guest's driver does not take it";
+    else if (ctrl->backend_state != XLX_XENBUS_STATE_CONNECTED ||
+             info->backend_state != XLX_XENBUS_STATE_CONNECTED ||
+             info->frontend_state != XLX_XENBUS_STATE_CONNECTED)
+        problem = "not connected";
+    else if (info->status == XLX_VSCSI_STATUS_ATTACHING)
+        problem = "its attachment was not finished: xl scsi-repair";
+    if (*problem)
+        said = xlx__device_said(ctx, dev);
+    rc = 0;
+    free(info->problem);
+    info->problem = said ? xlx__printf("%s (%s)", problem, said)
+                         : strdup(problem);
+    if (!info->problem)
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+    free(said);
+    return rc;
+}
+
+static int fill_from_entry(xlx_ctx *ctx, const xlx_vscsi_entry *e,
+                           xlx_vscsi_info *info)
+{
+    int rc;
+
+    info->status = e->status;
+    rc = xlx_device_vscsidev_copy(ctx, &info->dev, &e->dev);
+    if (!rc)
+        rc = xlx__set_string(&info->hctl, e->hctl);
+    if (!rc)
+        rc = xlx__set_string(&info->path, e->path);
+    free(info->target);
+    info->target = xlx__printf("%s:%u", xlx__text(e->target), e->lun);
+    return !rc && !info->target ? xlx__error(ERROR_NOMEM, "out of memory")
+                                : rc;
+}
+
+static int fill_from_lun(const struct xlx__scsi_lun *lun,
+                         xlx_vscsi_info *info)
+{
+    char text[XLX__SCSI_HCTL_MAX];
+    int rc;
+
+    info->status = XLX_VSCSI_STATUS_UNKNOWN;
+    info->dev.backstore = XLX_VSCSI_BACKSTORE_TARGET;
+    xlx__scsi_format_hctl(&lun->vdev, text);
+    rc = xlx__set_string(&info->dev.vdev, text);
+    if (!rc)
+        rc = xlx__set_string(&info->dev.pdev, lun->pdev);
+    if (!rc)
+        rc = xlx__set_string(&info->target, lun->pdev);
+    return rc;
+}
+
+static xlx_vscsi_info *add_info(xlx_device_vscsictrl *ctrl)
+{
+    xlx_vscsi_info *more;
+
+    more = realloc(ctrl->devs, (size_t)(ctrl->num_devs + 1) * sizeof(*more));
+    if (!more) {
+        xlx__error(ERROR_NOMEM, "out of memory");
+        return NULL;
+    }
+    ctrl->devs = more;
+    more += ctrl->num_devs++;
+    xlx_vscsi_info_init(more);
+    return more;
+}
+
+static xlx_device_vscsictrl *ctrl_of(xlx_device_vscsictrls *list,
+                                     uint32_t devid)
+{
+    xlx_device_vscsictrl *more;
+    int i;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        if (list->ctrls[i].devid == devid)
+            return &list->ctrls[i];
+    more = realloc(list->ctrls,
+                   (size_t)(list->num_ctrls + 1) * sizeof(*more));
+    if (!more) {
+        xlx__error(ERROR_NOMEM, "out of memory");
+        return NULL;
+    }
+    list->ctrls = more;
+    more += list->num_ctrls++;
+    xlx_device_vscsictrl_init(more);
+    more->devid = devid;
+    more->backend_domid = 0;
+    return more;
+}
+
+/* The guest may have written anything there. */
+static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *folder)
+{
+    xlx_xenbus_state state = XLX_XENBUS_STATE_UNKNOWN;
+
+    if (xlx__device_state(ctx, XBT_NULL, folder, &state))
+        xlx__error_clear();
+    return state;
+}
+
+static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
+                   const struct xlx__scsi_lun *lun,
+                   const xlx_vscsi_record *record, xlx_device_vscsictrl *ctrl)
+{
+    struct xlx__scsi_hctl vdev = lun->vdev;
+    xlx_vscsi_info *info = add_info(ctrl);
+    char text[XLX__SCSI_HCTL_MAX];
+    const xlx_vscsi_entry *e;
+    int rc;
+
+    if (!info)
+        return ERROR_NOMEM;
+    vdev.host = dev->devid;
+    e = xlx__scsi_entry(record, xlx__scsi_format_hctl(&vdev, text));
+    info->backend_state = lun->backend;
+    info->frontend_state = lun->frontend;
+    rc = e ? fill_from_entry(ctx, e, info) : fill_from_lun(lun, info);
+    return rc ? rc : set_problem(ctx, dev, ctrl, info);
+}
+
+static int add_adapter(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
+                       const xlx_vscsi_record *record,
+                       xlx_device_vscsictrls *list)
+{
+    xlx_device_vscsictrl *ctrl = ctrl_of(list, devid);
+    struct xlx__scsi_lun *luns = NULL;
+    struct xlx__device dev;
+    int i, num = 0, rc;
+
+    if (!ctrl)
+        return ERROR_NOMEM;
+    rc = xlx__device_init(&dev, "vscsi", "vscsi", 0, domid, devid);
+    if (rc) goto out;
+    ctrl->backend_state = state_of(ctx, dev.backend);
+    ctrl->frontend_state = state_of(ctx, dev.frontend);
+    rc = xlx__scsi_luns(ctx, XBT_NULL, &dev, &luns, &num);
+    for (i = 0; !rc && i < num; i++)
+        rc = add_lun(ctx, &dev, &luns[i], record, ctrl);
+
+ out:
+    xlx__scsi_luns_free(luns, num);
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+static bool is_listed(const xlx_device_vscsictrl *ctrl, const char *vdev)
+{
+    int i;
+
+    for (i = 0; i < ctrl->num_devs; i++)
+        if (!strcmp(xlx__text(ctrl->devs[i].dev.vdev), vdev))
+            return true;
+    return false;
+}
+
+/* What is recorded and not in xenstore. */
+static int add_missing(xlx_ctx *ctx, const xlx_vscsi_entry *e, bool running,
+                       xlx_device_vscsictrls *list)
+{
+    struct xlx__scsi_hctl vdev;
+    xlx_device_vscsictrl *ctrl;
+    xlx_vscsi_info *info;
+    int rc;
+
+    rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
+    if (rc) return rc;
+    ctrl = ctrl_of(list, vdev.host);
+    if (!ctrl)
+        return ERROR_NOMEM;
+    if (is_listed(ctrl, e->dev.vdev))
+        return 0;
+    info = add_info(ctrl);
+    if (!info)
+        return ERROR_NOMEM;
+    rc = fill_from_entry(ctx, e, info);
+    if (rc) return rc;
+    return xlx__set_string(&info->problem, running
+                           ? "recorded, but the guest does not have it: xl "
+                             "scsi-repair"
+                           : "the guest does not run: xl scsi-repair");
+}
+
+static int by_devid(const void *a, const void *b)
+{
+    const xlx_device_vscsictrl *x = a, *y = b;
+
+    return x->devid < y->devid ? -1 : x->devid > y->devid;
+}
+
+int xlx__device_vscsictrl_list(xlx_ctx *ctx, const xlx_guest *guest,
+                               xlx_device_vscsictrls *list)
+{
+    xlx_vscsi_record record;
+    uint32_t *devids = NULL;
+    bool running;
+    int i, num = 0, rc;
+
+    xlx_vscsi_record_init(&record);
+    rc = xlx_guest_copy(ctx, &list->guest, guest);
+    if (rc) goto out;
+    rc = xlx__guest_refresh(ctx, &list->guest);
+    if (rc) goto out;
+    running = list->guest.domid != XLX_DOMID_NONE;
+    rc = xlx__scsi_record_read(ctx, &guest->uuid, &record);
+    if (!rc && running)
+        rc = xlx__device_list(ctx, "vscsi", 0, list->guest.domid, &devids,
+                              &num);
+    for (i = 0; !rc && i < num; i++)
+        rc = add_adapter(ctx, list->guest.domid, devids[i], &record, list);
+    for (i = 0; !rc && i < record.num_entries; i++)
+        rc = add_missing(ctx, &record.entries[i], running, list);
+    if (!rc && list->num_ctrls)
+        qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
+              by_devid);
+
+ out:
+    free(devids);
+    xlx_vscsi_record_dispose(&record);
+    return rc;
+}
+
+/* ---- the host's --------------------------------------------------------- */
+
+/* Who has it: a guest, or this host. */
+static int set_used(xlx_ctx *ctx, struct xlx__scsi_pdev *p)
+{
+    xlx_vscsi_entry e;
+    char *name = NULL;
+    int rc;
+
+    xlx_vscsi_entry_init(&e);
+    rc = xlx__scsi_owner(ctx, p->identity, &e, &name);
+    if (!rc) {
+        p->unit.used_by = xlx__printf("guest %s has it as %s%s",
+                                      xlx__text(name), e.dev.vdev,
+                                      e.dev.shared ? ", shared" : "");
+        if (!p->unit.used_by)
+            rc = xlx__error(ERROR_NOMEM, "out of memory");
+    } else if (rc == ERROR_NOTFOUND) {
+        rc = xlx__scsi_host_use(p, true, &p->unit.used_by);
+        if (rc && rc != ERROR_NOMEM) {
+            /* this one cannot be looked at: that is what there is to say */
+            rc = xlx__set_string(&p->unit.used_by, xlx_get_error());
+            xlx__error_clear();
+        }
+    }
+    free(name);
+    xlx_vscsi_entry_dispose(&e);
+    return rc;
+}
+
+int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
+{
+    struct xlx__scsi_hctl *hctls;
+    struct xlx__scsi_pdev p;
+    int i, num, rc;
+
+    rc = xlx__scsi_units(&hctls, &num);
+    if (rc) return rc;
+    list->units = calloc((size_t)num + 1, sizeof(*list->units));
+    if (!list->units)
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !rc && i < num; i++) {
+        xlx__scsi_pdev_init(&p);
+        rc = xlx__scsi_find_hctl(&hctls[i], &p);
+        if (!rc)
+            rc = set_used(ctx, &p);
+        if (rc == ERROR_NOTFOUND) {     /* pulled out meanwhile */
+            xlx__error_clear();
+            rc = 0;
+        } else if (!rc) {
+            xlx_vscsi_unit_init(&list->units[list->num_units]);
+            rc = xlx_vscsi_unit_copy(ctx, &list->units[list->num_units++],
+                                     &p.unit);
+        }
+        xlx__scsi_pdev_dispose(&p);
+    }
+    free(hctls);
+    return rc;
+}

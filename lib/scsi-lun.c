@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reading an adapter of a guest in xenstore: both ends' states, and those of
+ * each LUN.  What the guest has written there is a state or counts as none.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "scsi.h"
+
+static void lun_dispose(struct xlx__scsi_lun *lun)
+{
+    free(lun->name);
+    free(lun->pdev);
+}
+
+void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num)
+{
+    int i;
+
+    for (i = 0; i < num; i++)
+        lun_dispose(&luns[i]);
+    free(luns);
+}
+
+static int read_text(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
+                     const char *name, char **text_r)
+{
+    char *path = xlx__printf("%s/%s", folder, name);
+    int rc;
+
+    if (!path)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__xs_read(ctx, t, path, text_r);
+    free(path);
+    return rc;
+}
+
+/* What is no state counts as none. */
+static xlx_xenbus_state state_in(xlx_ctx *ctx, xs_transaction_t t,
+                                 const char *folder, const char *name)
+{
+    xlx_xenbus_state state = XLX_XENBUS_STATE_UNKNOWN;
+    char *path = xlx__printf("%s/vscsi-devs/%s", folder, name);
+
+    if (!path || xlx__device_state(ctx, t, path, &state))
+        xlx__error_clear();
+    free(path);
+    return state;
+}
+
+static int read_lun(xlx_ctx *ctx, xs_transaction_t t,
+                    const struct xlx__device *dev, const char *name,
+                    struct xlx__scsi_lun *lun)
+{
+    char *folder, *vdev = NULL;
+    int rc;
+
+    folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, name);
+    lun->name = strdup(name);
+    if (!folder || !lun->name) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    rc = read_text(ctx, t, folder, "v-dev", &vdev);
+    if (rc) goto out;
+    if (!xlx__scsi_parse_hctl(vdev, &lun->vdev)) {
+        rc = xlx__error(ERROR_INVAL, "xenstore: %s/v-dev: \"%.64s\": must be "
+                        "H:C:T:L", folder, vdev);
+        goto out;
+    }
+    rc = read_text(ctx, t, folder, "p-dev", &lun->pdev);
+    if (rc) goto out;
+    lun->backend = state_in(ctx, t, dev->backend, name);
+    lun->frontend = state_in(ctx, t, dev->frontend, name);
+
+ out:
+    free(vdev);
+    free(folder);
+    return rc;
+}
+
+static int by_vdev(const void *a, const void *b)
+{
+    const struct xlx__scsi_lun *x = a, *y = b;
+
+    if (x->vdev.target != y->vdev.target)
+        return x->vdev.target < y->vdev.target ? -1 : 1;
+    return x->vdev.lun < y->vdev.lun ? -1 : x->vdev.lun > y->vdev.lun;
+}
+
+int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
+                   const struct xlx__device *dev,
+                   struct xlx__scsi_lun **luns_r, int *num_r)
+{
+    char *path = xlx__printf("%s/vscsi-devs", dev->backend);
+    struct xlx__scsi_lun *luns = NULL;
+    char **names = NULL;
+    unsigned int i, n = 0;
+    int num = 0, rc;
+
+    rc = path ? xlx__xs_list(ctx, t, path, &names, &n)
+              : xlx__error(ERROR_NOMEM, "out of memory");
+    if (rc == ERROR_NOTFOUND)
+        rc = 0;
+    if (rc) goto out;
+    luns = calloc(n + 1, sizeof(*luns));
+    if (!luns) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    for (i = 0; i < n; i++) {
+        rc = read_lun(ctx, t, dev, names[i], &luns[num]);
+        if (!rc) {
+            num++;
+            continue;
+        }
+        lun_dispose(&luns[num]);
+        memset(&luns[num], 0, sizeof(*luns));
+        if (rc != ERROR_NOTFOUND && rc != ERROR_INVAL)
+            goto out;
+    }
+    rc = 0;
+    qsort(luns, (size_t)num, sizeof(*luns), by_vdev);
+    *luns_r = luns;
+    *num_r = num;
+    luns = NULL;
+
+ out:
+    xlx__scsi_luns_free(luns, luns ? num : 0);
+    free(names);
+    free(path);
+    return rc;
+}
+
+const struct xlx__scsi_lun *
+xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
+                  const struct xlx__scsi_hctl *vdev)
+{
+    const struct xlx__scsi_lun *lun;
+
+    for (lun = bus->luns; lun < bus->luns + bus->num; lun++)
+        if (lun->vdev.channel == vdev->channel &&
+            lun->vdev.target == vdev->target && lun->vdev.lun == vdev->lun)
+            return lun;
+    return NULL;
+}
+
+void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus)
+{
+    xlx__scsi_luns_free(bus->luns, bus->num);
+    memset(bus, 0, sizeof(*bus));
+}
+
+int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       struct xlx__scsi_bus *bus)
+{
+    int rc;
+
+    memset(bus, 0, sizeof(*bus));
+    rc = xlx__device_state(ctx, t, dev->backend, &bus->backend);
+    if (rc) return rc;
+    rc = xlx__device_state(ctx, t, dev->frontend, &bus->frontend);
+    if (rc == ERROR_INVAL) {            /* the guest's nonsense */
+        xlx__error_clear();
+        rc = 0;
+    }
+    if (rc) return rc;
+    return xlx__scsi_luns(ctx, t, dev, &bus->luns, &bus->num);
+}
+
+int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev)
+{
+    struct xlx__scsi_hctl vdev;
+    int rc;
+
+    memset(dev, 0, sizeof(*dev));
+    rc = xlx__scsi_parse_vdev(entry->dev.vdev, &vdev);
+    if (rc) return rc;
+    return xlx__device_init(dev, "vscsi", "vscsi", 0, entry->domid,
+                            vdev.host);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Bringing the record and the world together.  The record says what was
+ * wanted, xenstore and configfs how far it came: what is connected is kept,
+ * what is not is taken back, by the functions that do it in the first place.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+#include "scsi.h"
+
+#define STEP_MS 30000               /* for each device */
+
+/* The reason is in the library's message when it was not done. */
+static int add_finding(xlx_vscsi_report *report, char *what, const char *done,
+                       int failed)
+{
+    xlx_vscsi_finding *f;
+    int rc;
+
+    if (!report) {
+        free(what);
+        return 0;
+    }
+    f = realloc(report->findings,
+                (size_t)(report->num_findings + 1) * sizeof(*f));
+    if (!what || !f) {
+        if (f)
+            report->findings = f;
+        free(what);
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    }
+    report->findings = f;
+    f += report->num_findings++;
+    xlx_vscsi_finding_init(f);
+    f->what = what;
+    f->repaired = !failed;
+    rc = xlx__set_string(&f->done, failed ? xlx_get_error() : done);
+    return rc;
+}
+
+static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
+{
+    struct xlx__device dev;
+    int rc;
+
+    if (e->domid != domid)
+        return false;
+    rc = xlx__scsi_adapter(e, &dev);
+    if (!rc)
+        rc = xlx__scsi_bus_wait(ctx, &dev, &e, 1, false, xlx__now_ms());
+    if (!rc)
+        rc = xlx__scsi_target_check(e);
+    xlx__device_dispose(&dev);
+    xlx__error_clear();
+    return !rc;
+}
+
+/* Takes an entry away for good; without success it stays, as DETACHING. */
+static int take_away(struct xlx__scsi_change *c, const char *vdev,
+                     bool dry_run, char *what, xlx_vscsi_report *report)
+{
+    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
+    int rc, failed;
+
+    if (dry_run)
+        return add_finding(report, what, "it would be taken back", 0);
+    e->status = XLX_VSCSI_STATUS_DETACHING;
+    failed = xlx__scsi_disconnect(c->ctx, e, xlx__now_ms() + STEP_MS);
+    rc = add_finding(report, what, "taken back", failed);
+    if (!failed)
+        xlx__scsi_entry_drop(c, vdev);
+    return rc ? rc : xlx__scsi_record_write(c);
+}
+
+/* An entry whose status says that a command did not come to its end. */
+static int settle(struct xlx__scsi_change *c, const char *vdev, bool dry_run,
+                  xlx_vscsi_report *report)
+{
+    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
+    bool detaching = e->status == XLX_VSCSI_STATUS_DETACHING;
+    int rc;
+
+    if (detaching || !works(c->ctx, e, c->guest.domid))
+        return take_away(c, vdev, dry_run,
+                         xlx__printf("%s: its %s was not finished", vdev,
+                                     detaching ? "detachment" : "attachment"),
+                         report);
+    if (!dry_run) {
+        e->status = XLX_VSCSI_STATUS_ATTACHED;
+        rc = xlx__scsi_record_write(c);
+        if (rc) return rc;
+    }
+    return add_finding(report, xlx__printf("%s: its attachment was not "
+                                           "recorded as finished", vdev),
+                       "it works, and is recorded so", 0);
+}
+
+/* Calls step for each vdev of the record as it is now; step may drop it. */
+static int each_vdev(struct xlx__scsi_change *c, bool dry_run,
+                     xlx_vscsi_report *report,
+                     int (*step)(struct xlx__scsi_change *c, const char *vdev,
+                                 bool dry_run, xlx_vscsi_report *report))
+{
+    int i, num = c->record.num_entries, rc = 0;
+    char **vdevs;
+
+    vdevs = calloc((size_t)num + 1, sizeof(*vdevs));
+    if (!vdevs)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !rc && i < num; i++)
+        rc = xlx__set_string(&vdevs[i], c->record.entries[i].dev.vdev);
+    for (i = 0; !rc && i < num; i++)
+        rc = step(c, vdevs[i], dry_run, report);
+    for (i = 0; i < num; i++)
+        free(vdevs[i]);
+    free(vdevs);
+    return rc;
+}
+
+static int settle_unfinished(struct xlx__scsi_change *c, const char *vdev,
+                             bool dry_run, xlx_vscsi_report *report)
+{
+    if (xlx__scsi_entry(&c->record, vdev)->status ==
+        XLX_VSCSI_STATUS_ATTACHED)
+        return 0;
+    return settle(c, vdev, dry_run, report);
+}
+
+int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
+                      xlx_vscsi_report *report)
+{
+    return each_vdev(c, dry_run, report, settle_unfinished);
+}
+
+/* ---- the rest ----------------------------------------------------------- */
+
+/* Where the device is now, for an entry that names where it was. */
+static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
+{
+    int rc;
+
+    rc = xlx__scsi_find_identity(e->identity, p);
+    if (rc == ERROR_INVAL) {            /* a file, or no SCSI device */
+        xlx__error_clear();
+        rc = xlx__scsi_find(e->dev.pdev, p);
+    }
+    if (!rc && strcmp(p->identity, e->identity))
+        rc = xlx__error(ERROR_NOTFOUND, "pdev %s: it is another device than "
+                        "the guest had", e->dev.pdev);
+    return rc;
+}
+
+/* It could not be attached again now: the next repair tries it once more.  The
+ * message of the failure stays. */
+static void give_up(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
+{
+    char *why = strdup(xlx_get_error());
+
+    if (!xlx__scsi_disconnect(c->ctx, e, xlx__now_ms() + STEP_MS))
+        e->domid = XLX_DOMID_NONE;
+    else
+        e->status = XLX_VSCSI_STATUS_DETACHING;
+    xlx__scsi_record_write(c);
+    if (why)
+        xlx__error(ERROR_FAIL, "%s", why);
+    free(why);
+}
+
+/* The guest has been started again: its devices follow it. */
+static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
+{
+    int64_t deadline = xlx__now_ms() + STEP_MS;
+    const xlx_vscsi_entry *entry = e;
+    struct xlx__scsi_pdev p;
+    int rc;
+
+    xlx__scsi_pdev_init(&p);
+    rc = xlx__scsi_disconnect(c->ctx, e, deadline);
+    if (!rc)
+        rc = find_again(e, &p);
+    if (!rc)
+        rc = xlx__set_string(&e->hctl, p.unit.hctl);
+    if (!rc)
+        rc = xlx__set_string(&e->path, p.unit.path);
+    if (rc) goto out;
+    e->domid = c->guest.domid;
+    e->status = XLX_VSCSI_STATUS_ATTACHING;
+    rc = xlx__scsi_record_write(c);
+    if (rc) goto out;
+    /* its kernel may still be starting */
+    rc = xlx__scsi_connect(c->ctx, &entry, &p, 1, true, deadline);
+    e->status = XLX_VSCSI_STATUS_ATTACHED;
+    if (rc)
+        give_up(c, e);
+    else
+        rc = xlx__scsi_record_write(c);
+
+ out:
+    xlx__scsi_pdev_dispose(&p);
+    return rc;
+}
+
+static bool is_there(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
+{
+    struct xlx__scsi_lun *luns = NULL;
+    struct xlx__scsi_hctl vdev;
+    struct xlx__device dev;
+    bool there = false;
+    int i, num = 0;
+
+    if (e->domid == c->guest.domid && !xlx__scsi_adapter(e, &dev)) {
+        if (!xlx__scsi_parse_vdev(e->dev.vdev, &vdev) &&
+            !xlx__scsi_luns(c->ctx, XBT_NULL, &dev, &luns, &num))
+            for (i = 0; i < num; i++)
+                there = there || (luns[i].vdev.target == vdev.target &&
+                                  luns[i].vdev.lun == vdev.lun);
+        xlx__scsi_luns_free(luns, num);
+        xlx__device_dispose(&dev);
+    }
+    return there;
+}
+
+static int check_attached(struct xlx__scsi_change *c, const char *vdev,
+                          bool dry_run, xlx_vscsi_report *report)
+{
+    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
+    int failed;
+
+    if (c->guest.domid == XLX_DOMID_NONE)
+        return take_away(c, vdev, dry_run,
+                         xlx__printf("%s: the guest does not run any more",
+                                     vdev), report);
+    if (e->status != XLX_VSCSI_STATUS_ATTACHED || is_there(c, e))
+        return 0;
+    failed = dry_run ? 0 : attach_again(c, e);
+    return add_finding(report, xlx__printf("%s: the guest was started again "
+                                           "without it", vdev),
+                       dry_run ? "it would be attached again"
+                               : "attached again", failed);
+}
+
+/* Targets under this guest's name of which nothing is recorded. */
+static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
+                          xlx_vscsi_report *report)
+{
+    xlx_vscsi_entry *ours = NULL;
+    libxl_uuid *uuids = NULL;
+    int i, num = 0, rc, failed;
+
+    rc = xlx__scsi_target_ours(&ours, &uuids, &num);
+    for (i = 0; !rc && i < num; i++) {
+        if (libxl_uuid_compare(&uuids[i], &c->guest.uuid) ||
+            xlx__scsi_entry(&c->record, ours[i].dev.vdev))
+            continue;
+        ours[i].domid = c->guest.domid;
+        failed = dry_run ? 0 : ours[i].domid == XLX_DOMID_NONE
+                 ? xlx__scsi_target_remove(&ours[i])
+                 : xlx__scsi_disconnect(c->ctx, &ours[i],
+                                        xlx__now_ms() + STEP_MS);
+        rc = add_finding(report, xlx__printf("%s: a target without a record",
+                                             ours[i].dev.vdev),
+                         dry_run ? "it would be removed" : "removed", failed);
+    }
+    for (i = 0; i < num; i++)
+        xlx_vscsi_entry_dispose(&ours[i]);
+    free(ours);
+    free(uuids);
+    return rc;
+}
+
+int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
+                     xlx_vscsi_report *report)
+{
+    int rc;
+
+    rc = xlx__scsi_recover(c, dry_run, report);
+    if (rc) return rc;
+    rc = each_vdev(c, dry_run, report, check_attached);
+    if (rc) return rc;
+    return remove_orphans(c, dry_run, report);
+}
+
+int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                      xlx_vscsi_report *report)
+{
+    struct xlx__scsi_change c;
+    int rc;
+
+    rc = xlx__scsi_open(ctx, guest, &c);
+    if (!rc)
+        rc = xlx__scsi_settle(&c, dry_run, report);
+    xlx__scsi_end(&c);
+    return rc;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Staying with a guest: stock xl starts it again after a reboot, as another
+ * domain, and destroys it, without a thought for devices that it does not
+ * know.  All state is in the record, so that a watcher that was killed is
+ * replaced by starting another one.
+ */
+#include <stdlib.h>
+
+#include "guest.h"
+#include "scsi.h"
+
+#define REBOOT_MS 60000             /* xl itself sleeps two seconds */
+#define LOOK_MS 60000               /* is there still something to watch? */
+#define BUSY_MS 1000                /* another command has the guest */
+
+/* One watcher a guest.  The lock goes when the guest's lock is held and the
+ * record is empty: who attaches after that finds it free, who attached
+ * before has been seen. */
+static int take_watch(xlx_ctx *ctx, const xlx_guest *guest,
+                      struct xlx__lock *lock)
+{
+    char *path;
+    int rc;
+
+    path = xlx__printf("%s/scsi-watch-" LIBXL_UUID_FMT ".lock", ctx->run_dir,
+                       LIBXL_UUID_BYTES(guest->uuid));
+    if (!path)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__make_folder(ctx->run_dir);
+    if (!rc)
+        rc = xlx__lock_file(path, 0, lock);
+    free(path);
+    return rc;
+}
+
+static bool needs_repair(const struct xlx__scsi_change *c)
+{
+    int i;
+
+    for (i = 0; i < c->record.num_entries; i++)
+        if (c->record.entries[i].domid != c->guest.domid ||
+            c->record.entries[i].status != XLX_VSCSI_STATUS_ATTACHED)
+            return true;
+    return false;
+}
+
+/* 1 when there is nothing left to watch, and then *lock is released. */
+static int look(xlx_ctx *ctx, const xlx_guest *guest, struct xlx__lock *lock)
+{
+    struct xlx__scsi_change c;
+    int rc;
+
+    rc = xlx__scsi_open(ctx, guest, &c);
+    /* gone just now: that is for stay() to see first */
+    if (!rc && c.guest.domid == guest->domid && needs_repair(&c))
+        rc = xlx__scsi_settle(&c, false, NULL);
+    if (!rc && !c.record.num_entries) {
+        xlx__unlock(lock);
+        rc = 1;
+    }
+    xlx__scsi_end(&c);
+    return rc;
+}
+
+/* While the guest runs, until it does not, or it is time to look again. */
+static int stay(xlx_ctx *ctx, xlx_guest *guest)
+{
+    int rc;
+
+    rc = xlx__guest_wait(ctx, guest, xlx__now_ms() + LOOK_MS);
+    if (rc == ERROR_TIMEDOUT) {
+        xlx__error_clear();
+        rc = 0;
+    }
+    if (rc || guest->domid != XLX_DOMID_NONE)
+        return rc;
+    /* gone for good, or for a moment? */
+    rc = xlx__guest_wait(ctx, guest, xlx__now_ms() + REBOOT_MS);
+    if (rc == ERROR_TIMEDOUT) {
+        xlx__error_clear();
+        rc = 0;
+    }
+    return rc;
+}
+
+int xlx__vscsi_watch(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    struct xlx__lock lock = XLX__LOCK_NONE;
+    xlx_guest now;
+    int rc;
+
+    xlx_guest_init(&now);
+    rc = xlx_guest_copy(ctx, &now, guest);
+    if (!rc)
+        rc = take_watch(ctx, &now, &lock);
+    while (!rc) {
+        rc = look(ctx, &now, &lock);
+        if (rc == ERROR_LOCK_FAIL) {
+            xlx__error_clear();
+            rc = xlx__guest_wait(ctx, &now, xlx__now_ms() + BUSY_MS);
+            if (rc == ERROR_TIMEDOUT) {
+                xlx__error_clear();
+                rc = 0;
+            }
+            continue;
+        }
+        if (!rc)
+            rc = stay(ctx, &now);
+    }
+    xlx__unlock(&lock);
+    xlx_guest_dispose(&now);
+    return rc > 0 ? 0 : rc;
+}

@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Attaching and detaching SCSI devices.  The steps of an attachment: the
+ * record, which reserves the device; the target; xenstore; waiting for both
+ * ends; the record again.  Taking it back, and detaching, go the other way:
+ * xenstore first, and the target only when the backend has let go of it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+#include "scsi.h"
+#include "store.h"
+
+#define TIMEOUT_S 30
+#define UNDO_MS 10000
+#define MAX_DEVS 1024
+
+/* What one call attaches. */
+struct plan {
+    xlx_vscsi_entry *entries;
+    struct xlx__scsi_pdev *pdevs;
+    int num;
+};
+
+static void plan_dispose(struct plan *plan)
+{
+    int i;
+
+    for (i = 0; i < plan->num; i++) {
+        xlx_vscsi_entry_dispose(&plan->entries[i]);
+        xlx__scsi_pdev_dispose(&plan->pdevs[i]);
+    }
+    free(plan->entries);
+    free(plan->pdevs);
+}
+
+static int64_t deadline_of(const xlx_vscsi_wait *wait)
+{
+    uint32_t seconds = wait && wait->timeout ? wait->timeout : TIMEOUT_S;
+
+    return xlx__now_ms() + (int64_t)seconds * 1000;
+}
+
+/* ---- what is wanted ----------------------------------------------------- */
+
+int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
+                          char buf[XLX__SCSI_HCTL_MAX])
+{
+    int rc;
+
+    rc = xlx__scsi_parse_vdev(text, vdev_r);
+    if (!rc)
+        xlx__scsi_format_hctl(vdev_r, buf);
+    return rc;
+}
+
+static bool is_disk(const struct xlx__scsi_pdev *p)
+{
+    return *xlx__text(p->block) && strcmp(p->unit.type, "cd");
+}
+
+/* AUTO replaced, and the kind possible for that device. */
+static int choose(const struct xlx__scsi_pdev *p, xlx_device_vscsidev *dev)
+{
+    bool scsi = *xlx__text(p->unit.hctl), file;
+    const char *kind;
+
+    if (*xlx__text(p->target))
+        dev->backstore = XLX_VSCSI_BACKSTORE_TARGET;
+    file = !strcmp(p->unit.type, "file");
+    if (dev->backstore == XLX_VSCSI_BACKSTORE_AUTO)
+        dev->backstore = file ? XLX_VSCSI_BACKSTORE_FILEIO
+                         : scsi && !dev->readonly ? XLX_VSCSI_BACKSTORE_PSCSI
+                         : XLX_VSCSI_BACKSTORE_IBLOCK;
+    kind = xlx_vscsi_backstore_to_string(dev->backstore);
+    if (dev->readonly && dev->backstore != XLX_VSCSI_BACKSTORE_IBLOCK)
+        return xlx__error(ERROR_INVAL, "pdev %s: only iblock can keep a guest "
+                          "from writing, not %s%s", dev->pdev, kind,
+                          file ? "; use a read-only loop device" : "");
+    if ((dev->backstore == XLX_VSCSI_BACKSTORE_PSCSI && !scsi) ||
+        (dev->backstore == XLX_VSCSI_BACKSTORE_IBLOCK && !is_disk(p)) ||
+        (dev->backstore == XLX_VSCSI_BACKSTORE_FILEIO && !file) ||
+        (dev->backstore == XLX_VSCSI_BACKSTORE_TARGET &&
+         !*xlx__text(p->target)))
+        return xlx__error(ERROR_INVAL, "pdev %s: %s cannot serve it, it is "
+                          "%s", dev->pdev, kind,
+                          scsi ? "a SCSI device" : p->unit.type);
+    return 0;
+}
+
+/* One device more in the plan; *p is taken over. */
+static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
+                    const xlx_device_vscsidev *dev, const char *vdev,
+                    struct xlx__scsi_pdev *p, struct plan *plan)
+{
+    size_t size = (size_t)plan->num + 1;
+    struct xlx__scsi_pdev *pdevs;
+    struct xlx__scsi_hctl hctl;
+    char text[XLX__SCSI_HCTL_MAX];
+    xlx_vscsi_entry *e;
+    int rc;
+
+    rc = xlx__scsi_normal_vdev(vdev, &hctl, text);
+    if (rc) return rc;
+    e = realloc(plan->entries, size * sizeof(*e));
+    if (e)
+        plan->entries = e;
+    pdevs = realloc(plan->pdevs, size * sizeof(*pdevs));
+    if (pdevs)
+        plan->pdevs = pdevs;
+    if (!e || !pdevs)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    e += plan->num;
+    xlx_vscsi_entry_init(e);
+    plan->pdevs[plan->num++] = *p;
+    xlx__scsi_pdev_init(p);
+    p = &plan->pdevs[plan->num - 1];
+
+    rc = xlx_device_vscsidev_copy(ctx, &e->dev, dev);
+    if (rc) return rc;
+    rc = xlx__set_string(&e->dev.vdev, text);
+    if (rc) return rc;
+    rc = choose(p, &e->dev);
+    if (rc) return rc;
+    rc = xlx__scsi_target_name(&guest->uuid, &hctl, e);
+    if (rc) return rc;
+    if (e->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET) {
+        e->lun = p->lun;
+        rc = xlx__set_string(&e->backstore, "");
+        if (!rc)
+            rc = xlx__set_string(&e->target, p->target);
+        if (rc) return rc;
+    }
+    e->domid = guest->domid;
+    e->status = XLX_VSCSI_STATUS_ATTACHING;
+    rc = xlx__set_string(&e->identity, p->identity);
+    if (!rc)
+        rc = xlx__set_string(&e->hctl, p->unit.hctl);
+    if (!rc)
+        rc = xlx__set_string(&e->path, p->unit.path);
+    return rc;
+}
+
+/* Every device of the host adapter that *one is on, under the address that it
+ * has on the host. */
+static int plan_host(xlx_ctx *ctx, const xlx_guest *guest,
+                     const xlx_device_vscsidev *dev,
+                     const struct xlx__scsi_pdev *one, struct plan *plan)
+{
+    char text[XLX__SCSI_HCTL_MAX];
+    struct xlx__scsi_hctl *list;
+    struct xlx__scsi_pdev p;
+    int i, num, rc;
+
+    if (!*xlx__text(one->unit.hctl))
+        return xlx__error(ERROR_INVAL, "pdev %s: it is on no SCSI host "
+                          "adapter, so the vdev cannot be \"host\"",
+                          dev->pdev);
+    rc = xlx__scsi_units(&list, &num);
+    if (rc) return rc;
+    for (i = 0; !rc && i < num; i++) {
+        if (list[i].host != one->hctl.host)
+            continue;
+        xlx__scsi_pdev_init(&p);
+        rc = xlx__scsi_find_hctl(&list[i], &p);
+        if (!rc)
+            rc = plan_add(ctx, guest, dev,
+                          xlx__scsi_format_hctl(&list[i], text), &p, plan);
+        xlx__scsi_pdev_dispose(&p);
+    }
+    free(list);
+    return rc;
+}
+
+static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
+                     const xlx_device_vscsidevs *devs, struct plan *plan)
+{
+    struct xlx__scsi_pdev p;
+    int i, j, rc = 0;
+
+    if (!devs->num_devs)
+        return xlx__error(ERROR_INVAL, "no device is given");
+    for (i = 0; !rc && i < devs->num_devs; i++) {
+        const xlx_device_vscsidev *dev = &devs->devs[i];
+
+        xlx__scsi_pdev_init(&p);
+        rc = xlx__scsi_find(xlx__text(dev->pdev), &p);
+        if (!rc)
+            rc = strcmp(xlx__text(dev->vdev), "host")
+                 ? plan_add(ctx, guest, dev, xlx__text(dev->vdev), &p, plan)
+                 : plan_host(ctx, guest, dev, &p, plan);
+        xlx__scsi_pdev_dispose(&p);
+    }
+    if (rc) return rc;
+    if (plan->num > MAX_DEVS)
+        return xlx__error(ERROR_INVAL, "%d devices at once are too many",
+                          plan->num);
+    for (i = 0; i < plan->num; i++)
+        for (j = 0; j < i; j++) {
+            if (!strcmp(plan->entries[i].dev.vdev, plan->entries[j].dev.vdev))
+                return xlx__error(ERROR_INVAL, "vdev %s is given twice",
+                                  plan->entries[i].dev.vdev);
+            if (!strcmp(plan->entries[i].identity, plan->entries[j].identity))
+                return xlx__error(ERROR_INVAL, "pdev %s and %s are one device",
+                                  plan->entries[j].dev.pdev,
+                                  plan->entries[i].dev.pdev);
+        }
+    return 0;
+}
+
+/* ---- may it be had? ----------------------------------------------------- */
+
+static int check_vdev(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
+{
+    struct xlx__scsi_lun *luns = NULL;
+    struct xlx__scsi_hctl vdev;
+    struct xlx__device dev;
+    int i, num = 0, rc;
+
+    rc = xlx__scsi_adapter(e, &dev);
+    if (!rc)
+        rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
+    if (!rc && xlx__scsi_entry(&c->record, e->dev.vdev))
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
+                        "already", e->dev.vdev);
+    if (!rc)
+        rc = xlx__scsi_luns(c->ctx, XBT_NULL, &dev, &luns, &num);
+    for (i = 0; !rc && i < num; i++)
+        if (luns[i].vdev.target == vdev.target &&
+            luns[i].vdev.lun == vdev.lun)
+            rc = xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
+                            "already, from another tool", e->dev.vdev);
+    xlx__scsi_luns_free(luns, num);
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+/* Not with another guest, unless both allow it; then they have one backstore,
+ * since a disk can be opened for one alone. */
+static int check_owner(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
+                       bool *had_r)
+{
+    xlx_vscsi_entry other;
+    char *name = NULL;
+    int rc;
+
+    xlx_vscsi_entry_init(&other);
+    rc = xlx__scsi_owner(c->ctx, e->identity, &other, &name);
+    *had_r = !rc;
+    if (rc) goto out;
+    if (!e->dev.shared || !other.dev.shared)
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: guest \"%s\" has it as "
+                        "%s%s", e->dev.pdev, xlx__text(name), other.dev.vdev,
+                        e->dev.shared ? ", and not shared" : "");
+    else if (other.status != XLX_VSCSI_STATUS_ATTACHED)
+        rc = xlx__error(ERROR_NOT_READY, "pdev %s: it is being attached to "
+                        "or detached from guest \"%s\"; try again, or xl "
+                        "scsi-repair", e->dev.pdev, xlx__text(name));
+    else if (other.dev.backstore != e->dev.backstore ||
+             other.dev.readonly != e->dev.readonly)
+        rc = xlx__error(ERROR_INVAL, "pdev %s: guest \"%s\" has it by %s%s, "
+                        "and those who share it must have it alike",
+                        e->dev.pdev, xlx__text(name),
+                        xlx_vscsi_backstore_to_string(other.dev.backstore),
+                        other.dev.readonly ? ", read-only" : "");
+    else
+        rc = xlx__set_string(&e->backstore, other.backstore);
+
+ out:
+    free(name);
+    xlx_vscsi_entry_dispose(&other);
+    return rc;
+}
+
+static int check_one(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
+                     const struct xlx__scsi_pdev *p)
+{
+    char *use = NULL;
+    bool had;
+    int rc;
+
+    rc = check_vdev(c, e);
+    if (rc) return rc;
+    rc = check_owner(c, e, &had);
+    if (rc && rc != ERROR_NOTFOUND)
+        return rc;
+    rc = xlx__scsi_host_use(p, !had, &use);
+    if (!rc && *use)
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: this host uses it: %s",
+                        e->dev.pdev, use);
+    free(use);
+    return rc;
+}
+
+/* From here on the devices are the guest's.  Whoever else wants one of them
+ * looks while holding the same lock. */
+static int reserve(struct xlx__scsi_change *c, struct plan *plan,
+                   bool dry_run)
+{
+    struct xlx__lock host = XLX__LOCK_NONE;
+    int i, rc;
+
+    rc = xlx__lock_host(c->ctx, "scsi", &host);
+    if (rc) return rc;
+    for (i = 0; !rc && i < plan->num; i++)
+        rc = check_one(c, &plan->entries[i], &plan->pdevs[i]);
+    if (rc || dry_run)
+        goto out;
+    for (i = 0; !rc && i < plan->num; i++)
+        rc = xlx__scsi_entry_append(c, &plan->entries[i]);
+    if (!rc)
+        rc = xlx__scsi_record_write(c);
+
+ out:
+    xlx__unlock(&host);
+    return rc;
+}
+
+/* ---- connecting --------------------------------------------------------- */
+
+/* The entries from the first that are on the same adapter come to the front;
+ * returns how many they are. */
+static int same_adapter(const xlx_vscsi_entry **entries, int num)
+{
+    const xlx_vscsi_entry *e;
+    struct xlx__scsi_hctl first = { 0 }, vdev = { 0 };
+    int i, n = 0;
+
+    for (i = 0; i < num; i++) {
+        xlx__scsi_parse_hctl(entries[i]->dev.vdev, i ? &vdev : &first);
+        if (i && vdev.host != first.host)
+            continue;
+        e = entries[i];
+        entries[i] = entries[n];
+        entries[n++] = e;
+    }
+    return n;
+}
+
+static int put_on_bus(xlx_ctx *ctx, const xlx_vscsi_entry **entries, int num,
+                      bool no_wait, int64_t deadline)
+{
+    struct xlx__device dev;
+    int rc;
+
+    rc = xlx__scsi_adapter(entries[0], &dev);
+    if (!rc)
+        rc = xlx__scsi_bus_add(ctx, &dev, entries, num, deadline);
+    xlx__fault("scsi-attach.xenstore");
+    if (!rc)
+        rc = xlx__scsi_bus_wait(ctx, &dev, entries, num, no_wait, deadline);
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+                      const struct xlx__scsi_pdev *pdevs, int num,
+                      bool no_wait, int64_t deadline)
+{
+    const xlx_vscsi_entry **left;
+    int i, n, rc = 0;
+
+    left = malloc((size_t)num * sizeof(*left));
+    if (!left)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !rc && i < num; i++) {
+        left[i] = entries[i];
+        rc = xlx__scsi_target_make(ctx, entries[i], &pdevs[i]);
+    }
+    if (rc) goto out;
+    xlx__fault("scsi-attach.target");
+    for (i = 0; !rc && i < num; i += n) {
+        n = same_adapter(left + i, num - i);
+        rc = put_on_bus(ctx, left + i, n, no_wait, deadline);
+    }
+    if (rc) goto out;
+    xlx__fault("scsi-attach.connected");
+    for (i = 0; !rc && i < num; i++)
+        rc = xlx__scsi_target_check(entries[i]);
+
+ out:
+    free(left);
+    return rc;
+}
+
+int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+                         int64_t deadline)
+{
+    struct xlx__device dev;
+    int rc;
+
+    rc = xlx__scsi_adapter(entry, &dev);
+    if (!rc)
+        rc = xlx__scsi_bus_remove(ctx, &dev, entry, deadline);
+    xlx__device_dispose(&dev);
+    if (rc) return rc;
+    xlx__fault("scsi-detach.xenstore");
+    return xlx__scsi_target_remove(entry);
+}
+
+/* ---- attach ------------------------------------------------------------- */
+
+/* Takes back what was done before the failure rc, whose message stays. */
+static int take_back(struct xlx__scsi_change *c, const struct plan *plan,
+                     int rc)
+{
+    int64_t deadline = xlx__now_ms() + UNDO_MS;
+    char *why = strdup(xlx_get_error());
+    int i, r, left = 0;
+
+    for (i = plan->num - 1; i >= 0; i--) {
+        const char *vdev = plan->entries[i].dev.vdev;
+        xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
+
+        r = e ? xlx__scsi_disconnect(c->ctx, e, deadline) : 0;
+        if (!r)
+            xlx__scsi_entry_drop(c, vdev);
+        else
+            e->status = XLX_VSCSI_STATUS_DETACHING;
+        left += !!r;
+    }
+    if (xlx__scsi_record_write(c))
+        left++;
+    if (why)
+        xlx__error(rc, "%s%s", why, left ? "; not all of it could be taken "
+                   "back: xl scsi-repair does that" : "");
+    free(why);
+    return rc;
+}
+
+static int attach(struct xlx__scsi_change *c, const struct plan *plan,
+                  const xlx_vscsi_wait *wait)
+{
+    const xlx_vscsi_entry **entries;
+    int i, rc;
+
+    entries = malloc((size_t)plan->num * sizeof(*entries));
+    if (!entries)
+        return take_back(c, plan, xlx__error(ERROR_NOMEM, "out of memory"));
+    for (i = 0; i < plan->num; i++)
+        entries[i] = &plan->entries[i];
+    rc = xlx__scsi_connect(c->ctx, entries, plan->pdevs, plan->num,
+                           wait && wait->no_wait, deadline_of(wait));
+    free(entries);
+    for (i = 0; !rc && i < plan->num; i++)
+        xlx__scsi_entry(&c->record, plan->entries[i].dev.vdev)->status =
+            XLX_VSCSI_STATUS_ATTACHED;
+    if (!rc)
+        rc = xlx__scsi_record_write(c);
+    return rc ? take_back(c, plan, rc) : 0;
+}
+
+static int fill_attached(xlx_ctx *ctx, const struct plan *plan,
+                         xlx_device_vscsidevs *attached)
+{
+    int i, rc = 0;
+
+    attached->devs = calloc((size_t)plan->num, sizeof(*attached->devs));
+    if (!attached->devs)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !rc && i < plan->num; i++) {
+        xlx_device_vscsidev_init(&attached->devs[i]);
+        attached->num_devs++;
+        rc = xlx_device_vscsidev_copy(ctx, &attached->devs[i],
+                                      &plan->entries[i].dev);
+    }
+    return rc;
+}
+
+int xlx__device_vscsidev_add(xlx_ctx *ctx, const xlx_guest *guest,
+                             const xlx_device_vscsidevs *devs,
+                             const xlx_vscsi_wait *wait,
+                             xlx_device_vscsidevs *attached_r)
+{
+    bool dry_run = wait && wait->dry_run;
+    struct plan plan = { NULL, NULL, 0 };
+    struct xlx__scsi_change c;
+    int rc;
+
+    rc = xlx__scsi_open(ctx, guest, &c);
+    if (rc) goto out;
+    if (c.guest.domid == XLX_DOMID_NONE) {
+        rc = xlx__error(ERROR_NOT_READY, "%s: it does not run, and only a "
+                        "running guest can be given SCSI devices",
+                        xlx__text(guest->name));
+        goto out;
+    }
+    rc = make_plan(ctx, &c.guest, devs, &plan);
+    if (rc) goto out;
+    rc = xlx__scsi_recover(&c, dry_run, NULL);
+    if (rc) goto out;
+    /* the message, if it is wrong, before anything is made */
+    rc = fill_attached(ctx, &plan, attached_r);
+    if (rc) goto out;
+    rc = reserve(&c, &plan, dry_run);
+    if (rc || dry_run)
+        goto out;
+    xlx__fault("scsi-attach.intent");
+    rc = attach(&c, &plan, wait);
+
+ out:
+    plan_dispose(&plan);
+    xlx__scsi_end(&c);
+    return rc;
+}
+
+/* ---- detach ------------------------------------------------------------- */
+
+/* What another tool attached: its target is that tool's. */
+static int foreign_entry(struct xlx__scsi_change *c, const char *vdev,
+                         xlx_vscsi_entry *e)
+{
+    struct xlx__scsi_lun *luns = NULL;
+    struct xlx__scsi_hctl hctl;
+    struct xlx__device dev;
+    int i, num = 0, rc;
+
+    e->domid = c->guest.domid;
+    e->dev.backstore = XLX_VSCSI_BACKSTORE_TARGET;
+    rc = xlx__set_string(&e->dev.vdev, vdev);
+    if (rc) return rc;
+    rc = xlx__scsi_adapter(e, &dev);
+    if (!rc)
+        rc = xlx__scsi_parse_vdev(vdev, &hctl);
+    if (!rc && e->domid != XLX_DOMID_NONE)
+        rc = xlx__scsi_luns(c->ctx, XBT_NULL, &dev, &luns, &num);
+    if (rc) goto out;
+    rc = xlx__error(ERROR_NOTFOUND, "vdev %s: the guest has no such SCSI "
+                    "device", vdev);
+    for (i = 0; i < num; i++) {
+        char *colon = strrchr(luns[i].pdev, ':');
+
+        if (luns[i].vdev.target != hctl.target ||
+            luns[i].vdev.lun != hctl.lun || !colon)
+            continue;
+        e->lun = (uint32_t)strtoul(colon + 1, NULL, 10);
+        *colon = '\0';
+        rc = xlx__set_string(&e->target, luns[i].pdev);
+    }
+
+ out:
+    xlx__scsi_luns_free(luns, num);
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+static int detach(struct xlx__scsi_change *c, const char *vdev,
+                  const xlx_vscsi_wait *wait)
+{
+    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev), foreign;
+    int rc;
+
+    if (!e) {
+        xlx_vscsi_entry_init(&foreign);
+        rc = foreign_entry(c, vdev, &foreign);
+        if (!rc && !(wait && wait->dry_run))
+            rc = xlx__scsi_disconnect(c->ctx, &foreign, deadline_of(wait));
+        xlx_vscsi_entry_dispose(&foreign);
+        return rc;
+    }
+    if (wait && wait->dry_run)
+        return 0;
+    e->status = XLX_VSCSI_STATUS_DETACHING;
+    rc = xlx__scsi_record_write(c);
+    if (rc) return rc;
+    xlx__fault("scsi-detach.intent");
+    rc = xlx__scsi_disconnect(c->ctx, e, deadline_of(wait));
+    if (rc) return rc;
+    xlx__fault("scsi-detach.gone");
+    xlx__scsi_entry_drop(c, vdev);
+    return xlx__scsi_record_write(c);
+}
+
+int xlx__device_vscsidev_remove(xlx_ctx *ctx, const xlx_guest *guest,
+                                const char *vdev, const xlx_vscsi_wait *wait)
+{
+    char text[XLX__SCSI_HCTL_MAX];
+    struct xlx__scsi_change c;
+    struct xlx__scsi_hctl hctl;
+    int rc;
+
+    rc = xlx__scsi_normal_vdev(vdev, &hctl, text);
+    if (rc) return rc;
+    rc = xlx__scsi_open(ctx, guest, &c);
+    if (!rc)
+        rc = detach(&c, text, wait);
+    xlx__scsi_end(&c);
+    return rc;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the concept share.
+ *
+ *   scsi-address.c   H:C:T:L; what the user calls a device
+ *   scsi-unit.c      the devices of the host
+ *   scsi-use.c       what of the host uses one
+ *   scsi-target.c    the target in configfs
+ *   scsi-lun.c       the devices in xenstore, and their states
+ *   scsi-bus.c       putting them there, waiting, taking them off
+ *   scsi-record.c    the record, which is also the journal
+ *   scsi.c           attach and detach
+ *   scsi-list.c      list
+ *   scsi-repair.c    finish, take back, attach again, tidy up
+ *   scsi-watch.c     doing that whenever the guest is started or ends
+ */
+#ifndef XLX_SCSI_H
+#define XLX_SCSI_H
+
+#include "device.h"
+#include "gen-calls.h"
+#include "internal.h"
+#include "lock.h"
+
+/* ---- scsi-address.c ----------------------------------------------------- */
+
+struct xlx__scsi_hctl {
+    uint32_t host, channel, target;
+    uint64_t lun;
+};
+#define XLX__SCSI_HCTL_MAX 64       /* of its text */
+
+/* Exactly four numbers; false when it is not. */
+bool xlx__scsi_parse_hctl(const char *text, struct xlx__scsi_hctl *hctl_r);
+const char *xlx__scsi_format_hctl(const struct xlx__scsi_hctl *hctl,
+                                  char buf[XLX__SCSI_HCTL_MAX]);
+/* The same within the limits of the guest's driver; ERROR_INVAL. */
+int xlx__scsi_parse_vdev(const char *text, struct xlx__scsi_hctl *vdev_r);
+
+enum xlx__scsi_spelling {
+    XLX__SCSI_BY_HCTL, XLX__SCSI_BY_PATH, XLX__SCSI_BY_ID, XLX__SCSI_TARGET,
+};
+/* Which spelling it is, from the text alone; ERROR_INVAL when it is none.  For
+ * HCTL and TARGET *hctl_r is filled in, of the latter lun only. */
+int xlx__scsi_spelling(const char *pdev, enum xlx__scsi_spelling *spelling_r,
+                       struct xlx__scsi_hctl *hctl_r);
+
+/* ---- scsi-unit.c -------------------------------------------------------- */
+
+/* A device of the host. */
+struct xlx__scsi_pdev {
+    xlx_vscsi_unit unit;
+    struct xlx__scsi_hctl hctl;     /* when unit.hctl is not empty */
+    char *identity;                 /* see vscsi_entry in the IDL */
+    char *block;                    /* its name in /sys/class/block, or "" */
+    uint64_t size;                  /* of a file */
+    char *target;                   /* naa.X of the target of another, or "" */
+    uint32_t lun;                   /* in that */
+};
+void xlx__scsi_pdev_init(struct xlx__scsi_pdev *p);
+void xlx__scsi_pdev_dispose(struct xlx__scsi_pdev *p);
+
+/* Finds it; ERROR_NOTFOUND, or ERROR_INVAL for what is no device. */
+int xlx__scsi_find(const char *pdev, struct xlx__scsi_pdev *p);
+/* A SCSI device by its address. */
+int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
+                        struct xlx__scsi_pdev *p);
+/* Again by its identity, wherever it is now. */
+int xlx__scsi_find_identity(const char *identity, struct xlx__scsi_pdev *p);
+/* Addresses of all SCSI devices, in order; free() *list_r. */
+int xlx__scsi_units(struct xlx__scsi_hctl **list_r, int *num_r);
+
+/* ---- scsi-use.c --------------------------------------------------------- */
+
+/* What of this host uses it, for a message, "" when nothing does; the caller's
+ * to free.  exclusive: also try whether the kernel would give it to us. */
+int xlx__scsi_host_use(const struct xlx__scsi_pdev *p, bool exclusive,
+                       char **use_r);
+
+/* ---- scsi-target.c ------------------------------------------------------ */
+
+/* Fills in backstore, target and lun of the entry, all derived from the guest
+ * and the vdev; kind is not AUTO. */
+int xlx__scsi_target_name(const libxl_uuid *uuid,
+                          const struct xlx__scsi_hctl *vdev,
+                          xlx_vscsi_entry *entry);
+/* Loads the modules of the kernel that are needed and not there. */
+int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_vscsi_backstore kind);
+/* Makes what the entry names; what is there already is kept. */
+int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+                          const struct xlx__scsi_pdev *p);
+/* Does the LUN lead to the entry's backstore, and has the target a nexus? */
+int xlx__scsi_target_check(const xlx_vscsi_entry *entry);
+/* Removes it as far as it is there and ours; a backstore that another guest
+ * uses, too, stays. */
+int xlx__scsi_target_remove(const xlx_vscsi_entry *entry);
+/* Backstores that this library made: an entry each, with dev.vdev, backstore,
+ * target and lun, and the guest in uuids_r[i].  free() both after disposing
+ * of the entries. */
+int xlx__scsi_target_ours(xlx_vscsi_entry **entries_r, libxl_uuid **uuids_r,
+                          int *num_r);
+
+/* ---- scsi-lun.c --------------------------------------------------------- */
+
+/* One LUN in xenstore. */
+struct xlx__scsi_lun {
+    char *name;                     /* dev-N */
+    struct xlx__scsi_hctl vdev;
+    char *pdev;                     /* naa.X:L */
+    xlx_xenbus_state backend, frontend;
+};
+void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num);
+
+/* All LUNs of an adapter; what cannot be read as one is left out. */
+int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
+                   const struct xlx__device *dev,
+                   struct xlx__scsi_lun **luns_r, int *num_r);
+/* Both ends of an adapter, and its LUNs; dispose of it, also after a
+ * failure. */
+struct xlx__scsi_bus {
+    xlx_xenbus_state backend, frontend;
+    struct xlx__scsi_lun *luns;
+    int num;
+};
+int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       struct xlx__scsi_bus *bus);
+void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus);
+/* The LUN that the guest has there; NULL when there is none. */
+const struct xlx__scsi_lun *
+xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
+                  const struct xlx__scsi_hctl *vdev);
+/* The adapter of an entry; dispose of it, also after a failure. */
+int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev);
+
+/* ---- scsi-bus.c --------------------------------------------------------- */
+
+/* Puts the LUNs of these entries on the adapter, all of which have its number,
+ * and makes it if it is not there. */
+int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
+                      const xlx_vscsi_entry *const *entries, int num,
+                      int64_t deadline);
+/* Waits until each of them is connected at both ends. */
+int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
+                       const xlx_vscsi_entry *const *entries, int num,
+                       bool no_wait, int64_t deadline);
+/* Takes the LUN that leads to the entry's target off, and the adapter with the
+ * last one or when the guest has gone.  0 when it is off, or never was on. */
+int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
+                         const xlx_vscsi_entry *entry, int64_t deadline);
+
+/* ---- scsi-record.c ------------------------------------------------------ */
+
+/* One change to a guest's devices: the lock is held, the record is read, what
+ * a killed command left is in order. */
+struct xlx__scsi_change {
+    xlx_ctx *ctx;
+    xlx_guest guest;
+    struct xlx__lock lock;
+    xlx_vscsi_record record;
+};
+/* The lock and the record; end() also after a failure. */
+int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
+                   struct xlx__scsi_change *c);
+void xlx__scsi_end(struct xlx__scsi_change *c);
+int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                          xlx_vscsi_record *record);
+/* A record without entries is removed. */
+int xlx__scsi_record_write(struct xlx__scsi_change *c);
+xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,
+                                 const char *vdev);
+int xlx__scsi_entry_append(struct xlx__scsi_change *c,
+                           const xlx_vscsi_entry *entry);
+void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev);
+/* Who has the device: the entry of whichever guest, and that guest's name.
+ * ERROR_NOTFOUND, without a message, when nobody has it. */
+int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
+                    xlx_vscsi_entry *entry_r, char **name_r);
+
+/* ---- scsi.c ------------------------------------------------------------- */
+
+/* Attaches what the entries describe, all of which are in the record: target,
+ * xenstore, wait.  Takes back nothing. */
+int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+                      const struct xlx__scsi_pdev *pdevs, int num,
+                      bool no_wait, int64_t deadline);
+/* The other way round; what is not there is no error. */
+int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+                         int64_t deadline);
+/* H:C:T:L of the vdev as digits, "0:0:1:0" for "0:0:01:0". */
+int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
+                          char buf[XLX__SCSI_HCTL_MAX]);
+/* ---- scsi-repair.c ------------------------------------------------------ */
+
+/* Finishes or takes back what a killed command left; report may be NULL. */
+int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
+                      xlx_vscsi_report *report);
+/* And attaches again or removes what the guest's restart or end has left. */
+int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
+                     xlx_vscsi_report *report);
+
+#endif

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The adapter of a guest in xenstore, with drivers that are late, refuse or do
+ * not answer, which the kernel's own cannot be made to do at will.  A child
+ * plays both of them, by the protocol in public/io/vscsiif.h.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "peer.h"
+#include "scsi.h"
+
+#define B "/local/domain/0/backend/vscsi/5/0"
+#define F "/local/domain/5/device/vscsi/0"
+
+static char path[128];
+static pid_t daemon_pid, drivers_pid;
+
+/* ---- the drivers -------------------------------------------------------- */
+
+enum { BACKEND = 1, FRONTEND = 2 };
+
+static int get(struct xs_handle *xsh, const char *folder, const char *name)
+{
+    char node[256], *value;
+    unsigned int len;
+    int state;
+
+    snprintf(node, sizeof(node), "%s/%s", folder, name);
+    value = xs_read(xsh, XBT_NULL, node, &len);
+    state = value ? atoi(value) : 0;
+    free(value);
+    return state;
+}
+
+static void put(struct xs_handle *xsh, const char *folder, const char *name,
+                int state)
+{
+    char node[256], value[8];
+
+    snprintf(node, sizeof(node), "%s/%s", folder, name);
+    snprintf(value, sizeof(value), "%d", state);
+    xs_write(xsh, XBT_NULL, node, value, strlen(value));
+}
+
+/* LUN 8 the backend does not know; LUN 9 the guest does not like. */
+static bool ends_in(struct xs_handle *xsh, const char *name, char digit)
+{
+    char node[256], *value;
+    unsigned int len;
+    bool does;
+
+    snprintf(node, sizeof(node), B "/vscsi-devs/%s/v-dev", name);
+    value = xs_read(xsh, XBT_NULL, node, &len);
+    does = value && len && value[len - 1] == digit;
+    free(value);
+    return does;
+}
+
+/* Each LUN whose backend is in that state. */
+static void each(struct xs_handle *xsh, int state,
+                 void (*one)(struct xs_handle *xsh, const char *name,
+                             const char *node))
+{
+    unsigned int i, num;
+    char node[256], **names;
+
+    names = xs_directory(xsh, XBT_NULL, B "/vscsi-devs", &num);
+    for (i = 0; names && i < num; i++) {
+        snprintf(node, sizeof(node), "vscsi-devs/%s/state", names[i]);
+        if (get(xsh, B, node) == state)
+            one(xsh, names[i], node);
+    }
+    free(names);
+}
+
+static void back_add(struct xs_handle *xsh, const char *name,
+                     const char *node)
+{
+    put(xsh, B, node, ends_in(xsh, name, '8') ? 6 : 3);
+}
+static void back_connect(struct xs_handle *xsh, const char *name,
+                         const char *node)
+{
+    (void)name;
+    put(xsh, B, node, 4);
+}
+static void back_remove(struct xs_handle *xsh, const char *name,
+                        const char *node)
+{
+    (void)name;
+    put(xsh, B, node, 6);
+}
+static void front_add(struct xs_handle *xsh, const char *name,
+                      const char *node)
+{
+    put(xsh, F, node, ends_in(xsh, name, '9') ? 6 : 4);
+}
+static void front_remove(struct xs_handle *xsh, const char *name,
+                         const char *node)
+{
+    (void)name;
+    put(xsh, F, node, 6);
+}
+
+static void backend_step(struct xs_handle *xsh, int b, int f)
+{
+    if (b == 1) {
+        put(xsh, B, "state", 2);
+    } else if (b == 2 && f == 3) {
+        each(xsh, 1, back_add);
+        put(xsh, B, "state", 4);
+    } else if (b == 7 && f == 7) {
+        each(xsh, 1, back_add);
+        each(xsh, 5, back_remove);
+        put(xsh, B, "state", 8);
+    } else if (f == 4 && (b == 4 || b == 8)) {
+        each(xsh, 3, back_connect);
+        if (b == 8)
+            put(xsh, B, "state", 4);
+    } else if (b && f == 6 && b != 6) {
+        put(xsh, B, "state", 6);
+    }
+}
+
+static void frontend_step(struct xs_handle *xsh, int b, int f)
+{
+    if (f == 1 && b == 2) {
+        put(xsh, F, "state", 3);
+    } else if ((f == 3 && b == 4) || (f == 7 && b == 8)) {
+        each(xsh, 3, front_add);
+        put(xsh, F, "state", 4);
+    } else if (f == 4 && b == 7) {
+        each(xsh, 5, front_remove);
+        put(xsh, F, "state", 7);
+    } else if (f && b == 5 && f != 6) {
+        put(xsh, F, "state", 6);
+    }
+}
+
+static void play(int roles, int rounds)
+{
+    struct xs_handle *xsh = xs_open(0);
+
+    while (rounds--) {
+        int b = get(xsh, B, "state"), f = get(xsh, F, "state");
+
+        if (roles & BACKEND)
+            backend_step(xsh, b, f);
+        if (roles & FRONTEND)
+            frontend_step(xsh, get(xsh, B, "state"), f);
+        usleep(2000);
+    }
+    _exit(0);
+}
+
+static void drivers(int roles)
+{
+    drivers_pid = fork();
+    if (!drivers_pid)
+        play(roles, 60 * 500);
+}
+
+/* ---- the test's side ---------------------------------------------------- */
+
+static void start(const char *a, const char *b)
+{
+    daemon_pid = peer_start("fake-xenstored.py", path,
+                            "/local/domain/5/device=", a, b, NULL);
+}
+
+static void end(pid_t *pid)
+{
+    if (*pid > 0) {
+        kill(*pid, SIGKILL);
+        waitpid(*pid, NULL, 0);
+    }
+    *pid = 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    xlx__xs_close(peer_ctx());
+    end(&drivers_pid);
+    end(&daemon_pid);
+    unlink(path);
+    return 0;
+}
+
+static xlx_vscsi_entry entry(const char *vdev, const char *target,
+                             uint32_t lun)
+{
+    xlx_vscsi_entry e;
+
+    xlx_vscsi_entry_init(&e);
+    e.dev.vdev = (char *)(uintptr_t)vdev;
+    e.dev.pdev = (char *)(uintptr_t)"/dev/secret";
+    e.target = (char *)(uintptr_t)target;
+    e.lun = lun;
+    e.domid = 5;
+    return e;
+}
+
+static int64_t in(int ms)
+{
+    return xlx__now_ms() + ms;
+}
+
+static int attach(const xlx_vscsi_entry *e, bool no_wait, int ms)
+{
+    struct xlx__device dev;
+    int rc;
+
+    assert_ok(xlx__scsi_adapter(e, &dev));
+    rc = xlx__scsi_bus_add(peer_ctx(), &dev, &e, 1, in(ms));
+    if (!rc)
+        rc = xlx__scsi_bus_wait(peer_ctx(), &dev, &e, 1, no_wait, in(ms));
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+static int detach(const xlx_vscsi_entry *e, int ms)
+{
+    struct xlx__device dev;
+    int rc;
+
+    assert_ok(xlx__scsi_adapter(e, &dev));
+    rc = xlx__scsi_bus_remove(peer_ctx(), &dev, e, in(ms));
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+static void is(const char *node, const char *wanted)
+{
+    char *value = NULL;
+
+    assert_ok(xlx__xs_read(peer_ctx(), XBT_NULL, node, &value));
+    assert_string_equal(value, wanted);
+    free(value);
+}
+
+static void is_gone(const char *node)
+{
+    char *value = NULL;
+
+    assert_fails(xlx__xs_read(peer_ctx(), XBT_NULL, node, &value),
+                 ERROR_NOTFOUND, node);
+}
+
+static void all_gone(void)
+{
+    is_gone("/local/domain/0/backend/vscsi");
+    is_gone("/local/domain/5/device/vscsi");
+}
+
+/* ---- tests -------------------------------------------------------------- */
+
+static void both_ends(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_vscsi_entry b = entry("0:0:1:2", "naa.32", 2);
+    struct xs_permissions *perms;
+    unsigned int num;
+    (void)state;
+
+    start("--conflicts", "3");
+    drivers(BACKEND | FRONTEND);
+    assert_ok(attach(&a, false, 20000));
+    is(B "/vscsi-devs/dev-0/p-dev", "naa.31:0");
+    is(B "/frontend", F);
+    is(F "/backend", B);
+    assert_ok(attach(&b, false, 20000));
+    is(B "/vscsi-devs/dev-258/v-dev", "0:0:1:2");
+    is(B "/vscsi-devs/dev-258/state", "4");
+
+    perms = xs_get_permissions(peer_ctx()->xenstore, XBT_NULL,
+                               B "/vscsi-devs/dev-258/p-dev", &num);
+    assert_non_null(perms);
+    assert_int_equal(num, 1);       /* the guest is not among them */
+    assert_int_equal(perms[0].id, 0);
+    assert_int_equal(perms[0].perms, XS_PERM_NONE);
+    free(perms);
+    perms = xs_get_permissions(peer_ctx()->xenstore, XBT_NULL, F, &num);
+    assert_int_equal(perms[0].id, 5);
+    free(perms);
+
+    assert_fails(attach(&a, false, 20000), ERROR_DEVICE_EXISTS,
+                 "0:0:0:0: the guest has it already");
+    assert_ok(detach(&a, 20000));
+    is_gone(B "/vscsi-devs/dev-0/state");
+    is_gone(F "/vscsi-devs/dev-0/state");
+    is(B "/state", "4");
+    assert_ok(detach(&a, 20000));   /* twice does no harm */
+    is(B "/vscsi-devs/dev-258/state", "4");
+    assert_ok(detach(&b, 20000));
+    all_gone();
+}
+
+static void no_driver(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    (void)state;
+
+    start(NULL, NULL);
+    assert_fails(attach(&a, false, 300), ERROR_NOT_READY,
+                 "xen-scsiback loaded");
+    assert_ok(detach(&a, 1000));
+    all_gone();
+
+    drivers(BACKEND);
+    assert_fails(attach(&a, false, 1000), ERROR_NOT_READY,
+                 "needs xen-scsifront");
+    assert_ok(detach(&a, 1000));
+    all_gone();
+
+    /* not waited for: both connect when the driver comes */
+    assert_ok(attach(&a, true, 20000));
+    assert_ok(attach(&b, true, 20000));
+    is(B "/state", "2");
+    end(&drivers_pid);
+    drivers(BACKEND | FRONTEND);
+    {
+        const xlx_vscsi_entry *both[] = { &a, &b };
+        struct xlx__device dev;
+
+        assert_ok(xlx__scsi_adapter(&a, &dev));
+        assert_ok(xlx__scsi_bus_wait(peer_ctx(), &dev, both, 2, false,
+                                     in(20000)));
+        xlx__device_dispose(&dev);
+    }
+}
+
+static void refused(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_vscsi_entry eight = entry("0:0:0:8", "naa.31", 8);
+    xlx_vscsi_entry nine = entry("0:0:0:9", "naa.31", 9);
+    (void)state;
+
+    start(NULL, NULL);
+    drivers(BACKEND | FRONTEND);
+    /* the adapter connects all the same */
+    assert_fails(attach(&eight, false, 20000), ERROR_FAIL,
+                 "0:0:0:8: the backend cannot use naa.31:8");
+    assert_ok(detach(&eight, 20000));
+    assert_ok(attach(&a, false, 20000));
+    assert_fails(attach(&eight, false, 20000), ERROR_FAIL,
+                 "the backend cannot use");
+    assert_ok(detach(&eight, 20000));
+    assert_fails(attach(&nine, false, 20000), ERROR_FAIL,
+                 "0:0:0:9: the guest's driver does not take it");
+    assert_ok(detach(&nine, 20000));
+    is(B "/vscsi-devs/dev-0/state", "4");
+    is_gone(B "/vscsi-devs/dev-8/v-dev");
+    is_gone(B "/vscsi-devs/dev-9/v-dev");
+    assert_ok(detach(&a, 20000));
+    all_gone();
+}
+
+/* A guest that is paused and does not answer. */
+static void unanswered(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    (void)state;
+
+    start(NULL, NULL);
+    drivers(BACKEND | FRONTEND);
+    assert_ok(attach(&a, false, 20000));
+    kill(drivers_pid, SIGSTOP);
+    assert_fails(attach(&b, false, 300), ERROR_TIMEDOUT,
+                 "the backend is reconfiguring, the guest connected");
+    is(B "/state", "7");
+    /* the question is taken back */
+    assert_ok(detach(&b, 1000));
+    is(B "/state", "4");
+    is_gone(B "/vscsi-devs/dev-1/state");
+    /* what it has cannot be taken from it */
+    assert_ok(attach(&b, true, 100) ? 0 : -1);
+    assert_ok(detach(&b, 1000));
+    assert_fails(detach(&a, 300), ERROR_TIMEDOUT, "does not let go");
+    is(B "/vscsi-devs/dev-0/p-dev", "naa.31:0");
+    kill(drivers_pid, SIGCONT);
+    assert_ok(detach(&a, 20000));
+    all_gone();
+}
+
+/* What another tool has put on the adapter stays. */
+static void foreign(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_vscsi_entry other = entry("0:0:0:0", "naa.99", 0);
+    (void)state;
+
+    start(NULL, NULL);
+    drivers(BACKEND | FRONTEND);
+    assert_ok(attach(&other, false, 20000));
+    assert_fails(attach(&a, false, 20000), ERROR_DEVICE_EXISTS,
+                 "the guest has it already");
+    assert_ok(detach(&a, 20000));   /* by the address it would be that one */
+    is(B "/vscsi-devs/dev-0/p-dev", "naa.99:0");
+    is(B "/vscsi-devs/dev-0/state", "4");
+}
+
+/* A name that another tool gave to another LUN is not taken twice. */
+static void taken_name(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    (void)state;
+
+    start(NULL, NULL);
+    drivers(BACKEND | FRONTEND);
+    assert_ok(attach(&b, false, 20000));
+    assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL,
+                            B "/vscsi-devs/dev-0/v-dev", "0:0:7:7"));
+    assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL,
+                            B "/vscsi-devs/dev-0/p-dev", "naa.77:7"));
+    assert_ok(attach(&a, false, 20000));
+    is(B "/vscsi-devs/dev-0/v-dev", "0:0:7:7");
+    is(B "/vscsi-devs/dev-16384/v-dev", "0:0:0:0");
+}
+
+/* The guest writes what it likes. */
+static void garbage(void **state)
+{
+    static const char *const values[] = { "", "99", "-1", "4x", "\x1b[2J" };
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    struct xlx__scsi_lun *luns;
+    struct xlx__device dev;
+    int num;
+    size_t i;
+    (void)state;
+
+    start("/local/domain/5/error/device/vscsi/0/error=a\\x1bb", NULL);
+    drivers(BACKEND | FRONTEND);
+    assert_ok(attach(&a, false, 20000));
+    end(&drivers_pid);
+    assert_ok(xlx__scsi_adapter(&a, &dev));
+    for (i = 0; i < XLX__ARRAY_SIZE(values); i++) {
+        assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL,
+                                F "/vscsi-devs/dev-0/state", values[i]));
+        assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL, F "/state",
+                                values[i]));
+        assert_ok(xlx__scsi_luns(peer_ctx(), XBT_NULL, &dev, &luns, &num));
+        assert_int_equal(num, 1);
+        assert_int_equal(luns[0].frontend, XLX_XENBUS_STATE_UNKNOWN);
+        xlx__scsi_luns_free(luns, num);
+    }
+    {
+        char *said = xlx__device_said(peer_ctx(), &dev);
+
+        assert_string_equal(said, "the guest's driver says: a?b");
+        free(said);
+    }
+    xlx__device_dispose(&dev);
+    /* it has thrown its own end away: there is nobody to ask */
+    assert_ok(xlx__xs_remove(peer_ctx(), XBT_NULL, F));
+    assert_ok(detach(&a, 1000));
+    all_gone();
+}
+
+/* What a dead guest left under the same number goes. */
+static void leftover(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    (void)state;
+
+    start(B "/vscsi-devs/dev-3/p-dev=naa.55:3",
+          B "/vscsi-devs/dev-3/v-dev=0:0:0:3");
+    assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL, B "/state", "4"));
+    drivers(BACKEND | FRONTEND);
+    assert_ok(attach(&a, false, 20000));
+    is_gone(B "/vscsi-devs/dev-3/p-dev");
+}
+
+int main(void)
+{
+    const struct CMUnitTest scsi_bus[] = {
+        cmocka_unit_test_teardown(both_ends, stop),
+        cmocka_unit_test_teardown(no_driver, stop),
+        cmocka_unit_test_teardown(refused, stop),
+        cmocka_unit_test_teardown(unanswered, stop),
+        cmocka_unit_test_teardown(foreign, stop),
+        cmocka_unit_test_teardown(taken_name, stop),
+        cmocka_unit_test_teardown(garbage, stop),
+        cmocka_unit_test_teardown(leftover, stop),
+    };
+    void *state = NULL;
+
+    if (peer_setup(&state))
+        return 1;
+    snprintf(path, sizeof(path), "%s", peer_path("xenstored"));
+    setenv("XENSTORED_PATH", path, 1);
+    return cmocka_run_group_tests(scsi_bus, NULL, peer_teardown);
+}

@@ -1,0 +1,525 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154,SC2030,SC2031  # variables of bats
+# shellcheck disable=SC2016  # what the guest's shell expands
+#
+# SCSI devices of the host in a guest: scsi_debug's disks, tapes and drives, and
+# files, through the kernel's target, backend and frontend.  What was written
+# at one end is compared with what the other end reads.
+# xen-host: deadline 3600
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    load guest
+    # shellcheck disable=SC2034  # of guests_begin
+    GUEST_PROGRAMS="sg_inq xenstore-ls" \
+        guests_begin xen-scsifront sd_mod st sr_mod sg
+    modprobe scsi_debug max_luns=3 num_tgts=1 dev_size_mb=16 delay=0
+    modprobe -a sd_mod st sr_mod sg target_core_mod target_core_pscsi \
+        target_core_iblock target_core_file xen-scsiback
+    mkdir -p "$configfs/xen-pvscsi"
+    wait_for 60 "scsi_debug's disks" test -b /dev/sdc
+    wait_for 60 "sg" test -c /dev/sg2
+    guest_config g pv
+    guest_start g
+    world > "$GUESTS/before"
+}
+setup() { load guest; fetch_addresses; }
+teardown_file() {
+    load guest
+    guests_end
+    rmmod scsi_debug || true
+}
+
+configfs=/sys/kernel/config/target
+debug=/sys/bus/pseudo/drivers/scsi_debug
+
+# scsi_debug's first three: sda, sdb, sdc
+fetch_addresses() {
+    # shellcheck disable=SC2012 # names of the kernel's
+    host=$(ls -d /sys/bus/pseudo/devices/adapter0/host* | sed 's/.*host//')
+    a=$host:0:0:0 b=$host:0:0:1 c=$host:0:0:2
+}
+
+# All that an operation of ours could leave, without what changes by itself.
+world() {
+    find "$configfs" \( -type d -o -type l \) -printf '%p -> %l\n' | sort
+    xenstore-ls -f | sed -n 's/ = .*//; /vscsi/p'
+    find /var/lib/libxlx -mindepth 1 | sort
+}
+same_world() {
+    world | diff -U0 "$GUESTS/before" -
+}
+
+info() { xl scsi-list --json g | jq -r ".[0].ctrls[].devs[] | $1"; }
+# works VDEV: both ends say so
+works() {
+    [ "$(info "select(.dev.vdev == \"$1\") |
+        .backend_state + .frontend_state + .problem")" = \
+        connectedconnected ]
+}
+adapter() {
+    echo "/local/domain/0/backend/vscsi/$(guest_domid g)/0"
+}
+
+# The guest's name for the LUN 0:0:T:L, by its sysfs
+in_guest() {
+    guest_run g "ls /sys/bus/scsi/devices/*:0:$1/block" | tail -n1
+}
+guest_has() {
+    guest_run g "ls -d /sys/bus/scsi/devices/*:0:$1/block/sd*" > /dev/null
+}
+guest_lacks() { ! guest_has "$1"; }
+
+# compare T:L DEVICE: 1 MiB written in the guest is on DEVICE, and the reverse.
+compare() {
+    local disk sum
+    wait_for 60 "disk 0:$1 in the guest" guest_has "$1" || return
+    disk=/dev/$(in_guest "$1")
+    guest_run g "dd if=/dev/urandom of=/tmp/data bs=64k count=16 &&
+        dd if=/tmp/data of=$disk bs=64k seek=16 conv=fsync" > /dev/null || {
+        echo "the guest cannot write $disk"
+        return 1
+    }
+    sum=$(guest_run g 'md5sum < /tmp/data')
+    [ "$(dd if="$2" bs=64k skip=16 count=16 iflag=direct status=none |
+        md5sum)" = "$sum" ] || { echo "$2 has not what the guest wrote"
+                                 return 1; }
+    head -c 1M /dev/urandom > "$GUESTS/data"
+    dd if="$GUESTS/data" of="$2" bs=64k seek=32 oflag=direct conv=notrunc,fsync \
+        status=none || return
+    guest_run g 'echo 3 > /proc/sys/vm/drop_caches' || return
+    sum=$(guest_run g "dd if=$disk bs=64k skip=32 count=16 2>/dev/null |
+        md5sum") || return
+    [ "$(md5sum < "$GUESTS/data")" = "$sum" ] ||
+        { echo "the guest reads not what $2 has"; return 1; }
+}
+
+@test "what there is, and who uses it" {
+    xl scsi-assignable
+    run -0 --separate-stderr xl scsi-assignable --json
+    [ "$(jq -r '.units | length' <<< "$output")" = 3 ]
+    jq -e --arg a "$a" '.units[0] | .hctl == $a and .type == "disk" and
+        .vendor == "Linux" and .model == "scsi_debug" and
+        .path == "/dev/sda" and .generic == "/dev/sg0" and
+        .used_by == ""' <<< "$output"
+    mkfs.ext4 -q /dev/sdb
+    mkdir -p /run/m
+    mount /dev/sdb /run/m
+    run -0 --separate-stderr xl scsi-assignable --json
+    [ "$(jq -r '.units[1].used_by' <<< "$output")" = \
+        "sdb is mounted on /run/m" ]
+    umount /run/m
+}
+
+@test "a disk as it is: both directions, the strings of the device, and off" {
+    xl -v scsi-attach g /dev/sda 0:0:0:0
+    xl scsi-list g
+    works 0:0:0:0
+    compare 0:0 /dev/sda
+    run guest_run g "sg_inq /dev/$(in_guest 0:0)"
+    echo "$output"
+    [[ $output == *"Vendor identification: Linux"* ]]
+    [[ $output == *"Product identification: scsi_debug"* ]]
+    [ "$(xl scsi-assignable --json | jq -r '.units[0].used_by')" = \
+        "guest g has it as 0:0:0:0" ]
+    xl scsi-detach g 0:0:0:0
+    wait_for 30 "end of the disk in the guest" guest_lacks 0:0
+    same_world
+}
+
+@test "a second disk comes and goes while the first is written to" {
+    xl scsi-attach g "$a" 0:0:0:0
+    wait_for 60 "disk" guest_has 0:0
+    disk=$(in_guest 0:0)
+    guest_run g "(i=0; while [ ! -e /run/halt ]; do
+        dd if=/dev/zero of=/dev/$disk bs=64k count=64 conv=fsync || break
+        i=\$((i + 1)); echo \$i > /run/rounds; done > /run/dd 2>&1) &"
+    xl scsi-attach g "$b" 0:0:0:1
+    works 0:0:0:0
+    works 0:0:0:1
+    compare 0:1 /dev/sdb
+    xl scsi-detach g 0:0:0:1
+    wait_for 30 "end of the disk in the guest" guest_lacks 0:1
+    run ! grep -q 'vscsi.*dev-1\b' <(xenstore-ls -f)
+    [ "$(ls "$configfs"/core/pscsi_*)" != "" ]
+    guest_run g 'touch /run/halt; sleep 1; ! grep -i error /run/dd'
+    [ "$(guest_run g 'cat /run/rounds')" -ge 1 ]
+    compare 0:0 /dev/sda
+    xl scsi-detach g 0:0:0:0
+    same_world
+}
+
+@test "iblock: an emulated disk, writable and read-only" {
+    xl scsi-attach --backstore iblock g "$a" 1:0:3:7
+    compare 3:7 /dev/sda
+    run guest_run g "sg_inq /dev/$(in_guest 3:7)"
+    [[ $output == *LIO-ORG* ]]
+    xl scsi-detach g 1:0:3:7
+    xl scsi-attach --read-only g "$a" 1:0:3:7
+    wait_for 60 "disk" guest_has 3:7
+    disk=$(in_guest 3:7)
+    sum=$(md5sum < /dev/sda)
+    [ "$(guest_run g "cat /sys/block/$disk/ro")" = 1 ]
+    run guest_run g "dd if=/dev/urandom of=/dev/$disk bs=4k count=1 conv=fsync"
+    [ "$status" != 0 ]
+    [ "$(guest_run g "md5sum < /dev/$disk")" = "$sum" ]
+    xl scsi-detach g 1:0:3:7
+    same_world
+}
+
+@test "a file" {
+    truncate -s 16M "$GUESTS/lun"
+    xl scsi-attach g "$GUESTS/lun" 0:0:5:0
+    compare 5:0 "$GUESTS/lun"
+    xl scsi-detach g 0:0:5:0
+    rm "$GUESTS/lun"
+    same_world
+}
+
+@test "a tape drive and a CD drive" {
+    echo 1 > $debug/ptype
+    echo 1 > $debug/add_host
+    wait_for 30 "st0" test -c /dev/st0
+    echo 5 > $debug/ptype
+    echo 1 > $debug/add_host
+    wait_for 30 "sr0" test -b /dev/sr0
+    echo 0 > $debug/ptype
+    xl scsi-assignable
+    xl scsi-attach g st0 0:0:0:0
+    xl scsi-attach g /dev/sr0 0:0:1:0
+    works 0:0:0:0
+    works 0:0:1:0
+    wait_for 60 "the guest's tape" guest_run g \
+        'ls -d /sys/bus/scsi/devices/*:0:0:0/scsi_tape/st0'
+    wait_for 60 "the guest's CD drive" guest_run g \
+        'ls -d /sys/bus/scsi/devices/*:0:1:0/block/sr0'
+    run guest_run g 'for g in /dev/sg*; do sg_inq $g; done'
+    [ "$(grep -c 'scsi_debug' <<< "$output")" = 2 ]
+    xl scsi-detach g 0:0:0:0
+    xl scsi-detach g 0:0:1:0
+    echo -1 > $debug/add_host
+    echo -1 > $debug/add_host
+    same_world
+}
+
+@test "host: all of a host adapter, under their own addresses" {
+    xl scsi-attach g "$b" host
+    [ "$(info .dev.vdev)" = "$a"$'\n'"$b"$'\n'"$c" ]
+    for vdev in "$a" "$b" "$c"; do works "$vdev"; done
+    compare 0:2 /dev/sdc
+    for vdev in "$a" "$b" "$c"; do xl scsi-detach g "$vdev"; done
+    same_world
+}
+
+@test "every spelling is the same device" {
+    ln -sf /dev/sdb "$GUESTS/by-name"
+    wwid=$(cat "/sys/class/scsi_device/$b/device/wwid")
+    for pdev in "$b" /dev/sdb sdb /dev/sg1 sg1 "$GUESTS/by-name" "$wwid"; do
+        run -0 xl scsi-attach -N --json g "$pdev" 0:0:0:0
+        xl scsi-attach g "$pdev" 0:0:0:0
+        [ "$(info .hctl)" = "$b" ] || { echo "$pdev: $(info .hctl)"; false; }
+        xl scsi-detach g 0:0:0:0
+    done
+    same_world
+}
+
+# refused TEXT ARGUMENT...: fails with TEXT and leaves all as it was
+refused() {
+    local text=$1
+    shift
+    run xl scsi-attach "$@"
+    echo "$output"
+    [ "$status" = 1 ] || return
+    [[ $output == *"$text"* ]] || { echo "wanted: $text"; return 1; }
+    [ "$(wc -l <<< "$output")" = 1 ] || return
+    same_world
+}
+
+@test "what is wrong is refused, and nothing changes" {
+    for pdev in :0 naa.X 1:2:3 naa.:0 0:0:0:-1 0:0:0:0x10 "$a:0" ''; do
+        refused pdev g "$pdev" 0:0:0:0
+    done
+    refused '31 characters' g "naa.$(printf 5%.0s {1..40}):0" 0:0:0:0
+    refused 'control character' g $'sda\n' 0:0:0:0
+    for vdev in 0:1:0:0 0:0:64:0 0:0:0:255 0:0:0 0:0:0:-1 0:0:0:0x1 '' \
+        ' 0:0:0:0' 0:0:0:0: 0:0:0:0/1; do
+        refused vdev g "$a" "$vdev"
+    done
+    ln -sf /nonexistent "$GUESTS/dangling"
+    refused 'No such file' g "$GUESTS/dangling" 0:0:0:0
+    refused 'no SCSI device' g /dev/null 0:0:0:0
+    refused 'neither a device nor a file' g /run 0:0:0:0
+    refused 'no SCSI device at that address' g 99:0:0:0 0:0:0:0
+    refused 'no such guest' nobody "$a" 0:0:0:0
+    # a partition table with one entry: type 83, 4096 sectors from 2048 on
+    printf '\0\0\0\0\203\0\0\0\0\010\0\0\0\020\0\0' |
+        dd of=/dev/sdc bs=1 seek=446 conv=notrunc status=none
+    printf '\125\252' | dd of=/dev/sdc bs=1 seek=510 conv=notrunc,fsync \
+        status=none
+    blockdev --rereadpt /dev/sdc
+    wait_for 30 "sdc1" test -b /dev/sdc1
+    refused 'is a partition' g /dev/sdc1 0:0:0:0
+    wipefs -qa /dev/sdc
+    blockdev --rereadpt /dev/sdc
+    rm "$GUESTS/dangling"
+}
+
+@test "what is in use is refused, with the user's name" {
+    root=$(findmnt -no SOURCE /)
+    refused 'mounted on /' g "$root" 0:0:0:0
+    mkfs.ext4 -q /dev/sdb
+    mount /dev/sdb /run/m
+    refused 'sdb is mounted on /run/m' g "$b" 0:0:0:0
+    umount /run/m
+    mkswap -q /dev/sdb
+    swapon /dev/sdb
+    refused 'sdb is used for swap' g "$b" 0:0:0:0
+    swapoff /dev/sdb
+    xl scsi-attach g "$a" 0:0:0:0
+    run -1 xl scsi-attach g /dev/sda 0:0:0:1
+    [[ $output == *'guest "g" has it as 0:0:0:0'* ]]
+    run -1 xl scsi-attach --shared g /dev/sda 0:0:0:1
+    [[ $output == *'and not shared'* ]]
+    run -1 xl scsi-attach g "$b" 0:0:0:0
+    [[ $output == *'the guest has it already'* ]]
+    xl scsi-detach g 0:0:0:0
+    run -1 xl scsi-detach g 0:0:0:0
+    [[ $output == *'no such SCSI device'* ]]
+    same_world
+}
+
+@test "a target of another tool: used, and left alone" {
+    iblock=$configfs/core/iblock_0/other
+    tpg=$configfs/xen-pvscsi/naa.5000000000000001/tpgt_1
+    mkdir -p "$iblock"
+    echo udev_path=/dev/sdc > "$iblock/control"
+    echo 1 > "$iblock/enable"
+    mkdir -p "$tpg/lun/lun_0"
+    ln -s "$iblock" "$tpg/lun/lun_0/x"
+    find "$configfs" | sort > "$GUESTS/foreign"
+    run -1 xl scsi-attach g naa.5000000000000001:0 0:0:0:0
+    [[ $output == *'has no nexus'* ]]
+    echo naa.5000000000000002 > "$tpg/nexus"
+    run -1 xl scsi-attach g naa.5000000000000001:3 0:0:0:0
+    [[ $output == *'has no naa.5000000000000001:3'* ]]
+    xl scsi-attach g naa.5000000000000001:0 0:0:0:0
+    compare 0:0 /dev/sdc
+    # nor can its disk be had by another way
+    run -1 xl scsi-attach g "$c" 0:0:0:1
+    [[ $output == *'open for itself alone'* ]]
+    xl scsi-detach g 0:0:0:0
+    find "$configfs" | sort | diff "$GUESTS/foreign" -
+    rm "$tpg/lun/lun_0/x"
+    rmdir "$tpg/lun/lun_0"
+    echo NULL > "$tpg/nexus"
+    rmdir "$tpg" "${tpg%/*}" "$iblock" "${iblock%/*}"
+    same_world
+}
+
+@test "the guest cannot read what its device is on the host, nor fool us" {
+    xl scsi-attach g /dev/sda 0:0:0:0
+    run xenstore-ls -p "$(adapter)/vscsi-devs/dev-0"
+    echo "$output"
+    grep -Eq 'p-dev = .*\(n0\)$' <<< "$output"
+    grep -Eq 'p-devname = .*\(n0\)$' <<< "$output"
+    grep -Eq "v-dev = .*\\(n0,r$(guest_domid g)\\)" <<< "$output"
+    run guest_run g "xenstore-ls $(adapter)/vscsi-devs/dev-0"
+    echo "$output"
+    [[ $output == *v-dev* && $output != *naa.* && $output != *sda* ]]
+    front=/local/domain/$(guest_domid g)/device/vscsi/0
+    old=$(xenstore-read "$front/vscsi-devs/dev-0/state")
+    for garbage in 99 ' 1' 4junk "$(printf '\033[2J')" ''; do
+        xenstore-write "$front/vscsi-devs/dev-0/state" "$garbage"
+        run -0 xl scsi-list g
+        [[ $output == *'not connected'* && $output != *junk* ]]
+    done
+    xenstore-write "$front/vscsi-devs/dev-0/state" "$old"
+    works 0:0:0:0
+    xl scsi-detach g 0:0:0:0
+    same_world
+}
+
+@test "a guest without the driver: told, or waited for" {
+    guest_run g 'rmmod xen-scsifront'
+    run -1 xl scsi-attach --timeout 20 g "$a" 0:0:0:0
+    [[ $output == *'needs xen-scsifront'* ]]
+    same_world
+    xl scsi-attach --no-wait g "$a" 0:0:0:0
+    run -0 xl scsi-list g
+    [[ $output == *'no driver for it yet'* ]]
+    xl scsi-attach --no-wait g "$b" 0:0:0:1
+    guest_run g 'insmod /mod/xen-scsifront.ko'
+    wait_for 60 "the first" works 0:0:0:0
+    wait_for 60 "the second" works 0:0:0:1
+    compare 0:1 /dev/sdb
+    xl scsi-detach g 0:0:0:0
+    xl scsi-detach g 0:0:0:1
+    same_world
+}
+
+@test "a paused guest: taken back, and it goes on afterwards" {
+    xl scsi-attach g "$a" 0:0:0:0
+    world > "$GUESTS/one"
+    xl pause g
+    run -1 xl scsi-attach --timeout 3 g "$b" 0:0:0:1
+    echo "$output"
+    [[ $output == *'is the guest paused'* ]]
+    world | diff "$GUESTS/one" -
+    [ "$(xenstore-read "$(adapter)/state")" = 4 ]
+    # a detachment cannot be taken back: it is finished later
+    run -1 xl scsi-detach --timeout 3 g 0:0:0:0
+    [[ $output == *'does not let go'* ]]
+    xl scsi-list g | grep 'detachment was not finished'
+    xl unpause g
+    xl scsi-repair g
+    same_world
+    xl scsi-attach g "$b" 0:0:0:1
+    compare 0:1 /dev/sdb
+    xl scsi-detach g 0:0:0:1
+    same_world
+}
+
+@test "the module of the backend is loaded when it is needed" {
+    rmdir "$configfs/xen-pvscsi"
+    rmmod xen-scsiback
+    xl scsi-attach g "$a" 0:0:0:0
+    works 0:0:0:0
+    xl scsi-detach g 0:0:0:0
+    same_world
+}
+
+# settled: after a repair it is there and works, or gone without a trace
+settled() {
+    xl scsi-repair g
+    run -0 xl scsi-repair g
+    [ -z "$output" ] || { echo "again: $output"; return 1; }
+    if [ "$(info .dev.vdev)" = 0:0:0:0 ]; then
+        works 0:0:0:0
+    else
+        same_world
+    fi
+}
+
+@test "attach, killed at each step, and repaired" {
+    local gone=0 there=0
+    for point in intent backstore-made backstore lun target xenstore \
+        connected; do
+        run env LIBXLX_FAULT="scsi-attach.$point" xl scsi-attach g "$a" 0:0:0:0
+        [ "$status" = 137 ] || { echo "$point: $status $output"; false; }
+        settled || { echo "after $point"; false; }
+        if works 0:0:0:0; then
+            there=$((there + 1))
+            compare 0:0 /dev/sda
+            xl scsi-detach g 0:0:0:0
+        else
+            gone=$((gone + 1))
+        fi
+    done
+    echo "$gone gone, $there there"
+    [ $gone -ge 5 ]
+    [ $there -ge 1 ]
+    same_world
+}
+
+@test "detach, killed at each step, and repaired by it" {
+    for point in intent xenstore lun target backstore gone; do
+        xl scsi-attach g "$a" 0:0:0:0
+        run env LIBXLX_FAULT="scsi-detach.$point" xl scsi-detach g 0:0:0:0
+        [ "$status" = 137 ] || { echo "$point: $status $output"; false; }
+        settled || { echo "after $point"; false; }
+        same_world || { echo "after $point"; false; }
+    done
+}
+
+@test "a killed attach is settled by the next command" {
+    run env LIBXLX_FAULT=scsi-attach.xenstore xl scsi-attach g "$a" 0:0:0:0
+    [ "$status" = 137 ]
+    xl scsi-attach g "$b" 0:0:0:1
+    works 0:0:0:1
+    xl scsi-detach g 0:0:0:1
+    xl scsi-repair g
+    ! works 0:0:0:0 || xl scsi-detach g 0:0:0:0
+    same_world
+}
+
+@test "a reboot: the guest gets them again by itself, with their data" {
+    xl scsi-attach g "$a" 0:0:0:0
+    xl scsi-attach --backstore iblock g "$b" 0:0:0:1
+    compare 0:0 /dev/sda
+    sum=$(md5sum < /dev/sda)
+    old=$(guest_domid g)
+    wait_for 30 "one watcher" eval '[ "$(pgrep -fc xl-scsi-watch)" = 1 ]'
+    guest_reboot g
+    [ "$(guest_domid g)" != "$old" ]
+    wait_for 60 "the first" works 0:0:0:0
+    wait_for 60 "the second" works 0:0:0:1
+    wait_for 60 "disk" guest_has 0:0
+    [ "$(guest_run g "md5sum < /dev/$(in_guest 0:0)")" = "$sum" ]
+    compare 0:1 /dev/sdb
+    run ! grep -q "backend/vscsi/$old" <(xenstore-ls -f)
+    [ "$(find "$configfs" -name 'lun_*' -path '*pvscsi*' | wc -l)" = 2 ]
+}
+
+@test "a reboot without the watcher: scsi-repair does it" {
+    pkill -f xl-scsi-watch
+    guest_reboot g
+    xl scsi-list g | grep 'does not have it'
+    run -0 xl scsi-repair g
+    [ "$(grep -c 'attached again' <<< "$output")" = 2 ]
+    wait_for 60 "the first" works 0:0:0:0
+    wait_for 60 "the second" works 0:0:0:1
+    compare 0:0 /dev/sda
+    xl scsi-detach g 0:0:0:0
+    xl scsi-detach g 0:0:0:1
+    same_world
+}
+
+@test "a destroyed guest leaves nothing after scsi-repair" {
+    xl scsi-attach g "$a" 0:0:0:0
+    xl scsi-attach g "$b" 3:0:0:0
+    guest_destroy g
+    run -0 xl scsi-repair
+    echo "$output"
+    [[ $output == *'does not run any more'* ]]
+    same_world
+    # and the disk is free at once
+    [ "$(xl scsi-assignable --json | jq -r '.units[0].used_by')" = "" ]
+}
+
+@test "a destroyed guest leaves nothing when its watcher has seen it" {
+    guest_start g
+    xl scsi-attach g "$a" 0:0:0:0
+    guest_destroy g
+    wait_for 120 "the watcher" same_world
+    wait_for 30 "the watcher's end" eval '! pgrep -f xl-scsi-watch > /dev/null'
+}
+
+@test "vscsi= in a config: there when the guest starts, or no guest" {
+    GUEST_CONFIG="vscsi = ['/dev/sdx,0:0:0:0']" guest_config v pv
+    run -1 xl create -q "$(guest_config_file v)"
+    echo "$output"
+    [[ $output == *'pdev /dev/sdx: No such file'*'destroyed again'* ]]
+    guest_gone v
+    same_world
+    GUEST_CONFIG="vscsi = ['/dev/sda,0:0:0:0', 'sdb,0:0:0:1,backstore=iblock']" \
+        guest_config g pv
+    guest_start g
+    wait_for 60 "the first" works 0:0:0:0
+    wait_for 60 "the second" works 0:0:0:1
+    compare 0:0 /dev/sda
+    compare 0:1 /dev/sdb
+    run -1 xl save g "$GUESTS/save"
+    [[ $output == *'has SCSI devices'*'0:0:0:0, 0:0:0:1' ]]
+    xl scsi-detach g 0:0:0:0
+    xl scsi-detach g 0:0:0:1
+    guest_save g "$GUESTS/save"
+    guest_restore g "$GUESTS/save"
+    xl scsi-attach g sda 0:0:0:0
+    compare 0:0 /dev/sda
+    guest_destroy g
+    xl scsi-repair
+    rm "$GUESTS/save"
+    same_world
+}

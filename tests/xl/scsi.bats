@@ -1,0 +1,152 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154  # variables of bats and of the rig
+# vscsi= in a config: in which order stock xl and scsi-attach are run, and what
+# happens when one of them fails.  Both are programs of these tests here; the
+# real ones do it in tests/xen-host.
+
+bats_require_minimum_version 1.5.0
+load rig
+
+setup() {
+    rig_setup
+    # Not the script of libtool's: it forgets how it was called.
+    path=$top_builddir/xl-plugins/.libs/xl-guard
+    [ -x "$path" ] || path=$top_builddir/xl-plugins/xl-guard
+    ln -s "$path" "$tmp/exec/xl-guard"
+    teller stock; teller exec/xl-scsi-attach
+    base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs" LIBXLX_XL="$tmp/stock")
+}
+
+# A program that notes how it was called, and fails on the word that fail has.
+teller() {
+    cat > "$tmp/$1" <<X
+#!/bin/sh
+echo "\${0##*/} \$*" >> "$tmp/calls"
+case " \$* " in *" \$(cat "$tmp/fail" 2>/dev/null || echo none) "*) exit 3;; esac
+X
+    chmod +x "$tmp/$1"
+}
+
+config() {
+    printf 'name="web"\ntype="pv"\nkernel="/k"\nmemory=64\n%s\n' "$1" \
+        > "$tmp/web.cfg"
+}
+
+two='vscsi=["/dev/st0,0:0:0:0", "sdb,0:0:1:0,read-only,backstore=iblock,shared"]'
+attach1='xl-scsi-attach --no-wait -- web /dev/st0 0:0:0:0'
+attach2='xl-scsi-attach --no-wait --read-only --backstore=iblock --shared -- web sdb 0:0:1:0'
+
+@test "made paused, attached in order, then running" {
+    config "$two"
+    run -0 xl -v create -q "$tmp/web.cfg" 'memory=65'
+    echo "$output"
+    printf '%s\n' "stock -v create -p -q $tmp/web.cfg memory=65" \
+        "$attach1" "$attach2" "stock unpause web" | diff - "$tmp/calls"
+}
+
+@test "paused stays paused, and -n only asks stock xl" {
+    config "$two"
+    run -0 xl create -p "$tmp/web.cfg"
+    [ "$(tail -n 1 "$tmp/calls")" = "$attach2" ]
+    rm "$tmp/calls"
+    run -0 xl create -n "$tmp/web.cfg"
+    [ "$(cat "$tmp/calls")" = "stock create -n $tmp/web.cfg" ]
+}
+
+@test "what cannot be attached ends the guest, with that exit status" {
+    config "$two"
+    echo sdb > "$tmp/fail"
+    run -3 xl create "$tmp/web.cfg"
+    [ "$output" = "xl create: the guest is destroyed again: it was not to run so" ]
+    printf '%s\n' "stock create -p $tmp/web.cfg" "$attach1" "$attach2" \
+        "stock destroy web" | diff - "$tmp/calls"
+}
+
+@test "what stock xl refuses is not gone on with" {
+    config "$two"
+    echo create > "$tmp/fail"
+    run -3 xl create "$tmp/web.cfg"
+    [ "$(cat "$tmp/calls")" = "stock create -p $tmp/web.cfg" ]
+}
+
+@test "the word alone, or an empty list, changes nothing" {
+    for line in '# vscsi' 'vscsi=[]'; do
+        config "$line"
+        rm -f "$tmp/calls"
+        run -0 xl create "$tmp/web.cfg"
+        [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    done
+}
+
+@test "what is wrong is told in one line, before anything is made" {
+    while IFS='|' read -r line wanted; do
+        config "$line"
+        run -1 xl create "$tmp/web.cfg"
+        echo "$line: $output"
+        [[ $output == "xl create: vscsi: "*"$wanted"* ]]
+        [ "${#lines[@]}" = 1 ]
+        [ ! -e "$tmp/calls" ]
+    done <<'X'
+vscsi="/dev/st0,0:0:0:0"|must be a list
+vscsi=["/dev/st0"]|element 1: "/dev/st0": must be PDEV,VDEV
+vscsi=["a,0:0:0:0", ""]|element 2: ""
+vscsi=["a,0:0:0:0,feature-host"]|must be PDEV,VDEV
+vscsi=["a,0:0:0:0,3"]|the backend must be in Domain-0
+vscsi=["a,0:0:0:0,shared,shared,shared,shared,shared,shared,shared,shared,shared"]|element 1
+X
+    config "$two"
+    run -1 xl create -F "$tmp/web.cfg"
+    [[ $output == *"not with -F or -c"* ]]
+    config "$two"$'\nname="7"'
+    run -1 xl create "$tmp/web.cfg"
+    [[ $output == *'taken for a domid'* ]]
+    [ ! -e "$tmp/calls" ]
+}
+
+# ---- a guest that leaves ------------------------------------------------------
+
+uuid=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
+
+# record [ENTRY]: the guest web runs, and that is recorded of its devices
+record() {
+    local dir=$tmp/state/$uuid
+    mkdir -p "$dir"
+    printf '{"version": 1, "guest": {"name": "web", "uuid": "%s", "domid": 7}}' \
+        $uuid > "$dir/guest.json"
+    printf '{"version": 1, "entries": [%s]}' "$1" > "$dir/scsi.json"
+    chmod -R go-w "$tmp/state"
+    base+=(FAKE_RUNNING="web,$uuid" LIBXLX_RUN_DIR="$tmp/run")
+}
+
+entry='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"}, "status": "attached"}'
+
+@test "a guest with SCSI devices is not saved or migrated" {
+    record "$entry"
+    for command in 'save web /s' 'save -c 7 /s' 'migrate --live web host' \
+        'migrate -s ssh web host'; do
+        # shellcheck disable=SC2086 # words
+        run -1 xl $command
+        echo "$output"
+        [[ $output == "xl ${command%% *}: \"web\" has SCSI devices, which cannot go with it: xl scsi-detach 0:0:1:0" ]]
+        [ ! -e "$tmp/calls" ]
+    done
+}
+
+@test "another guest is, and one that nobody knows" {
+    record ''
+    for command in 'save web /s' 'save -c nobody /s' 'migrate web host'; do
+        rm -f "$tmp/calls"
+        # shellcheck disable=SC2086 # words
+        run -0 xl $command
+        [ "$(cat "$tmp/calls")" = "stock $command" ]
+    done
+}
+
+@test "records that cannot be read: not saved, and why" {
+    record "$entry"
+    echo '{' > "$tmp/state/$uuid/scsi.json"
+    run -1 xl save web /s
+    [[ ${lines[0]} == "xl save: "*scsi.json* ]]
+    [[ ${lines[1]} == *"nobody knows whether it has SCSI devices"* ]]
+}
