@@ -6,6 +6,7 @@
 # SCSI devices of the host in a guest: scsi_debug's disks, tapes and drives, and
 # files, through the kernel's target, backend and frontend.  What was written
 # at one end is compared with what the other end reads.
+# xen-host: run asked
 # xen-host: deadline 3600
 
 bats_require_minimum_version 1.5.0
