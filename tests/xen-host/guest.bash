@@ -277,14 +277,14 @@ guest_wait_more() {
 }
 
 # guest_run NAME COMMAND: runs a line of shell in the guest, prints what it
-# prints and returns its status.
+# prints and returns its status.  The ends of several lines become blanks.
 guest_run() {
     local name=$1 id tty
     id=$(date +%s%N)
     tty=$(xenstore-read "/local/domain/$(guest_domid "$1")/console/tty") ||
         return
     shift
-    printf '%s %s\n' "$id" "$*" > "$tty"
+    printf '%s %s\n' "$id" "${*//$'\n'/ }" > "$tty"
     wait_for 120 "guest $name to run: $*" guest_says "$name" "^done $id " ||
         { guest_log "$name" | tail -n 20; return 1; }
     guest_log "$name" | sed -n "s/^out $id: //p"
