@@ -27,6 +27,15 @@ setup_file() {
     world > "$GUESTS/before"
 }
 setup() { load guest; fetch_addresses; }
+# What a failed test left is no failure of the next one.
+teardown() {
+    local vdev
+    [ -z "${BATS_TEST_COMPLETED:-}" ] || return 0
+    xl unpause g 2>/dev/null || true
+    for vdev in $(info .dev.vdev 2>/dev/null); do
+        xl scsi-detach g "$vdev" || true
+    done
+}
 teardown_file() {
     load guest
     guests_end
@@ -78,11 +87,10 @@ compare() {
     local disk sum
     wait_for 60 "disk 0:$1 in the guest" guest_has "$1" || return
     disk=/dev/$(in_guest "$1")
-    guest_run g "dd if=/dev/urandom of=/tmp/data bs=64k count=16 &&
-        dd if=/tmp/data of=$disk bs=64k seek=16 conv=fsync" > /dev/null || {
-        echo "the guest cannot write $disk"
-        return 1
-    }
+    run guest_run g "dd if=/dev/urandom of=/tmp/data bs=64k count=16 && \
+        dd if=/tmp/data of=$disk bs=64k seek=16 conv=fsync"
+    [ "$status" = 0 ] || { echo "the guest cannot write $disk: $output"
+                           return 1; }
     sum=$(guest_run g 'md5sum < /tmp/data')
     [ "$(dd if="$2" bs=64k skip=16 count=16 iflag=direct status=none |
         md5sum)" = "$sum" ] || { echo "$2 has not what the guest wrote"
@@ -134,8 +142,8 @@ compare() {
     xl scsi-attach g "$a" 0:0:0:0
     wait_for 60 "disk" guest_has 0:0
     disk=$(in_guest 0:0)
-    guest_run g "(i=0; while [ ! -e /run/halt ]; do
-        dd if=/dev/zero of=/dev/$disk bs=64k count=64 conv=fsync || break
+    guest_run g "(i=0; while [ ! -e /run/halt ]; do \
+        dd if=/dev/zero of=/dev/$disk bs=64k count=64 conv=fsync || break; \
         i=\$((i + 1)); echo \$i > /run/rounds; done > /run/dd 2>&1) &"
     xl scsi-attach g "$b" 0:0:0:1
     works 0:0:0:0
