@@ -142,8 +142,9 @@ compare() {
     xl scsi-attach g "$a" 0:0:0:0
     wait_for 60 "disk" guest_has 0:0
     disk=$(in_guest 0:0)
+    # beyond what is compared: scsi_debug's disks have one store in common
     guest_run g "(i=0; while [ ! -e /run/halt ]; do \
-        dd if=/dev/zero of=/dev/$disk bs=64k count=64 conv=fsync || break; \
+        dd if=/dev/zero of=/dev/$disk bs=64k seek=64 count=64 conv=fsync || break; \
         i=\$((i + 1)); echo \$i > /run/rounds; done > /run/dd 2>&1) &"
     xl scsi-attach g "$b" 0:0:0:1
     works 0:0:0:0
