@@ -4,6 +4,7 @@
 # the guest itself sees, are what cpu-expand --format says they will be; and
 # they stay so over a reboot, save and restore.
 # xen-host: suites bookworm trixie
+# xen-host: run asked
 
 bats_require_minimum_version 1.5.0
 
