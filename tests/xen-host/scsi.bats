@@ -337,7 +337,9 @@ refused() {
     grep -Eq "v-dev = .*\\(n0,r$(guest_domid g)\\)" <<< "$output"
     run guest_run g "xenstore-ls $(adapter)/vscsi-devs/dev-0"
     echo "$output"
-    [[ $output == *v-dev* && $output != *naa.* && $output != *sda* ]]
+    # xenstore-ls goes no further than the first node that it may not read
+    [[ $output == *'p-dev): Permission denied'* ]]
+    [[ $output != *naa.* && $output != *sda* ]]
     front=/local/domain/$(guest_domid g)/device/vscsi/0
     old=$(xenstore-read "$front/vscsi-devs/dev-0/state")
     for garbage in 99 ' 1' 4junk "$(printf '\033[2J')" ''; do
