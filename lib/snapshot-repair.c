@@ -197,11 +197,23 @@ static int remove_tag(struct xlx__snapshot_change *c,
     return rc;
 }
 
+/* A QEMU that was killed while it made or deleted an internal snapshot leaves
+ * an image with wrong reference counts. */
+static int check_image(const struct xlx__snapshot_change *c,
+                       const char *image)
+{
+    bool repaired;
+
+    if (c->served || xlx__guest_running(c->guest))
+        return 0;
+    return xlx__image_check_repair(c->ctx, image, &repaired);
+}
+
 /* Internal snapshots on all disks, or, after this, on none. */
 static int tags_complete(struct xlx__snapshot_change *c,
                          const xlx_snapshot *snapshot, bool *yes_r)
 {
-    bool there, repaired;
+    bool there;
     int i, num = 0, rc;
 
     for (i = 0; i < snapshot->num_disks; i++) {
@@ -210,12 +222,8 @@ static int tags_complete(struct xlx__snapshot_change *c,
         rc = xlx__image_has_tag(d->image, d->tag, &there);
         if (rc) return rc;
         num += there;
-        /* a QEMU that was killed while it wrote one leaves an image with
-         * wrong reference counts */
-        if (!c->served && !xlx__guest_running(c->guest)) {
-            rc = xlx__image_check_repair(c->ctx, d->image, &repaired);
-            if (rc) return rc;
-        }
+        rc = check_image(c, d->image);
+        if (rc) return rc;
     }
     *yes_r = num == snapshot->num_disks;
     for (i = 0; i < snapshot->num_disks && !*yes_r; i++) {
@@ -283,6 +291,26 @@ static int settle_revert(struct xlx__snapshot_change *c,
                 : undo(c, journal, report);
 }
 
+/* Images from which an internal snapshot was being deleted */
+static int check_images(const struct xlx__snapshot_change *c,
+                        const xlx_snapshots *record)
+{
+    int i, j, rc;
+
+    for (i = 0; i < record->num_snapshots; i++) {
+        const xlx_snapshot *s = &record->snapshots[i];
+
+        for (j = 0; j < s->num_disks; j++) {
+            if (s->status != XLX_SNAPSHOT_STATUS_MERGING ||
+                !*xlx__text(s->disks[j].tag))
+                continue;
+            rc = check_image(c, s->disks[j].image);
+            if (rc) return rc;
+        }
+    }
+    return 0;
+}
+
 static int settle_delete(struct xlx__snapshot_change *c,
                          xlx_snapshot_journal *journal,
                          xlx_snapshot_report *report)
@@ -301,6 +329,9 @@ static int settle_delete(struct xlx__snapshot_change *c,
         }
     } else if (journal->num_old_files) {
         merged = true;              /* only to be unlinked */
+    } else {
+        rc = check_images(c, &journal->before);
+        if (rc) return rc;
     }
     rc = report_line(report, true,
                      merged ? "finished" : "undone as far as possible: "
