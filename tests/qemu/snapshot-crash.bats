@@ -26,9 +26,6 @@ crash_in() {
     kill_qemu
     if wait $pid; then result="done"; else result=failed; fi
     echo "# killed after $ms ms of: $*: $result: $(tail -n 1 "$tmp/said")" >&3
-    # what QEMU had not written when it was killed after the end of the
-    # command is its own affair
-    [ "$result" = failed ] || repair_images
 }
 
 repair_images() {
@@ -106,6 +103,9 @@ deleting() {
             name=$(list | jq -r '.snapshots[0].name')
         fi
         crash_in xl snapshot-delete "$guest" "$name"
+        # what QEMU had not written when it was killed after the end of the
+        # command is its own affair
+        [ "$1 $result" != "internal done" ] || repair_images
         comes_back
         [ "$(list | jq --arg n "$name" '[.snapshots[]? |
             select(.name == $n)] | length')" = 0 ] ||
