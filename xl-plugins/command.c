@@ -107,6 +107,58 @@ int xl_bad_value(const char *name, const char *option, const char *value,
     return 2;
 }
 
+/* Whether the word is --OPTION, or --OPTION=VALUE with its value. */
+static bool is_option(char *word, const char *option, char **value_r)
+{
+    size_t len = strlen(option);
+
+    *value_r = NULL;
+    if (strncmp(word, "--", 2) || strncmp(word + 2, option, len))
+        return false;
+    if (word[2 + len] == '=')
+        *value_r = word + 3 + len;
+    return *value_r || !word[2 + len];
+}
+
+bool xl_take_list(const char *name, const char *usage, const char *option,
+                  int *argc, char **argv, char ***list_r, int *num_r)
+{
+    int i = 1, all = *argc, taken;
+    char *word, *value;
+
+    while (i < *argc && strcmp(argv[i], "--")) {
+        if (!is_option(argv[i], option, &value)) {
+            i++;
+            continue;
+        }
+        if (value) {
+            argv[i] = value;
+        } else {
+            all--;
+            --*argc;
+            memmove(argv + i, argv + i + 1, (size_t)(all - i) * sizeof(*argv));
+        }
+        for (taken = 0; i < *argc && (value || argv[i][0] != '-' ||
+                                      !argv[i][1]); taken++) {
+            word = argv[i];
+            memmove(argv + i, argv + i + 1,
+                    (size_t)(all - i - 1) * sizeof(*argv));
+            argv[all - 1] = word;
+            --*argc;
+            value = NULL;
+        }
+        if (!taken) {
+            fprintf(stderr, "xl %s: option `%s' requires an argument.\n",
+                    name, option);
+            usage_error(usage);
+            return false;
+        }
+    }
+    *list_r = argv + *argc;
+    *num_r = all - *argc;
+    return true;
+}
+
 bool xl_argument_count(const char *name, const char *usage, int count,
                        int least, int most)
 {

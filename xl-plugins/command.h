@@ -40,6 +40,11 @@ int xl_bad_option(const char *name, const char *usage, int letter,
 /* value may be NULL when the text of what is wrong has it */
 int xl_bad_value(const char *name, const char *option, const char *value,
                  const char *wrong);
+/* Takes --OPTION and the words behind it, up to the next option, out of the
+ * command line: they then lie behind its end.  May be given again; false after
+ * a message. */
+bool xl_take_list(const char *name, const char *usage, const char *option,
+                  int *argc, char **argv, char ***list_r, int *num_r);
 /* most is -1 when there is no limit */
 bool xl_argument_count(const char *name, const char *usage, int count,
                        int least, int most);

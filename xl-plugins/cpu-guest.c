@@ -233,7 +233,7 @@ int xl_cpu_check_main(int argc, char **argv)
     xlx_cpu_verdicts_init(&list);
     r = read_guest(args.guest, &guest, &expression);
     if (!r)
-        r = cpu_read_hosts(args.host, args.num_host, args.pv, &hosts);
+        r = cpu_read_hosts(args.on, args.num_on, args.pv, &hosts);
     if (r)
         goto out;
     list.verdicts = calloc((size_t)hosts.num_hosts, sizeof(*list.verdicts));
@@ -243,7 +243,7 @@ int xl_cpu_check_main(int argc, char **argv)
         v = &list.verdicts[list.num_verdicts++];
         xlx_cpu_verdict_init(v);
         r = check_host(&guest, expression, &hosts.hosts[i], args.xen, v);
-        v->host = xl_format("%s", args.num_host ? args.host[i] : "this host");
+        v->host = xl_format("%s", args.num_on ? args.on[i] : "this host");
     }
     if (!r)
         r = print_verdicts(&list, args.json);

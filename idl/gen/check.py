@@ -122,7 +122,7 @@ def types(model, errors):
         "field": BASE_TYPES + ("enum", "struct", "array"),
         "inp": BASE_TYPES + ("enum", "struct", "callback"),
         "out": ("bool", "uint32", "int64", "uint64", "domid", "struct"),
-        "option": ("bool", "string", "uint32", "enum"),
+        "option": ("bool", "string", "uint32", "enum", "array"),
     }
     for d in model.walk():
         if d.keyword not in allowed:
@@ -245,9 +245,15 @@ def command_lines(model, errors):
                 errors.add(a.pos, f"{label(a)}: follows an optional one")
             optional = a.optional
         letters = {"h": "help", "n": "dry-run", "N": "dry-run"}
+        lists = 0
         for o in c.options:
             if o.name in letters.values():
                 errors.add(o.pos, f"{label(o)}: every command has it")
+            if o.type.kind == "array":
+                if o.type.elem.kind != "string" or o.short or lists:
+                    errors.add(o.pos, f"{label(o)}: only one option can be a "
+                               "list, one of strings and without a letter")
+                lists += 1
             if (o.type.kind == "bool") != (o.metavar is None):
                 errors.add(o.pos, f"{label(o)}: needs " + (
                     "no metavar" if o.metavar else "a metavar"))

@@ -34,6 +34,11 @@ def c_name(command):
 
 # ---- what people read ------------------------------------------------------
 
+def is_list(o):
+    """Whether the option takes all words up to the next option."""
+    return o.type.kind == "array"
+
+
 def usage(c):
     """DOMAIN [NAME], options first."""
     words = ["[OPTION]..."]
@@ -48,7 +53,7 @@ def option_rows(c):
     last."""
     for o in c.options:
         forms = f"--{o.name}" if o.type.kind == "bool" else \
-            f"--{o.name} {o.metavar}"
+            f"--{o.name} {o.metavar}" + ("..." if is_list(o) else "")
         yield (f"-{o.short}, " if o.short else "") + forms, o.doc
     if c.changes:
         yield "-n, -N, --dry-run", "only say what would be done"
@@ -102,8 +107,10 @@ def members(c):
             yield f"const char *{member(a.name)}"
     for o in c.options:
         yield {"bool": "bool ", "string": "const char *",
-               "uint32": "uint32_t "}.get(
+               "uint32": "uint32_t ", "array": "char **"}.get(
                    o.type.kind, f"xlx_{o.type.name} ") + member(o.name)
+        if is_list(o):
+            yield f"int num_{member(o.name)}"
     if c.changes:
         yield "bool dry_run"
 
@@ -138,8 +145,9 @@ def letters(c):
 
 def parser(c):
     code = letters(c)
+    plain_options = [o for o in c.options if not is_list(o)]
     table = ["static const struct option options[] = {"]
-    for o in c.options:
+    for o in plain_options:
         has = "no" if o.type.kind == "bool" else "required"
         table.append(f'    {{ "{o.name}", {has}_argument, NULL, '
                      f'{code[o.name]} }},')
@@ -148,7 +156,7 @@ def parser(c):
     table += ['    { "help", no_argument, NULL, \'h\' },',
               "    { NULL, 0, NULL, 0 }", "};"]
     short = ":" + "".join(o.short + ("" if o.type.kind == "bool" else ":")
-                          for o in c.options if o.short)
+                          for o in plain_options if o.short)
     short += ("nN" if c.changes else "") + "h"
     body = [*table, f'static const char name[] = "{c.name}";',
             f"static const char usage[] = {c_string(usage(c))};",
@@ -160,10 +168,17 @@ def parser(c):
     else:
         body += ["if (xl_dry_run_asked())",
                  "    return xl_refuse_dry_run(name);"]
+    for o in c.options:
+        if is_list(o):
+            target = f"args->{member(o.name)}"
+            body += [f'if (!xl_take_list(name, usage, "{o.name}", &argc, '
+                     f"argv, &{target},",
+                     f"                  &args->num_{member(o.name)}))",
+                     "    return 2;"]
     body += ["opterr = 0;", "optind = 0;",
              f'while ((letter = getopt_long(argc, argv, "{short}", options, '
              "NULL)) != -1) {", "    switch (letter) {"]
-    for o in c.options:
+    for o in plain_options:
         body += [f"    case {code[o.name]}:",
                  *["        " + x for x in store(o)], "        break;"]
     if c.changes:

@@ -54,6 +54,21 @@ refuses() {
         "$xl" shape-find -- -a
 }
 
+@test "an option with a list takes all words up to the next option" {
+    local rest='all=0 limit=10 kind=open sort_by="name"'
+    gives 0 "place=\"here\" $rest near=\"a\" near=\"b\"" \
+        "$xl" shape-find here --near a b
+    gives 0 "place=\"here\" $rest \"c\" near=\"a\" near=\"b\" near=\"-\"" \
+        "$xl" shape-find --near=a b --limit 10 here --near - -- c
+    gives 0 "place=\"--near\" $rest \"a\"" "$xl" shape-find -- --near a
+    refuses 2 "xl shape-find: option \`near' requires an argument." \
+        "$xl" shape-find here --near --all
+    refuses 2 "xl shape-find: option \`near' requires an argument." \
+        "$xl" shape-find here --near
+    refuses 2 "xl shape-find: option \`nearer' not supported." \
+        "$xl" shape-find here --nearer a
+}
+
 @test "optional argument" {
     gives 0 'name=none dry_run=0' "$xl" shape-draw
     gives 0 'name="x" dry_run=0' "$xl" shape-draw x

@@ -33,6 +33,8 @@ int xl_shape_find_main(int argc, char **argv)
            xlx_shape_kind_to_string(args.kind), quoted(args.sort_by));
     for (i = 0; i < args.num_name; i++)
         printf(" %s", quoted(args.name[i]));
+    for (i = 0; i < args.num_near; i++)
+        printf(" near=%s", quoted(args.near[i]));
     printf("\n");
     return 0;
 }

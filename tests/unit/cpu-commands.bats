@@ -154,19 +154,19 @@ policies() {
 
 @test "cpu-check: a move, a start, and what stands in the way" {
     policies > "$tmp/xen"
-    run -0 xl cpu-check x86-64-v1 "$tmp/xen"
+    run -0 xl cpu-check x86-64-v1 --on "$tmp/xen"
     [ "$output" = "$tmp/xen: runs" ]
-    run -1 xl cpu-check x86-64-v1,+la57 "$tmp/xen"
+    run -1 xl cpu-check x86-64-v1,+la57 --on "$tmp/xen"
     [ "$output" = "$tmp/xen: is refused: the host lacks what was asked for
  lost
   la57" ]
-    run -1 xl cpu-check "$tmp/host" "$tmp/xen"
+    run -1 xl cpu-check "$tmp/host" --on "$tmp/xen"
     [[ $output == "$tmp/xen: is refused: its largest leaf is 0x16, the host allows 0xd"* ]]
     xl cpu-expand --json IvyBridge,level=13,+adx,+sha-ni > "$tmp/guest"
-    run -1 xl cpu-check --xen 4.17.7 --json "$tmp/guest" "$tmp/xen"
+    run -1 xl cpu-check --xen 4.17.7 --json "$tmp/guest" --on "$tmp/xen"
     jq -e --arg host "$tmp/xen" '.verdicts[0] | .fate == "lose" and .host == $host and (.lost | index("sha-ni")) and
         (.lost | index("adx") | not)' <<< "$output"
-    run -1 xl cpu-check --xen new "$tmp/guest" "$tmp/xen"
+    run -1 xl cpu-check --xen new "$tmp/guest" --on "$tmp/xen"
     [ "$output" = 'xl cpu-check: release: "new" must be like 4.17.5' ]
 }
 

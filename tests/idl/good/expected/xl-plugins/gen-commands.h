@@ -24,6 +24,8 @@ struct xl_shape_find_args {
     uint32_t limit;
     xlx_shape_kind kind;
     const char *sort_by;
+    char **near;
+    int num_near;
 };
 int xl_shape_find_parse(int argc, char **argv,
                         struct xl_shape_find_args *args);

@@ -6,7 +6,7 @@
 
 _xl_options() {
     case "$1" in
-    shape-find) echo "--all -a --limit -l --kind --sort-by -h --help" ;;
+    shape-find) echo "--all -a --limit -l --kind --sort-by --near -h --help" ;;
     shape-draw) echo "-n -N --dry-run -h --help" ;;
     esac
 }

@@ -29,6 +29,8 @@ static const char shape_find_help[] =
     "        round, cornered or open\n"
     "  --sort-by COLUMN\n"
     "        a column\n"
+    "  --near SHAPE...\n"
+    "        what it may stand beside\n"
     "  -h, --help\n"
     "        print this help and do nothing else\n";
 
@@ -52,6 +54,9 @@ int xl_shape_find_parse(int argc, char **argv, struct xl_shape_find_args *args)
     args->sort_by = "name";
     if (xl_dry_run_asked())
         return xl_refuse_dry_run(name);
+    if (!xl_take_list(name, usage, "near", &argc, argv, &args->near,
+                      &args->num_near))
+        return 2;
     opterr = 0;
     optind = 0;
     while ((letter = getopt_long(argc, argv, ":al:h", options, NULL)) != -1) {
