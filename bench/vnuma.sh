@@ -11,11 +11,11 @@ vnuma=$LIBXLX_EXEC_DIR/.libs/xl-vnuma
 [ -x "$vnuma" ] || vnuma=$LIBXLX_EXEC_DIR/xl-vnuma
 
 lstopo-no-graphics -i 'numa:64 core:64 pu:2' --of xml > "$tmp/host.xml"
-"$vnuma" vnuma-export --host "$tmp/host.xml" --format json > "$tmp/host.json"
+"$vnuma" vnuma-export --from "$tmp/host.xml" --format json > "$tmp/host.json"
 for vcpus in 16 1000 4096; do
     echo "$vcpus vCPUs"
     "$bench/versus" -n "${RUNS:-5}" "vnuma-plan" \
         "$vnuma" vnuma-plan --vcpus $vcpus --memory 8192 \
-        --host "$tmp/host.xml" \
+        --from "$tmp/host.xml" \
         vs "lstopo" lstopo-no-graphics -i "$tmp/host.xml" --of console
 done

@@ -1,14 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fuzzes what reads topologies: the first byte says whether the rest is a
- * guest, a host, or a config to look for faults in.  What is accepted is
- * written in all formats, and what we read ourselves must come back the same.
+ * guest, a host, a config to look for faults in, or what Xen prints of memory.
+ * What is accepted is written in all formats, and what we read ourselves must
+ * come back the same.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "gen-calls.h"
 #include "vnuma.h"
+
+static void fuzz_count(const char *text)
+{
+    xlx_vnuma_topology t;
+    uint64_t sum = 0;
+    int i;
+
+    xlx_vnuma_topology_init(&t);
+    if (xlx__vnuma_parse_count(text, 1, &t))
+        check_message();
+    for (i = 0; i < t.num_places; i++)
+        sum += t.places[i].memory;
+    if (sum % 4096)
+        abort();
+    xlx_vnuma_topology_dispose(&t);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
@@ -137,10 +154,26 @@ static void fuzz_lint(const char *text)
     xlx_vnuma_findings_dispose(&f);
 }
 
+static void fuzz_count(const char *text)
+{
+    xlx_vnuma_topology t;
+    uint64_t sum = 0;
+    int i;
+
+    xlx_vnuma_topology_init(&t);
+    if (xlx__vnuma_parse_count(text, 1, &t))
+        check_message();
+    for (i = 0; i < t.num_places; i++)
+        sum += t.places[i].memory;
+    if (sum % 4096)
+        abort();
+    xlx_vnuma_topology_dispose(&t);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const kinds[])(const char *text) = {
-        fuzz_guest, fuzz_host, fuzz_lint,
+        fuzz_guest, fuzz_host, fuzz_lint, fuzz_count,
     };
     char *text;
 

@@ -2,8 +2,8 @@
 /*
  * Topologies as Xen has them now.  What the guest sees comes from
  * xc_domain_getvnuma(): libxl has no call for it.  On which node a vnode was
- * put neither tells; libxl's configuration of the domain does, and otherwise
- * the soft affinity of its vCPUs.
+ * put neither tells; measuring does, or libxl's configuration of the domain,
+ * and otherwise the soft affinity of its vCPUs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -239,9 +239,11 @@ static void from_configuration(libxl_ctx *xl, uint32_t domid,
     if (!libxl_retrieve_domain_configuration(xl, domid, &config, NULL) &&
         config.b_info.num_vnuma_nodes == t->num_vnodes)
         for (i = 0; i < t->num_vnodes; i++) {
+            t->vnodes[i].memory = config.b_info.vnuma_nodes[i].memkb << 10;
+            if (t->vnodes[i].pnode_source != XLX_VNUMA_SOURCE_NONE)
+                continue;
             t->vnodes[i].pnode = config.b_info.vnuma_nodes[i].pnode;
             t->vnodes[i].pnode_source = XLX_VNUMA_SOURCE_CONFIGURED;
-            t->vnodes[i].memory = config.b_info.vnuma_nodes[i].memkb << 10;
         }
     libxl_domain_config_dispose(&config);
 }
@@ -326,7 +328,7 @@ static int take_places(xlx_ctx *ctx, libxl_ctx *xl, uint32_t domid,
     return rc;
 }
 
-int xlx__vnuma_get(xlx_ctx *ctx, const xlx_guest *guest,
+int xlx__vnuma_get(xlx_ctx *ctx, const xlx_guest *guest, bool measure,
                    xlx_vnuma_topology *topology_r)
 {
     struct answer answer = { 0 };
@@ -349,6 +351,8 @@ int xlx__vnuma_get(xlx_ctx *ctx, const xlx_guest *guest,
         rc = xlx__set_string(&topology_r->name, xlx__text(guest->name));
     if (!rc)
         rc = take_answer(&answer, topology_r);
+    if (!rc && measure)
+        rc = xlx__vnuma_measure(xc, guest->domid, topology_r);
     if (!rc && topology_r->num_vnodes)
         rc = take_places(ctx, xl, guest->domid, topology_r);
     if (!rc)

@@ -82,6 +82,17 @@ int xlx__vnuma_find(xlx_vnuma_findings *f, xlx_vnuma_effect effect,
 int xlx__vnuma_lint_nodes(const struct xlx__vnuma_config *c,
                           xlx_vnuma_findings *f);
 
+/* ---- vnuma-measure.c ---------------------------------------------------- */
+
+struct xc_interface_core;
+/* t has its vnodes; their nodes and its places come from what Xen counts. */
+int xlx__vnuma_measure(struct xc_interface_core *xc, uint32_t domid,
+                       xlx_vnuma_topology *t);
+/* The same from what Xen printed.  ERROR_NOTFOUND: not in it;
+ * ERROR_NOT_READY: not complete. */
+int xlx__vnuma_parse_count(const char *text, uint32_t domid,
+                           xlx_vnuma_topology *t);
+
 /* ---- writers: the topology was checked, and so was the host ------------- */
 
 /* vnuma-export.c */

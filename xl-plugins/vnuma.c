@@ -83,7 +83,8 @@ static int read_host(const char *path, xlx_vnuma_host *host)
 }
 
 /* A file if there is one of that name, else a domain; *live_r says which. */
-static int read_guest(const char *who, xlx_vnuma_topology *t, bool *live_r)
+static int read_guest(const char *who, bool measure, xlx_vnuma_topology *t,
+                      bool *live_r)
 {
     xlx_guest guest;
     char *content;
@@ -91,6 +92,9 @@ static int read_guest(const char *who, xlx_vnuma_topology *t, bool *live_r)
 
     *live_r = strcmp(who, "-") && !strchr(who, '/') && access(who, F_OK);
     if (!*live_r) {
+        if (measure)
+            return xl_bad_value(xl_command_name, "measure", NULL,
+                                "only the memory of a running guest can be");
         content = read_file(who);
         if (!content)
             return 1;
@@ -101,7 +105,7 @@ static int read_guest(const char *who, xlx_vnuma_topology *t, bool *live_r)
     xlx_guest_init(&guest);
     rc = xlx_guest_find(xl_ctx(), who, NULL, &guest);
     if (!rc)
-        rc = xlx_vnuma_get(xl_ctx(), &guest, t);
+        rc = xlx_vnuma_get(xl_ctx(), &guest, measure, t);
     xlx_guest_dispose(&guest);
     return rc ? xl_failed(rc) : 0;
 }
@@ -216,6 +220,26 @@ static void print_topology(const xlx_vnuma_topology *t)
     xl_table_print(table);
 }
 
+static void print_places(const xlx_vnuma_topology *t)
+{
+    static const char *const titles[] = { "Node", "Memory", "Share", NULL };
+    struct xl_table *table = xl_table_new(titles);
+    char size[XL_SIZE_MAX];
+    uint64_t sum = 0;
+    int i;
+
+    for (i = 0; i < t->num_places; i++)
+        sum += t->places[i].memory;
+    for (i = 0; i < t->num_places; i++) {
+        xl_table_cell(table, "%u", t->places[i].node);
+        xl_table_cell(table, "%s", xl_size(t->places[i].memory, size));
+        xl_table_cell(table, "%.0f %%", sum ? 100. * (double)
+                      t->places[i].memory / (double)sum : 0.);
+    }
+    printf("\nIts memory, as Xen counts it:\n");
+    xl_table_print(table);
+}
+
 static void print_host(const xlx_vnuma_host *h)
 {
     static const char *const titles[] = {
@@ -270,14 +294,20 @@ int xl_vnuma_show_main(int argc, char **argv)
     r = xl_vnuma_show_parse(argc, argv, &args);
     if (r >= 0)
         return r;
+    if (!args.guest && args.measure)
+        return xl_bad_value(xl_command_name, "measure", NULL,
+                            "name the GUEST to measure");
     if (!args.guest)
         return show_host(args.json);
     xlx_vnuma_topology_init(&t);
-    r = read_guest(args.guest, &t, &live);
-    if (!r && args.json)
+    r = read_guest(args.guest, args.measure, &t, &live);
+    if (!r && args.json) {
         r = xl_print_json(xlx_vnuma_topology_to_json(xl_ctx(), &t));
-    else if (!r)
+    } else if (!r) {
         print_topology(&t);
+        if (args.measure)
+            print_places(&t);
+    }
     xlx_vnuma_topology_dispose(&t);
     return r;
 }
@@ -299,10 +329,10 @@ int xl_vnuma_export_main(int argc, char **argv)
     xlx_vnuma_topology_init(&t);
     xlx_vnuma_host_init(&host);
     xlx_vnuma_text_init(&result);
-    r = args.guest ? read_guest(args.guest, &t, &live) : 0;
-    has_host = args.host || live || !args.guest;
+    r = args.guest ? read_guest(args.guest, false, &t, &live) : 0;
+    has_host = args.host || args.from || live || !args.guest;
     if (!r && has_host)
-        r = read_host(args.host, &host);
+        r = read_host(args.from, &host);
     if (r)
         goto out;
     rc = xlx_vnuma_export(xl_ctx(), args.guest ? &t : NULL,
@@ -331,13 +361,13 @@ static int plan_spec(const struct xl_vnuma_plan_args *args,
     if (!parse_size(args->memory, &spec->memory))
         return xl_bad_value(xl_command_name, "memory", args->memory,
                             "not a size such as 4096 or 4g");
-    if (args->memory_per_node &&
-        !parse_size(args->memory_per_node, &spec->memory_per_node))
-        return xl_bad_value(xl_command_name, "memory-per-node",
-                            args->memory_per_node,
+    if (args->max_memory_per_node &&
+        !parse_size(args->max_memory_per_node, &spec->memory_per_node))
+        return xl_bad_value(xl_command_name, "max-memory-per-node",
+                            args->max_memory_per_node,
                             "not a size such as 4096 or 4g");
     spec->vcpus = args->vcpus;
-    spec->vcpus_per_node = args->vcpus_per_node;
+    spec->vcpus_per_node = args->max_per_node;
     spec->follow_host = args->follow_host;
     return 0;
 }
@@ -369,7 +399,7 @@ int xl_vnuma_plan_main(int argc, char **argv)
     xlx_vnuma_host_init(&host);
     r = plan_spec(&args, &spec);
     if (!r)
-        r = read_host(args.host, &host);
+        r = read_host(args.from, &host);
     if (r)
         goto out;
     rc = xlx_vnuma_plan_make(xl_ctx(), &spec, &host, &plan);
@@ -429,8 +459,8 @@ int xl_vnuma_lint_main(int argc, char **argv)
         return r;
     xlx_vnuma_findings_init(&found);
     xlx_vnuma_host_init(&host);
-    has_host = args.host || on_xen();
-    r = has_host ? read_host(args.host, &host) : 0;
+    has_host = args.from || on_xen();
+    r = has_host ? read_host(args.from, &host) : 0;
     if (r)
         goto out;
     content = read_file(args.config);

@@ -21,16 +21,18 @@ SHAPES = {
     "param": SNAKE, "value": r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*",
     "error": r"[A-Z_]+", "command": KEBAB, "option": KEBAB, "arg": UPPER,
 }
-# of C, C++ and the names that generated functions use
-RESERVED = set("""
-    alignas alignof and asm auto bool break case catch char class const
-    continue default delete do double else enum explicit export extern false
-    float for friend goto if inline int int64_t long mutable namespace new not
-    nullptr
-    operator or private protected public register restrict return short signed
-    sizeof static static_assert struct switch template this throw true try
-    typedef typeid typename uint32_t uint64_t union unsigned using virtual void
-    volatile wchar_t while xor""".split()) | set(keyword.kwlist)
+# of C, and the names that generated functions use
+RESERVED_C = set("""
+    auto bool break case char const continue default do double else enum
+    extern false float for goto if inline int int64_t long register restrict
+    return short signed sizeof static struct switch true typedef uint32_t
+    uint64_t union unsigned void volatile while""".split())
+# of the other languages that see public names, too
+RESERVED = RESERVED_C | set("""
+    alignas alignof and asm catch class delete explicit export friend mutable
+    namespace new not nullptr operator or private protected public
+    static_assert template this throw try typeid typename using virtual
+    wchar_t xor""".split()) | set(keyword.kwlist)
 LOCALS = {"ctx", "rc", "user"}          # of generated wrappers
 SHORTDOC_MAX = 70
 
@@ -104,6 +106,9 @@ def names(model, errors):
         if not re.fullmatch(SHAPES[d.keyword], d.name):
             errors.add(d.pos, f"{label(d)}: the name must match "
                        f"{SHAPES[d.keyword]}")
+        elif d.keyword in ("option", "arg"):    # seen by C alone
+            if member(d.name) in RESERVED_C:
+                errors.add(d.pos, f"{label(d)}: the name is a keyword of C")
         elif member(d.name) in RESERVED and d.keyword not in (
                 "value", "enum", "struct", "callback", "call", "function"):
             errors.add(d.pos, f"{label(d)}: the name is a keyword of C, C++ "

@@ -118,7 +118,7 @@ vnuma=[
     grep -q 'NUMANode L#1 (P#1 1024MB)' "$tmp/said"
     lstopo-no-graphics -i "$tmp/guest.xml" --distances |
         grep -qx ' *1 *21 *10'
-    xl vnuma-export --host "$tmp/host" --format hwloc > "$tmp/host.xml"
+    xl vnuma-export --from "$tmp/host" --format hwloc > "$tmp/host.xml"
     lstopo-no-graphics -i "$tmp/host.xml" --of console > "$tmp/said"
     cat "$tmp/said"
     [ "$(grep -c 'PU L#' "$tmp/said")" = 16 ]
@@ -132,13 +132,13 @@ vnuma=[
     need lstopo-no-graphics jq
     need_xml
     lstopo-no-graphics -i "numa:12 core:3 pu:2" --of xml > "$tmp/syn.xml"
-    xl vnuma-export --host "$tmp/syn.xml" --format json > "$tmp/json"
+    xl vnuma-export --from "$tmp/syn.xml" --format json > "$tmp/json"
     jq -e '(.nodes | length) == 12 and .nodes[11].node == 11 and
         [.nodes[1].cpus[].cpu] == [6, 7, 8, 9, 10, 11] and
         (.nodes[0].memory > 0) and .nodes[0].free == .nodes[0].memory and
         .nodes[0].cpus[2].core == 1 and
         (.nodes[0].distances | length) == 12' "$tmp/json"
-    run -0 xl vnuma-plan --vcpus 12 --memory 1g --host "$tmp/syn.xml"
+    run -0 xl vnuma-plan --vcpus 12 --memory 1g --from "$tmp/syn.xml"
     [[ $output == *'["pnode=1","size=512","vcpus=6-11","vdistances='* ]]
 }
 
@@ -160,8 +160,8 @@ vnuma=[
 
 @test "Graphviz and librsvg take the pictures" {
     need rsvg-convert dot
-    for args in "$tmp/web.cfg" "$tmp/web.cfg --host $tmp/host" \
-        "--host $tmp/host"; do
+    for args in "$tmp/web.cfg" "$tmp/web.cfg --from $tmp/host" \
+        "--from $tmp/host"; do
         # shellcheck disable=SC2086
         xl vnuma-export $args --format svg > "$tmp/svg"
         # shellcheck disable=SC2086
@@ -173,7 +173,7 @@ vnuma=[
 }
 
 @test "vnuma-plan prints a config and why" {
-    run -0 xl vnuma-plan --vcpus 8 --memory 8g --host "$tmp/host"
+    run -0 xl vnuma-plan --vcpus 8 --memory 8g --from "$tmp/host"
     [ "$output" = '# 2 vnodes: on one node there is room for at most 4 vCPUs and 16384 MiB with what belongs to them; no fewer equal ones fit
 # nodes 0 and 1: no other set of as many that it fits is nearer together, or as near with more memory free; distances 16 to 16
 # note: a guest with vnuma cannot be saved or migrated
@@ -185,34 +185,34 @@ vnuma=[
     ["pnode=0","size=4096","vcpus=0-3","vdistances=10,16"],
     ["pnode=1","size=4096","vcpus=4-7","vdistances=16,10"]
 ]' ]
-    xl vnuma-plan --vcpus 8 --memory 8192 --host "$tmp/host" |
+    xl vnuma-plan --vcpus 8 --memory 8192 --from "$tmp/host" |
         diff <(echo "$output") -
-    run -0 xl vnuma-plan --vcpus 4 --memory 1g --host "$tmp/host"
+    run -0 xl vnuma-plan --vcpus 4 --memory 1g --from "$tmp/host"
     [ "${lines[3]}" = 'cpus_soft="nodes:0"' ]
-    run -0 xl vnuma-plan --vcpus 4 --memory 4g --memory-per-node 1g \
-        --host "$tmp/host"
+    run -0 xl vnuma-plan --vcpus 4 --memory 4g --max-memory-per-node 1g \
+        --from "$tmp/host"
     [ "$(grep -c '"pnode=' <<< "$output")" = 4 ]
-    run -0 xl vnuma-plan --vcpus 4 --memory 4g --vcpus-per-node 2 \
-        --host "$tmp/host"
+    run -0 xl vnuma-plan --vcpus 4 --memory 4g --max-per-node 2 \
+        --from "$tmp/host"
     [ "$(grep -c '"pnode=' <<< "$output")" = 2 ]
     run -0 xl vnuma-plan --vcpus 4 --memory 4g --follow-host \
-        --host "$tmp/host"
+        --from "$tmp/host"
     [ "$(grep -c '"pnode=' <<< "$output")" = 4 ]
 }
 
 @test "a plan as JSON is a topology to export" {
-    xl vnuma-plan --vcpus 8 --memory 8g --host "$tmp/host" --json \
+    xl vnuma-plan --vcpus 8 --memory 8g --from "$tmp/host" --json \
         > "$tmp/plan"
     xl vnuma-export "$tmp/plan" --format xl > "$tmp/xl"
-    xl vnuma-plan --vcpus 8 --memory 8g --host "$tmp/host" |
+    xl vnuma-plan --vcpus 8 --memory 8g --from "$tmp/host" |
         grep -v '^#' | diff - "$tmp/xl"
 }
 
 @test "vnuma-lint: a line and an exit status" {
-    run -0 xl vnuma-lint --host "$tmp/host" "$tmp/web.cfg"
+    run -0 xl vnuma-lint --from "$tmp/host" "$tmp/web.cfg"
     [ "$output" = "note: a guest with vnuma cannot be saved or migrated" ]
     sed 's/10,21/10,21,31/; s/pnode=0/pnode=7/' "$tmp/web.cfg" > "$tmp/bad"
-    run -1 xl vnuma-lint --host "$tmp/host" "$tmp/bad"
+    run -1 xl vnuma-lint --from "$tmp/host" "$tmp/bad"
     [ "$output" = "overflow: vnode 0: vdistances has 3 numbers for 2 vnodes: xl writes the rest beyond its own memory
 refused: vnode 1: pnode=7: the host has no node of that number
 note: a guest with vnuma cannot be saved or migrated" ]
@@ -228,13 +228,20 @@ note: a guest with vnuma cannot be saved or migrated" ]
     run -2 xl vnuma-plan --vcpus 8 --memory 8x
     [ "${lines[0]}" = 'xl vnuma-plan: --memory: "8x": not a size such as 4096 or 4g' ]
     run -2 xl vnuma-plan --vcpus 8 --memory 99999999999999t
-    run -1 xl vnuma-plan --vcpus 99 --memory 8g --host "$tmp/host"
+    run -1 xl vnuma-plan --vcpus 99 --memory 8g --from "$tmp/host"
     [ "$output" = "xl vnuma-plan: 99 vCPUs and 8192 MiB do not fit: the host's 4 nodes have room for 16 vCPUs, and 65536 MiB free" ]
     run -1 xl vnuma-show /nonexistent
     [ "$output" = "xl vnuma-show: /nonexistent: No such file or directory" ]
-    run -1 xl vnuma-export --host "$tmp/host" --format xl
+    run -1 xl vnuma-export --from "$tmp/host" --format xl
     [ "$output" = "xl vnuma-export: the format xl is for a guest's topology, and none is given" ]
     sed 's/10,21/10,266/' "$tmp/web.cfg" > "$tmp/bad"
     run -1 xl vnuma-export "$tmp/bad" --format xl
     [ "$output" = "xl vnuma-export: $tmp/bad: vnode 0: distance 266 to vnode 1: the guest gets the lowest 8 bits of it; the most is 254" ]
+}
+
+@test "only a running guest can be measured" {
+    run -2 xl vnuma-show --measure
+    [ "$output" = "xl vnuma-show: --measure: name the GUEST to measure" ]
+    run -2 xl vnuma-show --measure "$tmp/web.cfg"
+    [[ $output == "xl vnuma-show: --measure: only the memory of "* ]]
 }

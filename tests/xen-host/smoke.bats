@@ -102,6 +102,15 @@ pvh_guest() {
     rm "$GUESTS/pvh.save" "$GUESTS/left-behind"
 }
 
+@test "Xen's count of a guest's memory adds up" {
+    pvh_guest
+    xl vnuma-show --measure --json pvh > "$BATS_TEST_TMPDIR/measured"
+    cat "$BATS_TEST_TMPDIR/measured"
+    [ "$(jq '[.places[].memory] | add / 1048576 | floor' \
+        "$BATS_TEST_TMPDIR/measured")" = \
+        "$(/usr/sbin/xl list pvh | awk 'NR == 2 { print $3 }')" ]
+}
+
 @test "a guest counts on after a reboot" {
     pvh_guest
     last=$(guest_tick pvh)

@@ -84,6 +84,26 @@ vnuma = "auto"' guest_create a hvm
     done
 }
 
+@test "its memory lies where it was planned, and adds up" {
+    xl vnuma-show --measure a
+    xl vnuma-show --measure --json a > "$D/measured.json"
+    jq -c '.places, [.vnodes[] | [.pnode, .pnode_source]]' "$D/measured.json"
+    # stock xl has the sum, in whole MiB
+    sum=$(jq '[.places[].memory] | add / 1048576 | floor' "$D/measured.json")
+    [ "$sum" = "$(/usr/sbin/xl list a | awk 'NR == 2 { print $3 }')" ]
+    # Xen names the same nodes as libxl's configuration, and most of the
+    # memory of each vnode is there
+    jq -e --slurpfile plan "$D/plan.json" '
+        ([.vnodes[] | [.pnode, .pnode_source]] ==
+         [$plan[0].topology.vnodes[] | [.pnode, "measured"]]) and
+        ([.vnodes[] as $v | .places[] | select(.node == $v.pnode) |
+          .memory > $v.memory * 0.9 and .memory < $v.memory * 1.2] |
+         length == 2 and all)' "$D/measured.json"
+    # and of a guest without virtual NUMA
+    xl vnuma-show --measure --json Domain-0 |
+        jq -e '.vnodes == [] and ([.places[].memory] | add) > 0'
+}
+
 @test "vCPUs on another node are counted" {
     xl vcpu-pin a 0 "$(jq '1 - .vnodes[0].pnode' "$D/shown.json")"
     wait_for 60 "vCPU 0 to run elsewhere" \
