@@ -226,13 +226,16 @@ static int vnodes_height(const xlx_vnuma_node *n, const xlx_vnuma_topology *t)
 static void put_place(FILE *out, int x, int y, const xlx_vnuma_vnode *v,
                       bool inside)
 {
-    const char *how = v->pnode_source == XLX_VNUMA_SOURCE_AFFINITY
-                    ? "by affinity" : "as configured";
+    static const char *const known_by[] = {
+        [XLX_VNUMA_SOURCE_NONE] = "node not known",
+        [XLX_VNUMA_SOURCE_CONFIGURED] = "as configured",
+        [XLX_VNUMA_SOURCE_AFFINITY] = "by affinity",
+        [XLX_VNUMA_SOURCE_MEASURED] = "as measured",
+    };
+    const char *how = known_by[v->pnode_source];
     char line[64];
 
-    if (v->pnode_source == XLX_VNUMA_SOURCE_NONE)
-        snprintf(line, sizeof(line), "node not known");
-    else if (inside)
+    if (inside || v->pnode_source == XLX_VNUMA_SOURCE_NONE)
         snprintf(line, sizeof(line), "%s", how);
     else
         snprintf(line, sizeof(line), "on node %u, %s", v->pnode, how);
