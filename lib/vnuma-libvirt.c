@@ -153,25 +153,45 @@ static int cell_memory(const xmlNode *cell, xlx_vnuma_vnode *v)
     return rc;
 }
 
-static int cell_distances(const xmlNode *cell, int id, xlx_vnuma_vnode *v)
+/* What is not given stays 0. */
+static int cell_distances(const xmlNode *cell, xlx_vnuma_vnode *v)
 {
     uint64_t to = 0, value = 0;
     xmlNode *s;
-    int i, rc;
+    int rc;
 
-    for (i = 0; i < v->num_distances; i++)
-        v->distances[i] = i == id ? 10 : 20;    /* libvirt's default */
     s = xlx__xml_child(xlx__xml_child(cell, "distances"), "sibling");
     for (; s; s = xlx__xml_sibling(s, "sibling")) {
         rc = xlx__xml_need_number(s, "id", (uint64_t)v->num_distances - 1,
                                   &to);
         if (!rc)
             rc = xlx__xml_need_number(s, "value", UINT32_MAX, &value);
+        if (!rc && !value)
+            rc = xlx__error(ERROR_INVAL, "line %ld: sibling: 0 is no distance",
+                            xmlGetLineNo(s));
         if (rc)
             return rc;
         v->distances[to] = (uint32_t)value;
     }
     return 0;
+}
+
+/* As libvirt completes them: the way back is as long as the way there, and
+ * one of which neither is given has ACPI's usual length. */
+static void complete_distances(xlx_vnuma_topology *t)
+{
+    uint32_t *there, *back;
+    int i, j;
+
+    for (i = 0; i < t->num_vnodes; i++)
+        for (j = 0; j <= i; j++) {
+            there = &t->vnodes[i].distances[j];
+            back = &t->vnodes[j].distances[i];
+            if (!*there)
+                *there = *back ? *back : i == j ? 10 : 20;
+            if (!*back)
+                *back = *there;
+        }
 }
 
 static int read_cells(const xmlNode *numa, xlx_vnuma_topology *t)
@@ -206,8 +226,10 @@ static int read_cells(const xmlNode *numa, xlx_vnuma_topology *t)
         if (!rc)
             rc = cell_memory(cell, &t->vnodes[id]);
         if (!rc)
-            rc = cell_distances(cell, (int)id, &t->vnodes[id]);
+            rc = cell_distances(cell, &t->vnodes[id]);
     }
+    if (!rc)
+        complete_distances(t);
     return rc;
 }
 

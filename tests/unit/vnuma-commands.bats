@@ -96,15 +96,17 @@ need_xml() {
 <cell id='0' cpus='0-3,6' memory='1048576'><distances>
 <sibling id='0' value='10'/><sibling id='1' value='31'/>
 </distances></cell>
+<cell cpus='8' memory='1048576'/>
 </numa></cpu></domain>
 EOF
     run -0 xl vnuma-export "$tmp/xml" --format xl
-    [ "$output" = 'memory=3072
-vcpus=8
-maxvcpus=8
+    [ "$output" = 'memory=4096
+vcpus=9
+maxvcpus=9
 vnuma=[
-    ["pnode=0","size=1024","vcpus=0-3,6","vdistances=10,31"],
-    ["pnode=1","size=2048","vcpus=4-5,7","vdistances=20,10"]
+    ["pnode=0","size=1024","vcpus=0-3,6","vdistances=10,31,20"],
+    ["pnode=1","size=2048","vcpus=4-5,7","vdistances=31,10,20"],
+    ["pnode=2","size=1024","vcpus=8","vdistances=20,20,10"]
 ]' ]
 }
 
