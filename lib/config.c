@@ -166,36 +166,38 @@ static int set_params(xlx_ctx *ctx, xs_transaction_t t, const char *vbd,
     return rc;
 }
 
+struct vbds {
+    char *folder;
+    const xlx_snapshot_disk *disks;
+    int num;
+};
+
+static int set_all_params(xlx_ctx *ctx, xs_transaction_t t, void *user)
+{
+    const struct vbds *v = user;
+    unsigned int i, num_devids;
+    char **devids;
+    int rc;
+
+    rc = xlx__xs_list(ctx, t, v->folder, &devids, &num_devids);
+    if (rc) return rc;
+    for (i = 0; !rc && i < num_devids; i++)
+        rc = set_params(ctx, t, v->folder, devids[i], v->disks, v->num);
+    free(devids);
+    return rc;
+}
+
 static int set_xenstore(xlx_ctx *ctx, uint32_t domid,
                         const xlx_snapshot_disk *disks, int num)
 {
-    xs_transaction_t t = XBT_NULL;
-    unsigned int i, num_devids;
-    char **devids = NULL;
-    char *vbd;
+    struct vbds v = { NULL, disks, num };
     int rc;
 
-    vbd = xlx__printf("/libxl/%u/device/vbd", domid);
-    if (!vbd)
+    v.folder = xlx__printf("/libxl/%u/device/vbd", domid);
+    if (!v.folder)
         return xlx__error(ERROR_NOMEM, "out of memory");
-    do {
-        rc = xlx__xs_begin(ctx, &t);
-        if (rc) goto out;
-        free(devids);
-        devids = NULL;
-        rc = xlx__xs_list(ctx, t, vbd, &devids, &num_devids);
-        if (rc) goto out;
-        for (i = 0; i < num_devids; i++) {
-            rc = set_params(ctx, t, vbd, devids[i], disks, num);
-            if (rc) goto out;
-        }
-        rc = xlx__xs_commit(ctx, &t);
-    } while (rc > 0);
-
- out:
-    xlx__xs_abort(ctx, &t);
-    free(devids);
-    free(vbd);
+    rc = xlx__xs_transact(ctx, set_all_params, &v);
+    free(v.folder);
     return rc;
 }
 

@@ -235,33 +235,20 @@ static int is_closed(void *user)
 }
 
 /* online=0 and state=Closing, if it is there still; 1 when it is not. */
-static int begin_close(xlx_ctx *ctx, const struct xlx__device *dev)
+static int begin_close(xlx_ctx *ctx, xs_transaction_t t, void *user)
 {
-    xs_transaction_t t = XBT_NULL;
+    const struct closing *c = user;
     xlx_xenbus_state state;
     int rc;
 
-    do {
-        rc = xlx__xs_begin(ctx, &t);
-        if (rc) goto out;
-        rc = xlx__device_state(ctx, t, dev->backend, &state);
-        if (rc) goto out;
-        if (state == XLX_XENBUS_STATE_UNKNOWN ||
-            state == XLX_XENBUS_STATE_CLOSED) {
-            rc = 1;
-            goto out;
-        }
-        rc = write_key(ctx, t, dev->backend, "online", "0");
-        if (rc) goto out;
-        rc = xlx__device_set_state(ctx, t, dev->backend,
-                                   XLX_XENBUS_STATE_CLOSING);
-        if (rc) goto out;
-        rc = xlx__xs_commit(ctx, &t);
-    } while (rc > 0);
-
- out:
-    xlx__xs_abort(ctx, &t);
-    return rc;
+    rc = xlx__device_state(ctx, t, c->dev->backend, &state);
+    if (rc) return rc;
+    if (state == XLX_XENBUS_STATE_UNKNOWN || state == XLX_XENBUS_STATE_CLOSED)
+        return 1;
+    rc = write_key(ctx, t, c->dev->backend, "online", "0");
+    if (rc) return rc;
+    return xlx__device_set_state(ctx, t, c->dev->backend,
+                                 XLX_XENBUS_STATE_CLOSING);
 }
 
 int xlx__device_close(xlx_ctx *ctx, const struct xlx__device *dev,
@@ -270,7 +257,7 @@ int xlx__device_close(xlx_ctx *ctx, const struct xlx__device *dev,
     struct closing c = { ctx, dev };
     int rc;
 
-    rc = begin_close(ctx, dev);
+    rc = xlx__xs_transact(ctx, begin_close, &c);
     if (!rc)
         rc = xlx__xs_wait(ctx, dev->backend, deadline, is_closed, &c);
     if (rc < 0) return rc;
@@ -334,28 +321,24 @@ static int wait_for_kernel(const struct xlx__device *dev, int64_t deadline)
     return 0;
 }
 
+static int remove_both(xlx_ctx *ctx, xs_transaction_t t, void *user)
+{
+    const struct closing *c = user;
+    int rc;
+
+    /* .../device/KIND and .../backend/KIND/DOMID */
+    rc = remove_upwards(ctx, t, c->dev->frontend, 1);
+    return rc ? rc : remove_upwards(ctx, t, c->dev->backend, 2);
+}
+
 int xlx__device_remove(xlx_ctx *ctx, const struct xlx__device *dev,
                        int64_t deadline)
 {
-    xs_transaction_t t = XBT_NULL;
+    struct closing c = { ctx, dev };
     int rc;
 
-    do {
-        rc = xlx__xs_begin(ctx, &t);
-        if (rc) goto out;
-        /* .../device/KIND and .../backend/KIND/DOMID */
-        rc = remove_upwards(ctx, t, dev->frontend, 1);
-        if (rc) goto out;
-        rc = remove_upwards(ctx, t, dev->backend, 2);
-        if (rc) goto out;
-        rc = xlx__xs_commit(ctx, &t);
-    } while (rc > 0);
-    if (rc) goto out;
-    rc = wait_for_kernel(dev, deadline);
-
- out:
-    xlx__xs_abort(ctx, &t);
-    return rc;
+    rc = xlx__xs_transact(ctx, remove_both, &c);
+    return rc ? rc : wait_for_kernel(dev, deadline);
 }
 
 /* ---- listing ------------------------------------------------------------ */

@@ -96,23 +96,24 @@ struct adding {
 
 /* In one transaction: both folders if they are not there, the LUNs, and the
  * call to the guest.  1 when done, 0 when the adapter is not ready for it. */
-static int add_in(const struct adding *w, xs_transaction_t t)
+static int add_in(xlx_ctx *ctx, xs_transaction_t t, void *user)
 {
+    const struct adding *w = user;
     static const struct xlx__device_key keys[] = {
         { "feature-host", "0" }, { NULL, NULL },
     };
     struct xlx__scsi_bus a;
     int i, rc;
 
-    rc = xlx__scsi_bus_read(w->ctx, t, w->dev, &a);
+    rc = xlx__scsi_bus_read(ctx, t, w->dev, &a);
     if (rc) goto out;
-    rc = xlx__device_awaited(w->ctx, t, w->dev);
+    rc = xlx__device_awaited(ctx, t, w->dev);
     if (rc <= 0) goto out;
     rc = 0;
     switch (a.frontend == XLX_XENBUS_STATE_UNKNOWN
                 ? XLX_XENBUS_STATE_UNKNOWN : a.backend) {
     case XLX_XENBUS_STATE_UNKNOWN:
-        rc = xlx__device_make(w->ctx, t, w->dev, keys);
+        rc = xlx__device_make(ctx, t, w->dev, keys);
         xlx__scsi_bus_dispose(&a);
         break;
     case XLX_XENBUS_STATE_INITIALISING:
@@ -128,9 +129,9 @@ static int add_in(const struct adding *w, xs_transaction_t t)
         goto out;
     }
     for (i = 0; !rc && i < w->num; i++)
-        rc = add_lun(w->ctx, t, w->dev, &a, w->entries[i]);
+        rc = add_lun(ctx, t, w->dev, &a, w->entries[i]);
     if (!rc && a.backend == XLX_XENBUS_STATE_CONNECTED)
-        rc = xlx__device_set_state(w->ctx, t, w->dev->backend,
+        rc = xlx__device_set_state(ctx, t, w->dev->backend,
                                    XLX_XENBUS_STATE_RECONFIGURING);
     if (!rc)
         rc = 1;
@@ -142,26 +143,9 @@ static int add_in(const struct adding *w, xs_transaction_t t)
 
 static int try_add(void *user)
 {
-    const struct adding *w = user;
-    xs_transaction_t t = XBT_NULL;
-    int rc, done = 0;
+    struct adding *w = user;
 
-    do {
-        rc = xlx__xs_begin(w->ctx, &t);
-        if (rc) goto out;
-        done = add_in(w, t);
-        if (done <= 0) {
-            rc = done;
-            goto out;
-        }
-        rc = xlx__xs_commit(w->ctx, &t);
-    } while (rc > 0);
-    if (!rc)
-        rc = done;
-
- out:
-    xlx__xs_abort(w->ctx, &t);
-    return rc;
+    return xlx__xs_transact(w->ctx, add_in, w);
 }
 
 int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
@@ -333,16 +317,15 @@ static int ask_off(const struct removing *w, xs_transaction_t t,
                                  XLX_XENBUS_STATE_RECONFIGURING);
 }
 
-/* The next step for one LUN of several: 1 when it is off, *changed_r when
- * something was written. */
-static int remove_in(struct removing *w, xs_transaction_t t, bool *changed_r)
+/* The next step for one LUN of several: 1 when it is off. */
+static int remove_in(xlx_ctx *ctx, xs_transaction_t t, void *user)
 {
+    struct removing *w = user;
     const struct xlx__scsi_lun *lun;
     struct xlx__scsi_bus a;
     int rc;
 
-    *changed_r = false;
-    rc = xlx__scsi_bus_read(w->ctx, t, w->dev, &a);
+    rc = xlx__scsi_bus_read(ctx, t, w->dev, &a);
     if (rc) goto out;
     lun = xlx__scsi_bus_lun(&a, &w->vdev);
     if (lun && strcmp(lun->pdev, w->pdev))
@@ -353,12 +336,11 @@ static int remove_in(struct removing *w, xs_transaction_t t, bool *changed_r)
         rc = 1;
         goto out;
     }
-    *changed_r = true;
     if (lun->backend == XLX_XENBUS_STATE_INITIALISING &&
         a.backend == XLX_XENBUS_STATE_RECONFIGURING &&
         a.frontend == XLX_XENBUS_STATE_CONNECTED) {
         /* the guest has not answered: take the question back */
-        rc = xlx__device_set_state(w->ctx, t, w->dev->backend,
+        rc = xlx__device_set_state(ctx, t, w->dev->backend,
                                    XLX_XENBUS_STATE_CONNECTED);
         if (!rc)
             rc = delete_lun(w, t, lun->name);
@@ -373,8 +355,6 @@ static int remove_in(struct removing *w, xs_transaction_t t, bool *changed_r)
             rc = 1;
     } else if (a.backend == XLX_XENBUS_STATE_CONNECTED) {
         rc = ask_off(w, t, lun->name);
-    } else {
-        *changed_r = false;
     }
 
  out:
@@ -385,26 +365,8 @@ static int remove_in(struct removing *w, xs_transaction_t t, bool *changed_r)
 static int try_remove(void *user)
 {
     struct removing *w = user;
-    xs_transaction_t t = XBT_NULL;
-    bool changed;
-    int rc, done = 0;
 
-    do {
-        rc = xlx__xs_begin(w->ctx, &t);
-        if (rc) goto out;
-        done = remove_in(w, t, &changed);
-        if (done < 0 || !changed) {
-            rc = done;
-            goto out;
-        }
-        rc = xlx__xs_commit(w->ctx, &t);
-    } while (rc > 0);
-    if (!rc)
-        rc = done;
-
- out:
-    xlx__xs_abort(w->ctx, &t);
-    return rc;
+    return xlx__xs_transact(w->ctx, remove_in, w);
 }
 
 /* The adapter, which may never have been connected. */

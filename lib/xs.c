@@ -48,31 +48,25 @@ void xlx__xs_close(xlx_ctx *ctx)
 
 /* ---- transactions ------------------------------------------------------- */
 
-int xlx__xs_begin(xlx_ctx *ctx, xs_transaction_t *t)
+int xlx__xs_transact(xlx_ctx *ctx,
+                     int (*step)(xlx_ctx *ctx, xs_transaction_t t, void *user),
+                     void *user)
 {
+    xs_transaction_t t;
     int rc;
 
     rc = connect_once(ctx);
     if (rc) return rc;
-    *t = xs_transaction_start(ctx->xenstore);
-    return *t == XBT_NULL ? xs_error("begin a transaction", "") : 0;
-}
-
-int xlx__xs_commit(xlx_ctx *ctx, xs_transaction_t *t)
-{
-    xs_transaction_t ended = *t;
-
-    *t = XBT_NULL;                  /* over, whatever comes of it */
-    if (xs_transaction_end(ctx->xenstore, ended, false))
-        return 0;
-    return errno == EAGAIN ? 1 : xs_error("commit a transaction", "");
-}
-
-void xlx__xs_abort(xlx_ctx *ctx, xs_transaction_t *t)
-{
-    if (*t != XBT_NULL)
-        xs_transaction_end(ctx->xenstore, *t, true);
-    *t = XBT_NULL;
+    for (;;) {
+        t = xs_transaction_start(ctx->xenstore);
+        if (t == XBT_NULL)
+            return xs_error("begin a transaction", "");
+        rc = step(ctx, t, user);
+        if (xs_transaction_end(ctx->xenstore, t, rc < 0) || rc < 0)
+            return rc;
+        if (errno != EAGAIN)
+            return xs_error("commit a transaction", "");
+    }
 }
 
 /* ---- reading ------------------------------------------------------------ */

@@ -11,21 +11,14 @@
 
 #include "internal.h"
 
-/* One transaction:
- *
- *     do {
- *         rc = xlx__xs_begin(ctx, &t);
- *         if (rc) goto out;
- *         ... reads and writes with t ...
- *         rc = xlx__xs_commit(ctx, &t);
- *     } while (rc > 0);            // conflict: somebody else wrote
- *     ...
- *  out:
- *     xlx__xs_abort(ctx, &t);      // no-op after a commit
- */
-int xlx__xs_begin(xlx_ctx *ctx, xs_transaction_t *t);
-int xlx__xs_commit(xlx_ctx *ctx, xs_transaction_t *t);
-void xlx__xs_abort(xlx_ctx *ctx, xs_transaction_t *t);
+/* Calls step(ctx, t, user), which reads and writes in transaction t, and makes
+ * what it wrote happen at once; again when somebody else wrote there
+ * meanwhile, so step must not keep anything of an earlier call.  A negative
+ * code from step takes back what it wrote; what else it returns is
+ * returned. */
+int xlx__xs_transact(xlx_ctx *ctx,
+                     int (*step)(xlx_ctx *ctx, xs_transaction_t t, void *user),
+                     void *user);
 
 /* *value_r is the caller's; ERROR_NOTFOUND when there is no such node.  A
  * value with a NUL inside or over 64 KiB is ERROR_INVAL. */

@@ -131,64 +131,68 @@ static void numbers(void **state)
     assert_int_equal(value, 0);
 }
 
-static int write_both(xlx_ctx *ctx, int *attempts)
+static int write_both(xlx_ctx *ctx, xs_transaction_t t, void *user)
 {
-    xs_transaction_t t = XBT_NULL;
-    int rc;
+    int *attempts = user, rc;
 
-    do {
-        ++*attempts;
-        rc = xlx__xs_begin(ctx, &t);
-        if (rc) goto out;
-        rc = xlx__xs_write(ctx, t, "/one", "1");
-        if (rc) goto out;
-        rc = xlx__xs_write(ctx, t, "/two", "2");
-        if (rc) goto out;
-        rc = xlx__xs_commit(ctx, &t);
-    } while (rc > 0);
+    ++*attempts;
+    rc = xlx__xs_write(ctx, t, "/one", "1");
+    if (rc) return rc;
+    rc = xlx__xs_write(ctx, t, "/two", "2");
+    return rc ? rc : 7;
+}
 
- out:
-    xlx__xs_abort(ctx, &t);
-    return rc;
+static int write_and_fail(xlx_ctx *ctx, xs_transaction_t t, void *user)
+{
+    (void)user;
+    assert_int_equal(xlx__xs_write(ctx, t, "/three", "3"), 0);
+    return ERROR_BADFAIL;
 }
 
 static void transactions(void **state)
 {
     xlx_ctx *ctx = peer_ctx();
-    xs_transaction_t t;
     char *value = NULL;
     int attempts = 0;
     (void)state;
 
     start("--conflicts", "3", NULL);
-    assert_int_equal(write_both(ctx, &attempts), 0);
+    assert_int_equal(xlx__xs_transact(ctx, write_both, &attempts), 7);
     assert_int_equal(attempts, 4);
     assert_int_equal(xlx__xs_read(ctx, XBT_NULL, "/two", &value), 0);
     free(value);
 
-    assert_int_equal(xlx__xs_begin(ctx, &t), 0);
-    assert_int_equal(xlx__xs_write(ctx, t, "/three", "3"), 0);
-    xlx__xs_abort(ctx, &t);
-    assert_int_equal(t, XBT_NULL);
-    xlx__xs_abort(ctx, &t);
+    assert_int_equal(xlx__xs_transact(ctx, write_and_fail, NULL),
+                     ERROR_BADFAIL);
     value = NULL;
     assert_fails(xlx__xs_read(ctx, XBT_NULL, "/three", &value),
                  ERROR_NOTFOUND, "/three");
 }
 
 /* A real conflict: somebody writes between begin and commit. */
+static int write_late(xlx_ctx *ctx, xs_transaction_t t, void *user)
+{
+    int *attempts = user;
+
+    assert_int_equal(xlx__xs_write(ctx, t, "/one", "1"), 0);
+    if (!(*attempts)++)
+        assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/one", "2"), 0);
+    return 0;
+}
+
 static void conflict(void **state)
 {
     xlx_ctx *ctx = peer_ctx();
-    xs_transaction_t t;
+    char *value = NULL;
+    int attempts = 0;
     (void)state;
 
     start(NULL, NULL, NULL);
-    assert_int_equal(xlx__xs_begin(ctx, &t), 0);
-    assert_int_equal(xlx__xs_write(ctx, t, "/one", "1"), 0);
-    assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/one", "2"), 0);
-    assert_int_equal(xlx__xs_commit(ctx, &t), 1);
-    assert_int_equal(t, XBT_NULL);
+    assert_int_equal(xlx__xs_transact(ctx, write_late, &attempts), 0);
+    assert_int_equal(attempts, 2);
+    assert_int_equal(xlx__xs_read(ctx, XBT_NULL, "/one", &value), 0);
+    assert_string_equal(value, "1");
+    free(value);
 }
 
 /* ---- waiting ------------------------------------------------------------ */
