@@ -201,10 +201,15 @@ static int from_uuid(xlx_ctx *ctx, libxl_ctx *xl, const libxl_uuid *uuid,
     list = libxl_list_domain(xl, &num);
     if (!list)
         return xlx__error(ERROR_FAIL, "Xen does not list its domains");
-    for (i = 0; i < num; i++)
-        if (!libxl_uuid_compare(&list[i].uuid, uuid)) {
+    /* what is dying runs nothing any more, and has the UUID of the domain
+     * that takes its place after a reboot */
+    for (i = 0; rc == ERROR_NOTFOUND && i < num; i++)
+        if (!list[i].dying && !libxl_uuid_compare(&list[i].uuid, uuid)) {
             rc = from_domid(ctx, xl, list[i].domid, guest);
-            break;
+            if (rc == ERROR_DOMAIN_NOTFOUND) {
+                xlx__error_clear();     /* it has just gone */
+                rc = ERROR_NOTFOUND;
+            }
         }
     libxl_dominfo_list_free(list, num);
     return rc;
