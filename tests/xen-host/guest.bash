@@ -31,8 +31,8 @@ wait_for() {
 # ---- the group's beginning and end ------------------------------------------
 
 # guests_begin [MODULE...]: packs the initramfs of the guests, with more
-# modules than blkfront when named, and with the programs of dom0's that
-# GUEST_PROGRAMS names.
+# modules than blkfront when named, a name of modprobe's or a file, and with
+# the programs of dom0's that GUEST_PROGRAMS names.
 guests_begin() {
     mkdir -p "$GUESTS"
     guest_initrd "$GUESTS/initrd" xen-blkfront ext4 crc32c_generic "$@"
@@ -48,7 +48,7 @@ guest_initrd() {
     ln -s busybox "$dir/bin/sh"
     install -m755 "$guest_dir/guest-init" "$dir/init"
     for module in "$@"; do
-        modprobe --show-depends "$module"
+        module_insmods "$module"
     done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' > "$dir/mod/files"
     while read -r file; do
         module=$(basename "${file%%.ko*}").ko
@@ -62,6 +62,20 @@ guest_initrd() {
     [ -z "${GUEST_PROGRAMS:-}" ] || guest_programs "$dir" $GUEST_PROGRAMS
     (cd "$dir" && find . | busybox cpio -o -H newc 2>/dev/null) > "$out"
     rm -rf "$dir"
+}
+
+# module_insmods NAME|FILE: how it is loaded, as modprobe tells it.
+module_insmods() {
+    local needed
+    case $1 in
+    */*)
+        for needed in $(modinfo -F depends "$1" | tr , ' '); do
+            modprobe --show-depends "$needed"
+        done
+        echo "insmod $1"
+        ;;
+    *) modprobe --show-depends "$1" ;;
+    esac
 }
 
 # guest_programs DIR PROGRAM...: each with the libraries that it needs.

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# USB devices for the tests in dom0.  Two kinds:
+#  * gadgets: what Linux's own gadget drivers play on dummy_hcd's controllers;
+#    a gadget is plugged in and pulled out as often as a test likes
+#  * sticks of the outer QEMU, for dom0 real hardware: "# xen-host: qemu" lines
+#    of the group; with a port to QEMU's own monitor they can be yanked
+# shellcheck shell=bash
+
+gadgets=/sys/kernel/config/usb_gadget
+usb_devices=/sys/bus/usb/devices
+
+# usb_begin: the drivers, and udevd, from which libusb in QEMU hears of devices
+# that come and go: without it QEMU knows only those of its own start.
+usb_begin() {
+    modprobe -a usb-storage usbhid dummy_hcd "$@" || return
+    modprobe -a libcomposite usb_f_mass_storage usb_f_hid usb_f_ss_lb
+    mkdir -p /run/udev
+    /lib/systemd/systemd-udevd --daemon
+    udevadm trigger --subsystem-match=usb
+    udevadm settle
+}
+
+usb_end() {
+    local gadget
+    for gadget in "$gadgets"/*; do
+        [ ! -d "$gadget" ] || gadget_remove "${gadget##*/}"
+    done
+    udevadm control --exit
+}
+
+# ---- gadgets ------------------------------------------------------------------
+
+# gadget NAME VENDOR:PRODUCT [SPEED]: a device without a function, not plugged
+# in; its serial number is NAME.  SPEED is super-speed, high-speed (the
+# default), full-speed or low-speed.
+gadget() {
+    local dir=$gadgets/$1
+    mkdir "$dir" || return
+    echo "0x${2%:*}" > "$dir/idVendor"
+    echo "0x${2#*:}" > "$dir/idProduct"
+    echo "${3:-high-speed}" > "$dir/max_speed"
+    mkdir "$dir/strings/0x409" "$dir/configs/c.1"
+    echo "$1" > "$dir/strings/0x409/serialnumber"
+    echo "libxlx" > "$dir/strings/0x409/manufacturer"
+    echo "gadget $1" > "$dir/strings/0x409/product"
+}
+
+# gadget_function NAME FUNCTION: prints its folder
+gadget_function() {
+    local dir=$gadgets/$1/functions/$2.0
+    mkdir "$dir" && echo "$dir"
+}
+
+# gadget_has NAME FUNCTION: the function is part of the device
+gadget_has() {
+    ln -s "$gadgets/$1/functions/$2.0" "$gadgets/$1/configs/c.1/"
+}
+
+# gadget_stick NAME VENDOR:PRODUCT [SPEED]: a stick of 16 MiB, $GUESTS/NAME.img
+gadget_stick() {
+    local function
+    truncate -s 16M "$GUESTS/$1.img"
+    gadget "$@" || return
+    function=$(gadget_function "$1" mass_storage) || return
+    echo "$GUESTS/$1.img" > "$function/lun.0/file"
+    gadget_has "$1" mass_storage
+}
+
+# gadget_keyboard NAME VENDOR:PRODUCT [SPEED]: a boot keyboard
+gadget_keyboard() {
+    local function
+    gadget "$@" || return
+    function=$(gadget_function "$1" hid) || return
+    echo 1 > "$function/subclass"
+    echo 1 > "$function/protocol"
+    echo 8 > "$function/report_length"
+    # the report of eight bytes of the HID specification, appendix B.1
+    printf '%b' '\x05\x01\x09\x06\xa1\x01\x05\x07\x19\xe0\x29\xe7\x15\x00' \
+        '\x25\x01\x75\x01\x95\x08\x81\x02\x95\x01\x75\x08\x81\x03\x95\x05' \
+        '\x75\x01\x05\x08\x19\x01\x29\x05\x91\x02\x95\x01\x75\x03\x91\x03' \
+        '\x95\x06\x75\x08\x15\x00\x25\x65\x05\x07\x19\x00\x29\x65\x81\x00' \
+        '\xc0' > "$function/report_desc"
+    gadget_has "$1" hid
+}
+
+# gadget_stream NAME VENDOR:PRODUCT [SPEED]: has isochronous endpoints
+gadget_stream() {
+    gadget "$@" || return
+    gadget_function "$1" SourceSink > /dev/null || return
+    gadget_has "$1" SourceSink
+}
+
+# gadget_plug NAME [CONTROLLER]: plugs it into dummy_hcd's controller (0), and
+# waits until dom0 has configured it.
+gadget_plug() {
+    echo "dummy_udc.${2:-0}" > "$gadgets/$1/UDC" || return
+    wait_for 30 "gadget $1" gadget_busid "$1" > /dev/null
+    udevadm settle
+}
+
+gadget_unplug() {
+    echo > "$gadgets/$1/UDC" || return
+    wait_for 30 "end of gadget $1" eval "! gadget_busid $1 > /dev/null"
+    udevadm settle
+}
+
+gadget_plugged() { [ "$(cat "$gadgets/$1/UDC")" != "" ]; }
+
+gadget_remove() {
+    local dir=$gadgets/$1
+    echo > "$dir/UDC" 2>/dev/null
+    rm -f "$dir"/configs/c.1/*.0
+    rmdir "$dir"/configs/c.1 "$dir"/functions/*.0 "$dir"/strings/0x409 "$dir" \
+        2>/dev/null
+    rm -f "$GUESTS/$1.img"
+    [ ! -d "$dir" ]
+}
+
+# gadget_busid NAME: where it is, as 3-1; fails when it is not plugged in
+gadget_busid() {
+    local file
+    file=$(grep -lsx -- "$1" "$usb_devices"/*/serial) || return
+    file=${file%/serial}
+    echo "${file##*/}"
+}
+
+# ---- what dom0 says of a device -----------------------------------------------
+
+# usb_file BUSID FILE
+usb_file() { cat "$usb_devices/$1/$2"; }
+
+# usb_driver BUSID: of its first interface; usbfs when QEMU has it
+usb_driver() {
+    basename "$(readlink "$usb_devices/$1:1.0/driver")"
+}
+usb_driven() { [ "$(usb_driver "$1")" = "$2" ]; }
+
+# usb_disk BUSID: the name of a stick's disk in dom0
+usb_disk() {
+    ls "$usb_devices/$1:1.0"/host*/target*/*/block 2>/dev/null
+}
