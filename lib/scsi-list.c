@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What SCSI devices a guest has, from xenstore and from its record, and what
- * there is on the host.
+ * What SCSI devices a guest has, from xenstore and from its record, which
+ * guests there are, and what the host has.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +57,8 @@ static int fill_from_entry(xlx_ctx *ctx, const xlx_vscsi_entry *e,
         rc = xlx__set_string(&info->hctl, e->hctl);
     if (!rc)
         rc = xlx__set_string(&info->path, e->path);
+    if (!rc)
+        rc = xlx__set_string(&info->identity, e->identity);
     free(info->target);
     info->target = xlx__printf("%s:%u", xlx__text(e->target), e->lun);
     return !rc && !info->target ? xlx__error(ERROR_NOMEM, "out of memory")
@@ -204,7 +206,10 @@ static int add_missing(xlx_ctx *ctx, const xlx_vscsi_entry *e, bool running,
         return ERROR_NOMEM;
     rc = fill_from_entry(ctx, e, info);
     if (rc) return rc;
-    return xlx__set_string(&info->problem, running
+    return xlx__set_string(&info->problem, xlx__scsi_is_aside(e)
+                           ? "set aside: it comes back with xl restore or xl "
+                             "scsi-repair"
+                           : running
                            ? "recorded, but the guest does not have it: xl "
                              "scsi-repair"
                            : "the guest does not run: xl scsi-repair");
@@ -246,6 +251,55 @@ int xlx__device_vscsictrl_list(xlx_ctx *ctx, const xlx_guest *guest,
  out:
     free(devids);
     xlx_vscsi_record_dispose(&record);
+    return rc;
+}
+
+/* ---- whose there are ---------------------------------------------------- */
+
+static int add_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guests *list)
+{
+    char text[LIBXL_UUID_FMTLEN + 1];
+    xlx_guest *more;
+    int i;
+
+    for (i = 0; i < list->num_guests; i++)
+        if (!libxl_uuid_compare(&list->guests[i].uuid, uuid))
+            return 0;
+    more = realloc(list->guests,
+                   (size_t)(list->num_guests + 1) * sizeof(*more));
+    if (!more)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    list->guests = more;
+    more += list->num_guests++;
+    xlx_guest_init(more);
+    snprintf(text, sizeof(text), LIBXL_UUID_FMT, LIBXL_UUID_BYTES(*uuid));
+    if (xlx__guest_find(ctx, text, NULL, more)) {
+        xlx__error_clear();             /* nobody knows it any more */
+        libxl_uuid_copy(NULL, &more->uuid, uuid);
+    }
+    return 0;
+}
+
+int xlx__vscsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
+{
+    xlx_vscsi_entry *ours = NULL;
+    libxl_uuid *uuids = NULL;
+    xlx_guests known;
+    int i, num = 0, rc;
+
+    xlx_guests_init(&known);
+    rc = xlx__guest_known(ctx, &known);
+    for (i = 0; !rc && i < known.num_guests; i++)
+        rc = add_guest(ctx, &known.guests[i].uuid, list);
+    if (!rc)
+        rc = xlx__scsi_target_ours(&ours, &uuids, &num);
+    for (i = 0; !rc && i < num; i++)
+        rc = add_guest(ctx, &uuids[i], list);
+    xlx_guests_dispose(&known);
+    for (i = 0; i < num; i++)
+        xlx_vscsi_entry_dispose(&ours[i]);
+    free(ours);
+    free(uuids);
     return rc;
 }
 

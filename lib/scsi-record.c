@@ -128,6 +128,12 @@ void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev)
     c->record.num_entries--;
 }
 
+bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry)
+{
+    return entry->status == XLX_VSCSI_STATUS_ASIDE &&
+           entry->domid == XLX_DOMID_NONE;
+}
+
 /* ---- who has a device --------------------------------------------------- */
 
 static const xlx_vscsi_entry *by_identity(const xlx_vscsi_record *record,

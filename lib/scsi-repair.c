@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Bringing the record and the world together.  The record says what was
+ * Setting devices aside, and bringing the record and the world together.  The record says what was
  * wanted, xenstore and configfs how far it came: what is connected is kept,
  * what is not is taken back, by the functions that do it in the first place.
  */
@@ -9,6 +9,7 @@
 
 #include "guest.h"
 #include "scsi.h"
+#include "store.h"
 
 #define STEP_MS 30000               /* for each device */
 
@@ -57,7 +58,8 @@ static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
     return !rc;
 }
 
-/* Takes an entry away for good; without success it stays, as DETACHING. */
+/* Takes an entry away for good; without success it stays, as DETACHING, or as
+ * it is when it was to be set aside, for then it is to come back. */
 static int take_away(struct xlx__scsi_change *c, const char *vdev,
                      bool dry_run, char *what, xlx_vscsi_report *report)
 {
@@ -66,10 +68,13 @@ static int take_away(struct xlx__scsi_change *c, const char *vdev,
 
     if (dry_run)
         return add_finding(report, what, "it would be taken back", 0);
-    e->status = XLX_VSCSI_STATUS_DETACHING;
+    if (e->status != XLX_VSCSI_STATUS_ASIDE)
+        e->status = XLX_VSCSI_STATUS_DETACHING;
     failed = xlx__scsi_disconnect(c->ctx, e, xlx__now_ms() + STEP_MS);
     rc = add_finding(report, what, "taken back", failed);
-    if (!failed)
+    if (!failed && e->status == XLX_VSCSI_STATUS_ASIDE)
+        e->domid = XLX_DOMID_NONE;
+    else if (!failed)
         xlx__scsi_entry_drop(c, vdev);
     return rc ? rc : xlx__scsi_record_write(c);
 }
@@ -79,7 +84,7 @@ static int settle(struct xlx__scsi_change *c, const char *vdev, bool dry_run,
                   xlx_vscsi_report *report)
 {
     xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
-    bool detaching = e->status == XLX_VSCSI_STATUS_DETACHING;
+    bool detaching = e->status != XLX_VSCSI_STATUS_ATTACHING;
     int rc;
 
     if (detaching || !works(c->ctx, e, c->guest.domid))
@@ -122,10 +127,10 @@ static int each_vdev(struct xlx__scsi_change *c, bool dry_run,
 static int settle_unfinished(struct xlx__scsi_change *c, const char *vdev,
                              bool dry_run, xlx_vscsi_report *report)
 {
-    if (xlx__scsi_entry(&c->record, vdev)->status ==
-        XLX_VSCSI_STATUS_ATTACHED)
-        return 0;
-    return settle(c, vdev, dry_run, report);
+    const xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
+
+    return e->status == XLX_VSCSI_STATUS_ATTACHED || xlx__scsi_is_aside(e)
+           ? 0 : settle(c, vdev, dry_run, report);
 }
 
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
@@ -152,6 +157,20 @@ static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
     return rc;
 }
 
+/* Nobody can have mounted it meanwhile? */
+static int check_free(const xlx_vscsi_entry *e, const struct xlx__scsi_pdev *p)
+{
+    char *use = NULL;
+    int rc;
+
+    rc = e->dev.shared ? 0 : xlx__scsi_host_use(p, true, &use);
+    if (!rc && *xlx__text(use))
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: this host uses it: %s",
+                        e->dev.pdev, use);
+    free(use);
+    return rc;
+}
+
 /* It could not be attached again now: the next repair tries it once more.  The
  * message of the failure stays. */
 static void give_up(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
@@ -173,6 +192,7 @@ static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
 {
     int64_t deadline = xlx__now_ms() + STEP_MS;
     const xlx_vscsi_entry *entry = e;
+    xlx_vscsi_status was = e->status;
     struct xlx__scsi_pdev p;
     int rc;
 
@@ -180,6 +200,8 @@ static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
     rc = xlx__scsi_disconnect(c->ctx, e, deadline);
     if (!rc)
         rc = find_again(e, &p);
+    if (!rc)
+        rc = check_free(e, &p);
     if (!rc)
         rc = xlx__set_string(&e->hctl, p.unit.hctl);
     if (!rc)
@@ -191,7 +213,7 @@ static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
     if (rc) goto out;
     /* its kernel may still be starting */
     rc = xlx__scsi_connect(c->ctx, &entry, &p, 1, true, deadline);
-    e->status = XLX_VSCSI_STATUS_ATTACHED;
+    e->status = rc ? was : XLX_VSCSI_STATUS_ATTACHED;
     if (rc)
         give_up(c, e);
     else
@@ -204,21 +226,22 @@ static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
 
 static bool is_there(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
 {
-    struct xlx__scsi_lun *luns = NULL;
     struct xlx__scsi_hctl vdev;
+    struct xlx__scsi_bus bus;
     struct xlx__device dev;
-    bool there = false;
-    int i, num = 0;
+    bool there;
+    int rc;
 
-    if (e->domid == c->guest.domid && !xlx__scsi_adapter(e, &dev)) {
-        if (!xlx__scsi_parse_vdev(e->dev.vdev, &vdev) &&
-            !xlx__scsi_luns(c->ctx, XBT_NULL, &dev, &luns, &num))
-            for (i = 0; i < num; i++)
-                there = there || (luns[i].vdev.target == vdev.target &&
-                                  luns[i].vdev.lun == vdev.lun);
-        xlx__scsi_luns_free(luns, num);
-        xlx__device_dispose(&dev);
-    }
+    if (e->domid != c->guest.domid ||
+        xlx__scsi_parse_vdev(e->dev.vdev, &vdev))
+        return false;
+    memset(&bus, 0, sizeof(bus));
+    rc = xlx__scsi_adapter(e, &dev);
+    if (!rc)
+        rc = xlx__scsi_bus_read(c->ctx, XBT_NULL, &dev, &bus);
+    there = !rc && xlx__scsi_bus_lun(&bus, &vdev);
+    xlx__scsi_bus_dispose(&bus);
+    xlx__device_dispose(&dev);
     return there;
 }
 
@@ -226,19 +249,57 @@ static int check_attached(struct xlx__scsi_change *c, const char *vdev,
                           bool dry_run, xlx_vscsi_report *report)
 {
     xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
+    bool aside = xlx__scsi_is_aside(e);
     int failed;
 
+    if (aside && c->guest.domid == XLX_DOMID_NONE)
+        return 0;
     if (c->guest.domid == XLX_DOMID_NONE)
         return take_away(c, vdev, dry_run,
                          xlx__printf("%s: the guest does not run any more",
                                      vdev), report);
-    if (e->status != XLX_VSCSI_STATUS_ATTACHED || is_there(c, e))
+    if (!aside && (e->status != XLX_VSCSI_STATUS_ATTACHED || is_there(c, e)))
         return 0;
     failed = dry_run ? 0 : attach_again(c, e);
-    return add_finding(report, xlx__printf("%s: the guest was started again "
-                                           "without it", vdev),
+    return add_finding(report, aside
+                       ? xlx__printf("%s: it was set aside", vdev)
+                       : xlx__printf("%s: the guest was started again "
+                                     "without it", vdev),
                        dry_run ? "it would be attached again"
                                : "attached again", failed);
+}
+
+/* Has some domain, of which nobody may know any more, that target in
+ * xenstore?  XLX_DOMID_NONE: none. */
+static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
+{
+    xlx_vscsi_entry e = *orphan;
+    uint32_t found = XLX_DOMID_NONE;
+    struct xlx__scsi_bus bus;
+    struct xlx__device dev;
+    unsigned int i, num = 0;
+    char **domids = NULL, *pdev;
+    int j;
+
+    pdev = xlx__printf("%s:%u", e.target, e.lun);
+    if (!pdev || xlx__xs_list(ctx, XBT_NULL, "/local/domain/0/backend/vscsi",
+                              &domids, &num))
+        xlx__error_clear();
+    for (i = 0; i < num; i++) {
+        e.domid = (uint32_t)strtoul(domids[i], NULL, 10);
+        memset(&bus, 0, sizeof(bus));
+        if (xlx__scsi_adapter(&e, &dev) ||
+            xlx__scsi_bus_read(ctx, XBT_NULL, &dev, &bus))
+            xlx__error_clear();
+        for (j = 0; j < bus.num; j++)
+            if (!strcmp(bus.luns[j].pdev, pdev))
+                found = e.domid;
+        xlx__scsi_bus_dispose(&bus);
+        xlx__device_dispose(&dev);
+    }
+    free(domids);
+    free(pdev);
+    return found;
 }
 
 /* Targets under this guest's name of which nothing is recorded. */
@@ -254,7 +315,7 @@ static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
         if (libxl_uuid_compare(&uuids[i], &c->guest.uuid) ||
             xlx__scsi_entry(&c->record, ours[i].dev.vdev))
             continue;
-        ours[i].domid = c->guest.domid;
+        ours[i].domid = user_of(c->ctx, &ours[i]);
         failed = dry_run ? 0 : ours[i].domid == XLX_DOMID_NONE
                  ? xlx__scsi_target_remove(&ours[i])
                  : xlx__scsi_disconnect(c->ctx, &ours[i],
@@ -280,6 +341,68 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
     rc = each_vdev(c, dry_run, report, check_attached);
     if (rc) return rc;
     return remove_orphans(c, dry_run, report);
+}
+
+/* ---- setting aside ------------------------------------------------------ */
+
+/* What another tool attached cannot be brought back. */
+static int check_all_ours(struct xlx__scsi_change *c)
+{
+    xlx_device_vscsictrls list;
+    int i, j, rc;
+
+    xlx_device_vscsictrls_init(&list);
+    rc = xlx__device_vscsictrl_list(c->ctx, &c->guest, &list);
+    for (i = 0; !rc && i < list.num_ctrls; i++)
+        for (j = 0; !rc && j < list.ctrls[i].num_devs; j++)
+            if (list.ctrls[i].devs[j].status == XLX_VSCSI_STATUS_UNKNOWN)
+                rc = xlx__error(ERROR_NOT_READY, "vdev %s: another tool "
+                                "attached it, so that it could not be "
+                                "brought back: detach it",
+                                list.ctrls[i].devs[j].dev.vdev);
+    xlx_device_vscsictrls_dispose(&list);
+    return rc;
+}
+
+static int set_aside(struct xlx__scsi_change *c, int64_t deadline)
+{
+    xlx_vscsi_entry *e, *end = c->record.entries + c->record.num_entries;
+    int rc;
+
+    for (e = c->record.entries; e < end; e++)
+        e->status = XLX_VSCSI_STATUS_ASIDE;
+    rc = xlx__scsi_record_write(c);
+    xlx__fault("scsi-aside.intent");
+    for (e = c->record.entries; !rc && e < end; e++) {
+        if (xlx__scsi_is_aside(e))
+            continue;
+        rc = xlx__scsi_disconnect(c->ctx, e, deadline);
+        if (rc) break;
+        e->domid = XLX_DOMID_NONE;
+        rc = xlx__scsi_record_write(c);
+        xlx__fault("scsi-aside.one");
+    }
+    return rc;
+}
+
+int xlx__vscsi_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
+                         const xlx_vscsi_wait *wait)
+{
+    struct xlx__scsi_change c;
+    int rc;
+
+    rc = xlx__scsi_open(ctx, guest, &c);
+    if (!rc && c.guest.domid == XLX_DOMID_NONE)
+        rc = xlx__error(ERROR_NOT_READY, "%s: it does not run",
+                        xlx__text(guest->name));
+    if (!rc)
+        rc = xlx__scsi_recover(&c, wait && wait->dry_run, NULL);
+    if (!rc)
+        rc = check_all_ours(&c);
+    if (!rc && !(wait && wait->dry_run) && c.record.num_entries)
+        rc = set_aside(&c, xlx__scsi_deadline(wait));
+    xlx__scsi_end(&c);
+    return rc;
 }
 
 int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,

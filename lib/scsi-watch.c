@@ -15,7 +15,7 @@
 #define BUSY_MS 1000                /* another command has the guest */
 
 /* One watcher a guest.  The lock goes when the guest's lock is held and the
- * record is empty: who attaches after that finds it free, who attached
+ * record has nothing to watch: who attaches after that finds it free, who attached
  * before has been seen. */
 static int take_watch(xlx_ctx *ctx, const xlx_guest *guest,
                       struct xlx__lock *lock)
@@ -36,11 +36,24 @@ static int take_watch(xlx_ctx *ctx, const xlx_guest *guest,
 
 static bool needs_repair(const struct xlx__scsi_change *c)
 {
+    const xlx_vscsi_entry *e, *end;
+
+    end = c->record.entries + c->record.num_entries;
+    for (e = c->record.entries; e < end; e++)
+        if (!xlx__scsi_is_aside(e) &&
+            (e->domid != c->guest.domid ||
+             e->status != XLX_VSCSI_STATUS_ATTACHED))
+            return true;
+    return false;
+}
+
+/* What is set aside is for xl restore. */
+static bool has_devices(const struct xlx__scsi_change *c)
+{
     int i;
 
     for (i = 0; i < c->record.num_entries; i++)
-        if (c->record.entries[i].domid != c->guest.domid ||
-            c->record.entries[i].status != XLX_VSCSI_STATUS_ATTACHED)
+        if (!xlx__scsi_is_aside(&c->record.entries[i]))
             return true;
     return false;
 }
@@ -55,7 +68,7 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, struct xlx__lock *lock)
     /* gone just now: that is for stay() to see first */
     if (!rc && c.guest.domid == guest->domid && needs_repair(&c))
         rc = xlx__scsi_settle(&c, false, NULL);
-    if (!rc && !c.record.num_entries) {
+    if (!rc && !has_devices(&c)) {
         xlx__unlock(lock);
         rc = 1;
     }

@@ -35,7 +35,7 @@ static void plan_dispose(struct plan *plan)
     free(plan->pdevs);
 }
 
-static int64_t deadline_of(const xlx_vscsi_wait *wait)
+int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait)
 {
     uint32_t seconds = wait && wait->timeout ? wait->timeout : TIMEOUT_S;
 
@@ -441,7 +441,7 @@ static int attach(struct xlx__scsi_change *c, const struct plan *plan,
     for (i = 0; i < plan->num; i++)
         entries[i] = &plan->entries[i];
     rc = xlx__scsi_connect(c->ctx, entries, plan->pdevs, plan->num,
-                           wait && wait->no_wait, deadline_of(wait));
+                           wait && wait->no_wait, xlx__scsi_deadline(wait));
     free(entries);
     for (i = 0; !rc && i < plan->num; i++)
         xlx__scsi_entry(&c->record, plan->entries[i].dev.vdev)->status =
@@ -555,19 +555,21 @@ static int detach(struct xlx__scsi_change *c, const char *vdev,
         xlx_vscsi_entry_init(&foreign);
         rc = foreign_entry(c, vdev, &foreign);
         if (!rc && !(wait && wait->dry_run))
-            rc = xlx__scsi_disconnect(c->ctx, &foreign, deadline_of(wait));
+            rc = xlx__scsi_disconnect(c->ctx, &foreign, xlx__scsi_deadline(wait));
         xlx_vscsi_entry_dispose(&foreign);
         return rc;
     }
     if (wait && wait->dry_run)
         return 0;
-    e->status = XLX_VSCSI_STATUS_DETACHING;
-    rc = xlx__scsi_record_write(c);
-    if (rc) return rc;
-    xlx__fault("scsi-detach.intent");
-    rc = xlx__scsi_disconnect(c->ctx, e, deadline_of(wait));
-    if (rc) return rc;
-    xlx__fault("scsi-detach.gone");
+    if (!xlx__scsi_is_aside(e)) {
+        e->status = XLX_VSCSI_STATUS_DETACHING;
+        rc = xlx__scsi_record_write(c);
+        if (rc) return rc;
+        xlx__fault("scsi-detach.intent");
+        rc = xlx__scsi_disconnect(c->ctx, e, xlx__scsi_deadline(wait));
+        if (rc) return rc;
+        xlx__fault("scsi-detach.gone");
+    }
     xlx__scsi_entry_drop(c, vdev);
     return xlx__scsi_record_write(c);
 }

@@ -11,7 +11,7 @@
  *   scsi-record.c    the record, which is also the journal
  *   scsi.c           attach and detach
  *   scsi-list.c      list
- *   scsi-repair.c    finish, take back, attach again, tidy up
+ *   scsi-repair.c    set aside, finish, take back, attach again, tidy up
  *   scsi-watch.c     doing that whenever the guest is started or ends
  */
 #ifndef XLX_SCSI_H
@@ -172,6 +172,8 @@ xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,
 int xlx__scsi_entry_append(struct xlx__scsi_change *c,
                            const xlx_vscsi_entry *entry);
 void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev);
+/* Set aside, and nothing of it is left anywhere but in the record. */
+bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry);
 /* Who has the device: the entry of whichever guest, and that guest's name.
  * ERROR_NOTFOUND, without a message, when nobody has it. */
 int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
@@ -179,6 +181,8 @@ int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
 
 /* ---- scsi.c ------------------------------------------------------------- */
 
+/* When to give up. */
+int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait);
 /* Attaches what the entries describe, all of which are in the record: target,
  * xenstore, wait.  Takes back nothing. */
 int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,

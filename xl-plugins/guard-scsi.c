@@ -5,7 +5,8 @@
  * runs.  Its driver finds the devices when it starts.
  *
  * A guest with such devices is neither saved nor migrated: libxl leaves them
- * behind, and the guest's driver does not survive that.
+ * behind, and the guest's driver does not survive that.  With --detach they are
+ * set aside before, and attached again where and when the guest runs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -71,6 +72,118 @@ static int attach(struct guard_start *s, const char *who)
     return status;
 }
 
+/* ---- what is set aside -------------------------------------------------- */
+
+static bool is_aside(const xlx_vscsi_info *dev)
+{
+    return dev->status == XLX_VSCSI_STATUS_ASIDE;
+}
+
+/* The first device for which wanted() holds; NULL when there is none. */
+static const xlx_vscsi_info *
+first_dev(const xlx_device_vscsictrls *list,
+          bool (*wanted)(const xlx_vscsi_info *dev))
+{
+    int i, j;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        for (j = 0; j < list->ctrls[i].num_devs; j++)
+            if (wanted(&list->ctrls[i].devs[j]))
+                return &list->ctrls[i].devs[j];
+    return NULL;
+}
+
+static void format_uuid(const libxl_uuid *uuid,
+                        char text[LIBXL_UUID_FMTLEN + 1])
+{
+    snprintf(text, LIBXL_UUID_FMTLEN + 1, LIBXL_UUID_FMT,
+             LIBXL_UUID_BYTES(*uuid));
+}
+
+static int bring_back(struct guard_start *s, const char *who)
+{
+    char *argv[] = { xl_format("xl-scsi-repair"), xl_format("%s", who),
+                     NULL };
+    int status = guard_run("xl-scsi-repair", argv);
+
+    (void)s;
+    free(argv[0]);
+    free(argv[1]);
+    return status;
+}
+
+/* A guest that was saved with --detach. */
+static int check_restore(struct guard_start *s)
+{
+    char uuid[LIBXL_UUID_FMTLEN + 1];
+    xlx_device_vscsictrls list;
+    xlx_guest guest;
+    int status = 0;
+
+    if (!s->config.name)
+        return 0;
+    format_uuid(&s->config.uuid, uuid);
+    xlx_guest_init(&guest);
+    xlx_device_vscsictrls_init(&list);
+    /* a guest that is not known has nothing set aside */
+    if (!xlx_guest_find(s->ctx, s->config.has_uuid ? uuid : s->config.name,
+                        NULL, &guest) &&
+        !xlx_device_vscsictrl_list(s->ctx, &guest, &list) &&
+        first_dev(&list, is_aside)) {
+        s->while_paused = bring_back;
+        if (s->stays) {
+            xl_message("\"%s\" has SCSI devices that are set aside: not with "
+                       "-F or -c, for they are attached before it runs; use "
+                       "xl console afterwards", s->config.name);
+            status = 1;
+        }
+    }
+    xlx_device_vscsictrls_dispose(&list);
+    xlx_guest_dispose(&guest);
+    return status;
+}
+
+/* A guest of that name or UUID that ended a moment ago, and whose watcher has
+ * not seen it yet: this one starts afresh. */
+static int forget(struct guard_start *s, const char *who)
+{
+    xlx_device_vscsictrls list;
+    xlx_guest guest;
+    int i, j, rc;
+
+    xlx_guest_init(&guest);
+    xlx_device_vscsictrls_init(&list);
+    rc = xlx_guest_find(s->ctx, who, NULL, &guest);
+    if (rc || guest.domid != XLX_DOMID_NONE) {
+        rc = 0;                         /* stock xl will say that it runs */
+        goto out;
+    }
+    rc = xlx_device_vscsictrl_list(s->ctx, &guest, &list);
+    for (i = 0; !rc && i < list.num_ctrls; i++)
+        for (j = 0; !rc && j < list.ctrls[i].num_devs; j++)
+            rc = xlx_device_vscsidev_remove(
+                s->ctx, &guest, list.ctrls[i].devs[j].dev.vdev, NULL);
+    if (rc)
+        xl_message("%s", xlx_get_error());
+
+out:
+    xlx_device_vscsictrls_dispose(&list);
+    xlx_guest_dispose(&guest);
+    return rc ? 1 : 0;
+}
+
+static int forget_former(struct guard_start *s)
+{
+    char uuid[LIBXL_UUID_FMTLEN + 1];
+    int status = 0;
+
+    if (s->config.has_uuid) {
+        format_uuid(&s->config.uuid, uuid);
+        status = forget(s, uuid);
+    }
+    return status ? status : forget(s, s->config.name);
+}
+
 int guard_scsi(struct guard_start *s)
 {
     char *argv[MAX_OPTIONS + 8];
@@ -78,7 +191,9 @@ int guard_scsi(struct guard_start *s)
     XLU_ConfigList *list;
     int i, n, num, r;
 
-    if (!s->config.cfg || s->save_file || !s->config.name)
+    if (s->save_file)
+        return check_restore(s);
+    if (!s->config.cfg || !s->config.name)
         return 0;
     r = xlu_cfg_get_list(s->config.cfg, "vscsi", &list, &num, 1);
     if (r == ESRCH)
@@ -106,51 +221,195 @@ int guard_scsi(struct guard_start *s)
                    "console afterwards");
         return 1;
     }
-    if (num && !s->only_shows)
-        s->while_paused = attach;
-    return 0;
+    if (!num || s->only_shows)
+        return 0;
+    s->while_paused = attach;
+    return forget_former(s);
+}
+
+/* ---- leaving ------------------------------------------------------------ */
+
+/* What save and migrate have set aside, for afterwards: one process leaves
+ * with one guest. */
+static struct {
+    xlx_guest guest;
+    xlx_device_vscsictrls list;
+} left;
+
+static bool is_attached(const xlx_vscsi_info *dev)
+{
+    return !is_aside(dev);
 }
 
 /* Says which devices keep it here. */
-static int refuse(const xlx_guest *guest, const xlx_device_vscsictrls *list)
+static int refuse(void)
 {
     char *names = NULL;
     int i, j;
 
-    for (i = 0; i < list->num_ctrls; i++)
-        for (j = 0; j < list->ctrls[i].num_devs; j++) {
+    for (i = 0; i < left.list.num_ctrls; i++)
+        for (j = 0; j < left.list.ctrls[i].num_devs; j++) {
             if (names)
                 names = guard_append(names, ", ");
-            names = guard_append(names, list->ctrls[i].devs[j].dev.vdev);
+            names = guard_append(names,
+                                 left.list.ctrls[i].devs[j].dev.vdev);
         }
-    if (!names)
-        return 0;
-    xl_message("\"%s\" has SCSI devices, which cannot go with it: xl "
-               "scsi-detach %s", guest->name, names);
+    xl_message("\"%s\" has SCSI devices, which cannot go with it: %s; with "
+               "--detach they are detached, and attached again afterwards",
+               left.guest.name, names);
     free(names);
     return 1;
 }
 
-int guard_scsi_leave(struct guard_start *s)
+/* What another host would call it; NULL when only this one knows it. */
+static const char *name_elsewhere(const xlx_vscsi_info *dev)
 {
-    xlx_device_vscsictrls list;
+    if (!strncmp(dev->identity, "wwid ", strlen("wwid ")))
+        return dev->identity + strlen("wwid ");
+    if (!strncmp(dev->identity, "target ", strlen("target ")))
+        return dev->target;
+    if (!strncmp(dev->identity, "file ", strlen("file ")))
+        return dev->path;
+    return NULL;
+}
+
+static bool is_local(const xlx_vscsi_info *dev)
+{
+    return !name_elsewhere(dev);
+}
+
+/* Does it run here? */
+static bool runs_here(struct guard_start *s, const char *uuid)
+{
     xlx_guest guest;
-    int status = 0;
+    bool runs;
 
     xlx_guest_init(&guest);
-    xlx_device_vscsictrls_init(&list);
-    /* who cannot be found stock xl will not find either */
-    if (!xlx_guest_find(s->ctx, s->leaving, NULL, &guest)) {
-        if (!xlx_device_vscsictrl_list(s->ctx, &guest, &list)) {
-            status = refuse(&guest, &list);
-        } else {
-            xl_message("%s", xlx_get_error());
-            xl_message("so nobody knows whether it has SCSI devices, which"
-                       " cannot go with it; \"%s\" does not ask", s->stock);
-            status = 1;
-        }
-    }
-    xlx_device_vscsictrls_dispose(&list);
+    runs = !xlx_ctx_alloc(&s->ctx, NULL, NULL) &&
+           !xlx_guest_find(s->ctx, uuid, NULL, &guest) &&
+           guest.domid != XLX_DOMID_NONE;
     xlx_guest_dispose(&guest);
+    return runs;
+}
+
+/* Gives it one device on the other host, by the way that stock xl came there;
+ * then it is that host's to remember. */
+static int send_after(struct guard_start *s, const xlx_vscsi_info *dev)
+{
+    char *line, *argv[4], shell[] = "sh", option[] = "-c";
+    int status;
+
+    line = xl_format("xl scsi-attach --backstore=%s%s%s --",
+                     xlx_vscsi_backstore_to_string(
+                         dev->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET
+                         ? XLX_VSCSI_BACKSTORE_AUTO : dev->dev.backstore),
+                     dev->dev.readonly ? " --read-only" : "",
+                     dev->dev.shared ? " --shared" : "");
+    line = guard_append_word(line, left.guest.name);
+    line = guard_append_word(line, name_elsewhere(dev));
+    line = guard_append_word(line, dev->dev.vdev);
+    argv[0] = shell;
+    argv[1] = option;
+    /* stock xl, too, leaves it to the shell to split -s */
+    argv[2] = xl_format("exec %s %s", s->shell ? s->shell : "ssh",
+                        s->target);
+    argv[2] = guard_append_word(argv[2], line);
+    argv[3] = NULL;
+    status = guard_run("/bin/sh", argv);
+    if (status)
+        xl_message("\"%s\" runs on %s without its SCSI device %s: there, %s",
+                   left.guest.name, s->target, dev->dev.vdev, line);
+    else if (xlx_device_vscsidev_remove(s->ctx, &left.guest, dev->dev.vdev,
+                                        NULL))
+        xl_message("%s", xlx_get_error());
+    free(argv[2]);
+    free(line);
+    return status;
+}
+
+static int send_all(struct guard_start *s)
+{
+    int i, j, r, status = 0;
+
+    left.guest.domid = XLX_DOMID_NONE;
+    for (i = 0; i < left.list.num_ctrls; i++)
+        for (j = 0; j < left.list.ctrls[i].num_devs; j++) {
+            r = send_after(s, &left.list.ctrls[i].devs[j]);
+            status = status ? status : r;
+        }
+    return status;
+}
+
+/* Where it runs now it has them again; a saved one has them when it is
+ * restored. */
+static int after_leaving(struct guard_start *s, int status)
+{
+    char uuid[LIBXL_UUID_FMTLEN + 1];
+    int r = 0;
+
+    format_uuid(&left.guest.uuid, uuid);
+    if (runs_here(s, uuid))
+        r = bring_back(s, uuid);
+    else if (!status && s->target)
+        r = send_all(s);
+    xlx_ctx_free(s->ctx);
+    s->ctx = NULL;
+    xlx_device_vscsictrls_dispose(&left.list);
+    xlx_guest_dispose(&left.guest);
+    return status ? status : r;
+}
+
+static int set_aside(struct guard_start *s)
+{
+    const xlx_vscsi_info *local = first_dev(&left.list, is_local);
+    char uuid[LIBXL_UUID_FMTLEN + 1];
+
+    if (!first_dev(&left.list, is_attached) &&
+        !first_dev(&left.list, is_aside))
+        return 0;
+    if (s->target && s->shell && !*s->shell) {
+        xl_message("--detach: not with an empty -s, for then nobody can "
+                   "attach them on the other host");
+        return 1;
+    }
+    if (s->target && local) {
+        xl_message("the SCSI device %s (%s) has no name that another host "
+                   "would know it by: xl scsi-detach it", local->dev.vdev,
+                   local->identity);
+        return 1;
+    }
+    if (xlx_vscsi_set_aside(s->ctx, &left.guest, NULL)) {
+        xl_message("%s", xlx_get_error());
+        format_uuid(&left.guest.uuid, uuid);
+        bring_back(s, uuid);
+        return 1;
+    }
+    s->afterwards = after_leaving;
+    return 0;
+}
+
+int guard_scsi_leave(struct guard_start *s)
+{
+    int status = 0;
+
+    xlx_guest_init(&left.guest);
+    xlx_device_vscsictrls_init(&left.list);
+    /* who cannot be found stock xl will not find either */
+    if (xlx_guest_find(s->ctx, s->leaving, NULL, &left.guest))
+        return 0;
+    if (xlx_device_vscsictrl_list(s->ctx, &left.guest, &left.list)) {
+        xl_message("%s", xlx_get_error());
+        xl_message("so nobody knows whether it has SCSI devices, which"
+                   " cannot go with it; \"%s\" does not ask", s->stock);
+        status = 1;
+    } else if (s->detach) {
+        status = set_aside(s);
+    } else if (first_dev(&left.list, is_attached)) {
+        status = refuse();
+    }
+    if (!s->afterwards) {
+        xlx_device_vscsictrls_dispose(&left.list);
+        xlx_guest_dispose(&left.guest);
+    }
     return status;
 }

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,8 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
     while ((opt = getopt_long(argc, argv, "hFcpdeVA", options, NULL)) != -1) {
         if (opt == '?' || opt == 'h')
             return false;
+        s->stays |= opt == 'F' || opt == 'c';
+        s->paused |= opt == 'p';
     }
     if (optind >= argc || argc - optind > 2)
         return false;
@@ -149,10 +152,26 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
     return guest_config_from_file(s->config_path, NULL, &s->config);
 }
 
+/* Takes our option out; it has no short form. */
+static int take_detach(struct guard_start *s, int argc, char **argv)
+{
+    int i, n = 0;
+
+    for (i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--detach"))
+            argv[n++] = argv[i];
+        else
+            s->detach = argv[i];
+    }
+    argv[n] = NULL;
+    return n;
+}
+
 /* The guest is the first argument.  The options are those of both commands:
  * what is wrong stock xl will say. */
 static bool read_leave(struct guard_start *s, int argc, char **argv)
 {
+    bool migrate = xl_command_name[0] == 'm';
     static const struct option options[] = {
         { "debug", no_argument, NULL, 'd' },
         { "live", no_argument, NULL, 'l' },
@@ -162,12 +181,16 @@ static bool read_leave(struct guard_start *s, int argc, char **argv)
     };
     int opt;
 
+    argc = take_detach(s, argc, argv);
     while ((opt = getopt_long(argc, argv, "hwcpFC:s:eD", options,
                               NULL)) != -1) {
         if (opt == '?' || opt == 'h')
             return false;
+        if (opt == 's')
+            s->shell = optarg;
     }
     s->leaving = optind < argc ? argv[optind] : NULL;
+    s->target = migrate && optind + 1 < argc ? argv[optind + 1] : NULL;
     return s->leaving;
 }
 
@@ -262,25 +285,26 @@ static int check_command_line(struct guard_start *s, int argc, char **argv)
 
 /* ---- running stock xl --------------------------------------------------- */
 
-/* What was typed, with "-p" after the command if so asked, and our lines. */
+/* What was typed, with "-p" after the command if so asked, without --detach,
+ * and our lines. */
 static char **stock_arguments(const struct guard_start *s, int argc,
                               char **argv, bool pause)
 {
-    size_t num = (size_t)argc, lines = (size_t)s->num_lines;
-    size_t head = pause ? (size_t)s->command + 1 : num;
-    char **args = calloc(num + lines + 2, sizeof(*args)), **p;
+    char **args, **p;
     static char option[] = "-p";
+    int i;
 
+    p = args = calloc((size_t)(argc + s->num_lines) + 2, sizeof(*args));
     if (!args)
         xl_no_memory();
-    memcpy(args, argv, head * sizeof(*args));
-    p = args + head;
-    if (pause)
-        *p++ = option;
-    memcpy(p, argv + head, (num - head) * sizeof(*args));
-    p += num - head;
-    if (lines)
-        memcpy(p, s->lines, lines * sizeof(*args));
+    for (i = 0; i < argc; i++) {
+        if (!s->detach || strcmp(argv[i], s->detach))
+            *p++ = argv[i];
+        if (pause && i == s->command)
+            *p++ = option;
+    }
+    for (i = 0; i < s->num_lines; i++)
+        *p++ = s->lines[i];
     return args;
 }
 
@@ -301,8 +325,11 @@ int guard_run(const char *program, char *const *argv)
     pid_t pid;
 
     fflush(NULL);
+    /* Ctrl-C is for the child: what is left to do then, we do. */
+    signal(SIGINT, SIG_IGN);
     pid = fork();
     if (!pid) {
+        signal(SIGINT, SIG_DFL);
         execv(path, argv);
         fprintf(stderr, "xl: \"%s\": %s\n", path, strerror(errno));
         _exit(127);
@@ -311,6 +338,7 @@ int guard_run(const char *program, char *const *argv)
         xl_message("cannot fork: %s", strerror(errno));
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
+    signal(SIGINT, SIG_DFL);
     free(path);
     if (pid < 0)
         return 127;
@@ -351,6 +379,22 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
     return status;
 }
 
+static int run_stock(struct guard_start *s, int argc, char **argv)
+{
+    char **args = stock_arguments(s, argc, argv, false);
+    int status;
+
+    if (!s->afterwards) {
+        execv(s->stock, args);
+        fprintf(stderr, "xl: stock xl: \"%s\": %s\n", s->stock,
+                strerror(errno));
+        return errno == ENOENT ? 127 : 126;
+    }
+    status = guard_run(s->stock, args);
+    free(args);
+    return s->afterwards(s, status);
+}
+
 int main(int argc, char **argv)
 {
     struct guard_start s = { .stock = NULL };
@@ -363,13 +407,9 @@ int main(int argc, char **argv)
     s.stock = argv[1];
     argv[1] = argv[0];
     status = check_command_line(&s, argc - 1, argv + 1);
-    if (!status && s.while_paused)
-        status = start_in_steps(&s, argc - 1, argv + 1);
-    else if (!status)
-        execv(s.stock, stock_arguments(&s, argc - 1, argv + 1, false));
+    if (!status)
+        status = s.while_paused ? start_in_steps(&s, argc - 1, argv + 1)
+                                : run_stock(&s, argc - 1, argv + 1);
     guest_config_free(&s.config);
-    if (status || s.while_paused)
-        return status;
-    fprintf(stderr, "xl: stock xl: \"%s\": %s\n", s.stock, strerror(errno));
-    return errno == ENOENT ? 127 : 126;
+    return status;
 }

@@ -49,15 +49,21 @@ struct guard_start {
     const char *config_path;        /* or NULL */
     const char *save_file;          /* of restore, else NULL */
     const char *leaving;            /* guest of save and migrate, else NULL */
+    char *detach;                   /* their --detach, which stock xl does not
+                                     * know, or NULL */
+    const char *target, *shell;     /* host of migrate, and its -s, or NULL */
     struct guest_config config;
     xlx_ctx *ctx;
     bool only_shows;                /* create -n */
     bool stays;                     /* create -F or -c: ends with the guest */
-    bool paused;                    /* create -p: so the user wants it */
+    bool paused;                    /* -p: so the user wants it */
     /* NULL, or what is to be done between the guest's making and its running;
      * who is its name.  When the exit status is not 0 the guest is
      * destroyed. */
     int (*while_paused)(struct guard_start *s, const char *who);
+    /* NULL, or what is to be done when stock xl has ended with this exit
+     * status; returns the one to end with. */
+    int (*afterwards)(struct guard_start *s, int status);
     char **lines;                   /* "key=value", for stock xl to read after
                                      * the config: a later line wins */
     int num_lines;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "gen-commands.h"
@@ -47,7 +48,12 @@ int xl_scsi_watch_main(int argc, char **argv)
     if (!rc)
         rc = xlx_vscsi_watch(xl_ctx(), &guest);
     xlx_guest_dispose(&guest);
-    return rc ? xl_failed(rc) : 0;
+    if (!rc)
+        return 0;
+    /* in the background nobody sees what it prints */
+    if (rc != ERROR_LOCK_FAIL)
+        syslog(LOG_DAEMON | LOG_ERR, "%s: %s", args.domain, xlx_get_error());
+    return xl_failed(rc);
 }
 
 /* The child of a child, so that nobody has to wait for it. */
@@ -191,22 +197,15 @@ static int each_guest(char *const *names, int num,
     int i, rc, r = 0, worst = 0;
 
     xlx_guests_init(&known);
-    rc = num ? 0 : xlx_guest_known(xl_ctx(), &known);
+    rc = num ? 0 : xlx_vscsi_guest_list(xl_ctx(), &known);
     if (rc) {
         worst = xl_failed(rc);
         goto out;
     }
     for (i = 0; i < (num ? num : known.num_guests); i++) {
         xlx_guest_init(&guest);
-        if (num) {
-            rc = find(names[i], &guest);
-        } else {
-            char uuid[LIBXL_UUID_FMTLEN + 1];
-
-            snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
-                     LIBXL_UUID_BYTES(known.guests[i].uuid));
-            rc = find(uuid, &guest);
-        }
+        rc = num ? find(names[i], &guest)
+                 : xlx_guest_copy(xl_ctx(), &guest, &known.guests[i]);
         r = rc ? xl_failed(rc) : one(&guest, user);
         if (r > worst)
             worst = r;
@@ -391,7 +390,10 @@ static int repair_one(const xlx_guest *guest, void *user)
                           &s->shown);
     } else {
         for (i = 0; i < report.num_findings; i++) {
-            xl_put_text(stdout, text(guest->name));
+            if (*text(guest->name))
+                xl_put_text(stdout, guest->name);
+            else
+                printf(LIBXL_UUID_FMT, LIBXL_UUID_BYTES(guest->uuid));
             printf(": ");
             xl_put_text(stdout, text(report.findings[i].what));
             printf("; ");
@@ -402,6 +404,8 @@ static int repair_one(const xlx_guest *guest, void *user)
     for (i = 0; !r && i < report.num_findings; i++)
         if (!report.findings[i].repaired)
             r = 1;
+    if (report.num_findings && !s->dry_run)
+        start_watcher(guest);
     xlx_vscsi_report_dispose(&report);
     return r;
 }

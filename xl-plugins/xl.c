@@ -138,7 +138,9 @@ static bool start_concerns_us(char **args)
 
 static bool leaving_concerns_us(char **args)
 {
-    (void)args;
+    for (; *args; args++)
+        if (!strcmp(*args, "--detach"))
+            return true;
     return have_records();
 }
 

@@ -12,6 +12,7 @@ have Python's escapes.
 
     --conflicts N   the first N commits fail as if another client had written
     --die-on PATH   end at once when that node is written
+    --count PATH    reading that node tells how many requests have come before
 """
 import argparse
 import errno
@@ -106,6 +107,7 @@ class Client:
                 break
             payload = self.pending[HEADER.size:end]
             self.pending = self.pending[end:]
+            self.daemon.requests += 1
             try:
                 answer = self.handle(kind, tx, payload)
             except XsError as e:
@@ -145,6 +147,8 @@ class Client:
         store = self.store(tx)
         if kind == DIRECTORY:
             return b''.join(n.encode() + b'\0' for n in store.list(path))
+        if kind == READ and path == self.daemon.count:
+            return b'%d' % (self.daemon.requests - 1)
         if kind == READ:
             return store.read(path)
         if kind == GET_PERMS:
@@ -201,6 +205,8 @@ class Daemon:
         self.last_tx = 0
         self.conflicts = options.conflicts
         self.die_on = options.die_on
+        self.count = options.count
+        self.requests = 0
         self.clients = []
         for node in options.nodes:
             path, _, value = node.partition('=')
@@ -255,6 +261,7 @@ def main():
     parser.add_argument('socket')
     parser.add_argument('--conflicts', type=int, default=0)
     parser.add_argument('--die-on')
+    parser.add_argument('--count')
     parser.add_argument('nodes', nargs='*')
     options = parser.parse_intermixed_args()
     Daemon(options).run(options.socket)

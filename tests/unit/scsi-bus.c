@@ -480,6 +480,67 @@ static void leftover(void **state)
     is_gone(B "/vscsi-devs/dev-3/p-dev");
 }
 
+/* ---- how often xenstored is asked ---------------------------------------- */
+
+#define MANY 64
+
+static uint64_t requests(void)
+{
+    uint64_t value;
+
+    assert_ok(xlx__xs_read_uint(peer_ctx(), XBT_NULL, "/requests", UINT64_MAX,
+                                &value));
+    return value;
+}
+
+/* Requests to put num LUNs on a new adapter, without the count itself. */
+static uint64_t cost_of_add(xlx_vscsi_entry *entries, int num)
+{
+    const xlx_vscsi_entry *list[MANY];
+    uint64_t before = requests();
+    struct xlx__device dev;
+    int i;
+
+    for (i = 0; i < num; i++)
+        list[i] = &entries[i];
+    assert_ok(xlx__scsi_adapter(entries, &dev));
+    assert_ok(xlx__scsi_bus_add(peer_ctx(), &dev, list, num, in(1000)));
+    xlx__device_dispose(&dev);
+    return requests() - before - 1;
+}
+
+/* One transaction for all: what a LUN more costs is its own nodes, and no
+ * round trip to look for its place. */
+static void round_trips(void **state)
+{
+    xlx_vscsi_entry one = entry("1:0:0:0", "naa.31", 0), many[MANY];
+    struct xlx__scsi_bus bus;
+    struct xlx__device dev;
+    char vdevs[MANY][16];
+    uint64_t first, before;
+    int i;
+    (void)state;
+
+    start("--count", "/requests");
+    first = cost_of_add(&one, 1);
+    assert_int_equal(first, 30);
+    for (i = 0; i < MANY; i++) {
+        snprintf(vdevs[i], sizeof(vdevs[i]), "2:0:0:%d", i);
+        many[i] = entry(vdevs[i], "naa.32", (uint32_t)i);
+    }
+    /* two secret nodes of three requests each, v-dev, state */
+    assert_int_equal(cost_of_add(many, MANY), first + (MANY - 1) * 8);
+
+    /* both ends' states, and of each LUN two names and two states */
+    assert_ok(xlx__scsi_adapter(many, &dev));
+    before = requests();
+    assert_ok(xlx__scsi_bus_read(peer_ctx(), XBT_NULL, &dev, &bus));
+    assert_int_equal(requests() - before - 1, 3 + MANY * 4);
+    assert_int_equal(bus.num, MANY);
+    xlx__scsi_bus_dispose(&bus);
+    xlx__device_dispose(&dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest scsi_bus[] = {
@@ -491,6 +552,7 @@ int main(void)
         cmocka_unit_test_teardown(taken_name, stop),
         cmocka_unit_test_teardown(garbage, stop),
         cmocka_unit_test_teardown(leftover, stop),
+        cmocka_unit_test_teardown(round_trips, stop),
     };
     void *state = NULL;
 

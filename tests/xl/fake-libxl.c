@@ -3,7 +3,8 @@
  * Preloaded into the real xl on a machine without Xen: what the hypervisor
  * and xenstored answer while xl starts, lists domains and reads a config
  * file.  All the rest is the installed xl and libxl.  There are Domain-0 and,
- * when FAKE_RUNNING=NAME,UUID is set, a guest with the domid 7.
+ * when FAKE_RUNNING=NAME,UUID is set, a guest with the domid 7, until the file
+ * FAKE_GONE is there.
  *
  * FAKE_RECORD=FILE: stock xl, which is FAKE_STOCK, begins by appending to the
  * file what reached it: arguments and environment, a line each, in which a
@@ -207,7 +208,10 @@ static char *guest_name(libxl_uuid *uuid_r)
     const char *guest = getenv("FAKE_RUNNING");
     const char *comma = guest ? strrchr(guest, ',') : NULL;
 
-    if (!comma || libxl_uuid_from_string(uuid_r, comma + 1))
+    const char *gone = getenv("FAKE_GONE");
+
+    if (!comma || libxl_uuid_from_string(uuid_r, comma + 1) ||
+        (gone && !access(gone, F_OK)))
         return NULL;
     return strndup(guest, (size_t)(comma - guest));
 }

@@ -128,7 +128,7 @@ entry='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"}, "status": "attached"}'
         # shellcheck disable=SC2086 # words
         run -1 xl $command
         echo "$output"
-        [[ $output == "xl ${command%% *}: \"web\" has SCSI devices, which cannot go with it: xl scsi-detach 0:0:1:0" ]]
+        [[ $output == "xl ${command%% *}: \"web\" has SCSI devices, which cannot go with it: 0:0:1:0; with --detach "* ]]
         [ ! -e "$tmp/calls" ]
     done
 }
@@ -140,7 +140,81 @@ entry='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"}, "status": "attached"}'
         # shellcheck disable=SC2086 # words
         run -0 xl $command
         [ "$(cat "$tmp/calls")" = "stock $command" ]
+        # there is nothing to detach
+        # shellcheck disable=SC2086 # words
+        run -0 xl ${command/ / --detach }
+        [ "$(tail -n 1 "$tmp/calls")" = "stock $command" ]
     done
+    # not ours: stock xl says what it thinks of it
+    run -0 xl create --detach "$tmp/web.cfg"
+    [ "$(tail -n 1 "$tmp/calls")" = "stock create --detach $tmp/web.cfg" ]
+}
+
+aside='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb", "backstore": "iblock", "shared": true}, "status": "aside", "identity": "IDENTITY", "path": "/img"}'
+
+@test "what another host does not know cannot go there" {
+    record "${aside/IDENTITY/hctl 1:0:0:0}"
+    sed -i 's/"aside"/"attached"/' "$tmp/state/$uuid/scsi.json"
+    run -1 xl migrate --detach web host
+    echo "$output"
+    [[ $output == *"0:0:1:0 (hctl 1:0:0:0) has no name that another host"* ]]
+    run -1 xl migrate --detach -s '' web host
+    [[ $output == *"empty -s"* ]]
+    [ ! -e "$tmp/calls" ]
+}
+
+@test "migrated, they are attached on the other host, by identity" {
+    teller path/ssh; teller exec/xl-scsi-repair
+    record "${aside/IDENTITY/wwid naa.5}, $(sed 's/0:0:1:0/1:0:0:2/' <<< \
+        "${aside/IDENTITY/file 1:2}")"
+    base+=(FAKE_GONE="$tmp/gone")
+    # it failed, and the guest is here: they are attached again here
+    echo migrate > "$tmp/fail"
+    run -3 xl migrate --live --detach web host
+    printf '%s\n' "stock migrate --live web host" "xl-scsi-repair $uuid" |
+        diff - "$tmp/calls"
+    rm "$tmp/calls" "$tmp/fail"
+    # the guest has gone, but one of them is not there
+    touch "$tmp/gone"
+    cat > "$tmp/stock" <<X
+#!/bin/sh
+echo "stock \$*" >> "$tmp/calls"
+touch "$tmp/gone"
+X
+    rm "$tmp/gone"
+    echo /img > "$tmp/fail"
+    run -3 xl migrate --detach -s 'ssh -p 22' web host
+    echo "$output"
+    [ "$output" = "xl migrate: \"web\" runs on host without its SCSI device 1:0:0:2: there, xl scsi-attach --backstore=iblock --shared -- web /img 1:0:0:2" ]
+    printf '%s\n' "stock migrate -s ssh -p 22 web host" \
+        "ssh -p 22 host xl scsi-attach --backstore=iblock --shared -- web naa.5 0:0:1:0" \
+        "ssh -p 22 host xl scsi-attach --backstore=iblock --shared -- web /img 1:0:0:2" |
+        diff - "$tmp/calls"
+    # what is there is no longer here
+    [ "$(jq -r '.entries[].dev.vdev' "$tmp/state/$uuid/scsi.json")" = 1:0:0:2 ]
+}
+
+@test "a save file whose guest has devices aside is restored paused" {
+    teller exec/xl-scsi-repair
+    record "${aside/IDENTITY/wwid naa.5}"
+    printf 'name="web"\nuuid="%s"\ntype="pv"\nkernel="/k"\nmemory=64\n' \
+        $uuid > "$tmp/web.cfg"
+    base+=(FAKE_GONE=/)
+    run -0 xl restore "$tmp/web.cfg" /save
+    printf '%s\n' "stock restore -p $tmp/web.cfg /save" \
+        "xl-scsi-repair web" "stock unpause web" | diff - "$tmp/calls"
+    rm "$tmp/calls"
+    run -0 xl restore -p "$tmp/web.cfg" /save
+    printf '%s\n' "stock restore -p -p $tmp/web.cfg /save" \
+        "xl-scsi-repair web" | diff - "$tmp/calls"
+    rm "$tmp/calls"
+    echo web > "$tmp/fail"
+    sed -i '/stock/d' "$tmp/fail"
+    run xl restore "$tmp/web.cfg" /save
+    [ "$status" = 3 ]
+    [[ $output == *"destroyed again"* ]]
+    run -1 xl restore -c "$tmp/web.cfg" /save
+    [[ $output == *"not with -F or -c"* ]]
 }
 
 @test "records that cannot be read: not saved, and why" {
