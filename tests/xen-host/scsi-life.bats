@@ -194,9 +194,9 @@ same_data() {
     run xl scsi-assignable
     [ "$(grep -c 'guest g has it' <<< "$output")" = 2 ]
     # the second one is found under another address
-    echo 0 > $debug/vpd_use_hostno
+    scsi_debug vpd_use_hostno 0
     echo 1 > "/sys/bus/scsi/devices/$c/delete"
-    echo 1 > $debug/add_host
+    scsi_debug add_host 1
     wait_for 30 "the new address" eval "xl scsi-assignable | grep '^[1-9]:0:0:2'"
     new=$(xl scsi-assignable --json | jq -r '.units[].hctl' | grep '^[1-9]:0:0:2')
     xl restore "$GUESTS/save"
@@ -206,8 +206,8 @@ same_data() {
     compare 1:0 "/dev/$(ls "/sys/bus/scsi/devices/$new/block")"
     xl scsi-detach g 0:0:0:0
     xl scsi-detach g 0:0:1:0
-    echo -1 > $debug/add_host
-    echo 1 > $debug/vpd_use_hostno
+    scsi_debug add_host -1
+    scsi_debug vpd_use_hostno 1
     echo "- - -" > "/sys/class/scsi_host/host$host/scan"
     wait_for 30 "the third disk" test -b "/sys/bus/scsi/devices/$c/block/sdc" ||
         ls "/sys/bus/scsi/devices/$c/block"

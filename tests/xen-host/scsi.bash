@@ -8,7 +8,9 @@
 # shellcheck shell=bash disable=SC2154,SC2016 # bats' variables; the guest's
 
 configfs=/sys/kernel/config/target
-debug=/sys/bus/pseudo/drivers/scsi_debug
+
+# scsi_debug ATTRIBUTE VALUE
+scsi_debug() { echo "$2" > "/sys/bus/pseudo/drivers/scsi_debug/$1"; }
 
 # scsi_begin [TYPE]: with the guest's configuration written, pv by default.
 scsi_begin() {
@@ -21,7 +23,7 @@ scsi_begin() {
     # one after the other: found together they have their names by chance
     modprobe scsi_debug max_luns=1 num_tgts=1 dev_size_mb=16 delay=0
     wait_for 60 "the first disk" test -b /dev/sda -a -c /dev/sg0
-    echo 3 > $debug/max_luns
+    scsi_debug max_luns 3
     fetch_addresses
     echo 0 0 1 > "/sys/class/scsi_host/host$host/scan"
     wait_for 60 "the second disk" test -b /dev/sdb -a -c /dev/sg1
@@ -51,6 +53,7 @@ scsi_end() {
 fetch_addresses() {
     # shellcheck disable=SC2012 # names of the kernel's
     host=$(ls -d /sys/bus/pseudo/devices/adapter0/host* | sed 's/.*host//')
+    # shellcheck disable=SC2034 # the groups use them
     a=$host:0:0:0 b=$host:0:0:1 c=$host:0:0:2
 }
 

@@ -103,8 +103,8 @@ teardown_file() { load guest; load scsi; scsi_end; }
 # dom0, which the guest has as SYSFS.  scsi_debug answers INQUIRY with the type
 # that is set at that moment, whatever it was when the device was found.
 passed_as() {
-    echo "$1" > $debug/ptype
-    echo 1 > $debug/add_host
+    scsi_debug ptype "$1"
+    scsi_debug add_host 1
     wait_for 30 "$2" test -e "/dev/$2"
     xl scsi-attach g "$2" 0:0:1:0
     works 0:0:1:0
@@ -116,8 +116,8 @@ passed_as() {
     [[ $output == *"Product identification: scsi_debug"* ]]
     guest_run g "dd if=/dev/${3##*/} of=/dev/null bs=32k count=1" || true
     xl scsi-detach g 0:0:1:0
-    echo -1 > $debug/add_host
-    echo 0 > $debug/ptype
+    scsi_debug add_host -1
+    scsi_debug ptype 0
     same_world
 }
 
@@ -132,8 +132,8 @@ passed_as() {
 }
 
 @test "host: all of a host adapter, under their own addresses" {
-    echo 2 > $debug/num_tgts
-    echo 1 > $debug/add_host
+    scsi_debug num_tgts 2
+    scsi_debug add_host 1
     wait_for 60 "six more disks" eval '[ "$(ls -d /sys/block/sd? | wc -l)" = 9 ]'
     other=$(xl scsi-assignable --json | jq -r '.units[3].hctl')
     other=${other%%:*}
@@ -146,8 +146,8 @@ passed_as() {
     done
     compare 1:2 "/dev/$(ls "/sys/bus/scsi/devices/$other:0:1:2/block")"
     for vdev in $(info .dev.vdev); do xl scsi-detach g "$vdev"; done
-    echo -1 > $debug/add_host
-    echo 1 > $debug/num_tgts
+    scsi_debug add_host -1
+    scsi_debug num_tgts 1
     same_world
 }
 

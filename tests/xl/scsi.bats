@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck disable=SC2154  # variables of bats and of the rig
+# shellcheck disable=SC2154,SC2030,SC2031  # variables of bats and of the rig
 # vscsi= in a config: in which order stock xl and scsi-attach are run, and what
 # happens when one of them fails.  Both are programs of these tests here; the
 # real ones do it in tests/xen-host.
@@ -165,8 +165,8 @@ aside='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb", "backstore": "iblock", "shared
 
 @test "migrated, they are attached on the other host, by identity" {
     teller path/ssh; teller exec/xl-scsi-repair
-    record "${aside/IDENTITY/wwid naa.5}, $(sed 's/0:0:1:0/1:0:0:2/' <<< \
-        "${aside/IDENTITY/file 1:2}")"
+    local file=${aside/IDENTITY/file 1:2}
+    record "${aside/IDENTITY/wwid naa.5}, ${file/0:0:1:0/1:0:0:2}"
     base+=(FAKE_GONE="$tmp/gone")
     # it failed, and the guest is here: they are attached again here
     echo migrate > "$tmp/fail"
