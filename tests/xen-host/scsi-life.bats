@@ -104,6 +104,10 @@ settled() {
 @test "a destroyed guest leaves nothing after scsi-repair" {
     xl scsi-attach g "$a" 0:0:0:0
     xl scsi-attach g "$b" 3:0:0:0
+    wait_for 60 "disk" guest_has 0:0
+    # in the middle of what it writes
+    guest_run g "(while :; do dd if=/dev/zero of=/dev/$(in_guest 0:0) bs=64k \
+        count=64 conv=fsync; done > /dev/null 2>&1) &"
     guest_destroy g
     run -0 xl scsi-repair
     echo "$output"

@@ -29,6 +29,31 @@ try() {
 }
 won() { [ "$(cat "$GUESTS/$1")" = 0 ]; }
 
+# direct GUEST: the first MiB of its disk, past its cache
+direct() {
+    guest_run "$1" "echo 3 > /proc/sys/vm/drop_caches; dd bs=64k count=16 \
+        if=/dev/sda 2>/dev/null | md5sum"
+}
+
+@test "two guests share a disk" {
+    xl scsi-attach --shared g "$a" 0:0:0:0
+    run -1 xl scsi-attach h "$a" 0:0:0:0
+    [[ $output == *'guest "g" has it as 0:0:0:0'* ]]
+    run -1 xl scsi-attach --shared --backstore iblock h "$a" 0:0:0:0
+    [[ $output == *'must have it alike'* ]]
+    xl scsi-attach --shared h "$a" 0:0:0:0
+    wait_for 60 "disk in g" guest_run g 'test -b /dev/sda'
+    wait_for 60 "disk in h" guest_run h 'test -b /dev/sda'
+    guest_run g 'dd if=/dev/urandom of=/dev/sda bs=64k count=16 conv=fsync'
+    [ "$(direct g)" = "$(direct h)" ]
+    [ "$(direct h)" = "$(dd if=/dev/sda bs=1M count=1 iflag=direct status=none | md5sum)" ]
+    xl scsi-detach g 0:0:0:0
+    guest_run h 'dd if=/dev/urandom of=/dev/sda bs=64k count=16 conv=fsync'
+    [ "$(direct h)" = "$(dd if=/dev/sda bs=1M count=1 iflag=direct status=none | md5sum)" ]
+    xl scsi-detach h 0:0:0:0
+    same_world
+}
+
 @test "a hundred times two guests want one disk, and one of them another" {
     for i in {1..100}; do
         try "$GUESTS/one" xl scsi-attach g "$a" 0:0:0:0

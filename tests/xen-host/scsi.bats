@@ -134,7 +134,7 @@ passed_as() {
 @test "host: all of a host adapter, under their own addresses" {
     scsi_debug num_tgts 2
     scsi_debug add_host 1
-    wait_for 60 "six more disks" eval '[ "$(ls -d /sys/block/sd? | wc -l)" = 9 ]'
+    wait_for 60 "six more disks" test -b /dev/sdi
     other=$(xl scsi-assignable --json | jq -r '.units[3].hctl')
     other=${other%%:*}
     xl scsi-attach g "$other:0:1:2" host
@@ -324,6 +324,14 @@ refused() {
 @test "the module of the backend is loaded when it is needed" {
     rmdir "$configfs/xen-pvscsi"
     rmmod xen-scsiback
+    # a kernel that has none
+    echo 'install xen-scsiback /bin/false' > /etc/modprobe.d/none.conf
+    run -1 xl scsi-attach g "$a" 0:0:0:0
+    rm /etc/modprobe.d/none.conf
+    echo "$output"
+    [[ $output == *"kernel lacks a module"*"xen-scsiback"* ]]
+    [ "$(wc -l <<< "$output")" = 1 ]
+    [ -z "$(info .dev.vdev)" ]
     xl scsi-attach g "$a" 0:0:0:0
     works 0:0:0:0
     xl scsi-detach g 0:0:0:0

@@ -6,7 +6,7 @@
 
 bats_require_minimum_version 1.5.0
 
-setup_file() { load guest; guests_begin; }
+setup_file() { load guest; guests_begin xen-scsifront sd_mod; }
 setup() { load guest; }
 teardown_file() { load guest; guests_end; }
 
@@ -148,10 +148,35 @@ pvh_guest() {
     rm "$GUESTS/a.qcow2" "$GUESTS/b.raw"
 }
 
-@test "a PV guest writes to a disk served by the kernel" {
+# The PV guest with a disk that the kernel serves, which two tests use.
+pv_guest() {
+    guest_gone pv || return 0
     disk_create "$GUESTS/c.raw" raw
-    loop=$(disk_loop "$GUESTS/c.raw")
-    guest_create pv pv "phy:$loop"
+    guest_create pv pv "phy:$(disk_loop "$GUESTS/c.raw")"
+}
+
+scsi_disk_there() { guest_run pv 'ls /sys/bus/scsi/devices/*:0:0:0/block/sda' > /dev/null; }
+
+@test "a SCSI disk of the host in a PV guest, and nothing left of it" {
+    pv_guest
+    head -c 8M /dev/urandom > "$GUESTS/lun"
+    xl scsi-attach pv "$GUESTS/lun" 0:0:0:0
+    wait_for 60 "the disk in the guest" scsi_disk_there
+    [ "$(guest_run pv 'md5sum < /dev/sda')" = "$(md5sum < "$GUESTS/lun")" ]
+    guest_run pv 'dd if=/dev/urandom of=/dev/sda bs=64k count=16 conv=fsync'
+    [ "$(guest_run pv 'dd if=/dev/sda bs=64k count=16 2>/dev/null | md5sum')" = \
+        "$(head -c 1M "$GUESTS/lun" | md5sum)" ]
+    xl scsi-detach pv 0:0:0:0
+    run ! scsi_disk_there
+    run ! grep vscsi <(xenstore-ls -f)
+    [ -z "$(find /sys/kernel/config/target -name '*xlx-*')" ]
+    [ -z "$(ls /var/lib/libxlx)" ]
+    rm "$GUESTS/lun"
+}
+
+@test "a PV guest writes to a disk served by the kernel" {
+    pv_guest
+    loop=$(losetup -n -O NAME -j "$GUESTS/c.raw")
     guest_wait_tick pv 3
     guest_destroy pv
     losetup -d "$loop"
