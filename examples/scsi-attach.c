@@ -1,31 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Attaches a SCSI device of the host to a guest, and shows what the guest has
- * then: scsi-attach GUEST PDEV VDEV
+ * Attaches a SCSI device of the host to a guest, and shows what has come of
+ * it: scsi-attach GUEST PDEV VDEV
  */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <libxlx.h>
-
-static void show(const xlx_device_vscsictrls *list)
-{
-    int i, j;
-
-    for (i = 0; i < list->num_ctrls; i++)
-        for (j = 0; j < list->ctrls[i].num_devs; j++) {
-            const xlx_vscsi_info *info = &list->ctrls[i].devs[j];
-
-            printf("%s: %s, %s\n", info->dev.vdev, info->dev.pdev,
-                   info->problem && *info->problem ? info->problem : "works");
-        }
-}
 
 int main(int argc, char **argv)
 {
     xlx_device_vscsidevs devs, attached;
-    xlx_device_vscsictrls list;
+    xlx_vscsi_info info;
     xlx_device_vscsidev dev;
     xlx_ctx *ctx = NULL;
     xlx_guest guest;
@@ -38,7 +23,7 @@ int main(int argc, char **argv)
     xlx_guest_init(&guest);
     xlx_device_vscsidev_init(&dev);
     xlx_device_vscsidevs_init(&attached);
-    xlx_device_vscsictrls_init(&list);
+    xlx_vscsi_info_init(&info);
     dev.pdev = argv[2];
     dev.vdev = argv[3];
     devs.devs = &dev;
@@ -50,13 +35,16 @@ int main(int argc, char **argv)
     if (!rc)
         rc = xlx_device_vscsidev_add(ctx, &guest, &devs, NULL, &attached);
     if (!rc)
-        rc = xlx_device_vscsictrl_list(ctx, &guest, &list);
+        rc = xlx_device_vscsidev_getinfo(ctx, &guest, dev.vdev, &info);
     if (rc)
         fprintf(stderr, "%s\n", xlx_get_error());
     else
-        show(&list);
+        printf("%s: %s, %s; the backend says %s, the guest %s\n",
+               info.dev.vdev, info.path, info.target,
+               xlx_xenbus_state_to_string(info.backend_state),
+               xlx_xenbus_state_to_string(info.frontend_state));
 
-    xlx_device_vscsictrls_dispose(&list);
+    xlx_vscsi_info_dispose(&info);
     xlx_device_vscsidevs_dispose(&attached);
     xlx_guest_dispose(&guest);
     xlx_ctx_free(ctx);

@@ -254,6 +254,31 @@ int xlx__device_vscsictrl_list(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
+int xlx__device_vscsidev_getinfo(xlx_ctx *ctx, const xlx_guest *guest,
+                                 const char *vdev, xlx_vscsi_info *info)
+{
+    char text[XLX__SCSI_HCTL_MAX];
+    xlx_device_vscsictrls list;
+    struct xlx__scsi_hctl hctl;
+    int i, j, rc;
+
+    rc = xlx__scsi_normal_vdev(vdev, &hctl, text);
+    if (rc) return rc;
+    xlx_device_vscsictrls_init(&list);
+    rc = xlx__device_vscsictrl_list(ctx, guest, &list);
+    if (rc) goto out;
+    rc = xlx__error(ERROR_NOTFOUND, "vdev %s: the guest has no such SCSI "
+                    "device", text);
+    for (i = 0; i < list.num_ctrls; i++)
+        for (j = 0; j < list.ctrls[i].num_devs; j++)
+            if (!strcmp(xlx__text(list.ctrls[i].devs[j].dev.vdev), text))
+                rc = xlx_vscsi_info_copy(ctx, info, &list.ctrls[i].devs[j]);
+
+ out:
+    xlx_device_vscsictrls_dispose(&list);
+    return rc;
+}
+
 /* ---- whose there are ---------------------------------------------------- */
 
 static int add_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guests *list)
