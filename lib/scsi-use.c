@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What of this host uses a device: a mounted file system, swap, a volume
- * group, an array, a multipath map, a loop device.  Last the kernel is asked:
- * who opens a disk exclusively is refused when the disk or a partition of
- * it is claimed, whoever did that.
+ * What of this host uses a device: what block.c knows of disks, or a loop
+ * device.  Last the kernel is asked: who opens a disk exclusively is refused
+ * when the disk or a partition of it is claimed, whoever did that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "block.h"
 #include "kernfs.h"
 #include "scsi.h"
 
@@ -21,135 +20,6 @@ static int found(char **use_r, char *use)
 {
     *use_r = use;
     return use ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
-}
-
-/* ---- a disk or a partition ---------------------------------------------- */
-
-static bool is_node(const char *path, dev_t devno)
-{
-    struct stat st;
-
-    return *path == '/' && !stat(path, &st) && S_ISBLK(st.st_mode) &&
-           st.st_rdev == devno;
-}
-
-/* Where it is mounted: fields 3 and 5, and the source after " - TYPE ", of
- * proc(5)'s mountinfo.  btrfs has a number of its own there. */
-static int find_mount(const char *name, dev_t devno, char **use_r)
-{
-    char line[8192], where[4096], source[4096], number[32];
-    FILE *f = fopen("/proc/self/mountinfo", "re");
-    char *rest, want[32];
-    int rc = 0;
-
-    if (!f)
-        return xlx__error(ERROR_FAIL, "/proc/self/mountinfo: %m");
-    snprintf(want, sizeof(want), "%u:%u", major(devno), minor(devno));
-    while (!*use_r && fgets(line, sizeof(line), f)) {
-        rest = strstr(line, " - ");
-        if (!rest || sscanf(line, "%*s %*s %31s %*s %4095s", number,
-                            where) != 2 ||
-            sscanf(rest, " - %*s %4095s", source) != 1)
-            continue;
-        if (!strcmp(number, want) || is_node(source, devno))
-            rc = found(use_r, xlx__printf("%s is mounted on %s", name,
-                                          where));
-        if (rc) break;
-    }
-    fclose(f);
-    return rc;
-}
-
-static int find_swap(const char *name, dev_t devno, char **use_r)
-{
-    FILE *f = fopen("/proc/swaps", "re");
-    char line[4200], path[4096];
-    int rc = 0;
-
-    if (!f)
-        return 0;                       /* a kernel without swap */
-    while (!*use_r && fgets(line, sizeof(line), f))
-        if (sscanf(line, "%4095s", path) == 1 && is_node(path, devno))
-            rc = found(use_r, xlx__printf("%s is used for swap", name));
-    fclose(f);
-    return rc;
-}
-
-/* Device mapper, md and bcache stand above it. */
-static int find_holder(const char *name, const char *folder, char **use_r)
-{
-    char **holders, *dm = NULL, *level = NULL;
-    int num, rc;
-
-    rc = xlx__attr_list(&holders, &num, NULL, "%s/holders", folder);
-    if (rc) return rc;
-    if (!num)
-        goto out;
-    dm = xlx__attr_text("%s/class/block/%s/dm/name", xlx__sysfs_dir(),
-                        holders[0]);
-    level = xlx__attr_text("%s/class/block/%s/md/level", xlx__sysfs_dir(),
-                           holders[0]);
-    if (!dm || !level)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
-    else if (*dm)
-        rc = found(use_r, xlx__printf("%s is part of the volume or map %s",
-                                      name, dm));
-    else if (*level)
-        rc = found(use_r, xlx__printf("%s is part of the array %s (%s)",
-                                      name, holders[0], level));
-    else
-        rc = found(use_r, xlx__printf("%s is part of %s", name, holders[0]));
-
- out:
-    free(dm);
-    free(level);
-    free(holders);
-    return rc;
-}
-
-static int find_use(const char *name, const char *folder, char **use_r)
-{
-    unsigned int maj, min;
-    char *number;
-    int rc;
-
-    rc = find_holder(name, folder, use_r);
-    if (rc || *use_r)
-        return rc;
-    number = xlx__attr_text("%s/dev", folder);
-    if (!number)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    if (sscanf(number, "%u:%u", &maj, &min) == 2) {
-        rc = find_mount(name, makedev(maj, min), use_r);
-        if (!rc && !*use_r)
-            rc = find_swap(name, makedev(maj, min), use_r);
-    }
-    free(number);
-    return rc;
-}
-
-static int find_disk_use(const char *disk, char **use_r)
-{
-    char *folder, *part, **names = NULL;
-    int i, num = 0, rc;
-
-    folder = xlx__printf("%s/class/block/%s", xlx__sysfs_dir(), disk);
-    if (!folder)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    rc = find_use(disk, folder, use_r);
-    if (!rc && !*use_r)
-        rc = xlx__attr_list(&names, &num, NULL, "%s", folder);
-    for (i = 0; !rc && !*use_r && i < num; i++) {
-        if (!xlx__attr_exists("%s/%s/partition", folder, names[i]))
-            continue;
-        part = xlx__printf("%s/%s", folder, names[i]);
-        rc = part ? find_use(names[i], part, use_r)
-                  : xlx__error(ERROR_NOMEM, "out of memory");
-        free(part);
-    }
-    free(names);
-    free(folder);
-    return rc;
 }
 
 /* ---- a file ------------------------------------------------------------- */
@@ -209,7 +79,7 @@ int xlx__scsi_host_use(const struct xlx__scsi_pdev *p, bool exclusive,
     int rc = 0;
 
     if (*xlx__text(p->block))
-        rc = find_disk_use(p->block, &use);
+        rc = xlx__block_use(p->block, &use);
     else if (!strcmp(xlx__text(p->unit.type), "file"))
         rc = find_loop(p->unit.path, &use);
     if (!rc && !use && exclusive && *xlx__text(p->block))
