@@ -61,6 +61,7 @@ int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest)
     return 0;
 }
 
+/* libxl writes its configuration of a domain as the last step of making it. */
 static bool configured(libxl_ctx *xl, uint32_t domid)
 {
     uint8_t *data = NULL;
@@ -69,6 +70,13 @@ static bool configured(libxl_ctx *xl, uint32_t domid)
     r = libxl_userdata_retrieve(xl, domid, "libxl-json", &data, &len);
     free(data);
     return !r && len > 0;
+}
+
+bool xlx__domain_is_made(xlx_ctx *ctx, uint32_t domid)
+{
+    libxl_ctx *xl;
+
+    return !xlx__ctx_libxl(ctx, &xl) && configured(xl, domid);
 }
 
 static bool find_new(libxl_ctx *xl, const xlx_guest *old, uint32_t *domid_r)

@@ -16,6 +16,8 @@ int xlx__domain_hold(xlx_ctx *ctx, const xlx_guest *guest,
                      struct xlx__lock *hold);
 int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest);
 
+/* Has libxl finished making it, with all devices of its configuration? */
+bool xlx__domain_is_made(xlx_ctx *ctx, uint32_t domid);
 /* Waits for a domain with the guest's UUID and another number, of which libxl
  * has recorded the configuration.  ERROR_TIMEDOUT when none comes. */
 int xlx__domain_wait_new(xlx_ctx *ctx, const xlx_guest *old,

@@ -347,7 +347,7 @@ int xlx__qmp_open_socket(xlx_ctx *ctx, const char *path,
 
 /* Xen's run folder is a matter of how the installed Xen was built, and no
  * public call tells; in doubt, what exists. */
-static const char *xen_run_dir(void)
+const char *xlx__xen_run_dir(void)
 {
     const char *dirs[] = {
         secure_getenv("LIBXLX_XEN_RUN_DIR"),
@@ -382,7 +382,7 @@ static int open_domain(xlx_ctx *ctx, const xlx_guest *guest,
                        struct xlx__qmp **qmp_r)
 {
     struct xlx__lock no_lock = XLX__LOCK_NONE;
-    const char *dir = xen_run_dir();
+    const char *dir = xlx__xen_run_dir();
     char *stat_path = NULL, *libxl_path = NULL;
     int rc;
 

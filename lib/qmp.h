@@ -21,6 +21,8 @@ struct xlx__qmp;
  * domain has no QEMU, ERROR_NOT_READY when another client holds it. */
 int xlx__qmp_open(xlx_ctx *ctx, const xlx_guest *guest,
                   struct xlx__qmp **qmp_r);
+/* Where libxl has the sockets. */
+const char *xlx__xen_run_dir(void);
 int xlx__qmp_open_socket(xlx_ctx *ctx, const char *path,
                          struct xlx__qmp **qmp_r);
 /* Takes over fd, a connected non-blocking socket, in any case. */

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What USB devices a guest has, from xenstore, from its record and from what
+ * is plugged in, and what there is on the host.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+#include "usb.h"
+
+/* ---- a guest's ---------------------------------------------------------- */
+
+static const char *ctrl_problem(const xlx_usb_ctrl *ctrl)
+{
+    if (ctrl->type == XLX_USB_TYPE_DEVICEMODEL)
+        return "";
+    if (ctrl->backend_state == XLX_XENBUS_STATE_INITIALISING ||
+        ctrl->backend_state == XLX_XENBUS_STATE_UNKNOWN)
+        return "no QEMU serves the controller: xl usb-repair";
+    if (ctrl->frontend_state == XLX_XENBUS_STATE_INITIALISING ||
+        ctrl->frontend_state == XLX_XENBUS_STATE_UNKNOWN)
+        return "the guest has no driver for the controller yet: xen-hcd";
+    if (ctrl->backend_state != XLX_XENBUS_STATE_CONNECTED ||
+        ctrl->frontend_state != XLX_XENBUS_STATE_CONNECTED)
+        return "the controller is not connected";
+    return "";
+}
+
+static int set_problem(const xlx_usb_ctrl *ctrl, xlx_usb_port *port,
+                       bool running)
+{
+    const char *problem = "";
+
+    if (!running)
+        problem = "the guest does not run";
+    else if (port->status == XLX_USB_STATUS_ATTACHING)
+        problem = "its attachment was not finished: xl usb-repair";
+    else if (port->status == XLX_USB_STATUS_DETACHING)
+        problem = "its detachment was not finished: xl usb-repair";
+    else if (port->status == XLX_USB_STATUS_UNKNOWN && !port->present)
+        problem = "it is not plugged in, and keeps stock xl from attaching"
+                  " anything: xl usb-detach, or xl usb-repair";
+    else if (!port->present)
+        problem = "it is not plugged in";
+    else if (port->status == XLX_USB_STATUS_MISSING)
+        problem = "it is plugged in again, and not attached yet";
+    else if (!port->held)
+        problem = "the guest's QEMU does not have it: xl usb-repair";
+    else
+        problem = ctrl_problem(ctrl);
+    return xlx__set_string(&port->problem, problem);
+}
+
+static int fill_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_ctrl *ctrl,
+                     const xlx_usb_record *record,
+                     const xlx_usb_host_devices *devices, xlx_usb_port *port)
+{
+    const xlx_usb_entry *e = xlx__usb_entry(record, ctrl->devid,
+                                            port->number);
+    const xlx_usb_host_device *d = xlx__usb_by_path(devices, port->path);
+    bool running = domid != XLX_DOMID_NONE;
+    int rc = 0;
+
+    if (e) {
+        port->status = e->status;
+        port->once = e->once;
+        rc = xlx__set_string(&port->selector, e->selector);
+    }
+    port->present = d;
+    if (!rc && d) {
+        port->held = running && xlx__usb_held(ctx, domid, d);
+        xlx_usb_host_device_dispose(&port->device);
+        rc = xlx_usb_host_device_copy(ctx, &port->device, d);
+    }
+    return rc ? rc : set_problem(ctrl, port, running);
+}
+
+static xlx_usb_ctrl *ctrl_of(xlx_usb_ctrls *list, const xlx_usb_entry *e)
+{
+    xlx_usb_ctrl *more;
+    int i;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        if (list->ctrls[i].devid == e->ctrl)
+            return &list->ctrls[i];
+    more = realloc(list->ctrls,
+                   (size_t)(list->num_ctrls + 1) * sizeof(*more));
+    if (!more)
+        return NULL;
+    list->ctrls = more;
+    more += list->num_ctrls++;
+    xlx_usb_ctrl_init(more);
+    more->devid = e->ctrl;
+    more->type = e->type;
+    more->version = e->version;
+    return more;
+}
+
+static int by_port(const void *a, const void *b)
+{
+    const xlx_usb_port *x = a, *y = b;
+
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* What is recorded and not in xenstore: a port that is kept for its device. */
+static int add_kept(const xlx_usb_entry *e, xlx_usb_ctrls *list)
+{
+    xlx_usb_ctrl *ctrl = ctrl_of(list, e);
+    xlx_usb_port *port;
+    int i;
+
+    if (!ctrl)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < ctrl->num_ports; i++)
+        if (ctrl->ports[i].number == e->port)
+            return 0;
+    port = realloc(ctrl->ports,
+                   (size_t)(ctrl->num_ports + 1) * sizeof(*port));
+    if (!port)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    ctrl->ports = port;
+    port += ctrl->num_ports++;
+    xlx_usb_port_init(port);
+    port->number = e->port;
+    qsort(ctrl->ports, (size_t)ctrl->num_ports, sizeof(*ctrl->ports),
+          by_port);
+    for (i = 0; ctrl->ports[i].number != e->port; i++)
+        ;
+    return xlx__set_string(&ctrl->ports[i].path, e->path);
+}
+
+static int by_devid(const void *a, const void *b)
+{
+    const xlx_usb_ctrl *x = a, *y = b;
+
+    return x->devid < y->devid ? -1 : x->devid > y->devid;
+}
+
+int xlx__usb_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
+                       xlx_usb_ctrls *list)
+{
+    xlx_usb_host_devices devices;
+    xlx_usb_record record;
+    int i, j, rc;
+
+    xlx_usb_record_init(&record);
+    xlx_usb_host_devices_init(&devices);
+    rc = xlx_guest_copy(ctx, &list->guest, guest);
+    if (rc) goto out;
+    rc = xlx__guest_refresh(ctx, &list->guest);
+    if (rc) goto out;
+    rc = xlx__usb_record_read(ctx, &guest->uuid, &record);
+    if (rc) goto out;
+    rc = xlx__usb_devices(&devices);
+    if (rc) goto out;
+    if (list->guest.domid != XLX_DOMID_NONE)
+        rc = xlx__usb_ctrls(ctx, list->guest.domid, list);
+    for (i = 0; !rc && i < record.num_entries; i++)
+        rc = add_kept(&record.entries[i], list);
+    for (i = 0; !rc && i < list->num_ctrls; i++)
+        for (j = 0; !rc && j < list->ctrls[i].num_ports; j++)
+            rc = fill_port(ctx, list->guest.domid, &list->ctrls[i], &record,
+                           &devices, &list->ctrls[i].ports[j]);
+    if (!rc && list->num_ctrls)
+        qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
+              by_devid);
+
+ out:
+    xlx_usb_host_devices_dispose(&devices);
+    xlx_usb_record_dispose(&record);
+    return rc;
+}
+
+/* ---- all guests --------------------------------------------------------- */
+
+static bool is_in(const xlx_guests *list, const libxl_uuid *uuid)
+{
+    int i;
+
+    for (i = 0; i < list->num_guests; i++)
+        if (!libxl_uuid_compare(&list->guests[i].uuid, uuid))
+            return true;
+    return false;
+}
+
+static int append_guest(xlx_ctx *ctx, const xlx_guest *guest,
+                        xlx_guests *list)
+{
+    xlx_guest *more;
+
+    if (is_in(list, &guest->uuid))
+        return 0;
+    more = realloc(list->guests,
+                   (size_t)(list->num_guests + 1) * sizeof(*more));
+    if (!more)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    list->guests = more;
+    more += list->num_guests++;
+    xlx_guest_init(more);
+    return xlx_guest_copy(ctx, more, guest);
+}
+
+static int add_recorded(xlx_ctx *ctx, xlx_guests *list)
+{
+    xlx_usb_record record;
+    xlx_guests known;
+    int i, rc;
+
+    xlx_guests_init(&known);
+    rc = xlx__guest_known(ctx, &known);
+    for (i = 0; !rc && i < known.num_guests; i++) {
+        xlx_usb_record_init(&record);
+        rc = xlx__usb_record_read(ctx, &known.guests[i].uuid, &record);
+        if (!rc && record.num_entries)
+            rc = append_guest(ctx, &known.guests[i], list);
+        xlx_usb_record_dispose(&record);
+    }
+    xlx_guests_dispose(&known);
+    return rc;
+}
+
+static int add_domain(xlx_ctx *ctx, uint32_t domid, xlx_guests *list)
+{
+    xlx_usb_ctrls ctrls;
+    xlx_guest guest;
+    char who[16];
+    int rc;
+
+    xlx_usb_ctrls_init(&ctrls);
+    xlx_guest_init(&guest);
+    rc = xlx__usb_ctrls(ctx, domid, &ctrls);
+    if (rc || !ctrls.num_ctrls)
+        goto out;
+    snprintf(who, sizeof(who), "%u", domid);
+    rc = xlx__guest_find(ctx, who, NULL, &guest);
+    if (!rc)
+        rc = append_guest(ctx, &guest, list);
+    if (rc == ERROR_DOMAIN_NOTFOUND) {  /* it has just ended */
+        xlx__error_clear();
+        rc = 0;
+    }
+
+ out:
+    xlx_guest_dispose(&guest);
+    xlx_usb_ctrls_dispose(&ctrls);
+    return rc;
+}
+
+int xlx__usb_guest_list(xlx_ctx *ctx, xlx_guests *list)
+{
+    uint32_t *domids = NULL;
+    int i, num = 0, rc;
+
+    rc = add_recorded(ctx, list);
+    if (!rc)
+        rc = xlx__usb_domains(ctx, &domids, &num);
+    for (i = 0; !rc && i < num; i++)
+        rc = add_domain(ctx, domids[i], list);
+    free(domids);
+    return rc;
+}
+
+/* ---- the host's --------------------------------------------------------- */
+
+int xlx__usb_guest_use(xlx_ctx *ctx, const xlx_usb_host_device *d,
+                       const xlx_guest *except, char **use_r)
+{
+    uint32_t domid, ctrl, port;
+    char *name = NULL;
+    int rc;
+
+    rc = xlx__usb_owner(ctx, d, except ? &except->uuid : NULL, &name);
+    if (!rc) {
+        *use_r = xlx__printf("guest %s has it", xlx__text(name));
+        free(name);
+        return *use_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    }
+    if (rc != ERROR_NOTFOUND)
+        return rc;
+    rc = xlx__usb_holder(ctx, d->path, &domid, &ctrl, &port);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    if (except && except->domid == domid)
+        return 0;
+    *use_r = xlx__printf("domain %u has it, from another tool", domid);
+    return *use_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+}
+
+static int set_used(xlx_ctx *ctx, const xlx_usb_policy *policy,
+                    xlx_usb_host_device *d)
+{
+    char *use = NULL;
+    int rc;
+
+    rc = xlx__usb_guest_use(ctx, d, NULL, &use);
+    if (!rc && !use)
+        rc = xlx__usb_host_use(d, &use);
+    if (rc) return rc;
+    free(d->used_by);
+    d->used_by = use;
+    return xlx__usb_judge(policy, d, &d->denied);
+}
+
+int xlx__usb_host_list(xlx_ctx *ctx, xlx_usb_host_devices *list)
+{
+    xlx_usb_policy policy;
+    int i, num, rc;
+
+    xlx_usb_policy_init(&policy);
+    rc = xlx__usb_policy_get(ctx, &policy);
+    if (rc) goto out;
+    rc = xlx__usb_devices(list);
+    if (rc) goto out;
+    num = list->num_devices;
+    list->num_devices = 0;
+    for (i = 0; i < num; i++) {         /* without root hubs: "usb1" */
+        if (strchr(xlx__text(list->devices[i].path), '-'))
+            list->devices[list->num_devices++] = list->devices[i];
+        else
+            xlx_usb_host_device_dispose(&list->devices[i]);
+    }
+    for (i = 0; !rc && i < list->num_devices; i++)
+        rc = set_used(ctx, &policy, &list->devices[i]);
+
+ out:
+    xlx_usb_policy_dispose(&policy);
+    return rc;
+}

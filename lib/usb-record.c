@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is kept of a guest's USB devices.  An entry is written before the first
+ * step of its attachment, which reserves the device, and dropped after the
+ * last step of its detachment.  It names the device by what does not change
+ * when it is pulled out and plugged in again.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest.h"
+#include "store.h"
+#include "usb.h"
+
+#define RECORD "usb.json"
+#define RECORD_VERSION 1
+#define LOCK_MS 5000
+
+int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                         xlx_usb_record *record)
+{
+    struct xlx__json_doc *doc = NULL;
+    int rc;
+
+    rc = xlx__store_read(ctx, uuid, RECORD, RECORD_VERSION, &doc);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    rc = xlx__usb_record_parse(xlx__json_root(doc), record);
+    xlx__json_free(doc);
+    return rc;
+}
+
+int xlx__usb_record_write(struct xlx__usb_change *c)
+{
+    struct xlx__json_out *out;
+    char *text = NULL;
+    size_t len;
+    int rc;
+
+    if (!c->record.num_entries) {
+        rc = xlx__store_remove(c->ctx, &c->guest.uuid, RECORD);
+        return rc ? rc : xlx__guest_forget(c->ctx, &c->guest);
+    }
+    /* the name first: a record that no name leads to would be lost */
+    rc = xlx__guest_remember(c->ctx, &c->guest);
+    if (rc) return rc;
+    out = xlx__json_out_new(true);
+    xlx__usb_record_gen(out, &c->record);
+    rc = xlx__json_out_finish(out, &text, &len);
+    if (rc) return rc;
+    rc = xlx__store_write(c->ctx, &c->guest.uuid, RECORD, text, len);
+    free(text);
+    return rc;
+}
+
+/* ---- one change --------------------------------------------------------- */
+
+int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
+                  struct xlx__usb_change *c)
+{
+    int rc;
+
+    memset(c, 0, sizeof(*c));
+    c->ctx = ctx;
+    c->lock.fd = -1;
+    xlx_guest_init(&c->guest);
+    xlx_usb_record_init(&c->record);
+
+    rc = xlx_guest_copy(ctx, &c->guest, guest);
+    if (rc) return rc;
+    /* its watcher may be looking */
+    rc = xlx__lock_guest_until(ctx, &guest->uuid, xlx__now_ms() + LOCK_MS,
+                               &c->lock);
+    if (rc) return rc;
+    rc = xlx__guest_refresh(ctx, &c->guest);
+    if (rc) return rc;
+    return xlx__usb_record_read(ctx, &c->guest.uuid, &c->record);
+}
+
+void xlx__usb_end(struct xlx__usb_change *c)
+{
+    xlx__unlock(&c->lock);
+    xlx_usb_record_dispose(&c->record);
+    xlx_guest_dispose(&c->guest);
+}
+
+/* ---- entries ------------------------------------------------------------ */
+
+xlx_usb_entry *xlx__usb_entry(const xlx_usb_record *record, uint32_t ctrl,
+                              uint32_t port)
+{
+    int i;
+
+    for (i = 0; i < record->num_entries; i++)
+        if (record->entries[i].ctrl == ctrl &&
+            record->entries[i].port == port)
+            return &record->entries[i];
+    return NULL;
+}
+
+int xlx__usb_entry_append(struct xlx__usb_change *c,
+                          const xlx_usb_entry *entry)
+{
+    xlx_usb_record *record = &c->record;
+    xlx_usb_entry *more;
+
+    more = realloc(record->entries,
+                   (size_t)(record->num_entries + 1) * sizeof(*more));
+    if (!more)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    record->entries = more;
+    more += record->num_entries++;
+    xlx_usb_entry_init(more);
+    return xlx_usb_entry_copy(c->ctx, more, entry);
+}
+
+void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
+                         uint32_t port)
+{
+    xlx_usb_entry *e = xlx__usb_entry(&c->record, ctrl, port);
+    xlx_usb_entry *end = c->record.entries + c->record.num_entries;
+
+    if (!e)
+        return;
+    xlx_usb_entry_dispose(e);
+    memmove(e, e + 1, (size_t)(end - e - 1) * sizeof(*e));
+    c->record.num_entries--;
+}
+
+/* ---- who has a device --------------------------------------------------- */
+
+/* The device on its port, or the one that it waits for. */
+static bool is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
+{
+    xlx_usb_selector s;
+    bool matches;
+
+    if (e->status != XLX_USB_STATUS_MISSING)
+        return !strcmp(xlx__text(e->path), xlx__text(d->path));
+    xlx_usb_selector_init(&s);
+    matches = !xlx__usb_selector_from_text(NULL, xlx__text(e->selector), &s) &&
+              xlx__usb_selector_matches(&s, d);
+    xlx_usb_selector_dispose(&s);
+    return matches;
+}
+
+int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
+                   const libxl_uuid *except, char **name_r)
+{
+    xlx_usb_record record;
+    bool found = false;
+    xlx_guests known;
+    int i, j, rc;
+
+    xlx_guests_init(&known);
+    rc = xlx__guest_known(ctx, &known);
+    for (i = 0; !rc && !found && i < known.num_guests; i++) {
+        if (except && !libxl_uuid_compare(&known.guests[i].uuid, except))
+            continue;
+        xlx_usb_record_init(&record);
+        rc = xlx__usb_record_read(ctx, &known.guests[i].uuid, &record);
+        for (j = 0; !rc && !found && j < record.num_entries; j++)
+            found = is_for(&record.entries[j], d);
+        xlx_usb_record_dispose(&record);
+        if (!rc && found)
+            rc = xlx__set_string(name_r, known.guests[i].name);
+    }
+    xlx_guests_dispose(&known);
+    return rc ? rc : found ? 0 : ERROR_NOTFOUND;
+}

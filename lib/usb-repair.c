@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Bringing the record and the world together.  The record says what was
+ * wanted; xenstore, sysfs and QEMU how it is.  What works is kept, what is not
+ * plugged in waits without a port, and what was lost is attached again, by the
+ * functions that do it in the first place.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+#include "domain.h"
+#include "guest.h"
+#include "usb.h"
+
+#define STEP_MS 30000               /* for each device */
+
+/* ---- findings ----------------------------------------------------------- */
+
+/* The reason is in the library's message when it was not done. */
+static int add_finding(xlx_usb_report *report, char *what, const char *done,
+                       int failed)
+{
+    xlx_usb_finding *f;
+
+    if (!report) {
+        free(what);
+        return 0;
+    }
+    f = what ? realloc(report->findings,
+                       (size_t)(report->num_findings + 1) * sizeof(*f))
+             : NULL;
+    if (!f) {
+        free(what);
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    }
+    report->findings = f;
+    f += report->num_findings++;
+    xlx_usb_finding_init(f);
+    f->what = what;
+    f->repaired = !failed;
+    return xlx__set_string(&f->done, failed ? xlx_get_error() : done);
+}
+
+static char *about(const xlx_usb_entry *e, const char *what)
+{
+    return xlx__printf("%s on port %u/%u: %s", xlx__text(e->selector),
+                       e->ctrl, e->port, what);
+}
+
+/* ---- what can be done about an entry ------------------------------------ */
+
+/* Takes it away for good; without success it stays, as DETACHING. */
+static int take_away(struct xlx__usb_change *c, xlx_usb_entry *e,
+                     bool dry_run, const char *why, xlx_usb_report *report)
+{
+    char *what = about(e, why);
+    int failed;
+
+    if (dry_run)
+        return add_finding(report, what, "it would be taken back", 0);
+    failed = xlx__usb_take_off(c, e, xlx__now_ms() + STEP_MS);
+    return add_finding(report, what, "taken back", failed);
+}
+
+/* It is not plugged in: the port is freed, for libxl could not work with any
+ * guest's devices, and kept in the record. */
+static int pull_out(struct xlx__usb_change *c, xlx_usb_entry *e, bool dry_run,
+                    xlx_usb_report *report)
+{
+    char *what = about(e, "it is not plugged in");
+    int failed;
+
+    if (dry_run)
+        return add_finding(report, what, "its port would be cleared", 0);
+    failed = xlx__usb_disconnect(c, e, xlx__now_ms() + STEP_MS);
+    e->status = XLX_USB_STATUS_MISSING;
+    e->domid = c->guest.domid;
+    if (!failed)
+        failed = xlx__usb_record_write(c);
+    return add_finding(report, what, "its port is cleared, and it is waited"
+                       " for", failed);
+}
+
+/* It could not be attached again now: a later repair tries once more.  The
+ * message of the failure stays. */
+static void give_up(struct xlx__usb_change *c, xlx_usb_entry *e)
+{
+    char *why = strdup(xlx_get_error());
+
+    xlx__usb_disconnect(c, e, xlx__now_ms() + STEP_MS);
+    e->status = XLX_USB_STATUS_MISSING;
+    xlx__usb_record_write(c);
+    if (why)
+        xlx__error(ERROR_FAIL, "%s", why);
+    free(why);
+}
+
+static int connect_again(struct xlx__usb_change *c, xlx_usb_entry *e,
+                         const xlx_usb_host_device *d)
+{
+    int64_t deadline = xlx__now_ms() + STEP_MS;
+    int rc;
+
+    rc = xlx__usb_disconnect(c, e, deadline);
+    if (!rc)
+        rc = xlx__usb_check_free(c->ctx, &c->guest, d, e->force);
+    if (!rc)
+        rc = xlx__usb_entry_is_at(e, d);
+    if (rc) return rc;
+    e->domid = c->guest.domid;
+    e->status = XLX_USB_STATUS_ATTACHING;
+    rc = xlx__usb_record_write(c);
+    if (rc) return rc;
+    /* its kernel may still be starting */
+    rc = xlx__usb_connect(c, e, d, true, deadline);
+    if (rc) {
+        give_up(c, e);
+        return rc;
+    }
+    e->status = XLX_USB_STATUS_ATTACHED;
+    return xlx__usb_record_write(c);
+}
+
+static int attach_again(struct xlx__usb_change *c, xlx_usb_entry *e,
+                        const xlx_usb_host_device *d, bool dry_run,
+                        const char *why, xlx_usb_report *report)
+{
+    char *what = about(e, why);
+    int failed;
+
+    failed = dry_run ? 0 : connect_again(c, e, d);
+    return add_finding(report, what, dry_run ? "it would be attached again"
+                                             : "attached again", failed);
+}
+
+/* ---- what is the matter with it ----------------------------------------- */
+
+/* Where the device is now; NULL when it is not plugged in.  Of several alike
+ * it is the one in the same place. */
+static const xlx_usb_host_device *
+find_device(const xlx_usb_entry *e, const xlx_usb_host_devices *devices)
+{
+    const xlx_usb_host_device *d = NULL, *here;
+    xlx_usb_selector s;
+
+    xlx_usb_selector_init(&s);
+    if (!xlx__usb_selector_from_text(NULL, xlx__text(e->selector), &s)) {
+        here = xlx__usb_by_path(devices, xlx__text(e->path));
+        if (here && xlx__usb_selector_matches(&s, here))
+            d = here;
+        else if (xlx__usb_pick(devices, &s, &d))
+            d = NULL;
+    }
+    xlx__error_clear();
+    xlx_usb_selector_dispose(&s);
+    return d;
+}
+
+static bool is_same(const xlx_usb_entry *e, const xlx_usb_host_device *d)
+{
+    return d->bus == e->bus && d->address == e->address &&
+           !strcmp(xlx__text(d->path), xlx__text(e->path));
+}
+
+static int check_plugged(struct xlx__usb_change *c, xlx_usb_entry *e,
+                         const xlx_usb_host_device *d, const char *on_port,
+                         bool dry_run, xlx_usb_report *report)
+{
+    bool restarted = e->domid != c->guest.domid;
+    bool attached = e->status == XLX_USB_STATUS_ATTACHED && !restarted;
+    bool same = is_same(e, d);
+
+    if (attached && same && !strcmp(on_port, d->path) &&
+        xlx__usb_held(c->ctx, c->guest.domid, d))
+        return 0;
+    if (attached && same && !*on_port)
+        return take_away(c, e, dry_run, "another tool took it off", report);
+    if (e->once && (restarted || !same))
+        return take_away(c, e, dry_run, restarted
+                         ? "the guest was started again, and it was for once"
+                         : "it was pulled out, and it was for once", report);
+    return attach_again(c, e, d, dry_run, restarted
+                        ? "the guest was started again without it"
+                        : same ? "the guest's QEMU does not have it"
+                        : "it is plugged in again", report);
+}
+
+/* What a domain that is gone left in xenstore and among the processes. */
+static void sweep(struct xlx__usb_change *c, const xlx_usb_entry *e)
+{
+    struct xlx__device dev;
+    char path[64], *value = NULL;
+
+    if (e->domid == XLX_DOMID_NONE || e->domid == c->guest.domid)
+        return;
+    snprintf(path, sizeof(path), "/local/domain/%u/domid", e->domid);
+    if (xlx__xs_read(c->ctx, XBT_NULL, path, &value) == ERROR_NOTFOUND) {
+        if (!xlx__device_init(&dev, "qusb", "vusb", 0, e->domid, e->ctrl))
+            xlx__device_remove(c->ctx, &dev, xlx__now_ms());
+        xlx__device_dispose(&dev);
+        xlx__usb_backend_stop(c->ctx, e->domid);
+    }
+    xlx__error_clear();
+    free(value);
+}
+
+static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
+                       const xlx_usb_host_devices *devices, bool dry_run,
+                       xlx_usb_report *report)
+{
+    const xlx_usb_host_device *d;
+    char *on_port = NULL;
+    int rc;
+
+    if (!dry_run)
+        sweep(c, e);
+    if (c->guest.domid == XLX_DOMID_NONE)
+        return take_away(c, e, dry_run, "the guest does not run any more",
+                         report);
+    /* libxl makes the controllers of its configuration first */
+    if (e->domid != c->guest.domid &&
+        !xlx__domain_is_made(c->ctx, c->guest.domid))
+        return add_finding(report, about(e, "the guest is being started"),
+                           NULL, xlx__error(ERROR_NOT_READY, "it is for "
+                           "later"));
+    d = find_device(e, devices);
+    rc = xlx__usb_on_port(c->ctx, c->guest.domid, e, &on_port);
+    if (rc) return rc;
+    if (d)
+        rc = check_plugged(c, e, d, on_port, dry_run, report);
+    else if (e->once)
+        rc = take_away(c, e, dry_run, "it was pulled out, and it was for"
+                       " once", report);
+    else if (e->status != XLX_USB_STATUS_MISSING || *on_port)
+        rc = pull_out(c, e, dry_run, report);
+    free(on_port);
+    return rc;
+}
+
+/* An entry whose status says that a command did not come to its end. */
+static int finish(struct xlx__usb_change *c, xlx_usb_entry *e,
+                  const xlx_usb_host_devices *devices, bool dry_run,
+                  xlx_usb_report *report)
+{
+    const xlx_usb_host_device *d = find_device(e, devices);
+    char *on_port = NULL;
+    bool works;
+    int rc;
+
+    if (e->status == XLX_USB_STATUS_DETACHING)
+        return take_away(c, e, dry_run, "its detachment was not finished",
+                         report);
+    if (e->status != XLX_USB_STATUS_ATTACHING)
+        return 0;
+    rc = c->guest.domid == XLX_DOMID_NONE ? 0
+         : xlx__usb_on_port(c->ctx, c->guest.domid, e, &on_port);
+    if (rc) return rc;
+    works = d && on_port && e->domid == c->guest.domid && is_same(e, d) &&
+            !strcmp(on_port, d->path) &&
+            xlx__usb_held(c->ctx, c->guest.domid, d);
+    free(on_port);
+    if (!works)
+        return take_away(c, e, dry_run, "its attachment was not finished",
+                         report);
+    if (!dry_run) {
+        e->status = XLX_USB_STATUS_ATTACHED;
+        rc = xlx__usb_record_write(c);
+        if (rc) return rc;
+    }
+    return add_finding(report, about(e, "its attachment was not recorded as "
+                                     "finished"),
+                       "it works, and is recorded so", 0);
+}
+
+/* ---- all entries -------------------------------------------------------- */
+
+/* Calls step for each entry of the record as it is now, and may drop it. */
+static int each_entry(struct xlx__usb_change *c, bool dry_run,
+                      xlx_usb_report *report,
+                      int (*step)(struct xlx__usb_change *c, xlx_usb_entry *e,
+                                  const xlx_usb_host_devices *devices,
+                                  bool dry_run, xlx_usb_report *report))
+{
+    int i, num = c->record.num_entries, rc;
+    struct { uint32_t ctrl, port; } *ports;
+    xlx_usb_host_devices devices;
+    xlx_usb_entry *e;
+
+    ports = calloc((size_t)num + 1, sizeof(*ports));
+    if (!ports)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < num; i++) {
+        ports[i].ctrl = c->record.entries[i].ctrl;
+        ports[i].port = c->record.entries[i].port;
+    }
+    xlx_usb_host_devices_init(&devices);
+    rc = num ? xlx__usb_devices(&devices) : 0;
+    for (i = 0; !rc && i < num; i++) {
+        e = xlx__usb_entry(&c->record, ports[i].ctrl, ports[i].port);
+        if (e)
+            rc = step(c, e, &devices, dry_run, report);
+    }
+    xlx_usb_host_devices_dispose(&devices);
+    free(ports);
+    return rc;
+}
+
+int xlx__usb_recover(struct xlx__usb_change *c, bool dry_run,
+                     xlx_usb_report *report)
+{
+    return each_entry(c, dry_run, report, finish);
+}
+
+/* Ports that another tool gave to a device which is not plugged in. */
+static int clear_foreign(struct xlx__usb_change *c, bool dry_run,
+                         xlx_usb_report *report)
+{
+    xlx_usb_ctrls list;
+    int i, j, rc;
+
+    xlx_usb_ctrls_init(&list);
+    rc = xlx__usb_ctrl_list(c->ctx, &c->guest, &list);
+    for (i = 0; !rc && i < list.num_ctrls; i++)
+        for (j = 0; !rc && j < list.ctrls[i].num_ports; j++) {
+            const xlx_usb_port *p = &list.ctrls[i].ports[j];
+            int failed;
+
+            if (p->present || p->status != XLX_USB_STATUS_UNKNOWN)
+                continue;
+            failed = dry_run ? 0 : xlx__usb_clear_port(c->ctx,
+                c->guest.domid, list.ctrls[i].devid, p->number);
+            rc = add_finding(report, xlx__printf(
+                "%s on port %u/%u, from another tool, is not plugged in",
+                p->path, list.ctrls[i].devid, p->number),
+                dry_run ? "the port would be cleared" : "the port is cleared",
+                failed);
+        }
+    xlx_usb_ctrls_dispose(&list);
+    return rc;
+}
+
+int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
+                    xlx_usb_report *report)
+{
+    int rc;
+
+    rc = xlx__usb_recover(c, dry_run, report);
+    if (rc) return rc;
+    rc = each_entry(c, dry_run, report, check_entry);
+    if (rc || c->guest.domid == XLX_DOMID_NONE)
+        return rc;
+    return clear_foreign(c, dry_run, report);
+}
+
+int xlx__usb_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                    xlx_usb_report *report)
+{
+    struct xlx__usb_change c;
+    int rc;
+
+    rc = xlx__usb_open(ctx, guest, &c);
+    if (!rc)
+        rc = xlx__usb_settle(&c, dry_run, report);
+    xlx__usb_end(&c);
+    return rc;
+}
