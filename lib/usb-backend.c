@@ -260,34 +260,37 @@ static int wait_ready(xlx_ctx *ctx, uint32_t domid, int64_t deadline)
     return rc;
 }
 
-/* From here on libxl ends it.  Not for a domain that is gone: the node would
- * be found by the next with that number. */
-static int publish(xlx_ctx *ctx, uint32_t domid, pid_t pid)
+struct publication {
+    uint32_t domid;
+    pid_t pid;
+};
+
+/* Not for a domain that is gone: the node would be found by the next with that
+ * number. */
+static int publish_step(xlx_ctx *ctx, xs_transaction_t t, void *user)
 {
-    xs_transaction_t t = XBT_NULL;
-    char path[64], alive[64], number[16], *value;
+    const struct publication *p = user;
+    char path[64], number[16], *value;
     int rc;
 
-    pid_node(domid, path);
-    snprintf(alive, sizeof(alive), "/local/domain/%u/domid", domid);
-    snprintf(number, sizeof(number), "%d", (int)pid);
-    do {
-        rc = xlx__xs_begin(ctx, &t);
-        if (rc) goto out;
-        rc = xlx__xs_read(ctx, t, alive, &value);
-        if (rc == ERROR_NOTFOUND)
-            rc = xlx__error(ERROR_DOMAIN_NOTFOUND, "domain %u has ended",
-                            domid);
-        if (rc) goto out;
-        free(value);
-        rc = xlx__xs_write(ctx, t, path, number);
-        if (rc) goto out;
-        rc = xlx__xs_commit(ctx, &t);
-    } while (rc > 0);
+    snprintf(path, sizeof(path), "/local/domain/%u/domid", p->domid);
+    rc = xlx__xs_read(ctx, t, path, &value);
+    if (rc == ERROR_NOTFOUND)
+        return xlx__error(ERROR_DOMAIN_NOTFOUND, "domain %u has ended",
+                          p->domid);
+    if (rc) return rc;
+    free(value);
+    pid_node(p->domid, path);
+    snprintf(number, sizeof(number), "%d", (int)p->pid);
+    return xlx__xs_write(ctx, t, path, number);
+}
 
- out:
-    xlx__xs_abort(ctx, &t);
-    return rc;
+/* From here on libxl ends it. */
+static int publish(xlx_ctx *ctx, uint32_t domid, pid_t pid)
+{
+    struct publication p = { domid, pid };
+
+    return xlx__xs_transact(ctx, publish_step, &p);
 }
 
 static void end_process(pid_t pid)

@@ -131,24 +131,25 @@ int xlx__usb_clear_dead(xlx_ctx *ctx, const xlx_usb_host_devices *devices)
 
 /* ---- controllers -------------------------------------------------------- */
 
+/* QEMU offers a SuperSpeed device to a slower controller as one of high speed,
+ * unless it has isochronous endpoints. */
 int xlx__usb_fits(xlx_usb_type type, uint32_t version, bool force,
                   const xlx_usb_host_device *d)
 {
     bool emulated = type == XLX_USB_TYPE_DEVICEMODEL;
+    bool fast = d->speed >= XLX_USB_SPEED_HIGH;
     const char *what = NULL;
 
-    if (d->speed == XLX_USB_SPEED_SUPER && !emulated)
-        what = "it is connected as a SuperSpeed device, which no paravirtual"
-               " controller serves: plug it into a USB 2 socket";
-    else if (d->speed == XLX_USB_SPEED_SUPER && version < 3)
-        what = "it is connected as a SuperSpeed device, which needs a"
-               " controller of version 3";
-    else if (d->speed == XLX_USB_SPEED_HIGH && version < 2)
+    if (fast && version < 2)
         what = "it is a high speed device, which a controller of version 1"
                " does not serve";
-    else if (d->speed != XLX_USB_SPEED_HIGH && emulated && version == 2)
+    else if (!fast && emulated && version == 2)
         what = "an emulated controller of version 2 serves high speed devices"
                " alone, and this one is slower: use version 1 or 3";
+    else if (d->isochronous && d->speed == XLX_USB_SPEED_SUPER && version < 3)
+        what = "it is connected as a SuperSpeed device and has isochronous"
+               " endpoints (sound, pictures), which needs an emulated"
+               " controller of version 3";
     else if (d->isochronous && !emulated && !force)
         what = "it has isochronous endpoints (sound, pictures), which QEMU"
                " does not serve on a paravirtual controller; --force attaches"
