@@ -12,8 +12,9 @@
 /* A feature that the processor lacks is worse than one that the model lacks:
  * a guest may rely on it. */
 #define REMOVED_COST 3
-/* No number of features makes a 32-bit model nearest to a 64-bit processor. */
-#define MODE_COST 1000
+/* No number of features outweighs a level of the x86-64 ABI. */
+#define LEVEL_COST 1000
+#define LEVELS 4
 
 /* ---- detection ---------------------------------------------------------- */
 
@@ -51,6 +52,22 @@ static void ignore_unread(const struct xlx__cpu *cpu,
         removed->word[low] = removed->word[high] = 0;
 }
 
+/* The largest level of the x86-64 ABI that the features include; 0 is that of
+ * 32-bit processors.  levels: the models of that name, in order.  Intel's
+ * processors show syscall to 64-bit programs only. */
+static int abi_level(const struct xlx__cpu_model *levels,
+                     const struct xlx__cpu_set *set)
+{
+    struct xlx__cpu_set missing;
+    int n = 0;
+
+    do {
+        missing = xlx__cpu_without(&levels[n].features, set);
+        xlx__cpu_put(&missing, XLX__CPU_SYSCALL, false);
+    } while (!xlx__cpu_count(&missing) && ++n < LEVELS);
+    return n;
+}
+
 static unsigned int cost(const struct xlx__cpu *cpu,
                          const struct xlx__cpu_model *m)
 {
@@ -59,28 +76,36 @@ static unsigned int cost(const struct xlx__cpu *cpu,
     added = xlx__cpu_without(&cpu->features, &m->features);
     removed = xlx__cpu_without(&m->features, &cpu->features);
     ignore_unread(cpu, &removed);
-    return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed) +
-           (xlx__cpu_has(&cpu->features, XLX__CPU_LM) !=
-            xlx__cpu_has(&m->features, XLX__CPU_LM) ? MODE_COST : 0);
+    return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed);
 }
 
 const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu)
 {
-    const struct xlx__cpu_model *m, *best = NULL;
+    const struct xlx__cpu_model *m, *levels, *best = NULL;
     unsigned int least = 0, c;
     uint16_t base = generation(cpu);
+    int level, below;
 
+    if (xlx__cpu_find_model("x86-64", 6, &levels))
+        return NULL;
+    level = abi_level(levels, &cpu->features);
     for (m = xlx__cpu_models; m < xlx__cpu_models + XLX__CPU_MODELS; m++) {
         if (strcmp(xlx__cpu_string(m->vendor), cpu->vendor) ||
             (base != XLX__CPU_NONE && m->base != base))
             continue;
         c = cost(cpu, m);
+        if (base == XLX__CPU_NONE) {
+            below = level - abi_level(levels, &m->features);
+            if (below < 0)
+                continue;
+            c += LEVEL_COST * (unsigned int)below;
+        }
         if (!best || c < least) {
             best = m;
             least = c;
         }
     }
-    return best;
+    return best || !level ? best : levels + level - 1;
 }
 
 /* Divides a set into what has a name and what has none. */

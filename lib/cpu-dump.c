@@ -6,6 +6,7 @@
  * for a leaf that was seen stays.
  */
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -130,14 +131,22 @@ static int xen_line(const char *s, struct xlx__cpu_dump *d)
     return add_leaf(d, &l);
 }
 
-/* "CPUID 00000007: eax-ebx-ecx-edx [SL 00]" */
+/* "CPUID 00000007: eax-ebx-ecx-edx [SL 00]"; some have no colon, and blanks
+ * between the numbers */
 static int plain_line(const char *s, struct xlx__cpu_dump *d)
 {
     struct xlx__cpu_leaf l = { 0, 0, { 0, 0, 0, 0 } };
+    const char *numbers;
 
-    if (!take(&s, "CPUID") || !take_hex32(&s, &l.leaf) || !take(&s, ":") ||
-        !take_registers(&s, "-", l.reg))
+    if (!take(&s, "CPUID") || !take_hex32(&s, &l.leaf))
         return 0;
+    take(&s, ":");
+    numbers = s;
+    if (!take_registers(&s, "-", l.reg)) {
+        s = numbers;
+        if (!take_registers(&s, "", l.reg))
+            return 0;
+    }
     if (take(&s, "[SL") && !take_hex32(&s, &l.subleaf))
         return 0;
     return add_leaf(d, &l);
@@ -182,18 +191,39 @@ static bool begins_policy(const char *s)
            !strncmp(end - 7, " policy", 7);
 }
 
+/* "CPU 0:", "[ MSR Registers / Logical CPU #0 ]": which processor the lines
+ * that follow are of; -1 if it is no such title. */
+static long begins_cpu(const char *s)
+{
+    const char *at = memmem(s, strcspn(s, "\r\n"), "CPU #", 5);
+    char *end;
+    long number;
+
+    if (at)
+        return strtol(at + 5, NULL, 10);
+    if (strncmp(s, "CPU ", 4) || !isdigit((unsigned char)s[4]))
+        return -1;
+    number = strtol(s + 4, &end, 10);
+    return *end == ':' || *end == '\n' ? number : -1;
+}
+
 static int parse_lines(const char *text, struct xlx__cpu_dump *d)
 {
-    int r = 0, cpus = 0, policies = 0;
+    long first = -1, cpu = -1, number;
     const char *s = text;
+    int r = 0, policies = 0;
 
     while (s && r >= 0) {
         policies += begins_policy(s);
-        cpus += !strncmp(s, "CPU ", 4) &&
-                isdigit((unsigned char)s[4]) && strchr(":\n", s[5]);
-        if (policies > 1 || cpus > 1)
+        if (policies > 1)
             break;
-        r = line_of_any_form(s, d);
+        number = begins_cpu(s);
+        if (number >= 0)
+            cpu = number;
+        if (first < 0)
+            first = cpu;
+        /* MSRs may stand behind the leaves of all processors */
+        r = cpu == first ? line_of_any_form(s, d) : msr_line(s, d);
         s = strpbrk(s, "\r\n");
         if (s)
             s += strspn(s, "\r\n");

@@ -99,7 +99,8 @@ static bool exists(const struct xlx__cpu_dump *d, const struct xlx__cpu *cpu,
         return w->index <= reg_of(d, CENTAUR, 0, 0);
     if (w->index >= EXTENDED)
         return w->index <= cpu->xlevel;
-    if (w->index == 7 && w->subleaf > reg_of(d, 7, 0, 0))
+    if ((w->index == 7 || w->index == 0x1e || w->index == 0x24) &&
+        w->subleaf > reg_of(d, w->index, 0, 0))
         return false;
     return w->index <= cpu->level;
 }

@@ -74,7 +74,7 @@ static void fill(const struct xlx__cpu *cpu, uint32_t leaf, uint32_t sub,
         memcpy(&r[2], cpu->vendor + 8, 4);
     } else if (leaf == 1) {
         r[0] = signature(cpu);
-    } else if (leaf == 7 && !sub) {
+    } else if ((leaf == 7 || leaf == 0x1e || leaf == 0x24) && !sub) {
         r[0] = 2;
     } else if (leaf == 0x80000000) {
         r[0] = cpu->xlevel;
@@ -85,7 +85,8 @@ static void fill(const struct xlx__cpu *cpu, uint32_t leaf, uint32_t sub,
 
 static void write_cpu(FILE *f, enum form form, const struct xlx__cpu *cpu)
 {
-    static const uint32_t top[] = { 0, 1, 7, 0x80000000, 0xc0000000 };
+    static const uint32_t top[] = { 0, 1, 7, 0x1e, 0x24, 0x80000000,
+                                    0xc0000000 };
     const struct xlx__cpu_word *w = xlx__cpu_words;
     uint32_t r[4], sub;
     unsigned int i;
@@ -143,7 +144,7 @@ static struct xlx__cpu cpu_of(const struct xlx__cpu_model *m)
     struct xlx__cpu cpu;
 
     xlx__cpu_of_model(m, &cpu);
-    cpu.level = 0x24;
+    cpu.level = 0x29;
     cpu.xlevel = 0x80000022;
     return cpu;
 }
@@ -364,6 +365,77 @@ static void an_msr_that_was_not_read_tells_nothing(void **state)
     check_detection(&cpu);
 }
 
+/* Lines as old programs wrote them; of the second processor, which has other
+ * features, only the MSR counts, for there is one for both. */
+static void lines_of_old_programs(void **state)
+{
+    static const char *const dumps[] = {
+        "CPUID Registers (CPU #1):\n"
+        "CPUID 00000000  \t00000001-68747541-444D4163-69746E65 [Auth]\n"
+        "CPUID 00000001  \t00000612-00000000-00000000-0081F9FF\n"
+        "\nCPUID Registers (CPU #2):\n"
+        "CPUID 00000001  \t00000613-00000000-FFFFFFFF-FFFFFFFF\n"
+        "CPUID 80000000  \t80000001-00000000-00000000-00000000\n"
+        "CPUID 80000001  \t00000612-00000000-FFFFFFFF-FFFFFFFF\n"
+        "MSR 0000010A: 0000-0000-0000-002B\n",
+        "CPUID 00000000 : 00000001 68747541 444D4163 69746E65\n"
+        "CPUID 00000001 : 00000612 00000000 00000000 0081F9FF\n",
+    };
+    struct xlx__cpu cpu;
+    xlx_cpu p;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__ARRAY_SIZE(dumps); i++) {
+        xlx_cpu_init(&p);
+        assert_ok(xlx_cpu_read(ctx, "dump", dumps[i], &p));
+        assert_string_equal(p.cpu_model, "athlon-v1");
+        assert_ok(xlx__cpu_from_public(&p, &cpu));
+        assert_int_equal(cpu.stepping, 2);
+        assert_int_equal(cpu.features.word[XLX__CPU_FPU / 32], 0x0081f9ff);
+        assert_int_equal(cpu.features.word[XLX__CPU_LM / 32], 0);
+        assert_int_equal(cpu.features.word[XLX__CPU_RDCTL_NO / 32],
+                         i ? 0 : 0x2b);
+        xlx_cpu_dispose(&p);
+    }
+}
+
+/* The nearest of no generation that has a model. */
+static void nearest(const char *vendor, uint32_t family, uint32_t number,
+                    const char *expression, const char *model)
+{
+    struct xlx__cpu cpu;
+
+    assert_ok(xlx__cpu_parse_expression(expression, &cpu));
+    memcpy(cpu.vendor, vendor, 13);
+    cpu.family = family;
+    cpu.model = number;
+    assert_string_equal(xlx__cpu_nearest(&cpu)
+                        ? xlx__cpu_string(xlx__cpu_nearest(&cpu)->name) : "",
+                        model);
+}
+
+static void a_level_of_the_abi_decides(void **state)
+{
+    (void)state;
+    /* Alder Lake, as a 32-bit program saw it: no Atom without AVX, though
+     * that has fewer differences, and nothing with AVX-512 */
+    nearest("GenuineIntel", 6, 151, "Skylake-Client-v4,-syscall,+gfni,+vaes,"
+            "+vpclmulqdq,+sha-ni,+umip,+rdpid,+movdiri,+movdir64b,+waitpkg,"
+            "+clwb,+clflushopt,+pku,+cldemote,+serialize,+fsrm,+avx-vnni,"
+            "+cet-ss,+pdpe1gb,+ds,+acpi,+ss,+ht,+tm,+dtes64,+monitor,+vmx",
+            "Skylake-Client-v4");
+    /* a hypervisor has taken AVX away: the signature still tells */
+    nearest("GenuineIntel", 6, 58, "IvyBridge,-avx,-f16c,-xsave,-xsaveopt",
+            "IvyBridge-v1");
+    nearest("GenuineIntel", 6, 200, "IvyBridge,-avx,-f16c,-xsave,-xsaveopt",
+            "Westmere-v1");
+    /* makers without a model */
+    nearest("CentaurHauls", 6, 15, "x86-64-v2,+xcrypt,+vmx", "x86-64-v2");
+    nearest("GenuineIotel", 6, 60, "Haswell", "x86-64-v3");
+    nearest("CyrixInstead", 6, 0, "pentium", "");
+}
+
 /* ---- baseline ----------------------------------------------------------- */
 
 static void put(xlx_cpus *pool, const struct xlx__cpu *cpu)
@@ -525,6 +597,8 @@ int main(void)
         cmocka_unit_test(models_are_nearest_to_themselves),
         cmocka_unit_test(sixty_four_bits_stay),
         cmocka_unit_test(an_msr_that_was_not_read_tells_nothing),
+        cmocka_unit_test(lines_of_old_programs),
+        cmocka_unit_test(a_level_of_the_abi_decides),
         cmocka_unit_test(grouping_and_order_do_not_matter),
         cmocka_unit_test(dangers_accumulate),
         cmocka_unit_test(vendors_do_not_mix),
