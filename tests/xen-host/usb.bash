@@ -15,7 +15,7 @@ usb_begin() {
     modprobe -a usb-storage usbhid dummy_hcd "$@" || return
     modprobe -a libcomposite usb_f_mass_storage usb_f_hid usb_f_ss_lb
     mkdir -p /run/udev
-    /lib/systemd/systemd-udevd --daemon
+    /lib/systemd/systemd-udevd --daemon > /dev/null 2>&1 3>&-
     udevadm trigger --subsystem-match=usb
     udevadm settle
 }
@@ -138,4 +138,49 @@ usb_driven() { [ "$(usb_driver "$1")" = "$2" ]; }
 # usb_disk BUSID: the name of a stick's disk in dom0
 usb_disk() {
     ls "$usb_devices/$1:1.0"/host*/target*/*/block 2>/dev/null
+}
+
+# ---- what a guest has -----------------------------------------------------------
+
+# usb_backend NAME [CONTROLLER]: the controller's folder in xenstore
+usb_backend() {
+    echo "/local/domain/0/backend/qusb/$(guest_domid "$1")/${2:-0}"
+}
+
+# usb_port NAME PORT [CONTROLLER]: the device that the port is to have
+usb_port() { xenstore-read "$(usb_backend "$1" "${3:-0}")/port/$2"; }
+
+# usb_qemu NAME: QEMU's devices, as its monitor shows them
+usb_qemu() {
+    guest_qmp "$1" human-monitor-command '{"command-line": "info usb"}' |
+        jq -r .
+}
+
+# usb_in_guest NAME SERIAL: the disk of a stick in the guest, as sda
+usb_in_guest() {
+    guest_run "$1" "d=\$(grep -lx '$2' /sys/bus/usb/devices/*/serial) &&
+        ls -d \${d%/serial}/*/host*/target*/*/block/* | sed 's,.*/,,'"
+}
+usb_guest_lacks() { ! usb_in_guest "$@" > /dev/null; }
+
+# usb_compare NAME SERIAL FILE: 256 KiB written in the guest are in the stick's
+# image, and the reverse.
+usb_compare() {
+    local disk sum said
+    wait_for 60 "stick $2 in guest $1" eval "usb_in_guest $1 $2 > /dev/null" ||
+        { guest_run "$1" "dmesg | tail -n 20"; return 1; }
+    disk=/dev/$(usb_in_guest "$1" "$2")
+    said=$(guest_run "$1" "dd if=/dev/urandom of=/tmp/data bs=64k count=4 &&
+        dd if=/tmp/data of=$disk bs=64k seek=16 conv=fsync") ||
+        { echo "the guest cannot write $disk: $said"; return 1; }
+    sum=$(guest_run "$1" 'md5sum < /tmp/data')
+    [ "$(dd if="$3" bs=64k skip=16 count=4 status=none | md5sum)" = "$sum" ] ||
+        { echo "$3 has not what the guest wrote"; return 1; }
+    head -c 256K /dev/urandom > "$GUESTS/data"
+    dd if="$GUESTS/data" of="$3" bs=64k seek=32 conv=notrunc status=none
+    guest_run "$1" 'echo 3 > /proc/sys/vm/drop_caches'
+    sum=$(guest_run "$1" "dd if=$disk bs=64k skip=32 count=4 2>/dev/null |
+        md5sum")
+    [ "$(md5sum < "$GUESTS/data")" = "$sum" ] ||
+        { echo "the guest reads not what $3 has"; return 1; }
 }

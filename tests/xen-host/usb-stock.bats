@@ -1,0 +1,203 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154,SC2030,SC2031  # variables of bats
+#
+# USB devices of the host in a guest as stock xl gives them, without anything of
+# ours: the control of usb.bats.  A test here passes when stock xl does what
+# docs/usb.md says of it; one that fails tells that Xen has become better, or
+# that what we work around was never there.
+# xen-host: run asked
+# xen-host: deadline 3600
+# xen-host: module drivers/usb/host/xen-hcd.c
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    load guest
+    load usb
+    usb_begin
+    guests_begin /job/modules/xen-hcd.ko usb-storage sd_mod
+    gadget_stick a 1d6b:0104
+    gadget_stick b 1d6b:0104
+}
+setup() {
+    load guest
+    load usb
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin      # stock xl, whatever is installed
+}
+teardown_file() {
+    load guest
+    load usb
+    guests_end
+    usb_end
+}
+
+# where NAME: hostbus=3,hostaddr=7, as stock xl wants it
+where() {
+    local busid
+    busid=$(gadget_busid "$1") || return
+    echo "hostbus=$(usb_file "$busid" busnum),hostaddr=$(usb_file "$busid" devnum)"
+}
+
+# start_with [LINE]...: the guest c with lines of USB in its configuration
+start_with() {
+    GUEST_CONFIG=$(printf '%s\n' "$@") guest_config c pv
+    guest_start c
+}
+controller="usbctrl = ['type=qusb,version=2,ports=4']"
+
+look() {
+    xl usb-list c
+    xenstore-ls -f | grep -E 'vusb|qusb|device-model'
+    pgrep -af -- '-xen-domid'
+}
+
+@test "a controller of type qusb and a device in the config: it works" {
+    gadget_plug a 0
+    start_with "$controller" "usbdev = ['type=hostdev,$(where a)']"
+    usb_compare c a "$GUESTS/a.img"
+    look
+    usb_qemu c
+    usb_driven "$(gadget_busid a)" usbfs
+}
+
+@test "the device is lost when the guest reboots" {
+    guest_reboot c
+    look
+    [ "$(usb_port c 1)" = "" ]
+    usb_guest_lacks c a
+    run ! usb_driven "$(gadget_busid a)" usbfs
+    guest_destroy c
+}
+
+@test "an address has another meaning after the device was plugged in anew" {
+    old=$(where a)
+    gadget_unplug a
+    gadget_plug a 0
+    echo "$old, $(where a)"
+    [ "$old" != "$(where a)" ]
+}
+
+@test "one device that was pulled out: nothing can be attached on the host" {
+    gadget_plug b 1
+    start_with "$controller" "usbdev = ['type=hostdev,$(where a)']"
+    usb_compare c a "$GUESTS/a.img"
+    gadget_unplug a
+    run xl usb-list c
+    echo "$output"
+    # shellcheck disable=SC2046 # two words
+    run xl usbdev-attach c $(where b | tr , ' ')
+    echo "attach: $status $output"
+    [ "$status" != 0 ]
+    [[ $output == *"refusing to continue"* ]]
+    run xl usbdev-detach c 0 1
+    echo "detach: $status $output"
+    [ "$status" != 0 ]
+    run xl usbctrl-detach c 0
+    echo "usbctrl-detach: $status $output"
+    [ "$status" != 0 ]
+    look
+}
+
+@test "it stays unusable when it is plugged in again" {
+    gadget_plug a 0
+    sleep 10
+    look
+    usb_qemu c
+    guest_run c "dmesg | tail -n 20"
+    usb_guest_lacks c a
+}
+
+@test "what is left in xenstore when the guest is destroyed" {
+    gadget_unplug a
+    domid=$(guest_domid c)
+    guest_destroy c
+    run xenstore-ls -f
+    grep -E "qusb|vusb" <<< "$output"
+    grep -q "backend/qusb/$domid/0" <<< "$output"
+    xenstore-rm "/local/domain/0/backend/qusb/$domid"
+}
+
+@test "numbers: octal, and modulo 256; listed in hexadecimal" {
+    # until it has an address that is 8 in octal
+    until [ "$(usb_file "$(gadget_busid b)" devnum)" = 8 ]; do
+        gadget_unplug b
+        gadget_plug b 1
+        [ "$(usb_file "$(gadget_busid b)" devnum)" -le 8 ]
+    done
+    bus=$(usb_file "$(gadget_busid b)" busnum)
+    start_with "$controller"
+    xl usbdev-attach c hostbus="$bus" hostaddr=010
+    usb_compare c b "$GUESTS/b.img"
+    xl usbdev-detach c 0 1
+    wait_for 30 "end in the guest" usb_guest_lacks c b
+    xl usbdev-attach c hostbus="$bus" hostaddr=264
+    [ "$(usb_port c 1)" = "$(gadget_busid b)" ]
+    xl usbdev-detach c 0 1
+    while [ "$(usb_file "$(gadget_busid b)" devnum)" -lt 10 ]; do
+        gadget_unplug b
+        gadget_plug b 1
+    done
+    xl usbdev-attach c hostbus="$bus" hostaddr=10
+    run xl usb-list c
+    echo "$output"
+    [[ $output == *"Device a"* || $output == *"Device 0a"* ]]
+    xl usbdev-detach c 0 1
+}
+
+@test "a device that QEMU cannot give: attached, says xl" {
+    gadget_stick s 1d6b:0105 super-speed
+    gadget_plug s 2
+    [ "$(usb_file "$(gadget_busid s)" speed)" = 5000 ]
+    # shellcheck disable=SC2046 # two words
+    run -0 xl usbdev-attach c $(where s | tr , ' ')
+    echo "$output"
+    sleep 5
+    look
+    usb_qemu c
+    [ "$(usb_port c 1)" = "$(gadget_busid s)" ]
+    usb_guest_lacks c s
+    run ! usb_driven "$(gadget_busid s)" usbfs
+    tail -n 3 "/var/log/xen/qemu-dm-c.log"
+    guest_destroy c
+    gadget_remove s
+}
+
+@test "a controller of the default type: no QEMU, and nothing works" {
+    start_with "usbctrl = ['version=2,ports=4']" \
+        "usbdev = ['type=hostdev,$(where b)']"
+    look
+    run ! pgrep -f -- "-xen-domid $(guest_domid c) "
+    [ "$(usb_port c 1)" = "$(gadget_busid b)" ]
+    usb_guest_lacks c b
+    guest_destroy c
+}
+
+@test "a device without a controller: the same" {
+    start_with "usbdev = ['type=hostdev,$(where b)']"
+    look
+    run ! pgrep -f -- "-xen-domid $(guest_domid c) "
+    usb_guest_lacks c b
+    guest_destroy c
+}
+
+@test "a guest without QEMU cannot get a controller later" {
+    start_with
+    run xl usbctrl-attach c type=qusb version=2 ports=4
+    echo "$status $output"
+    [ "$status" != 0 ]
+    [[ $output == *"device model required but not running"* ]]
+    guest_destroy c
+}
+
+@test "no guest at all when its device is not there" {
+    gone=$(where b)
+    gadget_unplug b
+    GUEST_CONFIG="$controller
+usbdev = ['type=hostdev,$gone']" guest_config c pv
+    run xl create -q "$(guest_config_file c)"
+    echo "$status $output"
+    [ "$status" != 0 ]
+    [[ $output == *"not assignable"* ]]
+    guest_gone c || xl destroy c
+}
