@@ -117,13 +117,15 @@ others='xl(1) xl.cfg(5) qemu-img(1) xen-vbd-interface(7)'
 }
 
 @test "each example in C is in a man page, as a whole" {
-    local file page
+    local file pages page
     for file in "$top_srcdir"/examples/*.c; do
-        page=$(grep -lrF "This is F<examples/${file##*/}>." \
+        pages=$(grep -lrF "This is F<examples/${file##*/}>." \
             "$docs/gen/man3") || { echo "${file##*/}: in no page"; false; }
         sed 's/^/    /; s/ *$//' "$file" > "$tmp/file"
-        sed -n '/^This is F<examples/,/^=head1/p' "$page" |
-            sed '1,2d; /^=head1/d; s/ *$//' | sed '$d' > "$tmp/shown"
-        diff "$tmp/file" "$tmp/shown"
+        while read -r page; do
+            sed -n '/^This is F<examples/,/^=head1/p' "$page" |
+                sed '1,2d; /^=head1/d; s/ *$//' | sed '$d' > "$tmp/shown"
+            diff "$tmp/file" "$tmp/shown"
+        done <<< "$pages"
     done
 }
