@@ -100,6 +100,132 @@ static const unsigned int numbers[] = {
     [XLX__CPU_POLICY_HVM_DEFAULT] = XEN_SYSCTL_cpu_policy_hvm_default,
 };
 
+/* ---- a policy for a guest ----------------------------------------------- */
+
+#define EXTENDED UINT32_C(0x80000000)
+/* What AMD repeats of 1.edx in 0x80000001.edx, and Xen keeps alike. */
+#define REPEATED UINT32_C(0x0183f3ff)
+
+static uint32_t *reg_of(xen_cpuid_leaf_t *l, unsigned int reg)
+{
+    return reg == 0 ? &l->a : reg == 1 ? &l->b : reg == 2 ? &l->c : &l->d;
+}
+
+/* The leaf, with nothing in it if there was none; NULL if there is no room. */
+static xen_cpuid_leaf_t *leaf_of(struct xen *x, uint32_t room, uint32_t leaf,
+                                 uint32_t subleaf)
+{
+    xen_cpuid_leaf_t *l = x->leaves;
+
+    for (; l < x->leaves + x->num_leaves; l++)
+        if (l->leaf == leaf && (l->subleaf == XEN_CPUID_NO_SUBLEAF ||
+                                l->subleaf == subleaf))
+            return l;
+    if (x->num_leaves == room)
+        return NULL;
+    x->num_leaves++;
+    *l = (xen_cpuid_leaf_t){ .leaf = leaf, .subleaf = subleaf };
+    return l;
+}
+
+static void write_msr(struct xen *x, const struct xlx__cpu_word *w,
+                      uint32_t value)
+{
+    unsigned int shift = w->reg ? 32 : 0;
+    uint32_t i;
+
+    for (i = 0; i < x->num_msrs; i++)
+        if (x->msrs[i].idx == w->index)
+            x->msrs[i].val = (x->msrs[i].val &
+                              ~((uint64_t)UINT32_MAX << shift)) |
+                             (uint64_t)value << shift;
+}
+
+/* Levels and signature; false if there is no room. */
+static bool write_numbers(struct xen *x, uint32_t room,
+                          const struct xlx__cpu *cpu)
+{
+    xen_cpuid_leaf_t *basic = leaf_of(x, room, 0, 0);
+    xen_cpuid_leaf_t *extended = leaf_of(x, room, EXTENDED, 0);
+    xen_cpuid_leaf_t *first = leaf_of(x, room, 1, 0);
+    uint32_t family = cpu->family < 15 ? cpu->family : 15;
+
+    if (!basic || !extended || !first)
+        return false;
+    basic->a = cpu->level;
+    memcpy(&basic->b, cpu->vendor, 4);
+    memcpy(&basic->d, cpu->vendor + 4, 4);
+    memcpy(&basic->c, cpu->vendor + 8, 4);
+    extended->a = cpu->xlevel;
+    first->a = (cpu->family - family) << 20 | (cpu->model >> 4 & 15) << 16 |
+               family << 8 | (cpu->model & 15) << 4 | (cpu->stepping & 15);
+    return true;
+}
+
+static bool write_features(struct xen *x, uint32_t room,
+                           const struct xlx__cpu *cpu)
+{
+    const struct xlx__cpu_word *w = xlx__cpu_words;
+    xen_cpuid_leaf_t *l;
+    uint32_t value, *reg;
+    unsigned int i;
+
+    for (i = 0; i < XLX__CPU_XEN_WORDS; i++, w++) {
+        value = cpu->features.word[i];
+        if (w->msr) {
+            write_msr(x, w, value);
+            continue;
+        }
+        l = leaf_of(x, room, w->index,
+                    w->subleaf == XLX__CPU_NONE ? 0 : w->subleaf);
+        if (!l)
+            return false;
+        reg = reg_of(l, w->reg);
+        if (i == XLX__CPU_SYSCALL / 32)
+            value |= *reg & REPEATED;
+        *reg = value;
+        if (w->index == 7 && w->subleaf && value) {
+            l = leaf_of(x, room, 7, 0);
+            if (l && l->a < w->subleaf)
+                l->a = w->subleaf;
+        }
+    }
+    return true;
+}
+
+int xlx__cpu_xen_give(xlx_ctx *ctx, uint32_t domid, bool pv,
+                      const struct xlx__cpu *cpu)
+{
+    uint32_t leaf = UINT32_MAX, subleaf = UINT32_MAX, msr = UINT32_MAX;
+    uint32_t room;
+    struct xen x;
+    int rc;
+
+    rc = xen_open(ctx, &x);
+    room = x.num_leaves;
+    if (!rc && (xc_cpu_policy_get_system(x.xc, pv
+                    ? XEN_SYSCTL_cpu_policy_pv_default
+                    : XEN_SYSCTL_cpu_policy_hvm_default, x.policy) ||
+                xc_cpu_policy_serialise(x.xc, x.policy, x.leaves,
+                                        &x.num_leaves, x.msrs, &x.num_msrs)))
+        rc = xlx__error(xlx__errno_rc(errno), "Xen does not tell its CPU "
+                        "policy for guests: %s", strerror(errno));
+    if (!rc && (!write_numbers(&x, room, cpu) ||
+                !write_features(&x, room, cpu)))
+        rc = xlx__error(ERROR_FAIL, "more leaves than a policy of this Xen "
+                        "can have");
+    if (!rc && xc_set_domain_cpu_policy(x.xc, domid, x.num_leaves, x.leaves,
+                                        x.num_msrs, x.msrs, &leaf, &subleaf,
+                                        &msr))
+        rc = msr == UINT32_MAX
+             ? xlx__error(ERROR_INVAL, "Xen refuses its CPUID leaf %#x, "
+                          "sub-leaf %#x: %s", leaf, subleaf, strerror(errno))
+             : xlx__error(ERROR_INVAL, "Xen refuses its MSR %#x: %s", msr,
+                          strerror(errno));
+    xen_close(&x);
+    return rc;
+}
+
 /* ---- for the other files ------------------------------------------------ */
 
 int xlx__cpu_xen_system(xlx_ctx *ctx, enum xlx__cpu_policy which,
@@ -167,6 +293,13 @@ int xlx__cpu_xen_system(xlx_ctx *ctx, enum xlx__cpu_policy which,
 int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r)
 {
     (void)ctx, (void)domid, (void)cpu_r;
+    return no_x86();
+}
+
+int xlx__cpu_xen_give(xlx_ctx *ctx, uint32_t domid, bool pv,
+                      const struct xlx__cpu *cpu)
+{
+    (void)ctx, (void)domid, (void)pv, (void)cpu;
     return no_x86();
 }
 

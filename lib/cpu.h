@@ -80,6 +80,10 @@ enum xlx__cpu_policy {
 int xlx__cpu_xen_system(xlx_ctx *ctx, enum xlx__cpu_policy which,
                         struct xlx__cpu *cpu_r);
 int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r);
+/* Gives a domain that has not run yet what other guests of its kind have, with
+ * these numbers and features.  ERROR_INVAL when Xen refuses it. */
+int xlx__cpu_xen_give(xlx_ctx *ctx, uint32_t domid, bool pv,
+                      const struct xlx__cpu *cpu);
 /* What this release of Xen gives guests whose processor has everything, or
  * what they can ask for; from its library, for which no hypervisor need be
  * there. */

@@ -181,6 +181,7 @@ static void print_verdict(const xlx_cpu_verdict *v)
         printf(": %s", v->reason);
     putchar('\n');
     cpu_print_names(" lost", v->lost, v->num_lost);
+    cpu_print_names(" has beyond that", v->gained, v->num_gained);
     cpu_print_names(" does not know of", v->unaware, v->num_unaware);
 }
 
@@ -215,6 +216,55 @@ static int check_host(const xlx_cpu *guest, const char *expression,
     return rc ? xl_failed(rc) : 0;
 }
 
+/* What Xen makes of the guest, or of one with the expression, and how that
+ * differs from what is foretold. */
+static int check_exact(const xlx_cpu *guest, const char *expression,
+                       const xlx_cpu_host *host, xlx_cpu_verdict *v)
+{
+    xlx_cpu_config config;
+    xlx_cpu_difference d;
+    xlx_cpu wanted, got;
+    int rc, r = 0;
+
+    xlx_cpu_config_init(&config);
+    xlx_cpu_difference_init(&d);
+    xlx_cpu_init(&wanted);
+    xlx_cpu_init(&got);
+    rc = xlx_cpu_copy(xl_ctx(), &wanted, expression ? &host->usual : guest);
+    if (!rc && expression) {
+        r = render(expression, host, &config);
+        if (r)
+            goto out;
+        take_features(&wanted, &config);
+    }
+    if (!rc)
+        rc = xlx_cpu_try(xl_ctx(), &wanted, host->pv, &got);
+    if (rc == ERROR_INVAL) {
+        v->fate = XLX_CPU_FATE_REFUSE;
+        v->reason = xl_format("%s", xlx_get_error());
+        goto out;
+    }
+    if (!rc)
+        rc = xlx_cpu_diff(xl_ctx(), &wanted, &got, &d);
+    if (rc) {
+        r = xl_failed(rc);
+        goto out;
+    }
+    v->fate = d.num_only_first ? XLX_CPU_FATE_LOSE : XLX_CPU_FATE_RUN;
+    v->lost = d.only_first;
+    v->num_lost = d.num_only_first;
+    v->gained = d.only_second;
+    v->num_gained = d.num_only_second;
+    xlx_cpu_difference_init(&d);
+
+ out:
+    xlx_cpu_dispose(&wanted);
+    xlx_cpu_dispose(&got);
+    xlx_cpu_difference_dispose(&d);
+    xlx_cpu_config_dispose(&config);
+    return r;
+}
+
 int xl_cpu_check_main(int argc, char **argv)
 {
     struct xl_cpu_check_args args;
@@ -228,6 +278,9 @@ int xl_cpu_check_main(int argc, char **argv)
     r = xl_cpu_check_parse(argc, argv, &args);
     if (r >= 0)
         return r;
+    if (args.exact && args.num_on)
+        return xl_bad_value("cpu-check", "exact", NULL,
+                            "asks this host's Xen, and does not go with --on");
     xlx_cpu_init(&guest);
     xlx_cpu_hosts_init(&hosts);
     xlx_cpu_verdicts_init(&list);
@@ -236,7 +289,8 @@ int xl_cpu_check_main(int argc, char **argv)
         r = cpu_read_hosts(args.on, args.num_on, args.pv, &hosts);
     if (r)
         goto out;
-    list.verdicts = calloc((size_t)hosts.num_hosts, sizeof(*list.verdicts));
+    list.verdicts = calloc((size_t)hosts.num_hosts + 1,
+                           sizeof(*list.verdicts));
     if (!list.verdicts)
         xl_no_memory();
     for (i = 0; !r && i < hosts.num_hosts; i++) {
@@ -244,6 +298,12 @@ int xl_cpu_check_main(int argc, char **argv)
         xlx_cpu_verdict_init(v);
         r = check_host(&guest, expression, &hosts.hosts[i], args.xen, v);
         v->host = xl_format("%s", args.num_on ? args.on[i] : "this host");
+    }
+    if (!r && args.exact) {
+        v = &list.verdicts[list.num_verdicts++];
+        xlx_cpu_verdict_init(v);
+        r = check_exact(&guest, expression, &hosts.hosts[0], v);
+        v->host = xl_format("this host, tried");
     }
     if (!r)
         r = print_verdicts(&list, args.json);

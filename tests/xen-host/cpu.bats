@@ -88,6 +88,53 @@ try_expression() {
     done
 }
 
+# How many domains there are, those without a name included.
+domains() { xl list | tail -n +2 | wc -l; }
+
+@test "cpu-check --exact: what is foretold is what Xen makes of it" {
+    local before failed=0
+    before=$(domains)
+    for e in host x86-64-v1 x86-64-v2 kvm64 qemu64 phenom Opteron_G1 \
+        Opteron_G2 Opteron_G3 host,-aes host,-sse host,-xsave host,-nx \
+        host,-pni host,-lm host,-svm x86-64-v2,-popcnt host,-pat,-pge \
+        kvm64,mitigations=model host,-fxsr; do
+        for pv in '' --pv; do
+            predict "$e" ${pv:+"$pv"}
+            run xl cpu-check --exact --json ${pv:+"$pv"} "$expression"
+            echo "$expression $pv: $status, $output"
+            [ "$status" = 0 ] || failed=1
+            [ "$(jq -c '.verdicts[1] | .fate, .lost, .gained' <<< "$output" |
+                tr -d '\n')" = '"RUN"[][]' ] || failed=1
+        done
+    done
+    [ "$failed" = 0 ]
+    [ "$(domains)" = "$before" ]
+}
+
+@test "cpu-check --exact: what Xen does not give is told" {
+    xl cpu-expand --json host > "$tmp/more"
+    jq '.features |= (. + ["la57"] | sort)' "$tmp/more" > "$tmp/guest"
+    run -1 xl cpu-check --exact "$tmp/guest"
+    echo "$output"
+    [[ $output == *"this host, tried: loses features"* ]]
+    grep -A1 '^this host, tried' <<< "$output" | grep lost
+    # its limits, too
+    jq '.level = 100' "$tmp/guest" > "$tmp/large"
+    run -1 xl cpu-check --exact "$tmp/large"
+    echo "$output"
+    [[ ${lines[-1]} == "this host, tried: is refused: "*leaf* ]]
+}
+
+@test "cpu-check --exact: what a kill leaves behind goes with the next trial" {
+    local before
+    before=$(domains)
+    run -137 env LIBXLX_FAULT=cpu-try.created xl cpu-check --exact host
+    [ "$(domains)" = $((before + 1)) ]
+    run -0 xl cpu-check --exact host
+    echo "$output"
+    [ "$(domains)" = "$before" ]
+}
+
 @test "expressions for a PV and an HVM guest" {
     for e in host x86-64-v1 x86-64-v2,-ssse3 host,-sse4a; do
         try_expression pv "$e"
