@@ -106,6 +106,8 @@ static int connect_again(struct xlx__usb_change *c, xlx_usb_entry *e,
     if (!rc)
         rc = xlx__usb_check_free(c->ctx, &c->guest, d, e->force);
     if (!rc)
+        rc = xlx__usb_fits(e->type, e->version, e->force, d);
+    if (!rc)
         rc = xlx__usb_entry_is_at(e, d);
     if (rc) return rc;
     e->domid = c->guest.domid;

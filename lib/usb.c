@@ -15,8 +15,6 @@
 
 #define TIMEOUT_S 30
 #define UNDO_MS 10000
-#define MAX_PORT 31                 /* public/io/usbif.h */
-#define NO_CTRL UINT32_MAX
 
 static int64_t deadline_of(const xlx_usb_wait *wait)
 {
@@ -71,193 +69,19 @@ int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
-/* ---- where to ----------------------------------------------------------- */
-
-static int auto_type(xlx_ctx *ctx, uint32_t domid, xlx_usb_type *type)
-{
-    libxl_dominfo info;
-    libxl_ctx *xl;
-    bool hvm;
-    int rc;
-
-    rc = xlx__ctx_libxl(ctx, &xl);
-    if (rc) return rc;
-    libxl_dominfo_init(&info);
-    rc = libxl_domain_info(xl, &info, domid);
-    hvm = !rc && info.domain_type == LIBXL_DOMAIN_TYPE_HVM;
-    libxl_dominfo_dispose(&info);
-    if (rc)
-        return xlx__error(rc, "domain %u: %s", domid,
-                          xlx__ctx_libxl_said(ctx, rc));
-    if (*type == XLX_USB_TYPE_AUTO)
-        *type = hvm ? XLX_USB_TYPE_DEVICEMODEL : XLX_USB_TYPE_QUSB;
-    else if (*type == XLX_USB_TYPE_PV)
-        return xlx__error(ERROR_INVAL, "type pv: Linux has no driver for it; "
-                          "use qusb");
-    else if (*type == XLX_USB_TYPE_DEVICEMODEL && !hvm)
-        return xlx__error(ERROR_INVAL, "type devicemodel: only for an HVM "
-                          "guest; use qusb");
-    return 0;
-}
-
-static bool port_is_free(const struct xlx__usb_change *c,
-                         const xlx_usb_ctrl *ctrl, uint32_t port)
-{
-    int i;
-
-    for (i = 0; i < ctrl->num_ports; i++)
-        if (ctrl->ports[i].number == port)
-            return false;
-    return !xlx__usb_entry(&c->record, ctrl->devid, port);
-}
-
-/* Takes the port that was asked for, or the first that is free; 1 when there
- * is none. */
-static int take_port(const struct xlx__usb_change *c,
-                     const xlx_usb_ctrl *ctrl, uint32_t wanted,
-                     xlx_usb_entry *e)
-{
-    uint32_t port;
-
-    for (port = 1; port <= ctrl->size; port++) {
-        if ((wanted && port != wanted) || !port_is_free(c, ctrl, port))
-            continue;
-        e->ctrl = ctrl->devid;
-        e->port = port;
-        e->type = ctrl->type;
-        e->version = ctrl->version;
-        return 0;
-    }
-    return 1;
-}
-
-static int take_named(const struct xlx__usb_change *c,
-                      const xlx_usb_ctrls *list, const xlx_usb_binding *b,
-                      const xlx_usb_host_device *d, xlx_usb_entry *e)
-{
-    const xlx_usb_ctrl *ctrl = NULL;
-    int i, rc;
-
-    for (i = 0; i < list->num_ctrls; i++)
-        if (list->ctrls[i].devid == b->ctrl)
-            ctrl = &list->ctrls[i];
-    if (!ctrl)
-        return xlx__error(ERROR_NOTFOUND, "controller %u: the guest has no "
-                          "such USB controller", b->ctrl);
-    if (b->port > ctrl->size)
-        return xlx__error(ERROR_INVAL, "port %u: controller %u has %u ports",
-                          b->port, ctrl->devid, ctrl->size);
-    rc = xlx__usb_fits(ctrl->type, ctrl->version, b->force, d);
-    if (rc) return rc;
-    rc = take_port(c, ctrl, b->port, e);
-    if (!rc)
-        return 0;
-    if (b->port)
-        return xlx__error(ERROR_DEVICE_EXISTS, "port %u of controller %u is "
-                          "taken", b->port, ctrl->devid);
-    return xlx__error(ERROR_DEVICE_EXISTS, "controller %u has no free port",
-                      ctrl->devid);
-}
-
-/* A number that neither xenstore nor the record has. */
-static uint32_t new_devid(const struct xlx__usb_change *c,
-                          const xlx_usb_ctrls *list)
-{
-    uint32_t devid = 0;
-    int i;
-
-    for (i = 0; i < list->num_ctrls; i++)
-        if (list->ctrls[i].devid >= devid)
-            devid = list->ctrls[i].devid + 1;
-    for (i = 0; i < c->record.num_entries; i++)
-        if (c->record.entries[i].ctrl >= devid)
-            devid = c->record.entries[i].ctrl + 1;
-    return devid;
-}
-
-/* One that fits and has a free port, else one that is yet to be made. */
-static int take_any(const struct xlx__usb_change *c,
-                    const xlx_usb_ctrls *list, const xlx_usb_binding *b,
-                    xlx_usb_type type, const xlx_usb_host_device *d,
-                    xlx_usb_entry *e)
-{
-    uint32_t version = b->version;
-    int i, rc;
-
-    for (i = 0; i < list->num_ctrls; i++) {
-        const xlx_usb_ctrl *ctrl = &list->ctrls[i];
-
-        if (ctrl->type == type && (!version || ctrl->version == version) &&
-            !xlx__usb_fits(type, ctrl->version, b->force, d) &&
-            !take_port(c, ctrl, 0, e))
-            return 0;
-    }
-    xlx__error_clear();
-    if (!version)
-        version = type == XLX_USB_TYPE_DEVICEMODEL ? 3 : 2;
-    if (version > 3 || (version == 3 && type == XLX_USB_TYPE_QUSB))
-        return xlx__error(ERROR_INVAL, "version %u: 1 or 2 for qusb, 1 to 3 "
-                          "for devicemodel", version);
-    rc = xlx__usb_fits(type, version, b->force, d);
-    if (rc) return rc;
-    e->ctrl = new_devid(c, list);
-    e->port = 1;
-    e->type = type;
-    e->version = version;
-    e->made_ctrl = true;
-    return 0;
-}
-
-/* Controllers that were made for a device go with the last one on them. */
-static void inherit_made(const struct xlx__usb_change *c, xlx_usb_entry *e)
-{
-    int i;
-
-    for (i = 0; i < c->record.num_entries; i++)
-        if (c->record.entries[i].ctrl == e->ctrl)
-            e->made_ctrl = c->record.entries[i].made_ctrl;
-}
-
-static int choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
-                       const xlx_usb_host_device *d, xlx_usb_entry *e)
-{
-    xlx_usb_type type = b->type;
-    xlx_usb_ctrls list;
-    int rc;
-
-    if (b->port && b->ctrl == NO_CTRL)
-        return xlx__error(ERROR_INVAL, "port %u: of which controller?",
-                          b->port);
-    if (b->port > MAX_PORT)
-        return xlx__error(ERROR_INVAL, "port %u: ports are 1 to %d", b->port,
-                          MAX_PORT);
-    rc = auto_type(c->ctx, c->guest.domid, &type);
-    if (rc) return rc;
-    xlx_usb_ctrls_init(&list);
-    rc = xlx__usb_ctrls(c->ctx, c->guest.domid, &list);
-    if (!rc)
-        rc = b->ctrl != NO_CTRL ? take_named(c, &list, b, d, e)
-                                : take_any(c, &list, b, type, d, e);
-    if (!rc && !e->made_ctrl)
-        inherit_made(c, e);
-    xlx_usb_ctrls_dispose(&list);
-    return rc;
-}
-
 /* ---- the entry ---------------------------------------------------------- */
 
 /* By what the device is found again: see usb_attach in the IDL. */
 static int durable(const xlx_usb_selector *s, const xlx_usb_host_device *d,
                    char **text_r)
 {
-    const char *serial = xlx__text(d->serial);
     char *text;
 
     if (s->kind == XLX_USB_SELECTOR_KIND_PATH ||
         s->kind == XLX_USB_SELECTOR_KIND_ID)
         text = xlx__usb_selector_text(s);
-    else if (*serial)
-        text = xlx__printf("%04x:%04x:%s", d->vendor, d->product, serial);
+    else if (*xlx__text(d->serial))
+        text = xlx__printf("%04x:%04x:%s", d->vendor, d->product, d->serial);
     else
         text = xlx__printf("%s", d->path);
     if (!text)
@@ -276,6 +100,15 @@ int xlx__usb_entry_is_at(xlx_usb_entry *e, const xlx_usb_host_device *d)
     return xlx__set_string(&e->path, d->path);
 }
 
+static int describe(const xlx_usb_binding *b, const xlx_usb_selector *s,
+                    const xlx_usb_host_device *d, xlx_usb_entry *e)
+{
+    e->once = b->once;
+    e->reset = b->reset;
+    e->force = b->force;
+    return durable(s, d, &e->selector);
+}
+
 static int make_entry(struct xlx__usb_change *c, const xlx_usb_binding *b,
                       const xlx_usb_selector *s, const xlx_usb_host_device *d,
                       xlx_usb_entry *e)
@@ -287,14 +120,11 @@ static int make_entry(struct xlx__usb_change *c, const xlx_usb_binding *b,
                           "above 255", d->path);
     e->status = XLX_USB_STATUS_ATTACHING;
     e->domid = c->guest.domid;
-    e->once = b->once;
-    e->reset = b->reset;
-    e->force = b->force;
-    rc = durable(s, d, &e->selector);
+    rc = describe(b, s, d, e);
     if (!rc)
         rc = xlx__usb_entry_is_at(e, d);
     if (!rc)
-        rc = choose_port(c, b, d, e);
+        rc = xlx__usb_choose_port(c, b, d, e);
     return rc;
 }
 
@@ -381,6 +211,34 @@ static int attach(struct xlx__usb_change *c, const xlx_usb_host_device *d,
     return rc ? take_back(c, e, rc) : 0;
 }
 
+/* A port is kept for what is not plugged in. */
+static int wait_for(struct xlx__usb_change *c, const xlx_usb_binding *b,
+                    const xlx_usb_selector *s, bool dry_run,
+                    xlx_usb_entry *e)
+{
+    int i, rc;
+
+    if (s->kind != XLX_USB_SELECTOR_KIND_PATH &&
+        s->kind != XLX_USB_SELECTOR_KIND_ID)
+        return xlx__error(ERROR_INVAL, "selector \"%s\": it is not plugged in,"
+                          " and only what is named by path or ID can be"
+                          " waited for", b->selector);
+    rc = describe(b, s, NULL, e);
+    if (!rc)
+        rc = xlx__usb_choose_port(c, b, NULL, e);
+    for (i = 0; !rc && i < c->record.num_entries; i++)
+        if (!strcmp(xlx__text(c->record.entries[i].selector), e->selector))
+            rc = xlx__error(ERROR_DEVICE_EXISTS, "selector \"%s\": the guest "
+                            "has it already", e->selector);
+    if (rc) return rc;
+    e->domid = c->guest.domid;
+    e->status = XLX_USB_STATUS_MISSING;
+    if (dry_run)
+        return 0;
+    rc = xlx__usb_entry_append(c, e);
+    return rc ? rc : xlx__usb_record_write(c);
+}
+
 static int begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
                  struct xlx__usb_change *c)
 {
@@ -417,6 +275,11 @@ int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
     rc = xlx__usb_devices(&devices);
     if (rc) goto out;
     rc = xlx__usb_pick(&devices, &s, &d);
+    if (rc == ERROR_NOTFOUND && binding->optional) {
+        xlx__error_clear();
+        rc = wait_for(&c, binding, &s, dry_run, e);
+        goto out;
+    }
     if (rc) goto out;
     rc = make_entry(&c, binding, &s, d, e);
     if (rc) goto out;
@@ -456,57 +319,77 @@ static bool is_meant(const xlx_usb_port *port, const xlx_usb_entry *e,
            !strcmp(xlx__text(port->selector), which);
 }
 
-/* What of the guest's is meant; what another tool attached gets an entry of
- * its own. */
-static int find_port(struct xlx__usb_change *c, const char *which,
+/* What another tool attached gets an entry of its own. */
+static int entry_of(struct xlx__usb_change *c, const xlx_usb_ctrl *ctrl,
+                    const xlx_usb_port *port, xlx_usb_entry *found)
+{
+    const xlx_usb_entry *e = xlx__usb_entry(&c->record, ctrl->devid,
+                                            port->number);
+
+    if (e)
+        return xlx_usb_entry_copy(c->ctx, found, e);
+    found->status = XLX_USB_STATUS_UNKNOWN;
+    found->ctrl = ctrl->devid;
+    found->port = port->number;
+    found->type = ctrl->type;
+    found->bus = port->device.bus;
+    found->address = port->device.address;
+    return xlx__set_string(&found->path, port->path);
+}
+
+/* One way of saying which of the guest's devices is meant. */
+struct which {
+    const char *text;
+    bool place;                     /* CONTROLLER/PORT, else a selector */
+    uint32_t ctrl, port;
+    xlx_usb_selector s;
+};
+
+static int search(struct xlx__usb_change *c, const struct which *w,
+                  const xlx_usb_ctrls *list, xlx_usb_entry *found)
+{
+    int i, j, num = 0, rc = 0;
+
+    for (i = 0; !rc && i < list->num_ctrls; i++)
+        for (j = 0; !rc && j < list->ctrls[i].num_ports; j++) {
+            const xlx_usb_ctrl *ctrl = &list->ctrls[i];
+            const xlx_usb_port *port = &ctrl->ports[j];
+            const xlx_usb_entry *e = xlx__usb_entry(&c->record, ctrl->devid,
+                                                    port->number);
+
+            if (w->place ? ctrl->devid == w->ctrl && port->number == w->port
+                         : is_meant(port, e, w->text, &w->s))
+                rc = num++ ? 0 : entry_of(c, ctrl, port, found);
+        }
+    if (!rc && !num)
+        rc = xlx__error(ERROR_NOTFOUND, "\"%s\": the guest has no such USB "
+                        "device", w->text);
+    else if (!rc && num > 1)
+        rc = xlx__error(ERROR_INVAL, "\"%s\": the guest has %d such devices; "
+                        "name one by CONTROLLER/PORT", w->text, num);
+    return rc;
+}
+
+static int find_port(struct xlx__usb_change *c, const char *text,
                      xlx_usb_entry *found)
 {
-    uint32_t ctrl = 0, port = 0;
-    xlx_usb_selector s;
+    struct which w = { .text = text };
     xlx_usb_ctrls list;
-    int i, j, num = 0, rc = 0;
-    bool place;
+    int rc = 0;
 
-    xlx_usb_selector_init(&s);
+    xlx_usb_selector_init(&w.s);
     xlx_usb_ctrls_init(&list);
-    place = parse_place(which, &ctrl, &port);
-    if (!place)
-        rc = xlx__usb_selector_from_text(c->ctx, which, &s);
-    if (!rc && !place)
-        rc = xlx__usb_resolve(&s);
+    w.place = parse_place(text, &w.ctrl, &w.port);
+    if (!w.place)
+        rc = xlx__usb_selector_from_text(c->ctx, text, &w.s);
+    if (!rc && !w.place)
+        rc = xlx__usb_resolve(&w.s);
     if (!rc)
         rc = xlx__usb_ctrl_list(c->ctx, &c->guest, &list);
-    for (i = 0; !rc && i < list.num_ctrls; i++)
-        for (j = 0; !rc && j < list.ctrls[i].num_ports; j++) {
-            const xlx_usb_port *p = &list.ctrls[i].ports[j];
-            const xlx_usb_entry *e = xlx__usb_entry(
-                &c->record, list.ctrls[i].devid, p->number);
-
-            if (place ? list.ctrls[i].devid != ctrl || p->number != port
-                      : !is_meant(p, e, which, &s))
-                continue;
-            if (num++)
-                continue;
-            if (e) {
-                rc = xlx_usb_entry_copy(c->ctx, found, e);
-                continue;
-            }
-            found->status = XLX_USB_STATUS_UNKNOWN;
-            found->ctrl = list.ctrls[i].devid;
-            found->port = p->number;
-            found->type = list.ctrls[i].type;
-            found->bus = p->device.bus;
-            found->address = p->device.address;
-            rc = xlx__set_string(&found->path, p->path);
-        }
-    if (!rc && num != 1)
-        rc = num ? xlx__error(ERROR_INVAL, "\"%s\": the guest has %d such "
-                              "devices; name one by CONTROLLER/PORT", which,
-                              num)
-                 : xlx__error(ERROR_NOTFOUND, "\"%s\": the guest has no such"
-                              " USB device", which);
+    if (!rc)
+        rc = search(c, &w, &list, found);
     xlx_usb_ctrls_dispose(&list);
-    xlx_usb_selector_dispose(&s);
+    xlx_usb_selector_dispose(&w.s);
     return rc;
 }
 

@@ -9,6 +9,7 @@
  *   usb-port.c       controllers and ports of guests, in xenstore
  *   usb-record.c     the record, which is also the journal
  *   usb-backend.c    the QEMU that serves a guest
+ *   usb-place.c      which port of which controller
  *   usb-bus.c        putting devices on ports, and taking them off
  *   usb.c            attach and detach
  *   usb-list.c       list
@@ -158,6 +159,13 @@ int xlx__usb_clear_dead(xlx_ctx *ctx, const xlx_usb_host_devices *devices);
 /* Frees one, whatever it has. */
 int xlx__usb_clear_port(xlx_ctx *ctx, uint32_t domid, uint32_t ctrl,
                         uint32_t port);
+
+/* ---- usb-place.c -------------------------------------------------------- */
+
+/* Fills in controller, port, type and version of the entry; d is NULL for a
+ * device that is not plugged in. */
+int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
+                         const xlx_usb_host_device *d, xlx_usb_entry *e);
 
 /* ---- usb.c -------------------------------------------------------------- */
 

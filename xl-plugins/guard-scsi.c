@@ -210,21 +210,10 @@ int guard_scsi(struct guard_start *s)
         while (n--)
             free(argv[n]);
     }
-    if (num && !s->config.name[strspn(s->config.name, "0123456789")]) {
-        xl_message("vscsi: the name \"%s\" would be taken for a domid: give"
-                   " the guest another one", s->config.name);
-        return 1;
-    }
-    if (num && !s->only_shows && s->stays) {
-        xl_message("vscsi: not with -F or -c, for the devices are attached "
-                   "between the guest's making and its running; use xl "
-                   "console afterwards");
-        return 1;
-    }
-    if (!num || s->only_shows)
+    if (!num)
         return 0;
-    s->while_paused = attach;
-    return forget_former(s);
+    r = guard_while_paused(s, "vscsi", attach);
+    return r || s->only_shows ? r : forget_former(s);
 }
 
 /* ---- leaving ------------------------------------------------------------ */

@@ -200,6 +200,7 @@ static int (*const concepts[])(struct guard_start *s) = {
     guard_snapshot,
     guard_cpu,
     guard_scsi,
+    guard_usb,
     guard_vnuma,
 };
 
@@ -211,7 +212,7 @@ static int ask_concepts(struct guard_start *s)
     if (xlx_ctx_alloc(&s->ctx, NULL, NULL))
         xl_no_memory();
     if (s->leaving)
-        return guard_scsi_leave(s);
+        return guard_scsi_leave(s) || guard_usb_leave(s);
     for (i = 0; !status && i < sizeof(concepts) / sizeof(concepts[0]); i++)
         status = concepts[i](s);
     return status;
@@ -281,6 +282,28 @@ static int check_command_line(struct guard_start *s, int argc, char **argv)
     xlx_ctx_free(s->ctx);
     s->ctx = NULL;
     return status;
+}
+
+int guard_while_paused(struct guard_start *s, const char *key,
+                       guard_step *step)
+{
+    const char *name = s->config.name;
+
+    if (!name[strspn(name, "0123456789")]) {
+        xl_message("%s: the name \"%s\" would be taken for a domid: give the"
+                   " guest another one", key, name);
+        return 1;
+    }
+    if (s->only_shows)
+        return 0;
+    if (s->stays) {
+        xl_message("%s: not with -F or -c, for the devices are attached "
+                   "between the guest's making and its running; use xl "
+                   "console afterwards", key);
+        return 1;
+    }
+    s->while_paused[s->num_while_paused++] = step;
+    return 0;
 }
 
 /* ---- running stock xl --------------------------------------------------- */
@@ -364,12 +387,13 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
 {
     char **args = stock_arguments(s, argc, argv, true);
     const char *who = s->config.name;
-    int status = guard_run(s->stock, args);
+    int i, status = guard_run(s->stock, args);
 
     free(args);
     if (status)
         return status;
-    status = s->while_paused(s, who);
+    for (i = 0; !status && i < s->num_while_paused; i++)
+        status = s->while_paused[i](s, who);
     if (status) {
         xl_message("the guest is destroyed again: it was not to run so");
         stock_command(s, "destroy", who);
@@ -408,8 +432,8 @@ int main(int argc, char **argv)
     argv[1] = argv[0];
     status = check_command_line(&s, argc - 1, argv + 1);
     if (!status)
-        status = s.while_paused ? start_in_steps(&s, argc - 1, argv + 1)
-                                : run_stock(&s, argc - 1, argv + 1);
+        status = s.num_while_paused ? start_in_steps(&s, argc - 1, argv + 1)
+                                    : run_stock(&s, argc - 1, argv + 1);
     guest_config_free(&s.config);
     return status;
 }

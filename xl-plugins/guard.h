@@ -41,6 +41,10 @@ bool guest_config_from_file(const char *path, const char *extra,
 bool guest_config_from_save(const char *path, struct guest_config *config);
 void guest_config_free(struct guest_config *config);
 
+struct guard_start;
+/* who is the guest's name; exit status */
+typedef int guard_step(struct guard_start *s, const char *who);
+
 /* A start that is about to happen. */
 struct guard_start {
     const char *stock;              /* path of stock xl */
@@ -57,10 +61,8 @@ struct guard_start {
     bool only_shows;                /* create -n */
     bool stays;                     /* create -F or -c: ends with the guest */
     bool paused;                    /* -p: so the user wants it */
-    /* NULL, or what is to be done between the guest's making and its running;
-     * who is its name.  When the exit status is not 0 the guest is
-     * destroyed. */
-    int (*while_paused)(struct guard_start *s, const char *who);
+    guard_step *while_paused[4];    /* see guard_while_paused() */
+    int num_while_paused;
     /* NULL, or what is to be done when stock xl has ended with this exit
      * status; returns the one to end with. */
     int (*afterwards)(struct guard_start *s, int status);
@@ -71,6 +73,13 @@ struct guard_start {
 
 /* Of "xl create" only, for "xl restore" takes no lines. */
 void guard_add_line(struct guard_start *s, char *line);
+
+/* What is to be done between the guest's making and its running.  When the exit
+ * status is not 0 the guest is destroyed.  That cannot be with a guest whose
+ * start this is not, or under which xl stays: key is what asks for it; 1 after
+ * a message, else 0. */
+int guard_while_paused(struct guard_start *s, const char *key,
+                       guard_step *step);
 
 /* Runs a program, one of our commands when it is a plain name, and waits for
  * it; its exit status, after a message 127 when it cannot be run. */
@@ -89,7 +98,9 @@ int guard_snapshot(struct guard_start *s);
 int guard_cpu(struct guard_start *s);
 int guard_vnuma(struct guard_start *s);
 int guard_scsi(struct guard_start *s);
+int guard_usb(struct guard_start *s);
 /* The same about a guest that is to be saved or to go to another host. */
 int guard_scsi_leave(struct guard_start *s);
+int guard_usb_leave(struct guard_start *s);
 
 #endif

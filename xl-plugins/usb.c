@@ -86,7 +86,10 @@ static void start_watcher(const xlx_guest *guest)
 
 static void say(const char *done, const xlx_usb_entry *e)
 {
-    printf("%s %s, port %u/%u", done, text(e->path), e->ctrl, e->port);
+    if (e->status == XLX_USB_STATUS_MISSING)
+        printf("Not plugged in, port %u/%u", e->ctrl, e->port);
+    else
+        printf("%s %s, port %u/%u", done, text(e->path), e->ctrl, e->port);
     if (*text(e->selector)) {
         printf(", found by ");
         xl_put_text(stdout, e->selector);
@@ -106,9 +109,9 @@ int xl_usb_attach_main(int argc, char **argv)
     r = xl_usb_attach_parse(argc, argv, &args);
     if (r >= 0)
         return r;
-    if (args.once && args.permanent)
-        return xl_bad_value("usb-attach", "--once", NULL,
-                            "not together with --permanent");
+    if (args.once && (args.permanent || args.optional))
+        return xl_bad_value("usb-attach", "--once", NULL, "not together with "
+                            "--permanent or --optional");
     xlx_guest_init(&guest);
     xlx_usb_wait_init(&wait);
     xlx_usb_entry_init(&entry);
@@ -119,6 +122,7 @@ int xl_usb_attach_main(int argc, char **argv)
     binding.type = args.type;
     binding.version = args.version;
     binding.once = args.once;
+    binding.optional = args.optional;
     binding.reset = args.reset;
     binding.force = args.force;
     wait.timeout = args.timeout;

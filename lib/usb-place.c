@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which controller and port of a guest a device gets: those that were asked
+ * for, else the first that fit and are free, else a controller that is yet to
+ * be made.
+ */
+#include <stdlib.h>
+
+#include "usb.h"
+
+#define MAX_PORT 31                 /* public/io/usbif.h */
+#define NO_CTRL UINT32_MAX
+
+static int auto_type(xlx_ctx *ctx, uint32_t domid, xlx_usb_type *type)
+{
+    libxl_dominfo info;
+    libxl_ctx *xl;
+    bool hvm;
+    int rc;
+
+    rc = xlx__ctx_libxl(ctx, &xl);
+    if (rc) return rc;
+    libxl_dominfo_init(&info);
+    rc = libxl_domain_info(xl, &info, domid);
+    hvm = !rc && info.domain_type == LIBXL_DOMAIN_TYPE_HVM;
+    libxl_dominfo_dispose(&info);
+    if (rc)
+        return xlx__error(rc, "domain %u: %s", domid,
+                          xlx__ctx_libxl_said(ctx, rc));
+    if (*type == XLX_USB_TYPE_AUTO)
+        *type = hvm ? XLX_USB_TYPE_DEVICEMODEL : XLX_USB_TYPE_QUSB;
+    else if (*type == XLX_USB_TYPE_PV)
+        return xlx__error(ERROR_INVAL, "type pv: Linux has no driver for it; "
+                          "use qusb");
+    else if (*type == XLX_USB_TYPE_DEVICEMODEL && !hvm)
+        return xlx__error(ERROR_INVAL, "type devicemodel: only for an HVM "
+                          "guest; use qusb");
+    return 0;
+}
+
+static bool port_is_free(const struct xlx__usb_change *c,
+                         const xlx_usb_ctrl *ctrl, uint32_t port)
+{
+    int i;
+
+    for (i = 0; i < ctrl->num_ports; i++)
+        if (ctrl->ports[i].number == port)
+            return false;
+    return !xlx__usb_entry(&c->record, ctrl->devid, port);
+}
+
+/* Takes the port that was asked for, or the first that is free; 1 when there
+ * is none. */
+static int take_port(const struct xlx__usb_change *c,
+                     const xlx_usb_ctrl *ctrl, uint32_t wanted,
+                     xlx_usb_entry *e)
+{
+    uint32_t port;
+
+    for (port = 1; port <= ctrl->size; port++) {
+        if ((wanted && port != wanted) || !port_is_free(c, ctrl, port))
+            continue;
+        e->ctrl = ctrl->devid;
+        e->port = port;
+        e->type = ctrl->type;
+        e->version = ctrl->version;
+        return 0;
+    }
+    return 1;
+}
+
+/* Of a device that is not plugged in nobody knows what it needs. */
+static int fits(const xlx_usb_binding *b, xlx_usb_type type, uint32_t version,
+                const xlx_usb_host_device *d)
+{
+    return d ? xlx__usb_fits(type, version, b->force, d) : 0;
+}
+
+static int take_named(const struct xlx__usb_change *c,
+                      const xlx_usb_ctrls *list, const xlx_usb_binding *b,
+                      const xlx_usb_host_device *d, xlx_usb_entry *e)
+{
+    const xlx_usb_ctrl *ctrl = NULL;
+    int i, rc;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        if (list->ctrls[i].devid == b->ctrl)
+            ctrl = &list->ctrls[i];
+    if (!ctrl)
+        return xlx__error(ERROR_NOTFOUND, "controller %u: the guest has no "
+                          "such USB controller", b->ctrl);
+    if (b->port > ctrl->size)
+        return xlx__error(ERROR_INVAL, "port %u: controller %u has %u ports",
+                          b->port, ctrl->devid, ctrl->size);
+    rc = fits(b, ctrl->type, ctrl->version, d);
+    if (rc) return rc;
+    rc = take_port(c, ctrl, b->port, e);
+    if (!rc)
+        return 0;
+    if (b->port)
+        return xlx__error(ERROR_DEVICE_EXISTS, "port %u of controller %u is "
+                          "taken", b->port, ctrl->devid);
+    return xlx__error(ERROR_DEVICE_EXISTS, "controller %u has no free port",
+                      ctrl->devid);
+}
+
+/* A number that neither xenstore nor the record has. */
+static uint32_t new_devid(const struct xlx__usb_change *c,
+                          const xlx_usb_ctrls *list)
+{
+    uint32_t devid = 0;
+    int i;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        if (list->ctrls[i].devid >= devid)
+            devid = list->ctrls[i].devid + 1;
+    for (i = 0; i < c->record.num_entries; i++)
+        if (c->record.entries[i].ctrl >= devid)
+            devid = c->record.entries[i].ctrl + 1;
+    return devid;
+}
+
+/* One that fits and has a free port, else one that is yet to be made. */
+static int take_any(const struct xlx__usb_change *c,
+                    const xlx_usb_ctrls *list, const xlx_usb_binding *b,
+                    xlx_usb_type type, const xlx_usb_host_device *d,
+                    xlx_usb_entry *e)
+{
+    uint32_t version = b->version;
+    int i, rc;
+
+    for (i = 0; i < list->num_ctrls; i++) {
+        const xlx_usb_ctrl *ctrl = &list->ctrls[i];
+
+        if (ctrl->type == type && (!version || ctrl->version == version) &&
+            !fits(b, type, ctrl->version, d) &&
+            !take_port(c, ctrl, 0, e))
+            return 0;
+    }
+    xlx__error_clear();
+    if (!version)
+        version = type == XLX_USB_TYPE_DEVICEMODEL ? 3 : 2;
+    if (version > 3 || (version == 3 && type == XLX_USB_TYPE_QUSB))
+        return xlx__error(ERROR_INVAL, "version %u: 1 or 2 for qusb, 1 to 3 "
+                          "for devicemodel", version);
+    rc = fits(b, type, version, d);
+    if (rc) return rc;
+    e->ctrl = new_devid(c, list);
+    e->port = 1;
+    e->type = type;
+    e->version = version;
+    e->made_ctrl = true;
+    return 0;
+}
+
+/* Controllers that were made for a device go with the last one on them. */
+static void inherit_made(const struct xlx__usb_change *c, xlx_usb_entry *e)
+{
+    int i;
+
+    for (i = 0; i < c->record.num_entries; i++)
+        if (c->record.entries[i].ctrl == e->ctrl)
+            e->made_ctrl = c->record.entries[i].made_ctrl;
+}
+
+int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
+                         const xlx_usb_host_device *d, xlx_usb_entry *e)
+{
+    xlx_usb_type type = b->type;
+    xlx_usb_ctrls list;
+    int rc;
+
+    if (b->port && b->ctrl == NO_CTRL)
+        return xlx__error(ERROR_INVAL, "port %u: of which controller?",
+                          b->port);
+    if (b->port > MAX_PORT)
+        return xlx__error(ERROR_INVAL, "port %u: ports are 1 to %d", b->port,
+                          MAX_PORT);
+    rc = auto_type(c->ctx, c->guest.domid, &type);
+    if (rc) return rc;
+    xlx_usb_ctrls_init(&list);
+    rc = xlx__usb_ctrls(c->ctx, c->guest.domid, &list);
+    if (!rc)
+        rc = b->ctrl != NO_CTRL ? take_named(c, &list, b, d, e)
+                                : take_any(c, &list, b, type, d, e);
+    if (!rc && !e->made_ctrl)
+        inherit_made(c, e);
+    xlx_usb_ctrls_dispose(&list);
+    return rc;
+}
