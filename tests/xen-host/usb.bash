@@ -12,8 +12,9 @@ usb_devices=/sys/bus/usb/devices
 # usb_begin: the drivers, and udevd, from which libusb in QEMU hears of devices
 # that come and go: without it QEMU knows only those of its own start.
 usb_begin() {
-    modprobe -a usb-storage usbhid dummy_hcd "$@" || return
-    modprobe -a libcomposite usb_f_mass_storage usb_f_hid usb_f_ss_lb
+    modprobe -a usb-storage usbhid "$@" || return
+    modprobe dummy_hcd num=4 is_super_speed=1 || return
+    modprobe -a libcomposite usb_f_mass_storage usb_f_hid
     mkdir -p /run/udev
     /lib/systemd/systemd-udevd --daemon > /dev/null 2>&1 3>&-
     udevadm trigger --subsystem-match=usb
@@ -32,7 +33,7 @@ usb_end() {
 
 # gadget NAME VENDOR:PRODUCT [SPEED]: a device without a function, not plugged
 # in; its serial number is NAME.  SPEED is super-speed, high-speed (the
-# default), full-speed or low-speed.
+# default) or full-speed.
 gadget() {
     local dir=$gadgets/$1
     mkdir "$dir" || return
@@ -83,13 +84,6 @@ gadget_keyboard() {
     gadget_has "$1" hid
 }
 
-# gadget_stream NAME VENDOR:PRODUCT [SPEED]: has isochronous endpoints
-gadget_stream() {
-    gadget "$@" || return
-    gadget_function "$1" SourceSink > /dev/null || return
-    gadget_has "$1" SourceSink
-}
-
 # gadget_plug NAME [CONTROLLER]: plugs it into dummy_hcd's controller (0), and
 # waits until dom0 has configured it.
 gadget_plug() {
@@ -131,7 +125,8 @@ usb_file() { cat "$usb_devices/$1/$2"; }
 
 # usb_driver BUSID: of its first interface; usbfs when QEMU has it
 usb_driver() {
-    basename "$(readlink "$usb_devices/$1:1.0/driver")"
+    local link
+    link=$(readlink "$usb_devices/$1:1.0/driver") && basename "$link"
 }
 usb_driven() { [ "$(usb_driver "$1")" = "$2" ]; }
 
@@ -159,7 +154,8 @@ usb_qemu() {
 # usb_in_guest NAME SERIAL: the disk of a stick in the guest, as sda
 usb_in_guest() {
     guest_run "$1" "d=\$(grep -lx '$2' /sys/bus/usb/devices/*/serial) &&
-        ls -d \${d%/serial}/*/host*/target*/*/block/* | sed 's,.*/,,'"
+        ls -d \${d%/serial}/*/host*/target*/*/block/* | sed 's,.*/,,' |
+        grep ."
 }
 usb_guest_lacks() { ! usb_in_guest "$@" > /dev/null; }
 
