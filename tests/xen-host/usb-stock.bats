@@ -35,7 +35,7 @@ teardown_file() {
 # where NAME: hostbus=3,hostaddr=7, as stock xl wants it
 where() {
     local busid
-    busid=$(gadget_busid "$1") || return
+    busid=$(usb_busid "$1") || return
     echo "hostbus=$(usb_file "$busid" busnum),hostaddr=$(usb_file "$busid" devnum)"
 }
 
@@ -60,7 +60,7 @@ look() {
     usb_compare c a "$GUESTS/a.img"
     look
     usb_qemu c
-    usb_driven "$(gadget_busid a)" usbfs
+    usb_driven "$(usb_busid a)" usbfs
 }
 
 @test "the device is lost when the guest reboots" {
@@ -68,7 +68,7 @@ look() {
     look
     [ "$(usb_port c 1)" = "" ]
     usb_guest_lacks c a
-    run ! usb_driven "$(gadget_busid a)" usbfs
+    run ! usb_driven "$(usb_busid a)" usbfs
     guest_destroy c
 }
 
@@ -122,21 +122,21 @@ look() {
 
 @test "numbers: octal, and modulo 256; listed in hexadecimal" {
     # until it has an address that is 8 in octal
-    until [ "$(usb_file "$(gadget_busid b)" devnum)" = 8 ]; do
+    until [ "$(usb_file "$(usb_busid b)" devnum)" = 8 ]; do
         gadget_unplug b
         gadget_plug b 1
-        [ "$(usb_file "$(gadget_busid b)" devnum)" -le 8 ]
+        [ "$(usb_file "$(usb_busid b)" devnum)" -le 8 ]
     done
-    bus=$(usb_file "$(gadget_busid b)" busnum)
+    bus=$(usb_file "$(usb_busid b)" busnum)
     start_with "$controller"
     xl usbdev-attach c hostbus="$bus" hostaddr=010
     usb_compare c b "$GUESTS/b.img"
     xl usbdev-detach c 0 1
     wait_for 30 "end in the guest" usb_guest_lacks c b
     xl usbdev-attach c hostbus="$bus" hostaddr=264
-    [ "$(usb_port c 1)" = "$(gadget_busid b)" ]
+    [ "$(usb_port c 1)" = "$(usb_busid b)" ]
     xl usbdev-detach c 0 1
-    while [ "$(usb_file "$(gadget_busid b)" devnum)" -lt 10 ]; do
+    while [ "$(usb_file "$(usb_busid b)" devnum)" -lt 10 ]; do
         gadget_unplug b
         gadget_plug b 1
     done
@@ -155,10 +155,10 @@ look() {
     sleep 5
     look
     usb_qemu c
-    [ "$(usb_port c 1)" = "$(gadget_busid b)" ]
+    [ "$(usb_port c 1)" = "$(usb_busid b)" ]
     usb_guest_lacks c b
-    run ! usb_driven "$(gadget_busid b)" usbfs
-    grep "device $(gadget_busid b) wrong speed" /var/log/xen/qemu-dm-c.log
+    run ! usb_driven "$(usb_busid b)" usbfs
+    grep "device $(usb_busid b) wrong speed" /var/log/xen/qemu-dm-c.log
     guest_destroy c
 }
 
@@ -182,7 +182,7 @@ look() {
 
 @test "a port with a device that is not there: QEMU is gone" {
     start_with "$controller"
-    busid=$(gadget_busid b)
+    busid=$(usb_busid b)
     gadget_unplug b
     xenstore-write "$(usb_backend c)/port/1" "$busid"
     wait_for 60 "QEMU's end" no_qemu
@@ -196,7 +196,7 @@ look() {
         "usbdev = ['type=hostdev,$(where b)']"
     look
     no_qemu
-    [ "$(usb_port c 1)" = "$(gadget_busid b)" ]
+    [ "$(usb_port c 1)" = "$(usb_busid b)" ]
     usb_guest_lacks c b
     guest_destroy c
 }

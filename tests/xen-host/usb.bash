@@ -88,13 +88,13 @@ gadget_keyboard() {
 # waits until dom0 has configured it.
 gadget_plug() {
     echo "dummy_udc.${2:-0}" > "$gadgets/$1/UDC" || return
-    wait_for 30 "gadget $1" gadget_busid "$1" > /dev/null
+    wait_for 30 "gadget $1" usb_busid "$1" > /dev/null
     udevadm settle
 }
 
 gadget_unplug() {
     echo > "$gadgets/$1/UDC" || return
-    wait_for 30 "end of gadget $1" eval "! gadget_busid $1 > /dev/null"
+    wait_for 30 "end of gadget $1" eval "! usb_busid $1 > /dev/null"
     udevadm settle
 }
 
@@ -110,15 +110,16 @@ gadget_remove() {
     [ ! -d "$dir" ]
 }
 
-# gadget_busid NAME: where it is, as 3-1; fails when it is not plugged in
-gadget_busid() {
+# ---- what dom0 says of a device -----------------------------------------------
+
+# usb_busid SERIAL: where it is, as 3-1; fails when it is not plugged in.  The
+# serial number of a gadget is its name.
+usb_busid() {
     local file
     file=$(grep -lsx -- "$1" "$usb_devices"/*/serial) || return
     file=${file%/serial}
     echo "${file##*/}"
 }
-
-# ---- what dom0 says of a device -----------------------------------------------
 
 # usb_file BUSID FILE
 usb_file() { cat "$usb_devices/$1/$2"; }
@@ -179,4 +180,16 @@ usb_compare() {
         md5sum")
     [ "$(md5sum < "$GUESTS/data")" = "$sum" ] ||
         { echo "the guest reads not what $3 has"; return 1; }
+}
+
+# ---- real sticks ----------------------------------------------------------------
+
+# outer_monitor COMMAND: a line for the monitor of the QEMU in which all this
+# runs, when the group has given it a port named "monitor".
+outer_monitor() {
+    local port
+    modprobe virtio_console || return
+    port=$(grep -lx monitor /sys/class/virtio-ports/*/name) || return
+    port=${port%/name}
+    printf '%s\n' "$*" > "/dev/${port##*/}"
 }
