@@ -129,15 +129,9 @@ static int check_restore(struct guard_start *s)
     if (!xlx_guest_find(s->ctx, s->config.has_uuid ? uuid : s->config.name,
                         NULL, &guest) &&
         !xlx_device_vscsictrl_list(s->ctx, &guest, &list) &&
-        first_dev(&list, is_aside)) {
-        s->while_paused = bring_back;
-        if (s->stays) {
-            xl_message("\"%s\" has SCSI devices that are set aside: not with "
-                       "-F or -c, for they are attached before it runs; use "
-                       "xl console afterwards", s->config.name);
-            status = 1;
-        }
-    }
+        first_dev(&list, is_aside))
+        status = guard_while_paused(s, "SCSI devices that are set aside",
+                                    bring_back);
     xlx_device_vscsictrls_dispose(&list);
     xlx_guest_dispose(&guest);
     return status;

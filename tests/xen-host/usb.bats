@@ -394,3 +394,25 @@ settled() {
     [ "$(find /var/lib/libxlx -name usb.json)" = "" ]
     wait_for 90 "the watcher's end" eval '[ "$(watchers)" = 0 ]'
 }
+
+@test "usbdev= with a selector: mandatory, or optional" {
+    GUEST_CONFIG="usbdev = ['selector=1d6b:0199']" guest_config g pv
+    run -1 xl create -q "$(guest_config_file g)"
+    echo "$output"
+    [[ $output == *1d6b:0199* ]]
+    guest_gone g
+    gadget_unplug b
+    GUEST_CONFIG="usbdev = ['selector=1d6b:0104',
+        'selector=1d6b:0105,policy=optional']" guest_config g pv
+    guest_start g
+    wait_for 60 "the stick" works a
+    served a "$GUESTS/a.img"
+    gadget_plug b 1
+    wait_for 60 "the optional one" works b
+    served b "$GUESTS/b.img"
+    run -1 xl save g "$GUESTS/save"
+    echo "$output"
+    [[ $output == *'has USB devices'* ]]
+    guest_destroy g
+    xl usb-repair
+}
