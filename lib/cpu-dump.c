@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Dumps of CPUID leaves as text.  Every program has its own form, but
- * all are lines or XML elements with hexadecimal numbers, and what a line is,
- * is told by how it begins.  Of a dump of many processors the first is taken,
+ * Dumps of CPUID leaves as text.  Every program has its own form, but all are
+ * lines with hexadecimal numbers, and what a line is, is told by how it
+ * begins.  Of a dump of many processors the first is taken,
  * for a leaf that was seen stays.
  */
 #include <ctype.h>
@@ -284,80 +284,7 @@ int xlx__cpu_parse_featureset(const char *text, struct xlx__cpu_set *set_r)
     return 0;
 }
 
-/* ---- libvirt's <cpudata> ------------------------------------------------ */
-
-/* The number of an attribute of the element that ends at end. */
-static bool attribute(const char *s, const char *end, const char *name,
-                      unsigned int bits, uint64_t *value_r)
-{
-    size_t len = strlen(name);
-    char quote;
-
-    while (s < end) {
-        s += strcspn(s, " \t\r\n/>");
-        s += strspn(s, " \t\r\n/");
-        if (s >= end)
-            return false;
-        if (strncmp(s, name, len) || s[len] != '=')
-            continue;
-        s += len + 1;
-        quote = *s++;
-        return (quote == '\'' || quote == '"') &&
-               take_hex(&s, bits, value_r) && *s == quote;
-    }
-    return false;
-}
-
-static int xml_element(const char *s, const char *end,
-                       struct xlx__cpu_dump *d)
-{
-    static const char *const names[] = { "eax", "ebx", "ecx", "edx" };
-    uint64_t index, sub, high, low, v[4];
-    struct xlx__cpu_leaf l;
-    unsigned int i;
-
-    if (attribute(s, end, "index", 32, &index)) {
-        if (!attribute(s, end, "eax", 32, &low) ||
-            !attribute(s, end, "edx", 32, &high))
-            return 0;
-        return add_msr(d, (uint32_t)index, high << 32 | low);
-    }
-    if (!attribute(s, end, "eax_in", 32, &index))
-        return 0;
-    if (!attribute(s, end, "ecx_in", 32, &sub))
-        sub = 0;
-    for (i = 0; i < 4; i++) {
-        if (!attribute(s, end, names[i], 32, &v[i]))
-            return 0;
-        l.reg[i] = (uint32_t)v[i];
-    }
-    l.leaf = (uint32_t)index;
-    l.subleaf = (uint32_t)sub;
-    return add_leaf(d, &l);
-}
-
-/* Only what such a file can hold: elements with numbers, and comments. */
-static int parse_xml(const char *text, struct xlx__cpu_dump *d)
-{
-    const char *s = text, *end;
-    int r = 1;
-
-    while (r > 0 && (s = strchr(s, '<'))) {
-        if (!strncmp(s, "<!--", 4))
-            end = strstr(s, "-->");
-        else
-            end = strchr(s, '>');
-        if (!end || !strncmp(s, "</cpudata", 9))
-            break;
-        if (!strncmp(s, "<cpuid ", 7) || !strncmp(s, "<msr ", 5))
-            r = xml_element(s, end, d);
-        if (!r)
-            r = xlx__error(ERROR_INVAL, "\"%.*s\" lacks a register",
-                           end - s < 80 ? (int)(end - s + 1) : 80, s);
-        s = end;
-    }
-    return r < 0 ? r : 0;
-}
+/* ---- the whole ---------------------------------------------------------- */
 
 int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d)
 {
@@ -365,10 +292,7 @@ int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d)
 
     if (strlen(text) > TEXT_MAX)
         return xlx__error(ERROR_INVAL, "more than %u bytes", TEXT_MAX);
-    if (strstr(text, "<cpudata"))
-        rc = parse_xml(text, d);
-    else
-        rc = parse_lines(text, d);
+    rc = parse_lines(text, d);
     if (rc)
         return rc;
     if (!d->num_leaves)

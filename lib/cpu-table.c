@@ -356,24 +356,39 @@ int xlx__cpu_find_canonical(const char *name)
     return raw_bit(name, len);
 }
 
-int xlx__cpu_find_model(const char *name, size_t len,
-                        const struct xlx__cpu_model **model_r)
+/* NULL when there is none of that name. */
+static const struct xlx__cpu_model *model_of(const char *name, size_t len)
 {
-    size_t low = 0, high = XLX__CPU_MODEL_NAMES, middle, i;
-    struct nearest nearest;
+    size_t low = 0, high = XLX__CPU_MODEL_NAMES, middle;
     int r;
 
     while (low < high) {
         middle = (low + high) / 2;
         r = order(name, len, xlx__cpu_model_names[middle].text);
-        if (!r) {
-            *model_r = xlx__cpu_models + xlx__cpu_model_names[middle].index;
-            return 0;
-        }
+        if (!r)
+            return xlx__cpu_models + xlx__cpu_model_names[middle].index;
         if (r > 0)
             low = middle + 1;
         else
             high = middle;
+    }
+    return NULL;
+}
+
+int xlx__cpu_find_model(const char *name, size_t len,
+                        const struct xlx__cpu_model **model_r)
+{
+    static const char libvirt[] = "libvirt:";
+    const struct xlx__cpu_model *found = model_of(name, len);
+    size_t i, prefix = sizeof(libvirt) - 1;
+    struct nearest nearest;
+
+    /* where libvirt has no model of its own, it means QEMU's */
+    if (!found && len > prefix && !strncmp(name, libvirt, prefix))
+        found = model_of(name + prefix, len - prefix);
+    if (found) {
+        *model_r = found;
+        return 0;
     }
     if (len > LOOKUP_MAX)
         return xlx__error(ERROR_NOTFOUND, "no CPU model \"%.*s...\"",

@@ -77,7 +77,7 @@ extern const struct xlx__cpu_name xlx__cpu_names[XLX__CPU_NAMES];
 extern const struct xlx__cpu_release
     xlx__cpu_releases[XLX__CPU_RELEASES];
 extern const struct xlx__cpu_need xlx__cpu_needs[XLX__CPU_NEEDS];
-extern const struct xlx__cpu_model xlx__cpu_models[XLX__CPU_MODELS];
+extern const struct xlx__cpu_model xlx__cpu_models[XLX__CPU_ALL_MODELS];
 extern const struct xlx__cpu_model_name
     xlx__cpu_model_names[XLX__CPU_MODEL_NAMES];
 extern const struct xlx__cpu_silicon xlx__cpu_silicon[XLX__CPU_SILICON];

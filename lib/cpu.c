@@ -144,10 +144,10 @@ int xlx__cpu_model_list(xlx_ctx *ctx, xlx_cpu_models *list_r)
     size_t i;
 
     (void)ctx;
-    list_r->models = calloc(XLX__CPU_MODELS, sizeof(*list_r->models));
+    list_r->models = calloc(XLX__CPU_ALL_MODELS, sizeof(*list_r->models));
     if (!list_r->models)
         return xlx__error(ERROR_NOMEM, "out of memory");
-    for (i = 0; !rc && i < XLX__CPU_MODELS; i++) {
+    for (i = 0; !rc && i < XLX__CPU_ALL_MODELS; i++) {
         xlx_cpu_model_init(&list_r->models[i]);
         list_r->num_models++;
         rc = fill_model(i, &list_r->models[i]);
@@ -247,6 +247,10 @@ int xlx__cpu_read(xlx_ctx *ctx, const char *name, const char *text,
     } else if (xlx__cpu_is_featureset(text)) {
         memset(&cpu, 0, sizeof(cpu));
         rc = xlx__cpu_parse_featureset(text, &cpu.features);
+        if (rc)
+            rc = xlx__error_prefix(rc, "%s", name);
+    } else if (text[strspn(text, " \t\r\n")] == '<') {
+        rc = xlx__cpu_parse_xml(text, &cpu);
         if (rc)
             rc = xlx__error_prefix(rc, "%s", name);
     } else {

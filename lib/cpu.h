@@ -64,6 +64,9 @@ int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d);
 int xlx__cpu_dump_policy(const char *text, const char *title,
                          struct xlx__cpu_dump *d);
 
+/* cpu-xml.c: <cpudata> or <cpu> of libvirt */
+int xlx__cpu_parse_xml(const char *text, struct xlx__cpu *cpu_r);
+
 /* "1fcbfbff-f7fa3223-..." of XAPI: only features, of no vendor. */
 bool xlx__cpu_is_featureset(const char *text);
 int xlx__cpu_parse_featureset(const char *text, struct xlx__cpu_set *set_r);

@@ -5,8 +5,8 @@ in the tables as offsets; a feature is the number of its bit, 32 * word + bit.
 Nothing comes out when no table is declared."""
 
 from c_names import c_integer
-from cpu import (DIALECTS, REGISTERS, dialect_names, fold, full_name, names,
-                 versions)
+from cpu import (DIALECTS, REGISTERS, dialect_names, fold, full_name,
+                 libvirt_names, names, of_libvirt, versions)
 from text import c_header, c_string, wrap
 
 NONE = 0xFFFF
@@ -58,6 +58,8 @@ def header(model):
             f"#define XLX__CPU_RELEASES {len(model.cpu_releases)}",
             f"#define XLX__CPU_NEEDS {len(need_rows(model))}",
             f"#define XLX__CPU_MODELS {len(models)}",
+            "/* Those of libvirt come after QEMU's. */",
+            f"#define XLX__CPU_ALL_MODELS {len(models) + len(model.cpu_libvirt)}",
             f"#define XLX__CPU_MODEL_NAMES {len(model_name_rows(model))}",
             f"#define XLX__CPU_SILICON {len(silicon_rows(model))}", "",
             "/* The features, each by the number of its bit. */",
@@ -91,6 +93,9 @@ def model_name_rows(model):
         for v in m.versions:
             rows += [(name, i) for name in names(m, v)]
             i += 1
+    for d, *_ in of_libvirt(model):
+        rows += [(name, i) for name in libvirt_names(d)]
+        i += 1
     return sorted(rows)
 
 
@@ -165,7 +170,8 @@ def source(model):
                    release_rows(model, bit_of, text)),
             *table("struct xlx__cpu_need xlx__cpu_needs[XLX__CPU_NEEDS]",
                    need_rows(model)),
-            *table("struct xlx__cpu_model xlx__cpu_models[XLX__CPU_MODELS]",
+            *table("struct xlx__cpu_model "
+                   "xlx__cpu_models[XLX__CPU_ALL_MODELS]",
                    model_rows(model, bit_of, text)),
             *table("struct xlx__cpu_model_name "
                    "xlx__cpu_model_names[XLX__CPU_MODEL_NAMES]",
@@ -188,13 +194,17 @@ def source(model):
 
 
 def model_rows(model, bit_of, text):
+    def row(name, m, v, alias, has, features):
+        return (text.add(name), text.add(m.name),
+                NONE if not alias else text.add(alias), text.add(m.vendor),
+                has["family"], has["model"], has["stepping"], v.number,
+                *(c_integer(has[a]) + ("u" if has[a] >= 2**31 else "")
+                  for a in ("level", "xlevel")),
+                "{ { " + mask(features, bit_of, len(model.cpu_words))
+                + " } }")
+
     for m in model.cpu_models:
-        vendor = text.add(m.vendor)
         for v, has, features in versions(m):
-            yield (text.add(full_name(m, v)), text.add(m.name),
-                   NONE if not v.alias else text.add(v.alias), vendor,
-                   has["family"], has["model"], has["stepping"], v.number,
-                   *(c_integer(has[a]) + ("u" if has[a] >= 2**31 else "")
-                     for a in ("level", "xlevel")),
-                   "{ { " + mask(features, bit_of, len(model.cpu_words))
-                   + " } }")
+            yield row(full_name(m, v), m, v, v.alias, has, features)
+    for d, m, v, has, features in of_libvirt(model):
+        yield row(libvirt_names(d)[0], m, v, None, has, features)

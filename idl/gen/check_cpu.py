@@ -3,7 +3,8 @@
 
 import re
 
-from cpu import DIALECTS, REGISTERS, dialect_names, fold, names
+from cpu import (DIALECTS, REGISTERS, dialect_names, fold, full_name,
+                 libvirt_names, names, versions)
 
 NAME = r"[a-z0-9][a-z0-9._-]*"
 MODEL = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -28,6 +29,7 @@ def check(model, errors):
     circles(features, errors)
     for one in model.cpu_models:
         cpu_model(one, features, errors)
+    libvirt(model, features, errors)
     model_names(model, errors)
     silicon(model, errors)
 
@@ -153,8 +155,26 @@ def change(d, listed, has, add, features, errors):
         errors.add(d.pos, f"{label(d)}: features must be in order")
 
 
+def libvirt(model, features, errors):
+    known = {full_name(m, v): f for m in model.cpu_models
+             for v, _, f in versions(m)}
+    for d in model.cpu_libvirt:
+        d.name = ", ".join(d.names)
+        if d.of not in known:
+            errors.add(d.pos, f'{label(d)}: no model "{d.of}"')
+            continue
+        has = set(known[d.of])
+        change(d, d.remove, has, False, features, errors)
+        change(d, d.add, has, True, features, errors)
+
+
 def model_names(model, errors):
     seen = {}
+    for d in model.cpu_libvirt:
+        for name in libvirt_names(d):
+            if seen.setdefault(name, d) is not d:
+                errors.add(d.pos, f"{label(d)}: {name} is declared in "
+                           f"line {seen[name].pos[1]}")
     for d in model.cpu_models:
         for v in d.versions:
             for name in names(d, v):

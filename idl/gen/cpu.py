@@ -42,3 +42,22 @@ def versions(model):
                for a, n in has.items()}
         features = (features - set(v.remove)) | set(v.add)
         yield v, has, features
+
+
+def of_libvirt(model):
+    """(row, model, version, what it has, its features) for libvirt's models;
+    a row without such a version is left out."""
+    known = {full_name(m, v): (m, v, has, features) for m in model.cpu_models
+             for v, has, features in versions(m)}
+    for d in model.cpu_libvirt:
+        if d.of not in known:
+            continue
+        m, v, has, features = known[d.of]
+        changed = {a: n for a in ("model", "stepping")
+                   if (n := getattr(d, a)) is not None}
+        yield (d, m, v, has | changed,
+               (features - set(d.remove)) | set(d.add))
+
+
+def libvirt_names(d):
+    return [f"libvirt:{name}" for name in d.names]

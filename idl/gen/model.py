@@ -300,9 +300,21 @@ class CpuModel(Decl):
     silicon: list[Silicon] = None
 
 
+@dataclass(eq=False)
+class CpuLibvirt(Decl):
+    """What libvirt means by names that QEMU has for that version, or has no
+    model for."""
+    names: list[str]
+    of: str
+    remove: list[str] = None
+    add: list[str] = None
+    model: int = None
+    stepping: int = None
+
+
 CLASSES = (Value, Enum, Field, Struct, Inp, Out, Error, Callback, Example,
            Call, Param, Function, Arg, Option, Command)
-TABLES = (CpuWord, CpuRelease, CpuFeature, CpuModel)
+TABLES = (CpuWord, CpuRelease, CpuFeature, CpuModel, CpuLibvirt)
 KEYWORDS = {}
 for _class in CLASSES + TABLES + (CpuVersion, Silicon):
     _class.keyword = re.sub(r"\B([A-Z])", r"_\1", _class.__name__).lower()
@@ -322,6 +334,7 @@ class Model:
         self.cpu_words = [d for d in decls if isinstance(d, CpuWord)]
         self.cpu_features = [d for d in decls if isinstance(d, CpuFeature)]
         self.cpu_models = [d for d in decls if isinstance(d, CpuModel)]
+        self.cpu_libvirt = [d for d in decls if isinstance(d, CpuLibvirt)]
         self.package = package
         self.types = {}
         for d in self.of("enum", "struct", "callback"):

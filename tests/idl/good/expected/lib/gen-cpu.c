@@ -7,8 +7,9 @@
 
 const char xlx__cpu_text[] =
     "fpu\0" "3dnow\0" "caps\0" "no\0" "1d\0" "7d0\0" "mA\0" "fpu-no\0" "x-87\0"
-    "1.0\0" "2.0\0" "GenuineIntel\0" "First-v1\0" "First\0" "First-v2\0"
-    "First-caps\0" "\0" "level-v1\0" "level\0";
+    "1.0\0" "2.0\0" "First-v1\0" "First\0" "GenuineIntel\0" "First-v2\0"
+    "First-caps\0" "level-v1\0" "level\0" "\0" "libvirt:First\0"
+    "libvirt:Only\0" "libvirt:First-v1\0";
 
 const struct xlx__cpu_word xlx__cpu_words[XLX__CPU_WORDS] = {
     { 1, 65535, 3, 0, 65535, 18 },
@@ -37,20 +38,27 @@ const struct xlx__cpu_need xlx__cpu_needs[XLX__CPU_NEEDS] = {
     { 95, 31 },
 };
 
-const struct xlx__cpu_model xlx__cpu_models[XLX__CPU_MODELS] = {
-    { 61, 70, 65535, 48, 6, 1, 2, 1, 7, 2147483656u, { { 0x80000001 } } },
-    { 76, 70, 85, 48, 6, 1, 3, 2, 7, 2147483656u, { { 0x1, 0x20000000,
+const struct xlx__cpu_model xlx__cpu_models[XLX__CPU_ALL_MODELS] = {
+    { 48, 57, 65535, 63, 6, 1, 2, 1, 7, 2147483656u, { { 0x80000001 } } },
+    { 76, 57, 85, 63, 6, 1, 3, 2, 7, 2147483656u, { { 0x1, 0x20000000,
       0x80000000 } } },
-    { 97, 106, 65535, 96, 0, 0, 0, 1, 0, 0, { { 0x1 } } },
+    { 96, 105, 65535, 111, 0, 0, 0, 1, 0, 0, { { 0x1 } } },
+    { 112, 57, 65535, 63, 6, 1, 2, 1, 7, 2147483656u, { { 0x1, 0x20000000 } }
+      },
+    { 126, 57, 65535, 63, 6, 9, 1, 2, 7, 2147483656u, { { 0x1, 0x20000000,
+      0x80000000 } } },
 };
 
 const struct xlx__cpu_model_name xlx__cpu_model_names[XLX__CPU_MODEL_NAMES] = {
-    { 70, 0 },
+    { 57, 0 },
     { 85, 1 },
-    { 61, 0 },
+    { 48, 0 },
     { 76, 1 },
-    { 106, 2 },
-    { 97, 2 },
+    { 105, 2 },
+    { 96, 2 },
+    { 112, 3 },
+    { 139, 3 },
+    { 126, 4 },
 };
 
 const struct xlx__cpu_silicon xlx__cpu_silicon[XLX__CPU_SILICON] = {

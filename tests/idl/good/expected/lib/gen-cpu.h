@@ -11,7 +11,9 @@
 #define XLX__CPU_RELEASES 2
 #define XLX__CPU_NEEDS 3
 #define XLX__CPU_MODELS 3
-#define XLX__CPU_MODEL_NAMES 6
+/* Those of libvirt come after QEMU's. */
+#define XLX__CPU_ALL_MODELS 5
+#define XLX__CPU_MODEL_NAMES 9
 #define XLX__CPU_SILICON 4
 
 /* The features, each by the number of its bit. */
