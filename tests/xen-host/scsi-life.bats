@@ -186,6 +186,7 @@ same_data() {
 }
 
 @test "save --detach: set aside, nobody else's, and there after restore" {
+    guest_config g pv
     guest_start g
     fill
     xl scsi-attach g "$c" 0:0:1:0
