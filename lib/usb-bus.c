@@ -16,6 +16,7 @@
 #include <libxl_utils.h>
 
 #include "device.h"
+#include "kernfs.h"
 #include "store.h"
 #include "usb.h"
 
@@ -443,6 +444,23 @@ static int wait_gone(struct xlx__usb_change *c, const xlx_usb_entry *e,
     return 0;
 }
 
+/* QEMU gives the interfaces back to the host's drivers, unless it was killed. */
+void xlx__usb_give_back(const char *path)
+{
+    const xlx_usb_host_device *d;
+    xlx_usb_host_devices list;
+    int i;
+
+    xlx_usb_host_devices_init(&list);
+    d = xlx__usb_devices(&list) ? NULL : xlx__usb_by_path(&list, path);
+    for (i = 0; d && i < d->num_interfaces; i++)
+        if (!*xlx__text(d->interfaces[i].driver))
+            xlx__attr_write(d->interfaces[i].name, "%s/bus/usb/drivers_probe",
+                            xlx__sysfs_dir());
+    xlx__error_clear();
+    xlx_usb_host_devices_dispose(&list);
+}
+
 int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
                         int64_t deadline)
 {
@@ -458,7 +476,10 @@ int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
     free(path);
     if (rc) return rc;
     xlx__fault("usb-detach.port");
-    return wait_gone(c, e, deadline);
+    rc = wait_gone(c, e, deadline);
+    if (!rc)
+        xlx__usb_give_back(xlx__text(e->path));
+    return rc;
 }
 
 /* A QEMU that has not heard yet of a device just plugged in makes one of low

@@ -202,6 +202,7 @@ static void sweep(struct xlx__usb_change *c, const xlx_usb_entry *e)
             xlx__device_remove(c->ctx, &dev, xlx__now_ms());
         xlx__device_dispose(&dev);
         xlx__usb_backend_stop(c->ctx, e->domid);
+        xlx__usb_give_back(xlx__text(e->path));
     }
     xlx__error_clear();
     free(value);

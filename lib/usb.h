@@ -147,6 +147,8 @@ int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
 /* Frees the entry's port, if it has the entry's device. */
 int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
                         int64_t deadline);
+/* Has the host's drivers look at the device that is plugged in there. */
+void xlx__usb_give_back(const char *path);
 /* Removes the controller of the entry if it was made for it and nothing else
  * is on it, and then a QEMU that was started for such a controller. */
 int xlx__usb_release(struct xlx__usb_change *c, const xlx_usb_entry *e);
