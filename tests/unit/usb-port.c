@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Controllers and ports of guests as libxl keeps them in xenstore, dead ones
+ * among them, and what a guest's QEMU holds: this process plays the QEMU.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "peer.h"
+#include "usb.h"
+#include "xs.h"
+
+#define Q5 "/local/domain/0/backend/qusb/5/0"
+#define L6 "/libxl/6/device/vusb/3"
+
+static char path[128], *folder;
+static pid_t daemon_pid;
+
+static void start(void)
+{
+    char *pid = xlx__printf("/local/domain/5/image/device-model-pid=%d",
+                            (int)getpid());
+
+    daemon_pid = peer_start("fake-xenstored.py", path,
+        "/local/domain/0/name=Domain-0", "/local/domain/5/domid=5", pid,
+        "/libxl/5/device/vusb/0/type=qusb",
+        "/libxl/5/device/vusb/0/backend=" Q5,
+        "/libxl/5/device/vusb/x/type=qusb",
+        Q5 "/usb-ver=2", Q5 "/num-ports=3", Q5 "/state=4",
+        Q5 "/port/1=1-1", Q5 "/port/2=", Q5 "/port/3=1-7",
+        "/local/domain/5/device/vusb/0/state=1e9",
+        /* one that is just being made */
+        "/libxl/5/device/vusb/1/type=qusb",
+        "/local/domain/6/domid=6",
+        L6 "/type=devicemodel", L6 "/usb-ver=3", L6 "/num-ports=99",
+        L6 "/port/15=1-8",
+        "/libxl/6/device/vusb/4/type=astral", NULL);
+    free(pid);
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    xlx__xs_close(peer_ctx());
+    if (daemon_pid > 0) {
+        kill(daemon_pid, SIGKILL);
+        waitpid(daemon_pid, NULL, 0);
+    }
+    daemon_pid = 0;
+    unlink(path);
+    return 0;
+}
+
+static char *put(const char *name, const char *text)
+{
+    char *at = xlx__printf("%s/%s", folder, name), *p;
+    FILE *f;
+
+    for (p = at + strlen(folder) + 1; (p = strchr(p, '/')); p++) {
+        *p = '\0';
+        mkdir(at, 0755);
+        *p = '/';
+    }
+    f = fopen(at, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    return at;
+}
+
+static void put_device(void)
+{
+    free(put("bus/usb/devices/1-1/busnum", "1"));
+    free(put("bus/usb/devices/1-1/devnum", "2"));
+    free(put("bus/usb/devices/1-1/idVendor", "0951"));
+    free(put("bus/usb/devices/1-1/idProduct", "1666"));
+}
+
+static void is(const char *node, const char *wanted)
+{
+    char *value = NULL;
+
+    assert_ok(xlx__xs_read(peer_ctx(), XBT_NULL, node, &value));
+    assert_string_equal(value, wanted);
+    free(value);
+}
+
+/* ---- tests -------------------------------------------------------------- */
+
+static void controllers(void **state)
+{
+    xlx_usb_ctrls list;
+    (void)state;
+
+    start();
+    xlx_usb_ctrls_init(&list);
+    assert_ok(xlx__usb_ctrls(peer_ctx(), 5, &list));
+    assert_int_equal(list.num_ctrls, 1);
+    assert_int_equal(list.ctrls[0].type, XLX_USB_TYPE_QUSB);
+    assert_int_equal(list.ctrls[0].version, 2);
+    assert_int_equal(list.ctrls[0].size, 3);
+    assert_int_equal(list.ctrls[0].backend_state,
+                     XLX_XENBUS_STATE_CONNECTED);
+    /* what the guest wrote is no state */
+    assert_int_equal(list.ctrls[0].frontend_state, XLX_XENBUS_STATE_UNKNOWN);
+    assert_int_equal(list.ctrls[0].num_ports, 2);
+    assert_int_equal(list.ctrls[0].ports[1].number, 3);
+    assert_string_equal(list.ctrls[0].ports[1].path, "1-7");
+    xlx_usb_ctrls_dispose(&list);
+
+    /* an emulated one has its ports in libxl's tree; 99 ports there are not */
+    assert_ok(xlx__usb_ctrls(peer_ctx(), 6, &list));
+    assert_int_equal(list.num_ctrls, 1);
+    assert_int_equal(list.ctrls[0].devid, 3);
+    assert_int_equal(list.ctrls[0].size, 0);
+    xlx_usb_ctrls_dispose(&list);
+    assert_ok(xlx__usb_ctrls(peer_ctx(), 7, &list));
+    assert_int_equal(list.num_ctrls, 0);
+    xlx_usb_ctrls_dispose(&list);
+}
+
+static void holders(void **state)
+{
+    uint32_t domid, ctrl, port;
+    (void)state;
+
+    start();
+    assert_ok(xlx__usb_holder(peer_ctx(), "1-7", &domid, &ctrl, &port));
+    assert_int_equal(domid, 5);
+    assert_int_equal(ctrl, 0);
+    assert_int_equal(port, 3);
+    assert_int_equal(xlx__usb_holder(peer_ctx(), "1-2", &domid, &ctrl, &port),
+                     ERROR_NOTFOUND);
+}
+
+static void held(void **state)
+{
+    xlx_usb_host_device d;
+    char *node;
+    int fd;
+    (void)state;
+
+    start();
+    xlx_usb_host_device_init(&d);
+    d.bus = 1;
+    d.address = 2;
+    assert_false(xlx__usb_held(peer_ctx(), 5, &d));
+    node = put("bus/usb/001/002", "");
+    fd = open(node, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_true(xlx__usb_held(peer_ctx(), 5, &d));
+    assert_false(xlx__usb_held(peer_ctx(), 6, &d));
+    d.address = 3;
+    assert_false(xlx__usb_held(peer_ctx(), 5, &d));
+    close(fd);
+    free(node);
+    xlx_usb_host_device_dispose(&d);
+}
+
+static void dead_ports(void **state)
+{
+    xlx_usb_host_devices devices;
+    xlx_usb_entry e;
+    char *on_port = NULL;
+    (void)state;
+
+    start();
+    put_device();
+    assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL, L6 "/num-ports", "15"));
+    xlx_usb_host_devices_init(&devices);
+    assert_ok(xlx__usb_devices(&devices));
+    assert_int_equal(devices.num_devices, 1);
+    assert_ok(xlx__usb_clear_dead(peer_ctx(), &devices));
+    is(Q5 "/port/1", "1-1");
+    is(Q5 "/port/3", "");
+    is(L6 "/port/15", "");
+    xlx_usb_host_devices_dispose(&devices);
+
+    xlx_usb_entry_init(&e);
+    e.port = 1;
+    assert_ok(xlx__usb_on_port(peer_ctx(), 5, &e, &on_port));
+    assert_string_equal(on_port, "1-1");
+    free(on_port);
+    e.ctrl = 9;
+    assert_ok(xlx__usb_on_port(peer_ctx(), 5, &e, &on_port));
+    assert_string_equal(on_port, "");
+    free(on_port);
+    xlx_usb_entry_dispose(&e);
+}
+
+static void entry(struct xlx__usb_change *c, const char *selector,
+                  xlx_usb_status status, const char *where, uint32_t port)
+{
+    xlx_usb_entry e;
+
+    xlx_usb_entry_init(&e);
+    assert_ok(xlx__set_string(&e.selector, selector));
+    assert_ok(xlx__set_string(&e.path, where));
+    e.status = status;
+    e.port = port;
+    assert_ok(xlx__usb_entry_append(c, &e));
+    xlx_usb_entry_dispose(&e);
+}
+
+/* Who has a device, or waits for it. */
+static void owners(void **state)
+{
+    struct xlx__usb_change c;
+    xlx_usb_host_device d;
+    xlx_guest guest;
+    char *name = NULL;
+    (void)state;
+
+    xlx_guest_init(&guest);
+    assert_ok(xlx__set_string(&guest.name, "web"));
+    assert_int_equal(libxl_uuid_from_string(&guest.uuid,
+        "5e1c7d7e-8c2b-4b7e-9d55-7d3b8c1f4a10"), 0);
+    memset(&c, 0, sizeof(c));
+    c.ctx = peer_ctx();
+    c.lock.fd = -1;
+    xlx_guest_init(&c.guest);
+    xlx_usb_record_init(&c.record);
+    assert_ok(xlx_guest_copy(peer_ctx(), &c.guest, &guest));
+    entry(&c, "0951:1666", XLX_USB_STATUS_ATTACHED, "1-1", 1);
+    entry(&c, "046d:0825", XLX_USB_STATUS_MISSING, "1-2", 2);
+    assert_ok(xlx__usb_record_write(&c));
+
+    xlx_usb_host_device_init(&d);
+    assert_ok(xlx__set_string(&d.path, "1-1"));
+    assert_ok(xlx__usb_owner(peer_ctx(), &d, NULL, &name));
+    assert_string_equal(name, "web");
+    assert_int_equal(xlx__usb_owner(peer_ctx(), &d, &guest.uuid, &name),
+                     ERROR_NOTFOUND);
+    /* a second one alike in another place is free; the place of a missing one
+     * is, too, but not what it waits for */
+    assert_ok(xlx__set_string(&d.path, "1-2"));
+    d.vendor = 0x0951;
+    d.product = 0x1666;
+    assert_int_equal(xlx__usb_owner(peer_ctx(), &d, NULL, &name),
+                     ERROR_NOTFOUND);
+    d.vendor = 0x046d;
+    d.product = 0x0825;
+    assert_ok(xlx__usb_owner(peer_ctx(), &d, NULL, &name));
+
+    xlx__usb_entry_drop(&c, 0, 1);
+    xlx__usb_entry_drop(&c, 0, 2);
+    xlx__usb_entry_drop(&c, 0, 2);
+    assert_ok(xlx__usb_record_write(&c));
+    assert_int_equal(xlx__usb_owner(peer_ctx(), &d, NULL, &name),
+                     ERROR_NOTFOUND);
+    free(name);
+    xlx_usb_host_device_dispose(&d);
+    xlx__usb_end(&c);
+    xlx_guest_dispose(&guest);
+}
+
+static int setup(void **state)
+{
+    if (peer_setup(state))
+        return -1;
+    snprintf(path, sizeof(path), "%s", peer_path("xenstored"));
+    setenv("XENSTORED_PATH", path, 1);
+    folder = unit_folder();
+    setenv("LIBXLX_SYSFS_DIR", folder, 1);
+    setenv("LIBXLX_DEV_DIR", folder, 1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    unsetenv("LIBXLX_SYSFS_DIR");
+    unsetenv("LIBXLX_DEV_DIR");
+    unit_folder_remove(folder);
+    return peer_teardown(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest usb_port[] = {
+        cmocka_unit_test_teardown(controllers, stop),
+        cmocka_unit_test_teardown(holders, stop),
+        cmocka_unit_test_teardown(held, stop),
+        cmocka_unit_test_teardown(dead_ports, stop),
+        cmocka_unit_test(owners),
+    };
+
+    return cmocka_run_group_tests(usb_port, setup, teardown);
+}
