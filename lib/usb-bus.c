@@ -22,7 +22,6 @@
 
 #define NAP_MS 100
 #define AGAIN_MS 8000
-#define CTRL_PORTS 8                /* as libxl gives one */
 
 /* ---- ports -------------------------------------------------------------- */
 
@@ -160,6 +159,14 @@ int xlx__usb_fits(xlx_usb_type type, uint32_t version, bool force,
     return 0;
 }
 
+/* libxl leaves no choice for the emulated ones of version 1 and 2. */
+uint32_t xlx__usb_ctrl_size(xlx_usb_type type, uint32_t version)
+{
+    if (type == XLX_USB_TYPE_DEVICEMODEL && version < 3)
+        return version == 1 ? 2 : 6;
+    return 15;
+}
+
 static int make_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e)
 {
     libxl_device_usbctrl ctrl;
@@ -173,8 +180,7 @@ static int make_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e)
                 ? LIBXL_USBCTRL_TYPE_DEVICEMODEL : LIBXL_USBCTRL_TYPE_QUSB;
     ctrl.devid = (libxl_devid)e->ctrl;
     ctrl.version = (int)e->version;
-    if (e->type == XLX_USB_TYPE_QUSB || e->version == 3)
-        ctrl.ports = CTRL_PORTS;
+    ctrl.ports = (int)xlx__usb_ctrl_size(e->type, e->version);
     rc = libxl_device_usbctrl_add(xl, c->guest.domid, &ctrl, NULL);
     libxl_device_usbctrl_dispose(&ctrl);
     if (rc)

@@ -186,25 +186,40 @@ static bool is_in(const xlx_guests *list, const libxl_uuid *uuid)
     return false;
 }
 
-static int append_guest(xlx_ctx *ctx, const xlx_guest *guest,
-                        xlx_guests *list)
+/* As it is now: by number, or by UUID whether it runs or not. */
+static int append_guest(xlx_ctx *ctx, const char *who, xlx_guests *list)
 {
-    xlx_guest *more;
+    xlx_guest guest, *more;
+    int rc;
 
-    if (is_in(list, &guest->uuid))
-        return 0;
+    xlx_guest_init(&guest);
+    rc = xlx__guest_find(ctx, who, NULL, &guest);
+    if (rc == ERROR_DOMAIN_NOTFOUND) {  /* it has just ended */
+        xlx__error_clear();
+        rc = 0;
+        goto out;
+    }
+    if (rc || is_in(list, &guest.uuid))
+        goto out;
     more = realloc(list->guests,
                    (size_t)(list->num_guests + 1) * sizeof(*more));
-    if (!more)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+    if (!more) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
     list->guests = more;
     more += list->num_guests++;
     xlx_guest_init(more);
-    return xlx_guest_copy(ctx, more, guest);
+    rc = xlx_guest_copy(ctx, more, &guest);
+
+ out:
+    xlx_guest_dispose(&guest);
+    return rc;
 }
 
 static int add_recorded(xlx_ctx *ctx, xlx_guests *list)
 {
+    char who[LIBXL_UUID_FMTLEN + 1];
     xlx_usb_record record;
     xlx_guests known;
     int i, rc;
@@ -214,8 +229,10 @@ static int add_recorded(xlx_ctx *ctx, xlx_guests *list)
     for (i = 0; !rc && i < known.num_guests; i++) {
         xlx_usb_record_init(&record);
         rc = xlx__usb_record_read(ctx, &known.guests[i].uuid, &record);
+        snprintf(who, sizeof(who), LIBXL_UUID_FMT,
+                 LIBXL_UUID_BYTES(known.guests[i].uuid));
         if (!rc && record.num_entries)
-            rc = append_guest(ctx, &known.guests[i], list);
+            rc = append_guest(ctx, who, list);
         xlx_usb_record_dispose(&record);
     }
     xlx_guests_dispose(&known);
@@ -225,26 +242,14 @@ static int add_recorded(xlx_ctx *ctx, xlx_guests *list)
 static int add_domain(xlx_ctx *ctx, uint32_t domid, xlx_guests *list)
 {
     xlx_usb_ctrls ctrls;
-    xlx_guest guest;
     char who[16];
     int rc;
 
     xlx_usb_ctrls_init(&ctrls);
-    xlx_guest_init(&guest);
-    rc = xlx__usb_ctrls(ctx, domid, &ctrls);
-    if (rc || !ctrls.num_ctrls)
-        goto out;
     snprintf(who, sizeof(who), "%u", domid);
-    rc = xlx__guest_find(ctx, who, NULL, &guest);
-    if (!rc)
-        rc = append_guest(ctx, &guest, list);
-    if (rc == ERROR_DOMAIN_NOTFOUND) {  /* it has just ended */
-        xlx__error_clear();
-        rc = 0;
-    }
-
- out:
-    xlx_guest_dispose(&guest);
+    rc = xlx__usb_ctrls(ctx, domid, &ctrls);
+    if (!rc && ctrls.num_ctrls)
+        rc = append_guest(ctx, who, list);
     xlx_usb_ctrls_dispose(&ctrls);
     return rc;
 }

@@ -38,27 +38,57 @@ static int auto_type(xlx_ctx *ctx, uint32_t domid, xlx_usb_type *type)
     return 0;
 }
 
-static bool port_is_free(const struct xlx__usb_change *c,
-                         const xlx_usb_ctrl *ctrl, uint32_t port)
+static bool has_port(const xlx_usb_ctrl *ctrl, uint32_t port)
 {
     int i;
 
     for (i = 0; i < ctrl->num_ports; i++)
         if (ctrl->ports[i].number == port)
+            return true;
+    return false;
+}
+
+/* QEMU (7.2) ends when two devices have the same port number on two
+ * paravirtual controllers: it registers both by that number alone. */
+static bool clash(const xlx_usb_ctrl *ctrl, uint32_t devid, xlx_usb_type type)
+{
+    return ctrl->devid == devid || (ctrl->type == XLX_USB_TYPE_QUSB &&
+                                    type == XLX_USB_TYPE_QUSB);
+}
+
+/* Neither in xenstore nor in the record. */
+static bool port_is_free(const struct xlx__usb_change *c,
+                         const xlx_usb_ctrls *list, uint32_t devid,
+                         xlx_usb_type type, uint32_t port)
+{
+    const xlx_usb_entry *e;
+    int i;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        if (clash(&list->ctrls[i], devid, type) &&
+            has_port(&list->ctrls[i], port))
             return false;
-    return !xlx__usb_entry(&c->record, ctrl->devid, port);
+    for (i = 0; i < c->record.num_entries; i++) {
+        e = &c->record.entries[i];
+        if (e->port == port &&
+            (e->ctrl == devid || (e->type == XLX_USB_TYPE_QUSB &&
+                                  type == XLX_USB_TYPE_QUSB)))
+            return false;
+    }
+    return true;
 }
 
 /* Takes the port that was asked for, or the first that is free; 1 when there
  * is none. */
 static int take_port(const struct xlx__usb_change *c,
-                     const xlx_usb_ctrl *ctrl, uint32_t wanted,
-                     xlx_usb_entry *e)
+                     const xlx_usb_ctrls *list, const xlx_usb_ctrl *ctrl,
+                     uint32_t wanted, xlx_usb_entry *e)
 {
     uint32_t port;
 
     for (port = 1; port <= ctrl->size; port++) {
-        if ((wanted && port != wanted) || !port_is_free(c, ctrl, port))
+        if ((wanted && port != wanted) ||
+            !port_is_free(c, list, ctrl->devid, ctrl->type, port))
             continue;
         e->ctrl = ctrl->devid;
         e->port = port;
@@ -94,12 +124,17 @@ static int take_named(const struct xlx__usb_change *c,
                           b->port, ctrl->devid, ctrl->size);
     rc = fits(b, ctrl->type, ctrl->version, d);
     if (rc) return rc;
-    rc = take_port(c, ctrl, b->port, e);
+    rc = take_port(c, list, ctrl, b->port, e);
     if (!rc)
         return 0;
-    if (b->port)
+    if (b->port && has_port(ctrl, b->port))
         return xlx__error(ERROR_DEVICE_EXISTS, "port %u of controller %u is "
                           "taken", b->port, ctrl->devid);
+    if (b->port)
+        return xlx__error(ERROR_DEVICE_EXISTS, "port %u: another paravirtual "
+                          "controller has a device on a port of that number,"
+                          " or it is kept for one; QEMU ends with two",
+                          b->port);
     return xlx__error(ERROR_DEVICE_EXISTS, "controller %u has no free port",
                       ctrl->devid);
 }
@@ -127,14 +162,15 @@ static int take_any(const struct xlx__usb_change *c,
                     xlx_usb_entry *e)
 {
     uint32_t version = b->version;
+    const xlx_usb_ctrl *it;
+    xlx_usb_ctrl ctrl;
     int i, rc;
 
+    xlx_usb_ctrl_init(&ctrl);           /* nothing to dispose of */
     for (i = 0; i < list->num_ctrls; i++) {
-        const xlx_usb_ctrl *ctrl = &list->ctrls[i];
-
-        if (ctrl->type == type && (!version || ctrl->version == version) &&
-            !fits(b, type, ctrl->version, d) &&
-            !take_port(c, ctrl, 0, e))
+        it = &list->ctrls[i];
+        if (it->type == type && (!version || it->version == version) &&
+            !fits(b, type, it->version, d) && !take_port(c, list, it, 0, e))
             return 0;
     }
     xlx__error_clear();
@@ -145,11 +181,14 @@ static int take_any(const struct xlx__usb_change *c,
                           "for devicemodel", version);
     rc = fits(b, type, version, d);
     if (rc) return rc;
-    e->ctrl = new_devid(c, list);
-    e->port = 1;
-    e->type = type;
-    e->version = version;
+    ctrl.devid = new_devid(c, list);
+    ctrl.type = type;
+    ctrl.version = version;
+    ctrl.size = xlx__usb_ctrl_size(type, version);
     e->made_ctrl = true;
+    if (take_port(c, list, &ctrl, 0, e))
+        return xlx__error(ERROR_DEVICE_EXISTS, "the guest's USB controllers "
+                          "have no free port");
     return 0;
 }
 
@@ -161,6 +200,36 @@ static void inherit_made(const struct xlx__usb_change *c, xlx_usb_entry *e)
     for (i = 0; i < c->record.num_entries; i++)
         if (c->record.entries[i].ctrl == e->ctrl)
             e->made_ctrl = c->record.entries[i].made_ctrl;
+}
+
+/* The controllers that are to be made when a device is plugged in that is
+ * waited for. */
+static int add_planned(const struct xlx__usb_change *c, xlx_usb_ctrls *list)
+{
+    const xlx_usb_entry *e;
+    xlx_usb_ctrl *more;
+    int i, j;
+
+    for (i = 0; i < c->record.num_entries; i++) {
+        e = &c->record.entries[i];
+        for (j = 0; j < list->num_ctrls; j++)
+            if (list->ctrls[j].devid == e->ctrl)
+                break;
+        if (j < list->num_ctrls || !e->made_ctrl)
+            continue;
+        more = realloc(list->ctrls,
+                       (size_t)(list->num_ctrls + 1) * sizeof(*more));
+        if (!more)
+            return xlx__error(ERROR_NOMEM, "out of memory");
+        list->ctrls = more;
+        more += list->num_ctrls++;
+        xlx_usb_ctrl_init(more);
+        more->devid = e->ctrl;
+        more->type = e->type;
+        more->version = e->version;
+        more->size = xlx__usb_ctrl_size(e->type, e->version);
+    }
+    return 0;
 }
 
 int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
@@ -180,6 +249,8 @@ int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
     if (rc) return rc;
     xlx_usb_ctrls_init(&list);
     rc = xlx__usb_ctrls(c->ctx, c->guest.domid, &list);
+    if (!rc)
+        rc = add_planned(c, &list);
     if (!rc)
         rc = b->ctrl != NO_CTRL ? take_named(c, &list, b, d, e)
                                 : take_any(c, &list, b, type, d, e);

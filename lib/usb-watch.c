@@ -80,7 +80,6 @@ static bool take_events(struct watch *w)
 static int await(struct watch *w)
 {
     struct pollfd fd = { .fd = w->events, .events = POLLIN };
-    uint32_t domid = w->guest.domid;
     int64_t now = xlx__now_ms();
     int64_t left = w->due - now;
     int rc;
@@ -91,10 +90,12 @@ static int await(struct watch *w)
     now = xlx__now_ms();
     if (take_events(w) && !w->gone)
         w->due = now + REST_MS;
-    rc = xlx__guest_refresh(w->ctx, &w->guest);
-    if (rc) return rc;
-    if (w->guest.domid == domid)
+    rc = xlx__guest_wait(w->ctx, &w->guest, now);
+    if (rc == ERROR_TIMEDOUT) {
+        xlx__error_clear();
         return 0;
+    }
+    if (rc) return rc;
     w->gone = w->guest.domid == XLX_DOMID_NONE ? now : 0;
     w->due = w->gone ? now + REBOOT_MS : now;
     return 0;

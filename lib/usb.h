@@ -139,6 +139,8 @@ int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
  * with the reason when it cannot. */
 int xlx__usb_fits(xlx_usb_type type, uint32_t version, bool force,
                   const xlx_usb_host_device *d);
+/* How many ports a controller gets that is made for a device. */
+uint32_t xlx__usb_ctrl_size(xlx_usb_type type, uint32_t version);
 /* Attaches the device as the entry, which is in the record, says: QEMU,
  * controller, port, and waits until it works.  Takes back nothing. */
 int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
