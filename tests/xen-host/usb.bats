@@ -166,6 +166,25 @@ watchers() { pgrep -fc 'xl-usb-watch' || true; }
     clean
 }
 
+@test "a second controller: never the same port number, QEMU would end" {
+    gadget_keyboard k 1d6b:0106 full-speed
+    gadget_plug k 2
+    xl usb-attach g 1d6b:0104
+    xl usb-attach --force --version 1 g 1d6b:0106
+    xl usb-show g
+    works k
+    served a "$GUESTS/a.img"
+    [ "$(info .number | sort -u | wc -l)" = 2 ]
+    run -1 xl usb-attach --controller 0 \
+        --port "$(info 'select(.ctrl == 1) | .number')" g 1d6b:0105
+    echo "$output"
+    works k
+    xl usb-detach g 1d6b:0106
+    xl usb-detach g 1d6b:0104
+    clean
+    gadget_remove k
+}
+
 @test "a SuperSpeed stick" {
     xl usb-attach g 46f4:0001:FAST
     works FAST
@@ -234,8 +253,8 @@ refused() {
     echo 'deny 1d6b:0105' > /etc/xen/usb-policy.conf
     refused 'usb-policy.conf' g 1d6b:0105
     rm /etc/xen/usb-policy.conf
-    gadget_remove k
     clean
+    gadget_remove k
 }
 
 @test "what its controller cannot serve is said, and nothing stays" {
