@@ -181,8 +181,8 @@ watchers() { pgrep -fc 'xl-usb-watch' || true; }
     works k
     xl usb-detach g 1d6b:0106
     xl usb-detach g 1d6b:0104
-    clean
     gadget_remove k
+    clean
 }
 
 @test "a SuperSpeed stick" {
@@ -250,11 +250,11 @@ refused() {
     xl usb-attach --force g 1d6b:0106
     works k
     xl usb-detach g 1d6b:0106
+    gadget_remove k
     echo 'deny 1d6b:0105' > /etc/xen/usb-policy.conf
     refused 'usb-policy.conf' g 1d6b:0105
     rm /etc/xen/usb-policy.conf
     clean
-    gadget_remove k
 }
 
 @test "what its controller cannot serve is said, and nothing stays" {
