@@ -15,6 +15,8 @@
 
 #include "scsi.h"
 
+#define WAKE_MS 500
+
 /* ---- adding ------------------------------------------------------------- */
 
 static bool is_taken(const struct xlx__scsi_bus *a, const char *name)
@@ -269,6 +271,59 @@ int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
 
     rc = xlx__xs_wait(ctx, dev->backend, deadline, is_connected, &w);
     return rc == ERROR_TIMEDOUT ? explain(ctx, dev) : rc;
+}
+
+/* ---- waking a guest ----------------------------------------------------- */
+
+struct waking {
+    xlx_ctx *ctx;
+    const struct xlx__device *dev;
+    int64_t next;                   /* when to write again */
+};
+
+/* The state as it is, once more; 1 when the guest has seen it. */
+static int touch(xlx_ctx *ctx, xs_transaction_t t, void *user)
+{
+    const struct waking *w = user;
+    struct xlx__scsi_bus bus;
+    int rc;
+
+    rc = xlx__scsi_bus_read(ctx, t, w->dev, &bus);
+    if (rc) goto out;
+    if (bus.backend != XLX_XENBUS_STATE_INIT_WAIT ||
+        bus.frontend != XLX_XENBUS_STATE_INITIALISING)
+        rc = 1;
+    else
+        rc = xlx__device_set_state(ctx, t, w->dev->frontend, bus.frontend);
+
+ out:
+    xlx__scsi_bus_dispose(&bus);
+    return rc;
+}
+
+static int try_touch(void *user)
+{
+    struct waking *w = user;
+
+    /* what is written wakes us, too */
+    if (xlx__now_ms() < w->next)
+        return 0;
+    w->next = xlx__now_ms() + WAKE_MS;
+    return xlx__xs_transact(w->ctx, touch, w);
+}
+
+int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
+                       int64_t deadline)
+{
+    struct waking w = { ctx, dev, 0 };
+    int rc;
+
+    rc = xlx__xs_wait(ctx, dev->frontend, deadline, try_touch, &w);
+    if (rc == ERROR_TIMEDOUT) {
+        xlx__error_clear();
+        rc = 0;
+    }
+    return rc;
 }
 
 /* ---- taking off --------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "store.h"
 
 #define STEP_MS 30000               /* for each device */
+#define WAKE_MS 10000               /* until the guest's driver looks */
 
 /* The reason is in the library's message when it was not done. */
 static int add_finding(xlx_vscsi_report *report, char *what, const char *done,
@@ -405,6 +406,43 @@ int xlx__vscsi_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
+/* ---- repair ------------------------------------------------------------- */
+
+static int runs(struct xlx__scsi_change *c, bool *runs_r)
+{
+    libxl_dominfo info;
+    libxl_ctx *xl;
+    int rc;
+
+    rc = xlx__ctx_libxl(c->ctx, &xl);
+    if (rc) return rc;
+    libxl_dominfo_init(&info);
+    *runs_r = c->guest.domid != XLX_DOMID_NONE &&
+              !libxl_domain_info(xl, &info, c->guest.domid) && !info.paused;
+    libxl_dominfo_dispose(&info);
+    return 0;
+}
+
+/* After a restore, when it runs again. */
+static int wake_guest(struct xlx__scsi_change *c)
+{
+    int64_t deadline = xlx__now_ms() + WAKE_MS;
+    struct xlx__device dev;
+    bool is_running = false;
+    int i, rc;
+
+    if (!c->record.num_entries)
+        return 0;
+    rc = runs(c, &is_running);
+    for (i = 0; !rc && is_running && i < c->record.num_entries; i++) {
+        rc = xlx__scsi_adapter(&c->record.entries[i], &dev);
+        if (!rc)
+            rc = xlx__scsi_bus_wake(c->ctx, &dev, deadline);
+        xlx__device_dispose(&dev);
+    }
+    return rc;
+}
+
 int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
                       xlx_vscsi_report *report)
 {
@@ -414,6 +452,8 @@ int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     rc = xlx__scsi_open(ctx, guest, &c);
     if (!rc)
         rc = xlx__scsi_settle(&c, dry_run, report);
+    if (!rc && !dry_run)
+        rc = wake_guest(&c);
     xlx__scsi_end(&c);
     return rc;
 }

@@ -144,6 +144,11 @@ int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
 int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
                        const xlx_vscsi_entry *const *entries, int num,
                        bool no_wait, int64_t deadline);
+/* A guest that was suspended when the adapter was made does not look for it: it
+ * only hears of what is written afterwards.  Writes until it has taken it; a
+ * guest that has no driver is no error. */
+int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
+                       int64_t deadline);
 /* Takes the LUN that leads to the entry's target off, and the adapter with the
  * last one or when the guest has gone.  0 when it is off, or never was on. */
 int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,

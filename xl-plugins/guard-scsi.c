@@ -112,6 +112,13 @@ static int bring_back(struct guard_start *s, const char *who)
     return status;
 }
 
+/* A guest that was suspended does not look for what came meanwhile: it is told
+ * now that it runs. */
+static int tell(struct guard_start *s, int status)
+{
+    return status ? status : bring_back(s, s->config.name);
+}
+
 /* A guest that was saved with --detach. */
 static int check_restore(struct guard_start *s)
 {
@@ -129,9 +136,11 @@ static int check_restore(struct guard_start *s)
     if (!xlx_guest_find(s->ctx, s->config.has_uuid ? uuid : s->config.name,
                         NULL, &guest) &&
         !xlx_device_vscsictrl_list(s->ctx, &guest, &list) &&
-        first_dev(&list, is_aside))
+        first_dev(&list, is_aside)) {
+        s->afterwards = tell;
         status = guard_while_paused(s, "SCSI devices that are set aside",
                                     bring_back);
+    }
     xlx_device_vscsictrls_dispose(&list);
     xlx_guest_dispose(&guest);
     return status;

@@ -399,6 +399,8 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
         stock_command(s, "destroy", who);
     } else if (!s->paused) {
         status = stock_command(s, "unpause", who);
+        if (!status && s->afterwards)
+            status = s->afterwards(s, status);
     }
     return status;
 }

@@ -64,7 +64,7 @@ struct guard_start {
     guard_step *while_paused[4];    /* see guard_while_paused() */
     int num_while_paused;
     /* NULL, or what is to be done when stock xl has ended with this exit
-     * status; returns the one to end with. */
+     * status, or when the guest runs; returns the one to end with. */
     int (*afterwards)(struct guard_start *s, int status);
     char **lines;                   /* "key=value", for stock xl to read after
                                      * the config: a later line wins */

@@ -244,6 +244,15 @@ static void is(const char *node, const char *wanted)
     free(value);
 }
 
+static void is_not(const char *node, const char *unwanted)
+{
+    char *value = NULL;
+
+    assert_ok(xlx__xs_read(peer_ctx(), XBT_NULL, node, &value));
+    assert_string_not_equal(value, unwanted);
+    free(value);
+}
+
 static void is_gone(const char *node)
 {
     char *value = NULL;
@@ -466,6 +475,27 @@ static void garbage(void **state)
     all_gone();
 }
 
+/* A guest that heard nothing of its adapter is told again; one that has no
+ * driver is not waited for for ever. */
+static void woken(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    struct xlx__device dev;
+    (void)state;
+
+    start("--count", "/requests");
+    drivers(BACKEND);
+    assert_ok(attach(&a, true, 20000));
+    assert_ok(xlx__scsi_adapter(&a, &dev));
+    assert_ok(xlx__scsi_bus_wake(peer_ctx(), &dev, in(700)));
+    is(F "/state", "1");
+    end(&drivers_pid);
+    drivers(BACKEND | FRONTEND);
+    assert_ok(xlx__scsi_bus_wake(peer_ctx(), &dev, in(20000)));
+    is_not(F "/state", "1");
+    xlx__device_dispose(&dev);
+}
+
 /* What a dead guest left under the same number goes. */
 static void leftover(void **state)
 {
@@ -552,6 +582,7 @@ int main(void)
         cmocka_unit_test_teardown(taken_name, stop),
         cmocka_unit_test_teardown(garbage, stop),
         cmocka_unit_test_teardown(leftover, stop),
+        cmocka_unit_test_teardown(woken, stop),
         cmocka_unit_test_teardown(round_trips, stop),
     };
     void *state = NULL;

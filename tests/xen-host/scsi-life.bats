@@ -178,6 +178,7 @@ fill() {
         head -c 1000000 /dev/urandom > /mnt/data && md5sum < /mnt/data && \
         umount /mnt" > "$GUESTS/sum"
 }
+have_disk() { works 0:0:0:0 || fill; }
 same_data() {
     wait_for 60 "the disk" works 0:0:0:0
     wait_for 60 "disk" guest_has 0:0
@@ -221,7 +222,7 @@ same_data() {
 }
 
 @test "a restore without its disk does not happen, and can be had later" {
-    fill
+    have_disk
     xl save --detach g "$GUESTS/save"
     mount /dev/sda /mnt
     run -1 xl restore "$GUESTS/save"
@@ -235,12 +236,14 @@ same_data() {
 }
 
 @test "save -c --detach: the guest goes on with them" {
+    have_disk
     xl save -c --detach g "$GUESTS/save"
     same_data
     rm "$GUESTS/save"
 }
 
 @test "a save that fails: the guest goes on with them" {
+    have_disk
     run xl save --detach g /nonexistent/save
     echo "$output"
     [ "$status" != 0 ]
@@ -248,6 +251,7 @@ same_data() {
 }
 
 @test "set aside, killed at each step, and repaired" {
+    have_disk
     for point in intent one; do
         run env LIBXLX_FAULT="scsi-aside.$point" xl save --detach g "$GUESTS/save"
         [ "$status" = 137 ]
@@ -260,6 +264,7 @@ same_data() {
 
 # The shell that brings stock xl to the other host, which is this one.
 @test "migrate --detach: there on the other side" {
+    have_disk
     run -1 xl migrate g localhost
     [[ $output == *'has SCSI devices'* ]]
     printf '#!/bin/sh\nshift\nexec "$@"\n' > /run/here

@@ -202,7 +202,8 @@ X
     base+=(FAKE_GONE=/)
     run -0 xl restore "$tmp/web.cfg" /save
     printf '%s\n' "stock restore -p $tmp/web.cfg /save" \
-        "xl-scsi-repair web" "stock unpause web" | diff - "$tmp/calls"
+        "xl-scsi-repair web" "stock unpause web" "xl-scsi-repair web" |
+        diff - "$tmp/calls"
     rm "$tmp/calls"
     run -0 xl restore -p "$tmp/web.cfg" /save
     printf '%s\n' "stock restore -p -p $tmp/web.cfg /save" \
