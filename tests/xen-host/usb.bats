@@ -38,15 +38,17 @@ setup_file() {
     world > "$GUESTS/before"
 }
 setup() { load guest; load usb; }
-# What a failed test left is no failure of the next one.
+# What a failed test left is no failure of the next one: when QEMU has died under
+# a device the guest can be left with a USB that hangs.
 teardown() {
-    local where
     [ -z "${BATS_TEST_COMPLETED:-}" ] || return 0
-    xl usb-show
-    tail -n 3 /var/log/xen/qemu-dm-g.log
-    for where in $(info '"\(.ctrl)/\(.number)"' 2>/dev/null); do
-        xl usb-detach g "$where" || true
-    done
+    xl usb-show g
+    guest_log g | tail -n 20
+    tail -n 5 /var/log/xen/qemu-*.log
+    guest_destroy g
+    xl usb-repair
+    guest_config g pv
+    guest_start g
 }
 teardown_file() {
     load guest
@@ -57,7 +59,7 @@ teardown_file() {
 
 # All that an operation of ours could leave, without what changes by itself.
 world() {
-    xenstore-ls -f | sed -n 's/ = .*//; /usb/p'
+    xenstore-ls -f | sed -n "s/ = .*//; s,/$(guest_domid g)/,/DOMID/,; /usb/p"
     find /var/lib/libxlx -mindepth 1 2>/dev/null | sort
     (cd "$usb_devices" && for i in *:*; do
         echo "$i $(readlink "$i/driver")"
