@@ -104,7 +104,7 @@ domains() { xl list | tail -n +2 | wc -l; }
             echo "$expression $pv: $status, $output"
             [ "$status" = 0 ] || failed=1
             [ "$(jq -c '.verdicts[1] | .fate, .lost, .gained' <<< "$output" |
-                tr -d '\n')" = '"RUN"[][]' ] || failed=1
+                tr -d '\n')" = '"run"[][]' ] || failed=1
         done
     done
     [ "$failed" = 0 ]
