@@ -201,7 +201,7 @@ same_data() {
     run -0 xl scsi-list
     echo "$output"
     [ "$(grep -c 'set aside' <<< "$output")" = 2 ]
-    [ -z "$(ls "$configfs/xen-pvscsi")" ]
+    [ -z "$(find "$configfs" -name '*naa.*' -o -name '*xlx-*')" ]
     run xl scsi-assignable
     [ "$(grep -c 'guest g has it' <<< "$output")" = 2 ]
     # the second one is found under another address
