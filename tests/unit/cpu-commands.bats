@@ -55,6 +55,34 @@ xl() {
     [ "$output" = "" ]
 }
 
+# Dumps of real processors are not ours to give away.  KVM makes up an MSR of
+# ARCH_CAPABILITIES where the processor says that there is none; dumps have
+# its bits, expressions only together with the feature.
+@test "each dump of LIBXLX_CPU_DUMPS is what cpu-detect says it is" {
+    local dump expression dumps=0
+    [ -n "${LIBXLX_CPU_DUMPS-}" ] ||
+        skip "LIBXLX_CPU_DUMPS names no folder of dumps"
+    while read -r -d '' dump; do
+        echo "$dump"
+        xl cpu-detect --json "$dump" > "$tmp/found"
+        run -0 xl cpu-diff "$dump" "$tmp/found"
+        [ "$output" = "" ]
+        xl cpu-detect "$dump" > "$tmp/told"
+        expression=$(sed -n 's/^expression  //p' "$tmp/told")
+        if [ -n "$expression" ]; then
+            run -0 xl cpu-diff "$dump" "$expression"
+            [ "$output" = "" ] || {
+                run -0 xl cpu-diff "$dump" "$expression,+arch-capabilities"
+                [ "$output" = "+arch-capabilities" ]
+            }
+        else                            # of a maker without models
+            grep -q '"cpu_model": ""' "$tmp/found"
+        fi
+        dumps=$((dumps + 1))
+    done < <(find -L "$LIBXLX_CPU_DUMPS" -type f -print0)
+    [ "$dumps" -gt 0 ]
+}
+
 @test "cpu-baseline of a host and an older one" {
     xl cpu-expand --json Haswell-noTSX-IBRS,+pdpe1gb > "$tmp/old"
     run -0 xl cpu-baseline "$tmp/host" "$tmp/old"
