@@ -275,7 +275,16 @@ same_data() {
     printf '#!/bin/sh\nshift\nexec "$@"\n' > /run/here
     chmod +x /run/here
     old=$(guest_domid g)
-    xl migrate --detach -s /run/here g localhost
+    run xl migrate --detach -s /run/here g localhost
+    echo "$output"
+    if [[ $output == *"Failed to enable logdirty"* ]]; then
+        # then it goes on here, with its disk
+        [ "$status" != 0 ]
+        [ "$(guest_domid g)" = "$old" ]
+        same_data
+        skip "stock xl cannot migrate a PV guest with this Xen: no log-dirty mode"
+    fi
+    [ "$status" = 0 ]
     [ "$(guest_domid g)" != "$old" ]
     same_data
     xl scsi-detach g 0:0:0:0
