@@ -11,22 +11,6 @@
 #include "gen-calls.h"
 #include "vnuma.h"
 
-static void fuzz_count(const char *text)
-{
-    xlx_vnuma_topology t;
-    uint64_t sum = 0;
-    int i;
-
-    xlx_vnuma_topology_init(&t);
-    if (xlx__vnuma_parse_count(text, 1, &t))
-        check_message();
-    for (i = 0; i < t.num_places; i++)
-        sum += t.places[i].memory;
-    if (sum % 4096)
-        abort();
-    xlx_vnuma_topology_dispose(&t);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
 
