@@ -23,7 +23,9 @@
 
 #define START_MS 60000              /* as long as libxl waits for one */
 #define STOP_MS 10000
+#define KNOWN_MS 10000              /* udevd may have much to do */
 #define NAP_MS 50
+#define LOG_LINE 400                /* of a log, for a message */
 
 /* ---- which process ------------------------------------------------------ */
 
@@ -85,6 +87,75 @@ bool xlx__usb_held(xlx_ctx *ctx, uint32_t domid, const xlx_usb_host_device *d)
     return held;
 }
 
+/* ---- its files ---------------------------------------------------------- */
+
+/* of is "pid" or "log". */
+static char *file_path(xlx_ctx *ctx, uint32_t domid, const char *of)
+{
+    return xlx__printf("%s/usb-backend-%u.%s", ctx->run_dir, domid, of);
+}
+
+/* What QEMU wrote there when it was started here; 0 for nothing. */
+static int recorded_pid(const char *path)
+{
+    FILE *f = path ? fopen(path, "re") : NULL;
+    int pid = 0;
+
+    if (f) {
+        if (fscanf(f, "%d", &pid) != 1 || pid <= 1)
+            pid = 0;
+        fclose(f);
+    }
+    return pid;
+}
+
+/* The last line of a file that is not empty; "" when there is none. */
+static void last_line(const char *path, char line[LOG_LINE])
+{
+    FILE *f = path ? fopen(path, "re") : NULL;
+    char next[LOG_LINE];
+
+    line[0] = '\0';
+    while (f && fgets(next, sizeof(next), f)) {
+        next[strcspn(next, "\r\n")] = '\0';
+        if (*next)
+            memcpy(line, next, sizeof(next));
+    }
+    if (f)
+        fclose(f);
+}
+
+static int ended(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    char *pidfile = file_path(ctx, guest->domid, "pid");
+    char *log = file_path(ctx, guest->domid, "log");
+    pid_t pid = recorded_pid(pidfile);
+    char line[LOG_LINE];
+    int rc;
+
+    last_line(log, line);
+    if (pid && pid == model_pid(ctx, guest->domid))
+        rc = xlx__error(ERROR_FAIL, "the guest's QEMU has ended%s%s",
+                        *line ? ": " : "", line);
+    else
+        rc = xlx__error(ERROR_FAIL, "the guest's QEMU has ended: why is in "
+                        "its log, qemu-dm-%s.log", xlx__text(guest->name));
+    free(pidfile);
+    free(log);
+    return rc;
+}
+
+int xlx__usb_backend_check(xlx_ctx *ctx, const xlx_guest *guest, int rc)
+{
+    if (!xlx__usb_backend_runs(ctx, guest->domid))
+        return ended(ctx, guest);
+    if (rc == ERROR_NOT_READY) {
+        xlx__error_clear();
+        return 0;
+    }
+    return rc;
+}
+
 /* ---- what it says ------------------------------------------------------- */
 
 /* A line of "info usb" ends with ", ID: NAME", whatever the device calls
@@ -104,33 +175,92 @@ static bool names_id(const char *text, const char *id)
     return false;
 }
 
-int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
-                    const xlx_usb_entry *e, bool *listed_r)
+/* What its monitor answers to a line; the caller's to free. */
+static int ask(xlx_ctx *ctx, const xlx_guest *guest, const char *line,
+               char **answer_r)
 {
     struct xlx__json_out *args;
     const struct xlx__json *result;
     struct xlx__qmp *qmp = NULL;
     const char *text;
-    char id[32];
+    int rc;
+
+    rc = xlx__qmp_open(ctx, guest, &qmp);
+    if (rc) return rc;
+    args = xlx__json_out_new(false);
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "command-line", line);
+    xlx__json_out_end(args);
+    rc = xlx__qmp_call(qmp, "human-monitor-command", args, &result);
+    if (!rc)
+        rc = xlx__json_string(result, &text);
+    if (!rc)
+        rc = xlx__set_string(answer_r, text);
+    xlx__qmp_close(qmp);
+    return rc;
+}
+
+int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
+                    const xlx_usb_entry *e, bool *listed_r)
+{
+    char id[32], *text = NULL;
     int rc;
 
     if (e->type == XLX_USB_TYPE_DEVICEMODEL)
         snprintf(id, sizeof(id), "xenusb-%u-%u", e->bus, e->address);
     else
         snprintf(id, sizeof(id), "xen-qusb-%u-%u", e->ctrl, e->port);
-    rc = xlx__qmp_open(ctx, guest, &qmp);
-    if (rc) return rc;
-    args = xlx__json_out_new(false);
-    xlx__json_out_object(args);
-    xlx__json_out_kv(args, "command-line", "info usb");
-    xlx__json_out_end(args);
-    rc = xlx__qmp_call(qmp, "human-monitor-command", args, &result);
-    if (!rc)
-        rc = xlx__json_string(result, &text);
+    rc = ask(ctx, guest, "info usb", &text);
     if (!rc)
         *listed_r = names_id(text, id);
-    xlx__qmp_close(qmp);
+    free(text);
     return rc;
+}
+
+/* A device may call itself whatever it likes: in the middle of a line. */
+static bool has_line(const char *text, const char *start)
+{
+    for (; text; text = strchr(text, '\n')) {
+        text += strspn(text, "\r\n");
+        if (!strncmp(text, start, strlen(start)))
+            return true;
+    }
+    return false;
+}
+
+static int is_known(xlx_ctx *ctx, const xlx_guest *guest,
+                    const xlx_usb_host_device *d, bool *known_r)
+{
+    char title[64], *text = NULL;
+    int rc;
+
+    snprintf(title, sizeof(title), "  Bus %u, Addr %u, Port ", d->bus,
+             d->address);
+    rc = ask(ctx, guest, "info usbhost", &text);
+    if (!rc)
+        *known_r = has_line(text, title);
+    free(text);
+    return rc;
+}
+
+int xlx__usb_wait_known(xlx_ctx *ctx, const xlx_guest *guest,
+                        const xlx_usb_host_device *d, int64_t deadline)
+{
+    int64_t end = xlx__now_ms() + KNOWN_MS;
+    bool known = false;
+    int rc;
+
+    for (;;) {
+        rc = is_known(ctx, guest, d, &known);
+        rc = xlx__usb_backend_check(ctx, guest, rc);
+        if (rc || known)
+            return rc;
+        if (xlx__now_ms() >= (end < deadline ? end : deadline))
+            return xlx__error(ERROR_TIMEDOUT, "%s: the guest's QEMU has not "
+                              "heard of it, at bus %u, address %u: does udevd "
+                              "run?", xlx__text(d->path), d->bus, d->address);
+        usleep(NAP_MS * 1000);
+    }
 }
 
 /* ---- starting ----------------------------------------------------------- */
@@ -157,26 +287,15 @@ static const char *qemu_path(void)
     return NULL;
 }
 
-static char *pid_path(xlx_ctx *ctx, uint32_t domid)
-{
-    return xlx__printf("%s/usb-backend-%u.pid", ctx->run_dir, domid);
-}
-
 /* The QEMU that was started here for the domain; 0 when it does not run.  The
  * number may by now be another process's. */
 static pid_t our_pid(xlx_ctx *ctx, uint32_t domid)
 {
-    char *path = pid_path(ctx, domid), proc[64], line[4096];
+    char *path = file_path(ctx, domid, "pid"), proc[64], line[4096];
+    int pid = recorded_pid(path);
     size_t len = 0;
-    int pid = 0;
     FILE *f;
 
-    f = path ? fopen(path, "re") : NULL;
-    if (f) {
-        if (fscanf(f, "%d", &pid) != 1 || pid <= 1)
-            pid = 0;
-        fclose(f);
-    }
     snprintf(proc, sizeof(proc), "/proc/%d/cmdline", pid);
     f = pid ? fopen(proc, "re") : NULL;
     if (f) {
@@ -189,9 +308,11 @@ static pid_t our_pid(xlx_ctx *ctx, uint32_t domid)
     return (pid_t)pid;
 }
 
+/* The log has what it writes to stderr, too, which is more than can be said of
+ * a daemon without one. */
 static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
 {
-    char number[16], name[32];
+    char number[16], name[32], *log = file_path(ctx, domid, "log");
     char *cmd = xlx__printf("socket,id=libxl-cmd,path=%s/qmp-libxl-%u,"
                             "server=on,wait=off", xlx__xen_run_dir(), domid);
     char *stat = xlx__printf("socket,id=libxenstat-cmd,path=%s/"
@@ -203,7 +324,7 @@ static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
         "-machine", "xenpv", "-m", "1", "-display", "none",
         "-chardev", cmd, "-mon", "chardev=libxl-cmd,mode=control",
         "-chardev", stat, "-mon", "chardev=libxenstat-cmd,mode=control",
-        "-pidfile", pidfile, "-daemonize", NULL,
+        "-pidfile", pidfile, "-D", log, "-daemonize", NULL,
     };
     const struct xlx__child child = {
         .argv = argv, .timeout_ms = START_MS, .max_output = 65536,
@@ -216,10 +337,11 @@ static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
         rc = xlx__error(ERROR_NOTFOUND, "the guest needs a QEMU for its USB "
                         "controller, and there is none for Xen: install"
                         " qemu-system-xen, or set LIBXLX_XEN_QEMU");
-    else if (!cmd || !stat)
+    else if (!cmd || !stat || !log)
         rc = xlx__error(ERROR_NOMEM, "out of memory");
     else
         rc = xlx__child_run(ctx, &child, NULL, NULL);
+    free(log);
     free(cmd);
     free(stat);
     return rc;
@@ -312,7 +434,7 @@ int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
 
     if (xlx__usb_backend_runs(ctx, domid))
         return 0;
-    pidfile = pid_path(ctx, domid);
+    pidfile = file_path(ctx, domid, "pid");
     if (!pidfile)
         return xlx__error(ERROR_NOMEM, "out of memory");
     rc = xlx__make_folder(ctx->run_dir);
@@ -342,8 +464,10 @@ int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
 
 void xlx__usb_backend_stop(xlx_ctx *ctx, uint32_t domid)
 {
+    static const char *const files[] = { "pid", "log" };
     pid_t pid = our_pid(ctx, domid);
-    char path[64], *pidfile;
+    char path[64], *file;
+    size_t i;
 
     if (pid && (pid == model_pid(ctx, domid) || !model_pid(ctx, domid))) {
         pid_node(domid, path);
@@ -354,8 +478,10 @@ void xlx__usb_backend_stop(xlx_ctx *ctx, uint32_t domid)
         xlx__xs_remove(ctx, XBT_NULL, path);
         xlx__error_clear();
     }
-    pidfile = pid_path(ctx, domid);
-    if (pidfile && !our_pid(ctx, domid))
-        unlink(pidfile);
-    free(pidfile);
+    for (i = 0; !our_pid(ctx, domid) && i < XLX__ARRAY_SIZE(files); i++) {
+        file = file_path(ctx, domid, files[i]);
+        if (file)
+            unlink(file);
+        free(file);
+    }
 }

@@ -19,9 +19,9 @@
 #include "kernfs.h"
 #include "store.h"
 #include "usb.h"
+#include "xs.h"
 
 #define NAP_MS 100
-#define AGAIN_MS 8000
 
 /* ---- ports -------------------------------------------------------------- */
 
@@ -246,6 +246,17 @@ static int is_shared(struct xlx__usb_change *c, const xlx_usb_entry *e,
     return rc;
 }
 
+/* What a QEMU that has ended cannot do any more; libxl would wait for it. */
+static void close_backend(struct xlx__usb_change *c, uint32_t ctrl)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/local/domain/0/backend/qusb/%u/%u/state",
+             c->guest.domid, ctrl);
+    xlx__xs_write(c->ctx, XBT_NULL, path, "6");
+    xlx__error_clear();
+}
+
 static int remove_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e)
 {
     libxl_device_usbctrl ctrl;
@@ -254,6 +265,9 @@ static int remove_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e)
 
     rc = xlx__ctx_libxl(c->ctx, &xl);
     if (rc) return rc;
+    if (e->type == XLX_USB_TYPE_QUSB &&
+        !xlx__usb_backend_runs(c->ctx, c->guest.domid))
+        close_backend(c, e->ctrl);
     libxl_device_usbctrl_init(&ctrl);
     rc = libxl_devid_to_device_usbctrl(xl, c->guest.domid, (int)e->ctrl,
                                        &ctrl);
@@ -339,8 +353,9 @@ static int not_working(const xlx_usb_entry *e, const struct look *l,
         return xlx__error(ERROR_FAIL, "%s: the guest's QEMU does not list it "
                           "on port %u/%u", path, e->ctrl, e->port);
     if (!l->connected)                  /* not a matter of time */
-        return xlx__error(ERROR_NOT_READY, "%s: the guest has no driver for "
-                          "the controller: it needs xen-hcd", path);
+        return xlx__error(ERROR_NOT_READY, "%s: the guest's driver for the "
+                          "controller, xen-hcd, is not there or hangs: its"
+                          " kernel log tells", path);
     return xlx__error(ERROR_TIMEDOUT, "%s: the guest does not use it: its "
                       "kernel log tells why", path);
 }
@@ -354,12 +369,10 @@ static int wait_working(struct xlx__usb_change *c, const xlx_usb_entry *e,
 
     for (;;) {
         rc = look(c, e, &l);
-        if (rc) return rc;
-        if (l.held && !listed) {
+        if (!rc && l.held && !listed)
             rc = xlx__usb_listed(c->ctx, &c->guest, e, &listed);
-            if (rc && rc != ERROR_NOT_READY)
-                return rc;
-        }
+        rc = xlx__usb_backend_check(c->ctx, &c->guest, rc);
+        if (rc) return rc;
         if (listed && (no_wait || (l.connected && l.taken)))
             return 0;
         if (!l.present || xlx__now_ms() >= deadline)
@@ -488,29 +501,6 @@ int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
     return rc;
 }
 
-/* A QEMU that has not heard yet of a device just plugged in makes one of low
- * speed of it, with which the guest can do nothing: then the port is written
- * once more. */
-static int plug(struct xlx__usb_change *c, const xlx_usb_entry *e,
-                const xlx_usb_host_device *d, bool no_wait, int64_t deadline)
-{
-    int64_t again = xlx__now_ms() + AGAIN_MS;
-    int rc;
-
-    rc = add_usbdev(c, e, d);
-    if (rc) return rc;
-    xlx__fault("usb-attach.port");
-    if (e->type == XLX_USB_TYPE_DEVICEMODEL || again >= deadline)
-        return wait_working(c, e, no_wait, deadline);
-    rc = wait_working(c, e, no_wait, again);
-    if (rc != ERROR_TIMEDOUT)
-        return rc;
-    rc = xlx__usb_disconnect(c, e, deadline);
-    if (!rc)
-        rc = add_usbdev(c, e, d);
-    return rc ? rc : wait_working(c, e, no_wait, deadline);
-}
-
 int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
                      const xlx_usb_host_device *d, bool no_wait,
                      int64_t deadline)
@@ -523,7 +513,12 @@ int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
     if (!rc && e->reset)
         rc = reset_device(d);
     if (!rc)
-        rc = plug(c, e, d, no_wait, deadline);
+        rc = xlx__usb_wait_known(c->ctx, &c->guest, d, deadline);
+    if (!rc)
+        rc = add_usbdev(c, e, d);
+    if (rc) return rc;
+    xlx__fault("usb-attach.port");
+    rc = wait_working(c, e, no_wait, deadline);
     xlx__fault("usb-attach.works");
     return rc;
 }

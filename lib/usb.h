@@ -93,6 +93,9 @@ int xlx__usb_holder(xlx_ctx *ctx, const char *path, uint32_t *domid_r,
 bool xlx__usb_backend_runs(xlx_ctx *ctx, uint32_t domid);
 /* Starts one for paravirtual controllers, unless there is one. */
 int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid);
+/* rc, of asking it: that it was busy is no failure, and that it has ended is
+ * one with its last words, if they are known. */
+int xlx__usb_backend_check(xlx_ctx *ctx, const xlx_guest *guest, int rc);
 /* Ends it, if it was started here. */
 void xlx__usb_backend_stop(xlx_ctx *ctx, uint32_t domid);
 /* Has the QEMU of the domain the device open? */
@@ -101,6 +104,12 @@ bool xlx__usb_held(xlx_ctx *ctx, uint32_t domid,
 /* Has it a device for the entry's port, by its own list? */
 int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
                     const xlx_usb_entry *e, bool *listed_r);
+/* Until it has heard that the device is plugged in.  It hears from udev, and
+ * may be the last to; and the path of a device that it does not know would be a
+ * dead one on the port, with which the guest can do nothing and of which QEMU
+ * ends. */
+int xlx__usb_wait_known(xlx_ctx *ctx, const xlx_guest *guest,
+                        const xlx_usb_host_device *d, int64_t deadline);
 
 /* ---- usb-record.c ------------------------------------------------------- */
 

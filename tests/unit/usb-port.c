@@ -73,6 +73,17 @@ static char *put(const char *name, const char *text)
     return at;
 }
 
+static void in_run_dir(const char *name, const char *text)
+{
+    char *at = xlx__printf("%s/%s", peer_ctx()->run_dir, name);
+    FILE *f = fopen(at, "w");
+
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    free(at);
+}
+
 static void put_device(void)
 {
     free(put("bus/usb/devices/1-1/busnum", "1"));
@@ -160,6 +171,76 @@ static void held(void **state)
     close(fd);
     free(node);
     xlx_usb_host_device_dispose(&d);
+}
+
+#define ASKED "accept", "greet", "expect qmp_capabilities", "return {}", \
+              "expect human-monitor-command"
+#define KEYBOARD "  Bus 1, Addr 3, Port 2, Speed 1.5 Mb/s\\r\\n"
+
+/* Until then qemu has to come to the end of its script. */
+static int wait_known(xlx_guest *guest, pid_t qemu, int ms)
+{
+    xlx_usb_host_device d;
+    int rc;
+
+    xlx_usb_host_device_init(&d);
+    assert_ok(xlx__set_string(&d.path, "1-1"));
+    d.bus = 1;
+    d.address = 2;
+    rc = xlx__usb_wait_known(peer_ctx(), guest, &d, xlx__now_ms() + ms);
+    xlx_usb_host_device_dispose(&d);
+    assert_int_equal(peer_wait(qemu), 0);
+    unlink(guest->qmp_socket);
+    return rc;
+}
+
+/* No port is written before QEMU has heard of the device. */
+static void known(void **state)
+{
+    xlx_guest guest = { .domid = 5, .name = (char *)"web" };
+    char *at;
+    (void)state;
+
+    start();
+    guest.qmp_socket = at = xlx__printf("%s", peer_path("qmp"));
+    assert_ok(wait_known(&guest, peer_start("fake-qmp.py", at,
+        ASKED, "return \"" KEYBOARD "\"",
+        ASKED, "return \"" KEYBOARD
+               "  Bus 1, Addr 2, Port 1, Speed 480 Mb/s\\r\\n\"", NULL),
+        60000));
+    /* what a device calls itself, and an address that begins alike */
+    assert_fails(wait_known(&guest, peer_start("fake-qmp.py", at,
+        ASKED, "return \"    Class 00: USB device 046d:0825,"
+               "  Bus 1, Addr 2, Port 1, Speed 480 Mb/s\\r\\n"
+               "  Bus 1, Addr 22, Port 1, Speed 480 Mb/s\\r\\n\"", NULL), 0),
+        ERROR_TIMEDOUT, "has not heard of it, at bus 1, address 2");
+    free(at);
+}
+
+/* A QEMU that has ended is said to have, with what it said last. */
+static void last_words(void **state)
+{
+    xlx_guest guest = { .domid = 5, .name = (char *)"web" };
+    pid_t pid = fork();
+    char *text;
+    (void)state;
+
+    if (!pid)
+        _exit(0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    start();
+    assert_int_equal(xlx__usb_backend_check(peer_ctx(), &guest,
+                                            ERROR_NOT_READY), 0);
+    text = xlx__printf("%d", (int)pid);
+    assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL,
+                            "/local/domain/5/image/device-model-pid", text));
+    assert_fails(xlx__usb_backend_check(peer_ctx(), &guest, 0), ERROR_FAIL,
+                 "QEMU has ended: why is in its log, qemu-dm-web.log");
+    in_run_dir("usb-backend-5.pid", text);
+    in_run_dir("usb-backend-5.log", "one\nusb_handle_packet: no\r\n\n");
+    assert_fails(xlx__usb_backend_check(peer_ctx(), &guest, 0), ERROR_FAIL,
+                 "QEMU has ended: usb_handle_packet: no");
+    free(text);
 }
 
 static void dead_ports(void **state)
@@ -285,6 +366,8 @@ int main(void)
         cmocka_unit_test_teardown(controllers, stop),
         cmocka_unit_test_teardown(holders, stop),
         cmocka_unit_test_teardown(held, stop),
+        cmocka_unit_test_teardown(known, stop),
+        cmocka_unit_test_teardown(last_words, stop),
         cmocka_unit_test_teardown(dead_ports, stop),
         cmocka_unit_test(owners),
     };
