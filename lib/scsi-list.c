@@ -82,42 +82,21 @@ static int fill_from_lun(const struct xlx__scsi_lun *lun,
     return rc;
 }
 
-static xlx_vscsi_info *add_info(xlx_device_vscsictrl *ctrl)
-{
-    xlx_vscsi_info *more;
-
-    more = realloc(ctrl->devs, (size_t)(ctrl->num_devs + 1) * sizeof(*more));
-    if (!more) {
-        xlx__error(ERROR_NOMEM, "out of memory");
-        return NULL;
-    }
-    ctrl->devs = more;
-    more += ctrl->num_devs++;
-    xlx_vscsi_info_init(more);
-    return more;
-}
-
 static xlx_device_vscsictrl *ctrl_of(xlx_device_vscsictrls *list,
                                      uint32_t devid)
 {
-    xlx_device_vscsictrl *more;
+    xlx_device_vscsictrl *ctrl;
     int i;
 
     for (i = 0; i < list->num_ctrls; i++)
         if (list->ctrls[i].devid == devid)
             return &list->ctrls[i];
-    more = realloc(list->ctrls,
-                   (size_t)(list->num_ctrls + 1) * sizeof(*more));
-    if (!more) {
-        xlx__error(ERROR_NOMEM, "out of memory");
+    ctrl = xlx__device_vscsictrls_ctrls_append(list);
+    if (!ctrl)
         return NULL;
-    }
-    list->ctrls = more;
-    more += list->num_ctrls++;
-    xlx_device_vscsictrl_init(more);
-    more->devid = devid;
-    more->backend_domid = 0;
-    return more;
+    ctrl->devid = devid;
+    ctrl->backend_domid = 0;
+    return ctrl;
 }
 
 /* The guest may have written anything there. */
@@ -135,7 +114,7 @@ static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
                    const xlx_vscsi_record *record, xlx_device_vscsictrl *ctrl)
 {
     struct xlx__scsi_hctl vdev = lun->vdev;
-    xlx_vscsi_info *info = add_info(ctrl);
+    xlx_vscsi_info *info = xlx__device_vscsictrl_devs_append(ctrl);
     char text[XLX__SCSI_HCTL_MAX];
     const xlx_vscsi_entry *e;
     int rc;
@@ -201,7 +180,7 @@ static int add_missing(xlx_ctx *ctx, const xlx_vscsi_entry *e, bool running,
         return ERROR_NOMEM;
     if (is_listed(ctrl, e->dev.vdev))
         return 0;
-    info = add_info(ctrl);
+    info = xlx__device_vscsictrl_devs_append(ctrl);
     if (!info)
         return ERROR_NOMEM;
     rc = fill_from_entry(ctx, e, info);
@@ -284,23 +263,19 @@ int xlx__device_vscsidev_getinfo(xlx_ctx *ctx, const xlx_guest *guest,
 static int add_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guests *list)
 {
     char text[LIBXL_UUID_FMTLEN + 1];
-    xlx_guest *more;
+    xlx_guest *guest;
     int i;
 
     for (i = 0; i < list->num_guests; i++)
         if (!libxl_uuid_compare(&list->guests[i].uuid, uuid))
             return 0;
-    more = realloc(list->guests,
-                   (size_t)(list->num_guests + 1) * sizeof(*more));
-    if (!more)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    list->guests = more;
-    more += list->num_guests++;
-    xlx_guest_init(more);
+    guest = xlx__guests_guests_append(list);
+    if (!guest)
+        return ERROR_NOMEM;
     snprintf(text, sizeof(text), LIBXL_UUID_FMT, LIBXL_UUID_BYTES(*uuid));
-    if (xlx__guest_find(ctx, text, NULL, more)) {
+    if (xlx__guest_find(ctx, text, NULL, guest)) {
         xlx__error_clear();             /* nobody knows it any more */
-        libxl_uuid_copy(NULL, &more->uuid, uuid);
+        libxl_uuid_copy(NULL, &guest->uuid, uuid);
     }
     return 0;
 }

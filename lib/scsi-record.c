@@ -5,29 +5,24 @@
  * the last step of its detachment; in between its status says which way it
  * was going.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "guest.h"
+#include "record.h"
 #include "scsi.h"
-#include "store.h"
 
 #define RECORD "scsi.json"
 #define RECORD_VERSION 1
-#define LOCK_MS 5000
 
 int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
                           xlx_vscsi_record *record)
 {
-    struct xlx__json_doc *doc = NULL;
+    struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__store_read(ctx, uuid, RECORD, RECORD_VERSION, &doc);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    rc = xlx__record_read(ctx, uuid, RECORD, RECORD_VERSION, &doc);
+    if (rc || !doc)
+        return rc;
     rc = xlx__vscsi_record_parse(xlx__json_root(doc), record);
     xlx__json_free(doc);
     return rc;
@@ -35,25 +30,13 @@ int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
 
 int xlx__scsi_record_write(struct xlx__scsi_change *c)
 {
-    struct xlx__json_out *out;
-    char *text = NULL;
-    size_t len;
-    int rc;
+    struct xlx__json_out *out = NULL;
 
-    if (!c->record.num_entries) {
-        rc = xlx__store_remove(c->ctx, &c->guest.uuid, RECORD);
-        return rc ? rc : xlx__guest_forget(c->ctx, &c->guest);
+    if (c->record.num_entries) {
+        out = xlx__json_out_new(true);
+        xlx__vscsi_record_gen(out, &c->record);
     }
-    /* the name first: a record that no name leads to would be lost */
-    rc = xlx__guest_remember(c->ctx, &c->guest);
-    if (rc) return rc;
-    out = xlx__json_out_new(true);
-    xlx__vscsi_record_gen(out, &c->record);
-    rc = xlx__json_out_finish(out, &text, &len);
-    if (rc) return rc;
-    rc = xlx__store_write(c->ctx, &c->guest.uuid, RECORD, text, len);
-    free(text);
-    return rc;
+    return xlx__record_write(c->ctx, &c->guest, RECORD, out);
 }
 
 /* ---- one change --------------------------------------------------------- */
@@ -69,15 +52,8 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
     xlx_guest_init(&c->guest);
     xlx_vscsi_record_init(&c->record);
 
-    rc = xlx_guest_copy(ctx, &c->guest, guest);
-    if (rc) return rc;
-    /* its watcher may be looking */
-    rc = xlx__lock_guest_until(ctx, &guest->uuid, xlx__now_ms() + LOCK_MS,
-                               &c->lock);
-    if (rc) return rc;
-    rc = xlx__guest_refresh(ctx, &c->guest);
-    if (rc) return rc;
-    return xlx__scsi_record_read(ctx, &c->guest.uuid, &c->record);
+    rc = xlx__record_lock(ctx, guest, &c->lock, &c->guest);
+    return rc ? rc : xlx__scsi_record_read(ctx, &c->guest.uuid, &c->record);
 }
 
 void xlx__scsi_end(struct xlx__scsi_change *c)
@@ -103,17 +79,9 @@ xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,
 int xlx__scsi_entry_append(struct xlx__scsi_change *c,
                            const xlx_vscsi_entry *entry)
 {
-    xlx_vscsi_record *record = &c->record;
-    xlx_vscsi_entry *more;
+    xlx_vscsi_entry *e = xlx__vscsi_record_entries_append(&c->record);
 
-    more = realloc(record->entries,
-                   (size_t)(record->num_entries + 1) * sizeof(*more));
-    if (!more)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    record->entries = more;
-    more += record->num_entries++;
-    xlx_vscsi_entry_init(more);
-    return xlx_vscsi_entry_copy(c->ctx, more, entry);
+    return e ? xlx_vscsi_entry_copy(c->ctx, e, entry) : ERROR_NOMEM;
 }
 
 void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev)

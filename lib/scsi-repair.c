@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Setting devices aside, and bringing the record and the world together.  The record says what was
- * wanted, xenstore and configfs how far it came: what is connected is kept,
- * what is not is taken back, by the functions that do it in the first place.
+ * Setting devices aside, and bringing the record and the world together.  The
+ * record says what was wanted, xenstore and configfs how far it came: what is
+ * connected is kept, what is not is taken back, by the functions that do it in
+ * the first place.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "guest.h"
+#include "report.h"
 #include "scsi.h"
 #include "store.h"
 
@@ -15,31 +17,11 @@
 #define WAKE_MS 10000               /* until the guest's driver looks */
 
 /* The reason is in the library's message when it was not done. */
-static int add_finding(xlx_vscsi_report *report, char *what, const char *done,
-                       int failed)
+static int report_done(xlx_repair_report *report, const char *vdev,
+                       const char *what, const char *done, int failed)
 {
-    xlx_vscsi_finding *f;
-    int rc;
-
-    if (!report) {
-        free(what);
-        return 0;
-    }
-    f = realloc(report->findings,
-                (size_t)(report->num_findings + 1) * sizeof(*f));
-    if (!what || !f) {
-        if (f)
-            report->findings = f;
-        free(what);
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    }
-    report->findings = f;
-    f += report->num_findings++;
-    xlx_vscsi_finding_init(f);
-    f->what = what;
-    f->repaired = !failed;
-    rc = xlx__set_string(&f->done, failed ? xlx_get_error() : done);
-    return rc;
+    return xlx__report(report, !failed, failed ? xlx_get_error() : done,
+                       "%s: %s", vdev, what);
 }
 
 static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
@@ -62,17 +44,18 @@ static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
 /* Takes an entry away for good; without success it stays, as DETACHING, or as
  * it is when it was to be set aside, for then it is to come back. */
 static int take_away(struct xlx__scsi_change *c, const char *vdev,
-                     bool dry_run, char *what, xlx_vscsi_report *report)
+                     bool dry_run, const char *what,
+                     xlx_repair_report *report)
 {
     xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
     int rc, failed;
 
     if (dry_run)
-        return add_finding(report, what, "it would be taken back", 0);
+        return report_done(report, vdev, what, "it would be taken back", 0);
     if (e->status != XLX_VSCSI_STATUS_ASIDE)
         e->status = XLX_VSCSI_STATUS_DETACHING;
     failed = xlx__scsi_disconnect(c->ctx, e, xlx__now_ms() + STEP_MS);
-    rc = add_finding(report, what, "taken back", failed);
+    rc = report_done(report, vdev, what, "taken back", failed);
     if (!failed && e->status == XLX_VSCSI_STATUS_ASIDE)
         e->domid = XLX_DOMID_NONE;
     else if (!failed)
@@ -82,7 +65,7 @@ static int take_away(struct xlx__scsi_change *c, const char *vdev,
 
 /* An entry whose status says that a command did not come to its end. */
 static int settle(struct xlx__scsi_change *c, const char *vdev, bool dry_run,
-                  xlx_vscsi_report *report)
+                  xlx_repair_report *report)
 {
     xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
     bool detaching = e->status != XLX_VSCSI_STATUS_ATTACHING;
@@ -90,24 +73,23 @@ static int settle(struct xlx__scsi_change *c, const char *vdev, bool dry_run,
 
     if (detaching || !works(c->ctx, e, c->guest.domid))
         return take_away(c, vdev, dry_run,
-                         xlx__printf("%s: its %s was not finished", vdev,
-                                     detaching ? "detachment" : "attachment"),
+                         detaching ? "its detachment was not finished"
+                                   : "its attachment was not finished",
                          report);
     if (!dry_run) {
         e->status = XLX_VSCSI_STATUS_ATTACHED;
         rc = xlx__scsi_record_write(c);
         if (rc) return rc;
     }
-    return add_finding(report, xlx__printf("%s: its attachment was not "
-                                           "recorded as finished", vdev),
-                       "it works, and is recorded so", 0);
+    return report_done(report, vdev, "its attachment was not recorded as "
+                       "finished", "it works, and is recorded so", 0);
 }
 
 /* Calls step for each vdev of the record as it is now; step may drop it. */
 static int each_vdev(struct xlx__scsi_change *c, bool dry_run,
-                     xlx_vscsi_report *report,
+                     xlx_repair_report *report,
                      int (*step)(struct xlx__scsi_change *c, const char *vdev,
-                                 bool dry_run, xlx_vscsi_report *report))
+                                 bool dry_run, xlx_repair_report *report))
 {
     int i, num = c->record.num_entries, rc = 0;
     char **vdevs;
@@ -126,7 +108,7 @@ static int each_vdev(struct xlx__scsi_change *c, bool dry_run,
 }
 
 static int settle_unfinished(struct xlx__scsi_change *c, const char *vdev,
-                             bool dry_run, xlx_vscsi_report *report)
+                             bool dry_run, xlx_repair_report *report)
 {
     const xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
 
@@ -135,7 +117,7 @@ static int settle_unfinished(struct xlx__scsi_change *c, const char *vdev,
 }
 
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
-                      xlx_vscsi_report *report)
+                      xlx_repair_report *report)
 {
     return each_vdev(c, dry_run, report, settle_unfinished);
 }
@@ -247,7 +229,7 @@ static bool is_there(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
 }
 
 static int check_attached(struct xlx__scsi_change *c, const char *vdev,
-                          bool dry_run, xlx_vscsi_report *report)
+                          bool dry_run, xlx_repair_report *report)
 {
     xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
     bool aside = xlx__scsi_is_aside(e);
@@ -256,16 +238,14 @@ static int check_attached(struct xlx__scsi_change *c, const char *vdev,
     if (aside && c->guest.domid == XLX_DOMID_NONE)
         return 0;
     if (c->guest.domid == XLX_DOMID_NONE)
-        return take_away(c, vdev, dry_run,
-                         xlx__printf("%s: the guest does not run any more",
-                                     vdev), report);
+        return take_away(c, vdev, dry_run, "the guest does not run any more",
+                         report);
     if (!aside && (e->status != XLX_VSCSI_STATUS_ATTACHED || is_there(c, e)))
         return 0;
     failed = dry_run ? 0 : attach_again(c, e);
-    return add_finding(report, aside
-                       ? xlx__printf("%s: it was set aside", vdev)
-                       : xlx__printf("%s: the guest was started again "
-                                     "without it", vdev),
+    return report_done(report, vdev, aside
+                       ? "it was set aside"
+                       : "the guest was started again without it",
                        dry_run ? "it would be attached again"
                                : "attached again", failed);
 }
@@ -305,7 +285,7 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
 
 /* Targets under this guest's name of which nothing is recorded. */
 static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
-                          xlx_vscsi_report *report)
+                          xlx_repair_report *report)
 {
     xlx_vscsi_entry *ours = NULL;
     libxl_uuid *uuids = NULL;
@@ -321,8 +301,7 @@ static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
                  ? xlx__scsi_target_remove(&ours[i])
                  : xlx__scsi_disconnect(c->ctx, &ours[i],
                                         xlx__now_ms() + STEP_MS);
-        rc = add_finding(report, xlx__printf("%s: a target without a record",
-                                             ours[i].dev.vdev),
+        rc = report_done(report, ours[i].dev.vdev, "a target without a record",
                          dry_run ? "it would be removed" : "removed", failed);
     }
     for (i = 0; i < num; i++)
@@ -333,7 +312,7 @@ static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
 }
 
 int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
-                     xlx_vscsi_report *report)
+                     xlx_repair_report *report)
 {
     int rc;
 
@@ -444,7 +423,7 @@ static int wake_guest(struct xlx__scsi_change *c)
 }
 
 int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
-                      xlx_vscsi_report *report)
+                      xlx_repair_report *report)
 {
     struct xlx__scsi_change c;
     int rc;

@@ -203,9 +203,9 @@ int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
 
 /* Finishes or takes back what a killed command left; report may be NULL. */
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
-                      xlx_vscsi_report *report);
+                      xlx_repair_report *report);
 /* And attaches again or removes what the guest's restart or end has left. */
 int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
-                     xlx_vscsi_report *report);
+                     xlx_repair_report *report);
 
 #endif

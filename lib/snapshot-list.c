@@ -57,7 +57,7 @@ static int add_foreign(xlx_ctx *ctx, xlx_snapshots *list,
                        xlx_snapshot_kind kind, const char *name,
                        int64_t time, const xlx_snapshot_disk *disk)
 {
-    xlx_snapshot_disk *disks;
+    xlx_snapshot_disk *added;
     xlx_snapshot *s, fresh;
     int rc;
 
@@ -75,12 +75,8 @@ static int add_foreign(xlx_ctx *ctx, xlx_snapshots *list,
         if (rc) return rc;
         s = &list->snapshots[list->num_snapshots - 1];
     }
-    disks = realloc(s->disks, (s->num_disks + 1) * sizeof(*disks));
-    if (!disks)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    s->disks = disks;
-    xlx_snapshot_disk_init(&disks[s->num_disks]);
-    return xlx_snapshot_disk_copy(ctx, &disks[s->num_disks++], disk);
+    added = xlx__snapshot_disks_append(s);
+    return added ? xlx_snapshot_disk_copy(ctx, added, disk) : ERROR_NOMEM;
 }
 
 /* Internal snapshots of one image that are not in the record. */

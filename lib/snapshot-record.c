@@ -12,6 +12,7 @@
 #include "disk.h"
 #include "guest.h"
 #include "image.h"
+#include "record.h"
 #include "snapshot.h"
 #include "store.h"
 
@@ -28,43 +29,26 @@
 int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
                               xlx_snapshots *record)
 {
-    struct xlx__json_doc *doc = NULL;
+    struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__store_read(ctx, &guest->uuid, RECORD, RECORD_VERSION, &doc);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return xlx_guest_copy(ctx, &record->guest, guest);
-    }
-    if (rc) return rc;
-    rc = xlx__snapshots_parse(xlx__json_root(doc), record);
+    rc = xlx__record_read(ctx, &guest->uuid, RECORD, RECORD_VERSION, &doc);
+    if (!rc && doc)
+        rc = xlx__snapshots_parse(xlx__json_root(doc), record);
     xlx__json_free(doc);
-    if (rc) return rc;
-    return xlx_guest_copy(ctx, &record->guest, guest);
+    return rc ? rc : xlx_guest_copy(ctx, &record->guest, guest);
 }
 
 int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
                                const xlx_snapshots *record)
 {
-    struct xlx__json_out *out;
-    char *text = NULL;
-    size_t len;
-    int rc;
+    struct xlx__json_out *out = NULL;
 
-    if (!record->num_snapshots) {
-        rc = xlx__store_remove(ctx, &guest->uuid, RECORD);
-        return rc ? rc : xlx__guest_forget(ctx, guest);
+    if (record->num_snapshots) {
+        out = xlx__json_out_new(true);
+        xlx__snapshots_gen(out, record);
     }
-    /* the name first: a record that no name leads to would be lost */
-    rc = xlx__guest_remember(ctx, guest);
-    if (rc) return rc;
-    out = xlx__json_out_new(true);
-    xlx__snapshots_gen(out, record);
-    rc = xlx__json_out_finish(out, &text, &len);
-    if (rc) return rc;
-    rc = xlx__store_write(ctx, &guest->uuid, RECORD, text, len);
-    free(text);
-    return rc;
+    return xlx__record_write(ctx, guest, RECORD, out);
 }
 
 /* ---- journal ------------------------------------------------------------ */
@@ -86,38 +70,15 @@ int xlx__snapshot_journal_write(xlx_ctx *ctx, const xlx_guest *guest,
                                 const xlx_snapshot_journal *journal)
 {
     struct xlx__json_out *out = xlx__json_out_new(true);
-    char *text = NULL;
-    size_t len;
-    int rc;
 
-    rc = xlx__guest_remember(ctx, guest);
-    if (rc) {
-        xlx__json_out_free(out);
-        return rc;
-    }
     xlx__snapshot_journal_gen(out, journal);
-    rc = xlx__json_out_finish(out, &text, &len);
-    if (rc) return rc;
-    rc = xlx__store_write(ctx, &guest->uuid, JOURNAL, text, len);
-    free(text);
-    return rc;
+    return xlx__record_write(ctx, guest, JOURNAL, out);
 }
 
 int xlx__snapshot_journal_remove(xlx_ctx *ctx, const xlx_guest *guest)
 {
-    struct xlx__json_doc *doc;
-    int rc;
-
-    rc = xlx__store_remove(ctx, &guest->uuid, JOURNAL);
-    if (rc) return rc;
     /* a first snapshot that was undone leaves nothing, not even the name */
-    rc = xlx__store_read(ctx, &guest->uuid, RECORD, RECORD_VERSION, &doc);
-    if (!rc)
-        xlx__json_free(doc);
-    if (rc != ERROR_NOTFOUND)
-        return rc;
-    xlx__error_clear();
-    return xlx__guest_forget(ctx, guest);
+    return xlx__record_write(ctx, guest, JOURNAL, NULL);
 }
 
 int xlx__snapshot_journal_init(const struct xlx__snapshot_change *c,
@@ -291,19 +252,9 @@ xlx_snapshot_disk *xlx__snapshot_current_disk(const xlx_snapshots *record,
 int xlx__snapshot_append(xlx_ctx *ctx, xlx_snapshots *record,
                          const xlx_snapshot *snapshot)
 {
-    xlx_snapshot *n;
-    int rc;
+    xlx_snapshot *s = xlx__snapshots_snapshots_append(record);
 
-    n = realloc(record->snapshots,
-                (record->num_snapshots + 1) * sizeof(*n));
-    if (!n)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    record->snapshots = n;
-    xlx_snapshot_init(&n[record->num_snapshots]);
-    rc = xlx_snapshot_copy(ctx, &n[record->num_snapshots], snapshot);
-    if (rc) return rc;
-    record->num_snapshots++;
-    return 0;
+    return s ? xlx_snapshot_copy(ctx, s, snapshot) : ERROR_NOMEM;
 }
 
 void xlx__snapshot_drop(xlx_snapshots *record, const char *name)
@@ -428,16 +379,8 @@ static int find_current(xlx_snapshots *record)
 static int add_current(xlx_snapshots *record, const char *vdev,
                        xlx_snapshot_disk **disk_r)
 {
-    xlx_snapshot_disk *n;
-
-    n = realloc(record->disks, (record->num_disks + 1) * sizeof(*n));
-    if (!n)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    record->disks = n;
-    *disk_r = &n[record->num_disks];
-    xlx_snapshot_disk_init(*disk_r);
-    record->num_disks++;
-    return xlx__set_string(&(*disk_r)->vdev, vdev);
+    *disk_r = xlx__snapshots_disks_append(record);
+    return *disk_r ? xlx__set_string(&(*disk_r)->vdev, vdev) : ERROR_NOMEM;
 }
 
 static bool is_frozen(const xlx_snapshots *record, const char *image)

@@ -15,41 +15,9 @@
 #include "disk.h"
 #include "guest.h"
 #include "image.h"
+#include "report.h"
 #include "snapshot.h"
 #include "store.h"
-
-/* ---- report ------------------------------------------------------------- */
-
-static int report_line(xlx_snapshot_report *report, bool repaired,
-                       const char *done, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static int report_line(xlx_snapshot_report *report, bool repaired,
-                       const char *done, const char *fmt, ...)
-{
-    xlx_snapshot_finding *n;
-    va_list ap;
-    int r;
-
-    if (!report)
-        return 0;
-    n = realloc(report->findings, (report->num_findings + 1) * sizeof(*n));
-    if (!n)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    report->findings = n;
-    n += report->num_findings;
-    xlx_snapshot_finding_init(n);
-    va_start(ap, fmt);
-    r = vasprintf(&n->what, fmt, ap);
-    va_end(ap);
-    if (r < 0) {
-        n->what = NULL;
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    }
-    report->num_findings++;
-    n->repaired = repaired;
-    return xlx__set_string(&n->done, done);
-}
 
 /* ---- undoing ------------------------------------------------------------ */
 
@@ -77,7 +45,7 @@ static int is_open(struct xlx__snapshot_change *c, const char *image,
 /* New images of an operation that did not come about. */
 static int remove_new(struct xlx__snapshot_change *c,
                       const xlx_snapshot_journal *journal,
-                      xlx_snapshot_report *report)
+                      xlx_repair_report *report)
 {
     struct stat st;
     bool data, open;
@@ -98,7 +66,7 @@ static int remove_new(struct xlx__snapshot_change *c,
         }
         if (rc) return rc;
         if (open || (st.st_size && data)) {
-            rc = report_line(report, false, "kept: look at it, and remove it "
+            rc = xlx__report(report, false, "kept: look at it, and remove it "
                              "when it is not needed", "%s holds data", path);
             if (rc) return rc;
             continue;
@@ -111,7 +79,7 @@ static int remove_new(struct xlx__snapshot_change *c,
 
 static int undo(struct xlx__snapshot_change *c,
                 const xlx_snapshot_journal *journal,
-                xlx_snapshot_report *report)
+                xlx_repair_report *report)
 {
     int rc;
 
@@ -240,7 +208,7 @@ static int tags_complete(struct xlx__snapshot_change *c,
 
 static int settle_create(struct xlx__snapshot_change *c,
                          xlx_snapshot_journal *journal,
-                         xlx_snapshot_report *report)
+                         xlx_repair_report *report)
 {
     const char *name = journal->after.current;
     const xlx_snapshot *s = xlx__snapshot_by_name(&journal->after, name);
@@ -252,7 +220,7 @@ static int settle_create(struct xlx__snapshot_change *c,
     rc = xlx__snapshot_is_external(s) ? new_in_use(c, journal, &done)
                                       : tags_complete(c, s, &done);
     if (rc) return rc;
-    rc = report_line(report, true,
+    rc = xlx__report(report, true,
                      done ? "finished: the snapshot is there"
                           : "undone: there is no such snapshot",
                      "making the snapshot \"%s\" was cut short", name);
@@ -263,7 +231,7 @@ static int settle_create(struct xlx__snapshot_change *c,
 
 static int settle_revert(struct xlx__snapshot_change *c,
                          xlx_snapshot_journal *journal,
-                         xlx_snapshot_report *report)
+                         xlx_repair_report *report)
 {
     const char *name = journal->after.current;
     const xlx_snapshot *s = xlx__snapshot_by_name(&journal->before, name);
@@ -282,7 +250,7 @@ static int settle_revert(struct xlx__snapshot_change *c,
         rc = all_exist(journal, &done);
     }
     if (rc) return rc;
-    rc = report_line(report, true,
+    rc = xlx__report(report, true,
                      done ? "finished: the guest is on the snapshot"
                           : "undone: the guest goes on as before",
                      "the revert to \"%s\" was cut short", name);
@@ -313,7 +281,7 @@ static int check_images(const struct xlx__snapshot_change *c,
 
 static int settle_delete(struct xlx__snapshot_change *c,
                          xlx_snapshot_journal *journal,
-                         xlx_snapshot_report *report)
+                         xlx_repair_report *report)
 {
     bool merged = false, merging = *xlx__text(journal->merge_top) != 0;
     int rc;
@@ -333,7 +301,7 @@ static int settle_delete(struct xlx__snapshot_change *c,
         rc = check_images(c, &journal->before);
         if (rc) return rc;
     }
-    rc = report_line(report, true,
+    rc = xlx__report(report, true,
                      merged ? "finished" : "undone as far as possible: "
                      "delete it again to finish",
                      "the deletion of a snapshot was cut short");
@@ -343,7 +311,7 @@ static int settle_delete(struct xlx__snapshot_change *c,
 }
 
 int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
-                          xlx_snapshot_report *report)
+                          xlx_repair_report *report)
 {
     xlx_snapshot_journal journal;
     int rc;
@@ -359,7 +327,7 @@ int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
     }
     if (rc) goto out;
     if (dry_run) {
-        rc = report_line(report, false, "xl snapshot-repair finishes or "
+        rc = xlx__report(report, false, "xl snapshot-repair finishes or "
                          "undoes it", "a command was cut short: %s",
                          xlx_snapshot_operation_to_string(journal.operation));
         goto out;
@@ -403,7 +371,7 @@ int xlx__snapshot_undo(struct xlx__snapshot_change *c, int rc)
 /* ---- checking the records ----------------------------------------------- */
 
 static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
-                      xlx_snapshot_report *report)
+                      xlx_repair_report *report)
 {
     xlx_snapshot_disk seen;
     char *below = NULL;
@@ -412,7 +380,7 @@ static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
     int rc;
 
     if (stat(d->image, &st))
-        return report_line(report, false, "bring the image back, or forget "
+        return xlx__report(report, false, "bring the image back, or forget "
                            "the snapshot: xl snapshot-delete "
                            "--metadata-only", "%s: %s: %s is missing",
                            s->name, d->vdev, d->image);
@@ -421,7 +389,7 @@ static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
         if (rc) return rc;
         if (there || s->status == XLX_SNAPSHOT_STATUS_MERGING)
             return 0;               /* half deleted: this half */
-        return report_line(report, false, "forget it: xl snapshot-delete "
+        return xlx__report(report, false, "forget it: xl snapshot-delete "
                            "--metadata-only", "%s: %s: %s no longer holds "
                            "it", s->name, d->vdev, d->image);
     }
@@ -429,7 +397,7 @@ static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
     if (rc) return rc;
     if (below ? !xlx__image_same(below, d->backing)
               : *xlx__text(d->backing) != 0)
-        rc = report_line(report, false, "somebody changed it with another "
+        rc = xlx__report(report, false, "somebody changed it with another "
                          "tool: compare with qemu-img info --backing-chain",
                          "%s: %s: %s is based on %s, not on %s", s->name,
                          d->vdev, d->image, below ? below : "nothing",
@@ -441,14 +409,14 @@ static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
     seen.image = d->image;
     rc = xlx__snapshot_note_mtime(&seen);
     if (rc || seen.mtime == d->mtime) return rc;
-    return report_line(report, false, "what is based on it may be worthless: "
+    return xlx__report(report, false, "what is based on it may be worthless: "
                        "check the guest's file systems", "%s: %s: %s was "
                        "written to after it was frozen", s->name, d->vdev,
                        d->image);
 }
 
 static int check_current(struct xlx__snapshot_change *c,
-                         xlx_snapshot_report *report)
+                         xlx_repair_report *report)
 {
     const xlx_snapshots *record = &c->record;
     xlx_disks disks;
@@ -468,7 +436,7 @@ static int check_current(struct xlx__snapshot_change *c,
                 *xlx__text(d->unusable) ||
                 xlx__image_same(d->path, record->disks[i].image))
                 continue;
-            rc = report_line(report, false, "the next snapshot takes it from "
+            rc = xlx__report(report, false, "the next snapshot takes it from "
                              "there", "%s: the guest runs on %s, not on %s",
                              d->vdev, d->path, record->disks[i].image);
         }
@@ -478,7 +446,7 @@ static int check_current(struct xlx__snapshot_change *c,
     return rc;
 }
 
-static int check(struct xlx__snapshot_change *c, xlx_snapshot_report *report)
+static int check(struct xlx__snapshot_change *c, xlx_repair_report *report)
 {
     int i, j, rc;
 
@@ -486,7 +454,7 @@ static int check(struct xlx__snapshot_change *c, xlx_snapshot_report *report)
         const xlx_snapshot *s = &c->record.snapshots[i];
 
         if (s->status == XLX_SNAPSHOT_STATUS_MERGING) {
-            rc = report_line(report, false, "finish with xl snapshot-delete",
+            rc = xlx__report(report, false, "finish with xl snapshot-delete",
                              "%s: it is half deleted", s->name);
             if (rc) return rc;
         }
@@ -499,7 +467,7 @@ static int check(struct xlx__snapshot_change *c, xlx_snapshot_report *report)
 }
 
 int xlx__snapshot_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
-                         xlx_snapshot_report *report)
+                         xlx_repair_report *report)
 {
     struct xlx__snapshot_change c;
     int rc;

@@ -145,7 +145,7 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
 
 /* Finishes or undoes what a journal says; report (may be NULL) is told. */
 int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
-                          xlx_snapshot_report *report);
+                          xlx_repair_report *report);
 /* The same after a failure of ours, whose rc is returned and whose message
  * stays: what is to be undone, and whether, is judged by what QEMU and the
  * images show. */

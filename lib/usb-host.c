@@ -115,24 +115,18 @@ static int read_descriptors(const char *name, xlx_usb_host_device *d)
 
 static int add_interface(const char *name, xlx_usb_host_device *d)
 {
-    xlx_usb_interface *more;
+    xlx_usb_interface *i = xlx__usb_host_device_interfaces_append(d);
 
-    more = realloc(d->interfaces,
-                   (size_t)(d->num_interfaces + 1) * sizeof(*more));
-    if (!more)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    d->interfaces = more;
-    more += d->num_interfaces++;
-    xlx_usb_interface_init(more);
-    more->device_class = number_of(name, "bInterfaceClass", 16);
-    more->subclass = number_of(name, "bInterfaceSubClass", 16);
-    more->protocol = number_of(name, "bInterfaceProtocol", 16);
-    free(more->driver);
-    more->driver = xlx__attr_link(DEVICES "/%s/driver", xlx__sysfs_dir(),
+    if (!i)
+        return ERROR_NOMEM;
+    i->device_class = number_of(name, "bInterfaceClass", 16);
+    i->subclass = number_of(name, "bInterfaceSubClass", 16);
+    i->protocol = number_of(name, "bInterfaceProtocol", 16);
+    i->driver = xlx__attr_link(DEVICES "/%s/driver", xlx__sysfs_dir(),
                                   name);
-    if (!more->driver)
+    if (!i->driver)
         return xlx__error(ERROR_NOMEM, "out of memory");
-    return xlx__set_string(&more->name, name);
+    return xlx__set_string(&i->name, name);
 }
 
 /* Those of names that are the device's interfaces, "1-2:1.0" of "1-2". */

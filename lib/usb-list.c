@@ -77,27 +77,6 @@ static int fill_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_ctrl *ctrl,
     return rc ? rc : set_problem(ctrl, port, running);
 }
 
-static xlx_usb_ctrl *ctrl_of(xlx_usb_ctrls *list, const xlx_usb_entry *e)
-{
-    xlx_usb_ctrl *more;
-    int i;
-
-    for (i = 0; i < list->num_ctrls; i++)
-        if (list->ctrls[i].devid == e->ctrl)
-            return &list->ctrls[i];
-    more = realloc(list->ctrls,
-                   (size_t)(list->num_ctrls + 1) * sizeof(*more));
-    if (!more)
-        return NULL;
-    list->ctrls = more;
-    more += list->num_ctrls++;
-    xlx_usb_ctrl_init(more);
-    more->devid = e->ctrl;
-    more->type = e->type;
-    more->version = e->version;
-    return more;
-}
-
 static int by_port(const void *a, const void *b)
 {
     const xlx_usb_port *x = a, *y = b;
@@ -108,28 +87,23 @@ static int by_port(const void *a, const void *b)
 /* What is recorded and not in xenstore: a port that is kept for its device. */
 static int add_kept(const xlx_usb_entry *e, xlx_usb_ctrls *list)
 {
-    xlx_usb_ctrl *ctrl = ctrl_of(list, e);
+    xlx_usb_ctrl *ctrl = xlx__usb_ctrl_of(list, e);
     xlx_usb_port *port;
-    int i;
+    int i, rc;
 
     if (!ctrl)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return ERROR_NOMEM;
     for (i = 0; i < ctrl->num_ports; i++)
         if (ctrl->ports[i].number == e->port)
             return 0;
-    port = realloc(ctrl->ports,
-                   (size_t)(ctrl->num_ports + 1) * sizeof(*port));
+    port = xlx__usb_ctrl_ports_append(ctrl);
     if (!port)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    ctrl->ports = port;
-    port += ctrl->num_ports++;
-    xlx_usb_port_init(port);
+        return ERROR_NOMEM;
     port->number = e->port;
+    rc = xlx__set_string(&port->path, e->path);
     qsort(ctrl->ports, (size_t)ctrl->num_ports, sizeof(*ctrl->ports),
           by_port);
-    for (i = 0; ctrl->ports[i].number != e->port; i++)
-        ;
-    return xlx__set_string(&ctrl->ports[i].path, e->path);
+    return rc;
 }
 
 static int by_devid(const void *a, const void *b)
@@ -201,16 +175,8 @@ static int append_guest(xlx_ctx *ctx, const char *who, xlx_guests *list)
     }
     if (rc || is_in(list, &guest.uuid))
         goto out;
-    more = realloc(list->guests,
-                   (size_t)(list->num_guests + 1) * sizeof(*more));
-    if (!more) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
-        goto out;
-    }
-    list->guests = more;
-    more += list->num_guests++;
-    xlx_guest_init(more);
-    rc = xlx_guest_copy(ctx, more, &guest);
+    more = xlx__guests_guests_append(list);
+    rc = more ? xlx_guest_copy(ctx, more, &guest) : ERROR_NOMEM;
 
  out:
     xlx_guest_dispose(&guest);

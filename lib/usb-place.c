@@ -207,27 +207,12 @@ static void inherit_made(const struct xlx__usb_change *c, xlx_usb_entry *e)
 static int add_planned(const struct xlx__usb_change *c, xlx_usb_ctrls *list)
 {
     const xlx_usb_entry *e;
-    xlx_usb_ctrl *more;
-    int i, j;
+    int i;
 
     for (i = 0; i < c->record.num_entries; i++) {
         e = &c->record.entries[i];
-        for (j = 0; j < list->num_ctrls; j++)
-            if (list->ctrls[j].devid == e->ctrl)
-                break;
-        if (j < list->num_ctrls || !e->made_ctrl)
-            continue;
-        more = realloc(list->ctrls,
-                       (size_t)(list->num_ctrls + 1) * sizeof(*more));
-        if (!more)
-            return xlx__error(ERROR_NOMEM, "out of memory");
-        list->ctrls = more;
-        more += list->num_ctrls++;
-        xlx_usb_ctrl_init(more);
-        more->devid = e->ctrl;
-        more->type = e->type;
-        more->version = e->version;
-        more->size = xlx__usb_ctrl_size(e->type, e->version);
+        if (e->made_ctrl && !xlx__usb_ctrl_of(list, e))
+            return ERROR_NOMEM;
     }
     return 0;
 }

@@ -48,17 +48,12 @@ static int parse_rule(char *line, xlx_usb_rule *rule)
 
 static int add_rule(char *line, unsigned int number, xlx_usb_policy *policy)
 {
-    xlx_usb_rule *more;
+    xlx_usb_rule *rule = xlx__usb_policy_rules_append(policy);
 
-    more = realloc(policy->rules,
-                   (size_t)(policy->num_rules + 1) * sizeof(*more));
-    if (!more)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    policy->rules = more;
-    more += policy->num_rules++;
-    xlx_usb_rule_init(more);
-    more->line = number;
-    return parse_rule(line, more);
+    if (!rule)
+        return ERROR_NOMEM;
+    rule->line = number;
+    return parse_rule(line, rule);
 }
 
 static int read_rules(FILE *f, const char *path, xlx_usb_policy *policy)

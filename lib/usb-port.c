@@ -60,6 +60,24 @@ static int list_numbers(xlx_ctx *ctx, const char *path, uint32_t **list_r,
     return 0;
 }
 
+xlx_usb_ctrl *xlx__usb_ctrl_of(xlx_usb_ctrls *list, const xlx_usb_entry *e)
+{
+    xlx_usb_ctrl *ctrl;
+    int i;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        if (list->ctrls[i].devid == e->ctrl)
+            return &list->ctrls[i];
+    ctrl = xlx__usb_ctrls_ctrls_append(list);
+    if (!ctrl)
+        return NULL;
+    ctrl->devid = e->ctrl;
+    ctrl->type = e->type;
+    ctrl->version = e->version;
+    ctrl->size = xlx__usb_ctrl_size(e->type, e->version);
+    return ctrl;
+}
+
 int xlx__usb_domains(xlx_ctx *ctx, uint32_t **domids_r, int *num_r)
 {
     return list_numbers(ctx, "/local/domain", domids_r, num_r);
@@ -156,18 +174,13 @@ static int add_port(xlx_ctx *ctx, const char *folder, uint32_t number,
         return 0;
     }
     if (rc) return rc;
-    port = realloc(ctrl->ports,
-                   (size_t)(ctrl->num_ports + 1) * sizeof(*port));
+    port = xlx__usb_ctrl_ports_append(ctrl);
     if (!port) {
         free(path);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return ERROR_NOMEM;
     }
-    ctrl->ports = port;
-    port += ctrl->num_ports++;
-    xlx_usb_port_init(port);
     port->number = number;
     port->status = XLX_USB_STATUS_UNKNOWN;
-    free(port->path);
     port->path = path;
     return 0;
 }

@@ -11,40 +11,17 @@
 #include "device.h"
 #include "domain.h"
 #include "guest.h"
+#include "report.h"
 #include "usb.h"
 
 #define STEP_MS 30000               /* for each device */
 
-/* ---- findings ----------------------------------------------------------- */
-
 /* The reason is in the library's message when it was not done. */
-static int add_finding(xlx_usb_report *report, char *what, const char *done,
-                       int failed)
+static int report_done(xlx_repair_report *report, const xlx_usb_entry *e,
+                       const char *what, const char *done, int failed)
 {
-    xlx_usb_finding *f;
-
-    if (!report) {
-        free(what);
-        return 0;
-    }
-    f = what ? realloc(report->findings,
-                       (size_t)(report->num_findings + 1) * sizeof(*f))
-             : NULL;
-    if (!f) {
-        free(what);
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    }
-    report->findings = f;
-    f += report->num_findings++;
-    xlx_usb_finding_init(f);
-    f->what = what;
-    f->repaired = !failed;
-    return xlx__set_string(&f->done, failed ? xlx_get_error() : done);
-}
-
-static char *about(const xlx_usb_entry *e, const char *what)
-{
-    return xlx__printf("%s on port %u/%u: %s", xlx__text(e->selector),
+    return xlx__report(report, !failed, failed ? xlx_get_error() : done,
+                       "%s on port %u/%u: %s", xlx__text(e->selector),
                        e->ctrl, e->port, what);
 }
 
@@ -52,33 +29,38 @@ static char *about(const xlx_usb_entry *e, const char *what)
 
 /* Takes it away for good; without success it stays, as DETACHING. */
 static int take_away(struct xlx__usb_change *c, xlx_usb_entry *e,
-                     bool dry_run, const char *why, xlx_usb_report *report)
+                     bool dry_run, const char *why, xlx_repair_report *report)
 {
-    char *what = about(e, why);
-    int failed;
+    xlx_usb_entry was;
+    int failed, rc;
 
     if (dry_run)
-        return add_finding(report, what, "it would be taken back", 0);
+        return report_done(report, e, why, "it would be taken back", 0);
+    xlx_usb_entry_init(&was);
+    rc = xlx_usb_entry_copy(c->ctx, &was, e);
+    if (rc) return rc;
     failed = xlx__usb_take_off(c, e, xlx__now_ms() + STEP_MS);
-    return add_finding(report, what, "taken back", failed);
+    rc = report_done(report, &was, why, "taken back", failed);
+    xlx_usb_entry_dispose(&was);
+    return rc;
 }
 
 /* It is not plugged in: the port is freed, for libxl could not work with any
  * guest's devices, and kept in the record. */
 static int pull_out(struct xlx__usb_change *c, xlx_usb_entry *e, bool dry_run,
-                    xlx_usb_report *report)
+                    xlx_repair_report *report)
 {
-    char *what = about(e, "it is not plugged in");
+    const char *what = "it is not plugged in";
     int failed;
 
     if (dry_run)
-        return add_finding(report, what, "its port would be cleared", 0);
+        return report_done(report, e, what, "its port would be cleared", 0);
     failed = xlx__usb_disconnect(c, e, xlx__now_ms() + STEP_MS);
     e->status = XLX_USB_STATUS_MISSING;
     e->domid = c->guest.domid;
     if (!failed)
         failed = xlx__usb_record_write(c);
-    return add_finding(report, what, "its port is cleared, and it is waited"
+    return report_done(report, e, what, "its port is cleared, and it is waited"
                        " for", failed);
 }
 
@@ -126,14 +108,13 @@ static int connect_again(struct xlx__usb_change *c, xlx_usb_entry *e,
 
 static int attach_again(struct xlx__usb_change *c, xlx_usb_entry *e,
                         const xlx_usb_host_device *d, bool dry_run,
-                        const char *why, xlx_usb_report *report)
+                        const char *why, xlx_repair_report *report)
 {
-    char *what = about(e, why);
     int failed;
 
     failed = dry_run ? 0 : connect_again(c, e, d);
-    return add_finding(report, what, dry_run ? "it would be attached again"
-                                             : "attached again", failed);
+    return report_done(report, e, why, dry_run ? "it would be attached again"
+                                               : "attached again", failed);
 }
 
 /* ---- what is the matter with it ----------------------------------------- */
@@ -167,7 +148,7 @@ static bool is_same(const xlx_usb_entry *e, const xlx_usb_host_device *d)
 
 static int check_plugged(struct xlx__usb_change *c, xlx_usb_entry *e,
                          const xlx_usb_host_device *d, const char *on_port,
-                         bool dry_run, xlx_usb_report *report)
+                         bool dry_run, xlx_repair_report *report)
 {
     bool restarted = e->domid != c->guest.domid;
     bool attached = e->status == XLX_USB_STATUS_ATTACHED && !restarted;
@@ -210,7 +191,7 @@ static void sweep(struct xlx__usb_change *c, const xlx_usb_entry *e)
 
 static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
                        const xlx_usb_host_devices *devices, bool dry_run,
-                       xlx_usb_report *report)
+                       xlx_repair_report *report)
 {
     const xlx_usb_host_device *d;
     char *on_port = NULL;
@@ -224,9 +205,8 @@ static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
     /* libxl makes the controllers of its configuration first */
     if (e->domid != c->guest.domid &&
         !xlx__domain_is_made(c->ctx, c->guest.domid))
-        return add_finding(report, about(e, "the guest is being started"),
-                           NULL, xlx__error(ERROR_NOT_READY, "it is for "
-                           "later"));
+        return report_done(report, e, "the guest is being started", NULL,
+                           xlx__error(ERROR_NOT_READY, "it is for later"));
     d = find_device(e, devices);
     rc = xlx__usb_on_port(c->ctx, c->guest.domid, e, &on_port);
     if (rc) return rc;
@@ -244,7 +224,7 @@ static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
 /* An entry whose status says that a command did not come to its end. */
 static int finish(struct xlx__usb_change *c, xlx_usb_entry *e,
                   const xlx_usb_host_devices *devices, bool dry_run,
-                  xlx_usb_report *report)
+                  xlx_repair_report *report)
 {
     const xlx_usb_host_device *d = find_device(e, devices);
     char *on_port = NULL;
@@ -271,19 +251,18 @@ static int finish(struct xlx__usb_change *c, xlx_usb_entry *e,
         rc = xlx__usb_record_write(c);
         if (rc) return rc;
     }
-    return add_finding(report, about(e, "its attachment was not recorded as "
-                                     "finished"),
-                       "it works, and is recorded so", 0);
+    return report_done(report, e, "its attachment was not recorded as "
+                       "finished", "it works, and is recorded so", 0);
 }
 
 /* ---- all entries -------------------------------------------------------- */
 
 /* Calls step for each entry of the record as it is now, and may drop it. */
 static int each_entry(struct xlx__usb_change *c, bool dry_run,
-                      xlx_usb_report *report,
+                      xlx_repair_report *report,
                       int (*step)(struct xlx__usb_change *c, xlx_usb_entry *e,
                                   const xlx_usb_host_devices *devices,
-                                  bool dry_run, xlx_usb_report *report))
+                                  bool dry_run, xlx_repair_report *report))
 {
     int i, num = c->record.num_entries, rc;
     struct { uint32_t ctrl, port; } *ports;
@@ -310,14 +289,14 @@ static int each_entry(struct xlx__usb_change *c, bool dry_run,
 }
 
 int xlx__usb_recover(struct xlx__usb_change *c, bool dry_run,
-                     xlx_usb_report *report)
+                     xlx_repair_report *report)
 {
     return each_entry(c, dry_run, report, finish);
 }
 
 /* Ports that another tool gave to a device which is not plugged in. */
 static int clear_foreign(struct xlx__usb_change *c, bool dry_run,
-                         xlx_usb_report *report)
+                         xlx_repair_report *report)
 {
     xlx_usb_ctrls list;
     int i, j, rc;
@@ -333,18 +312,19 @@ static int clear_foreign(struct xlx__usb_change *c, bool dry_run,
                 continue;
             failed = dry_run ? 0 : xlx__usb_clear_port(c->ctx,
                 c->guest.domid, list.ctrls[i].devid, p->number);
-            rc = add_finding(report, xlx__printf(
-                "%s on port %u/%u, from another tool, is not plugged in",
-                p->path, list.ctrls[i].devid, p->number),
-                dry_run ? "the port would be cleared" : "the port is cleared",
-                failed);
+            rc = xlx__report(report, !failed, failed ? xlx_get_error()
+                             : dry_run ? "the port would be cleared"
+                                       : "the port is cleared",
+                             "%s on port %u/%u, from another tool, is not "
+                             "plugged in", p->path, list.ctrls[i].devid,
+                             p->number);
         }
     xlx_usb_ctrls_dispose(&list);
     return rc;
 }
 
 int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
-                    xlx_usb_report *report)
+                    xlx_repair_report *report)
 {
     int rc;
 
@@ -357,7 +337,7 @@ int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
 }
 
 int xlx__usb_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
-                    xlx_usb_report *report)
+                    xlx_repair_report *report)
 {
     struct xlx__usb_change c;
     int rc;

@@ -103,7 +103,7 @@ static int await(struct watch *w)
 
 /* ---- looking ------------------------------------------------------------ */
 
-static bool all_repaired(const xlx_usb_report *report)
+static bool all_repaired(const xlx_repair_report *report)
 {
     int i;
 
@@ -119,11 +119,11 @@ static bool all_repaired(const xlx_usb_report *report)
 static int look(struct watch *w)
 {
     struct xlx__usb_change c;
-    xlx_usb_report report;
+    xlx_repair_report report;
     int rc;
 
     w->due = xlx__now_ms() + LOOK_MS;
-    xlx_usb_report_init(&report);
+    xlx_repair_report_init(&report);
     rc = xlx__usb_open(w->ctx, &w->guest, &c);
     /* gone just now: that is for await() to see first */
     if (!rc && (c.guest.domid != XLX_DOMID_NONE || w->gone))
@@ -138,7 +138,7 @@ static int look(struct watch *w)
         rc = 0;
     }
     xlx__usb_end(&c);
-    xlx_usb_report_dispose(&report);
+    xlx_repair_report_dispose(&report);
     return rc;
 }
 

@@ -80,6 +80,9 @@ int xlx__usb_ctrl_folder(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
                          xlx_usb_type *type_r, char **folder_r);
 /* Controllers of a domain, with the ports that have a path. */
 int xlx__usb_ctrls(xlx_ctx *ctx, uint32_t domid, xlx_usb_ctrls *list);
+/* The controller of an entry, added to the list when it is not in it; NULL,
+ * with the error set, when memory is short. */
+xlx_usb_ctrl *xlx__usb_ctrl_of(xlx_usb_ctrls *list, const xlx_usb_entry *e);
 /* The numbers of all domains in xenstore; free() *domids_r. */
 int xlx__usb_domains(xlx_ctx *ctx, uint32_t **domids_r, int *num_r);
 /* Which domain's port has the device with that path; ERROR_NOTFOUND without a
@@ -197,10 +200,10 @@ int xlx__usb_take_off(struct xlx__usb_change *c, const xlx_usb_entry *e,
 
 /* Finishes or takes back what a killed command left; report may be NULL. */
 int xlx__usb_recover(struct xlx__usb_change *c, bool dry_run,
-                     xlx_usb_report *report);
+                     xlx_repair_report *report);
 /* And everything else that is not as recorded. */
 int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
-                    xlx_usb_report *report);
+                    xlx_repair_report *report);
 
 /* ---- usb-list.c --------------------------------------------------------- */
 

@@ -17,11 +17,6 @@
 
 const struct xl_command *const xl_commands = xl_cpu_commands;
 
-static const char *text(const char *s)
-{
-    return s ? s : "";
-}
-
 /* ---- what several commands do ------------------------------------------- */
 
 /* The whole of a stream, NULL after a message. */
@@ -115,8 +110,8 @@ void cpu_print_names(const char *title, char *const *names, int num)
 static void print_signature(const char *vendor, uint32_t family,
                             uint32_t model, uint32_t stepping)
 {
-    printf("vendor      %s\n", *text(vendor) ? vendor : "any");
-    if (*text(vendor))
+    printf("vendor      %s\n", *xl_text(vendor) ? vendor : "any");
+    if (*xl_text(vendor))
         printf("signature   family %u, model %u, stepping %u\n", family, model,
                stepping);
 }
@@ -187,7 +182,7 @@ static void print_model(struct xl_table *t, const xlx_cpu_model *m)
         names = longer;
     }
     xl_table_cell(t, "%s", m->name);
-    xl_table_cell(t, "%s", *text(m->vendor) ? m->vendor : "any");
+    xl_table_cell(t, "%s", *xl_text(m->vendor) ? m->vendor : "any");
     xl_table_cell(t, "%u/%u/%u", m->family, m->model, m->stepping);
     xl_table_cell(t, "%s", names);
     free(names);
@@ -274,7 +269,7 @@ static int detect(const xlx_cpu *cpu, bool json)
         r = xl_print_json(xlx_cpu_detection_to_json(xl_ctx(), &d));
     } else {
         r = print_summary(cpu);
-        printf("model       %s\n", *text(d.cpu_model) ? d.cpu_model : "none");
+        printf("model       %s\n", *xl_text(d.cpu_model) ? d.cpu_model : "none");
         cpu_print_names("beyond the model", d.added, d.num_added);
         cpu_print_names("missing of the model", d.removed, d.num_removed);
         cpu_print_names("without a name", d.unknown, d.num_unknown);

@@ -38,7 +38,19 @@ struct xl_table {
     size_t columns;
     char **cells;                   /* row by row */
     size_t num;
+    char **notes;
+    size_t num_notes;
 };
+
+static void add_line(char ***lines, size_t *num, char *line)
+{
+    char **more = reallocarray(*lines, *num + 1, sizeof(*more));
+
+    if (!more)
+        xl_no_memory();
+    *lines = more;
+    more[(*num)++] = line;
+}
 
 struct xl_table *xl_table_new(const char *const *titles)
 {
@@ -54,14 +66,19 @@ struct xl_table *xl_table_new(const char *const *titles)
 
 void xl_table_cell(struct xl_table *t, const char *fmt, ...)
 {
-    char **cells = reallocarray(t->cells, t->num + 1, sizeof(*cells));
     va_list ap;
 
-    if (!cells)
-        xl_no_memory();
-    t->cells = cells;
     va_start(ap, fmt);
-    t->cells[t->num++] = xl_vformat(fmt, ap);
+    add_line(&t->cells, &t->num, xl_vformat(fmt, ap));
+    va_end(ap);
+}
+
+void xl_table_note(struct xl_table *t, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    add_line(&t->notes, &t->num_notes, xl_vformat(fmt, ap));
     va_end(ap);
 }
 
@@ -105,7 +122,12 @@ void xl_table_print(struct xl_table *t)
                    (i + 1) % t->columns == 0);
         free(t->cells[i]);
     }
+    for (i = 0; i < t->num_notes; i++) {
+        print_cell(t->notes[i], 0, true);
+        free(t->notes[i]);
+    }
     free(widths);
     free(t->cells);
+    free(t->notes);
     free(t);
 }

@@ -2,8 +2,8 @@
 /*
  * What the commands of all concepts do alike once their command line is
  * parsed: open the library, report errors, show progress, stop on a signal,
- * print tables and JSON.  plugin.c has the main() of each program.  These
- * functions end the program when memory is short.
+ * print tables and JSON, go through guests.  plugin.c has the main() of each
+ * program.  These functions end the program when memory is short.
  */
 #ifndef XL_PLUGIN_H
 #define XL_PLUGIN_H
@@ -52,7 +52,44 @@ struct xl_table;
 struct xl_table *xl_table_new(const char *const *titles);
 void xl_table_cell(struct xl_table *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* A line for below the table. */
+void xl_table_note(struct xl_table *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Prints, and frees it. */
 void xl_table_print(struct xl_table *t);
+
+/* ---- guests (guests.c) -------------------------------------------------- */
+
+/* Those that the command line names, or all that list finds. */
+struct xl_guests {
+    char *const *names;
+    int num_names;
+    const char *config;             /* of a guest that does not run, or NULL */
+    int (*list)(xlx_ctx *ctx, xlx_guests *list_r);
+};
+/* Calls one, which returns an exit status, for each; returns the worst. */
+int xl_each_guest(const struct xl_guests *guests,
+                  int (*one)(const xlx_guest *guest, void *user), void *user);
+/* An element of a JSON array; *shown counts them.  json is freed. */
+int xl_print_element(char *json, int *shown);
+
+/* What a repair command does: prints a report for each guest.  Exit status 1
+ * when something is left to do. */
+struct xl_repair {
+    int (*repair)(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                  xlx_repair_report *report_r);
+    const char *watch;              /* see xl_start_watcher(), or NULL */
+    bool json, dry_run;
+};
+int xl_repair_guests(const struct xl_guests *guests,
+                     const struct xl_repair *how);
+
+/* What the command does that watches a guest's devices; a failure goes to the
+ * system's log, too. */
+int xl_watch_guest(const char *who,
+                   int (*watch)(xlx_ctx *ctx, const xlx_guest *guest));
+/* Runs that command, "STEM-watch" of this program, in the background.  One
+ * that is there already makes the new one end at once. */
+void xl_start_watcher(const char *command, const xlx_guest *guest);
 
 #endif

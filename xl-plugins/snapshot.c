@@ -13,14 +13,9 @@
 
 const struct xl_command *const xl_commands = xl_snapshot_commands;
 
-static const char *text(const char *s)
-{
-    return s ? s : "";
-}
-
 static bool is(const char *a, const char *b)
 {
-    return !strcmp(text(a), text(b));
+    return !strcmp(xl_text(a), xl_text(b));
 }
 
 static int find(const char *who, const char *config, xlx_guest *guest)
@@ -46,7 +41,7 @@ static char *disk_names(const xlx_snapshot_disk *disks, int num)
 
     for (i = 0; i < num; i++) {
         longer = xl_format("%s%s%s", names, i ? "," : "",
-                           text(disks[i].vdev));
+                           xl_text(disks[i].vdev));
         free(names);
         names = longer;
     }
@@ -86,9 +81,9 @@ static void say_created(const xlx_guest *guest, const xlx_snapshot *s,
     printf("%s %s snapshot \"%s\" of %s (%s)\n",
            dry_run ? "Would make" : "Made", external ? "external"
                                                      : "internal",
-           text(s->name), names, text(s->why));
+           xl_text(s->name), names, xl_text(s->why));
     free(names);
-    if (external && !dry_run && !*text(guest->qmp_socket))
+    if (external && !dry_run && !*xl_text(guest->qmp_socket))
         printf("The guest's config file still names the image that is now "
                "frozen; xl create\nwill tell how to start the guest on the "
                "overlay.\n");
@@ -121,9 +116,9 @@ int xl_snapshot_create_main(int argc, char **argv)
         r = xl_fail("--overlay-dir: the folder's name is empty");
         goto out;
     }
-    spec.name = xl_format("%s", text(args.name));
-    spec.description = xl_format("%s", text(args.description));
-    spec.overlay_dir = xl_format("%s", text(args.overlay_dir));
+    spec.name = xl_format("%s", xl_text(args.name));
+    spec.description = xl_format("%s", xl_text(args.description));
+    spec.overlay_dir = xl_format("%s", xl_text(args.overlay_dir));
     spec.kind = args.kind;
     spec.quiesce = args.quiesce;
     spec.dry_run = args.dry_run;
@@ -148,16 +143,6 @@ int xl_snapshot_create_main(int argc, char **argv)
     return r;
 }
 
-/* One more member of the array that a command prints; a guest that fails
- * leaves no gap in it. */
-static void print_member(char *json, int *members)
-{
-    if (!json)
-        xl_no_memory();
-    printf("%s%s", (*members)++ ? ",\n" : "", json);
-    free(json);
-}
-
 /* ---- snapshot-list ------------------------------------------------------ */
 
 static void list_table(const xlx_snapshots *list)
@@ -175,13 +160,13 @@ static void list_table(const xlx_snapshots *list)
 
         names = disk_names(s->disks, s->num_disks);
         xl_table_cell(t, "%c%s", is(s->name, list->current) ? '*' : ' ',
-                      text(s->name));
+                      xl_text(s->name));
         xl_table_cell(t, "%s", xlx_snapshot_kind_to_string(s->kind));
         xl_table_cell(t, "%s", xlx_snapshot_status_to_string(s->status));
         xl_table_cell(t, "%s", when(s->time, buf, sizeof(buf)));
         xl_table_cell(t, "%s", names);
-        xl_table_cell(t, "%s", *text(s->parent) ? s->parent : "-");
-        xl_table_cell(t, "%s", text(s->description));
+        xl_table_cell(t, "%s", *xl_text(s->parent) ? s->parent : "-");
+        xl_table_cell(t, "%s", xl_text(s->description));
         free(names);
     }
     xl_table_print(t);
@@ -208,10 +193,10 @@ static void draw_branch(const xlx_snapshots *list, const char *parent,
             continue;
         left--;
         printf("%s%s", prefix, left ? "|-- " : "`-- ");
-        xl_put_text(stdout, text(s->name));
+        xl_put_text(stdout, xl_text(s->name));
         if (s->status == XLX_SNAPSHOT_STATUS_MERGING)
             printf(" [half deleted]");
-        if (*text(s->description)) {
+        if (*xl_text(s->description)) {
             printf("  (");
             xl_put_text(stdout, s->description);
             printf(")");
@@ -232,7 +217,7 @@ static void list_tree(const xlx_snapshots *list)
     draw_branch(list, NULL, "", 0);
     for (i = 0; i < list->num_snapshots; i++)
         if (list->snapshots[i].status == XLX_SNAPSHOT_STATUS_FOREIGN) {
-            xl_put_text(stdout, text(list->snapshots[i].name));
+            xl_put_text(stdout, xl_text(list->snapshots[i].name));
             printf(" [foreign, %s]\n",
                    xlx_snapshot_kind_to_string(list->snapshots[i].kind));
         }
@@ -252,11 +237,11 @@ static int list_guest(const xlx_guest *guest,
         return rc;
     }
     if (args->json) {
-        print_member(xlx_snapshots_to_json(xl_ctx(), &list), members);
+        xl_print_element(xlx_snapshots_to_json(xl_ctx(), &list), members);
     } else {
         if (title) {
             printf("%s", (*members)++ ? "\n" : "");
-            xl_put_text(stdout, text(guest->name));
+            xl_put_text(stdout, xl_text(guest->name));
             printf(" (" LIBXL_UUID_FMT ")\n", LIBXL_UUID_BYTES(guest->uuid));
         }
         if (!list.num_snapshots)
@@ -283,7 +268,7 @@ static int list_known(const struct xl_snapshot_list_args *args)
         r = xl_failed(rc);
     for (i = 0; !rc && i < known.num_guests; i++)
         if (list_guest(&known.guests[i], args, &members, true)) {
-            xl_warn("%s: %s", text(known.guests[i].name), xlx_get_error());
+            xl_warn("%s: %s", xl_text(known.guests[i].name), xlx_get_error());
             r = 1;
         }
     if (!rc && !known.num_guests && !args->json)
@@ -333,11 +318,11 @@ static void info_disk(const xlx_snapshot_disk *d)
 {
     char size[XL_SIZE_MAX], used[XL_SIZE_MAX];
 
-    printf("disk %s:\n", text(d->vdev));
-    printf("  image:        %s (%s)\n", text(d->image), text(d->format));
-    if (*text(d->tag))
+    printf("disk %s:\n", xl_text(d->vdev));
+    printf("  image:        %s (%s)\n", xl_text(d->image), xl_text(d->format));
+    if (*xl_text(d->tag))
         printf("  inside as:    %s\n", d->tag);
-    if (*text(d->backing))
+    if (*xl_text(d->backing))
         printf("  based on:     %s\n", d->backing);
     printf("  size:         %s, %s allocated\n", xl_size(d->virtual_size,
            size), xl_size(d->allocated, used));
@@ -350,18 +335,18 @@ static void info(const xlx_snapshots *list, const xlx_snapshot *s)
     int i;
 
     printf("name:           ");
-    xl_put_text(stdout, text(s->name));
+    xl_put_text(stdout, xl_text(s->name));
     printf("%s\ndescription:    ", is(s->name, list->current)
            ? "  (the guest's present state is based on it)" : "");
-    xl_put_text(stdout, text(s->description));
+    xl_put_text(stdout, xl_text(s->description));
     printf("\ntime:           %s\n", when(s->time, buf, sizeof(buf)));
     printf("kind:           %s (%s)\n",
-           xlx_snapshot_kind_to_string(s->kind), text(s->why));
+           xlx_snapshot_kind_to_string(s->kind), xl_text(s->why));
     printf("status:         %s\n", xlx_snapshot_status_to_string(s->status));
-    printf("based on:       %s\n", *text(s->parent) ? s->parent : "-");
+    printf("based on:       %s\n", *xl_text(s->parent) ? s->parent : "-");
     printf("guest:          %s%s\n", s->running ? "running" : "shut down",
            s->quiesced ? ", file systems frozen" : "");
-    printf("QEMU:           %s\n", *text(s->qemu_version) ? s->qemu_version
+    printf("QEMU:           %s\n", *xl_text(s->qemu_version) ? s->qemu_version
                                                           : "-");
     for (i = 0; i < s->num_disks; i++)
         info_disk(&s->disks[i]);
@@ -416,9 +401,9 @@ static void say_reverted(const struct xl_snapshot_revert_args *args,
     printf("%s to \"%s\"\n", args->dry_run ? "Would go back" : "Went back",
            args->name);
     for (i = 0; i < result->num_disks; i++)
-        printf("  %s: %s\n", text(result->disks[i].vdev),
-               text(result->disks[i].image));
-    if (*text(result->kept_as))
+        printf("  %s: %s\n", xl_text(result->disks[i].vdev),
+               xl_text(result->disks[i].image));
+    if (*xl_text(result->kept_as))
         printf("The state left %s kept as \"%s\"\n",
                args->dry_run ? "would be" : "is", result->kept_as);
     if (args->dry_run)
@@ -445,7 +430,7 @@ int xl_snapshot_revert_main(int argc, char **argv)
     xlx_snapshot_revert_result_init(&result);
     xlx_snapshot_revert_spec_init(&spec);
     spec.name = xl_format("%s", args.name);
-    spec.overlay_dir = xl_format("%s", text(args.overlay_dir));
+    spec.overlay_dir = xl_format("%s", xl_text(args.overlay_dir));
     spec.force = args.force;
     spec.discard = args.discard;
     spec.timeout = args.timeout;
@@ -514,86 +499,42 @@ int xl_snapshot_delete_main(int argc, char **argv)
 
 /* ---- snapshot-repair ---------------------------------------------------- */
 
-/* 1 when something is left that needs a person. */
-static int repair_guest(const xlx_guest *guest,
-                        const struct xl_snapshot_repair_args *args,
-                        int *members)
+/* With what is known now: whether they run. */
+static int known_now(xlx_ctx *ctx, xlx_guests *list)
 {
-    xlx_snapshot_report report;
-    int i, rc, r = 0;
-
-    xlx_snapshot_report_init(&report);
-    rc = xlx_snapshot_repair(xl_ctx(), guest, args->dry_run, &report);
-    if (rc) {
-        r = xl_failed(rc);
-        goto out;
-    }
-    if (args->json)
-        print_member(xlx_snapshot_report_to_json(xl_ctx(), &report), members);
-    for (i = 0; i < report.num_findings; i++) {
-        const xlx_snapshot_finding *f = &report.findings[i];
-
-        r |= !f->repaired;
-        if (!args->json)
-            printf("%s: %s; %s\n", text(guest->name), text(f->what),
-                   text(f->done));
-    }
-    if (!args->json && !report.num_findings)
-        printf("%s: all in order\n", text(guest->name));
-
- out:
-    xlx_snapshot_report_dispose(&report);
-    return r;
-}
-
-static int repair_known(const struct xl_snapshot_repair_args *args)
-{
-    int i, rc, members = 0, r = 0;
-    char uuid[40];
-    xlx_guests known;
+    char uuid[LIBXL_UUID_FMTLEN + 1];
     xlx_guest guest;
+    int i, rc;
 
-    xlx_guests_init(&known);
-    rc = xlx_guest_known(xl_ctx(), &known);
-    if (rc)
-        r = xl_failed(rc);
-    for (i = 0; !rc && i < known.num_guests; i++) {
-        /* by UUID, so that it is known whether it runs */
+    rc = xlx_guest_known(ctx, list);
+    for (i = 0; !rc && i < list->num_guests; i++) {
         snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
-                 LIBXL_UUID_BYTES(known.guests[i].uuid));
+                 LIBXL_UUID_BYTES(list->guests[i].uuid));
         xlx_guest_init(&guest);
-        if (find(uuid, NULL, &guest))
-            r |= xl_failed(1);
-        else
-            r |= repair_guest(&guest, args, &members);
+        /* otherwise its repair will say what is wrong */
+        if (!xlx_guest_find(ctx, uuid, NULL, &guest))
+            rc = xlx_guest_copy(ctx, &list->guests[i], &guest);
         xlx_guest_dispose(&guest);
     }
-    xlx_guests_dispose(&known);
-    return r;
+    return rc;
 }
 
 int xl_snapshot_repair_main(int argc, char **argv)
 {
+    struct xl_repair how = { .repair = xlx_snapshot_repair };
+    struct xl_guests guests = { .list = known_now };
     struct xl_snapshot_repair_args args;
-    int i, rc, members = 0, r;
-    xlx_guest guest;
+    int r;
 
     r = xl_snapshot_repair_parse(argc, argv, &args);
     if (r >= 0)
         return r;
     if (args.config && args.num_domain != 1)
         return xl_fail("--config goes with exactly one DOMAIN");
-    if (args.json)
-        printf("[\n");
-    r = args.num_domain ? 0 : repair_known(&args);
-    for (i = 0; i < args.num_domain; i++) {
-        xlx_guest_init(&guest);
-        rc = find(args.domain[i], args.config, &guest);
-        r |= rc ? xl_failed(rc) : repair_guest(&guest, &args,
-                                                 &members);
-        xlx_guest_dispose(&guest);
-    }
-    if (args.json)
-        printf("]\n");
-    return r;
+    guests.names = args.domain;
+    guests.num_names = args.num_domain;
+    guests.config = args.config;
+    how.json = args.json;
+    how.dry_run = args.dry_run;
+    return xl_repair_guests(&guests, &how);
 }

@@ -6,6 +6,16 @@
 #include "command.h"
 #include "text.h"
 
+const char *xl_text(const char *s)
+{
+    return s ? s : "";
+}
+
+const char *xl_or_dash(const char *s)
+{
+    return s && *s ? s : "-";
+}
+
 void xl_no_memory(void)
 {
     fprintf(stderr, "xl %s: out of memory\n", xl_command_name);

@@ -9,6 +9,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* "" and "-" for NULL. */
+const char *xl_text(const char *s);
+const char *xl_or_dash(const char *s);
 void xl_no_memory(void) __attribute__((noreturn));
 /* malloc()ed; these end the program when memory is short. */
 char *xl_vformat(const char *fmt, va_list ap)

@@ -18,11 +18,6 @@
 
 const struct xl_command *const xl_commands = xl_vnuma_commands;
 
-static const char *text(const char *s)
-{
-    return s ? s : "";
-}
-
 /* ---- reading what the arguments name ------------------------------------ */
 
 /* The whole of a file, "-" for standard input; NULL after a message. */
@@ -380,7 +375,7 @@ static void print_plan(const xlx_vnuma_plan *plan)
         printf("# %s\n", plan->reasons[i]);
     for (i = 0; i < plan->num_warnings; i++)
         printf("# note: %s\n", plan->warnings[i]);
-    fputs(text(plan->config), stdout);
+    fputs(xl_text(plan->config), stdout);
 }
 
 int xl_vnuma_plan_main(int argc, char **argv)
@@ -436,7 +431,7 @@ static int print_findings(const xlx_vnuma_findings *found, bool json)
             r = 1;
         if (!json) {
             printf("%s: ", xlx_vnuma_effect_to_string(f->effect));
-            xl_put_text(stdout, text(f->what));
+            xl_put_text(stdout, xl_text(f->what));
             putchar('\n');
         }
     }

@@ -4,7 +4,7 @@ the work; lib/gen-calls.h: that function's prototype, so that a missing one
 fails to link and a wrong one to compile; lib/libxlx.map: what is exported."""
 
 from c_names import call_params, enum_value, exported, is_pointer
-from c_types import label
+from c_types import append_signature, appendable, label
 from text import c_header, c_signature, hash_header
 
 
@@ -38,6 +38,11 @@ def header(model):
         out += c_signature("void", f"xlx__{d.name}_gen",
                            ["struct xlx__json_out *o",
                             f"const xlx_{d.name} *p"])
+    out += ["", "/* A new element at the end of an array, initialised; NULL, "
+            "with the error set, when", " * memory is short. */"]
+    for d in model.structs:
+        for f in appendable(d):
+            out += append_signature(d, f)
     return out + ["", "#endif"]
 
 

@@ -36,6 +36,16 @@ static const struct enum_name *entry_of(const struct enum_name *names,
                expected);
     return NULL;
 }
+
+/* room for one more element */
+static void *longer(void *xs, int num, size_t size)
+{
+    void *more = realloc(xs, ((size_t)num + 1) * size);
+
+    if (!more)
+        xlx__error(ERROR_NOMEM, "out of memory");
+    return more;
+}
 """
 
 
@@ -51,7 +61,33 @@ def generate(model):
                 helpers.add(f.type.elem.name)
                 out += ["", *array_helpers(f.type.elem)]
         out += ["", *init(d), "", *dispose(d), "", *copy(d)]
+        for f in appendable(d):
+            out += ["", *append(d, f)]
     return {"lib/gen-types.c": out}
+
+
+def appendable(d):
+    return [f for f in d.fields
+            if f.type.kind == "array" and f.type.elem.kind == "struct"]
+
+
+def append_signature(d, f, end=";"):
+    result = f"xlx_{f.type.elem.name} *"
+    call = [f"xlx__{d.name}_{f.name}_append", [f"xlx_{d.name} *p"], end]
+    line = c_signature(result, *call)
+    return line if len(line[0]) < 80 else [result] + [
+        line[0][len(result):]]
+
+
+def append(d, f):
+    xs, num = f"p->{f.name}", f"p->num_{f.name}"
+    body = [f"xlx_{f.type.elem.name} *xs;", "",
+            f"xs = longer({xs}, {num}, sizeof(*xs));",
+            "if (!xs)", "    return NULL;",
+            f"{xs} = xs;", f"xs += {num}++;",
+            f"xlx_{f.type.elem.name}_init(xs);", "return xs;"]
+    return append_signature(d, f, "") + [
+        "{"] + [("    " + b).rstrip() for b in body] + ["}"]
 
 
 def function(result, name, params, body, static=False):

@@ -344,7 +344,7 @@ refused() {
 settled() {
     xl usb-repair g
     run -0 xl usb-repair g
-    [ -z "$output" ] || { echo "again: $output"; return 1; }
+    [ "$output" = "g: all in order" ] || { echo "again: $output"; return 1; }
     if [ "$(info .number)" != "" ]; then works a; else clean; fi
 }
 

@@ -29,4 +29,8 @@ void xlx__point_gen(struct xlx__json_out *o, const xlx_point *p);
 int xlx__shape_parse(const struct xlx__json *v, xlx_shape *p);
 void xlx__shape_gen(struct xlx__json_out *o, const xlx_shape *p);
 
+/* A new element at the end of an array, initialised; NULL, with the error set, when
+ * memory is short. */
+xlx_point *xlx__shape_corners_append(xlx_shape *p);
+
 #endif

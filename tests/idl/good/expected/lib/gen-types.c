@@ -36,6 +36,16 @@ static const struct enum_name *entry_of(const struct enum_name *names,
     return NULL;
 }
 
+/* room for one more element */
+static void *longer(void *xs, int num, size_t size)
+{
+    void *more = realloc(xs, ((size_t)num + 1) * size);
+
+    if (!more)
+        xlx__error(ERROR_NOMEM, "out of memory");
+    return more;
+}
+
 static const struct enum_name shape_kind_names[] = {
     { XLX_SHAPE_KIND_ROUND, "round" },
     { XLX_SHAPE_KIND_CORNERED, "cornered" },
@@ -286,4 +296,17 @@ int xlx_shape_copy(xlx_ctx *ctx, xlx_shape *dst, const xlx_shape *src)
  out:
     xlx_shape_dispose(&p);
     return rc;
+}
+
+xlx_point *xlx__shape_corners_append(xlx_shape *p)
+{
+    xlx_point *xs;
+
+    xs = longer(p->corners, p->num_corners, sizeof(*xs));
+    if (!xs)
+        return NULL;
+    p->corners = xs;
+    xs += p->num_corners++;
+    xlx_point_init(xs);
+    return xs;
 }

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What commands do alike for a row of guests, the named ones or all: one after
+ * the other, so that one that fails does not keep the others from their turn;
+ * and the two that every concept with devices has, repair and watch.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "plugin.h"
+#include "text.h"
+
+int xl_each_guest(const struct xl_guests *guests,
+                  int (*one)(const xlx_guest *guest, void *user), void *user)
+{
+    int i, rc, r, worst = 0;
+    xlx_guests all;
+    xlx_guest guest;
+
+    xlx_guests_init(&all);
+    rc = guests->num_names ? 0 : guests->list(xl_ctx(), &all);
+    if (rc)
+        worst = xl_failed(rc);
+    for (i = 0; i < all.num_guests; i++) {
+        r = one(&all.guests[i], user);
+        if (r > worst)
+            worst = r;
+    }
+    for (i = 0; i < guests->num_names; i++) {
+        xlx_guest_init(&guest);
+        rc = xlx_guest_find(xl_ctx(), guests->names[i], guests->config,
+                            &guest);
+        r = rc ? xl_failed(rc) : one(&guest, user);
+        if (r > worst)
+            worst = r;
+        xlx_guest_dispose(&guest);
+    }
+    xlx_guests_dispose(&all);
+    return worst;
+}
+
+int xl_print_element(char *json, int *shown)
+{
+    if (!json)
+        return xl_failed(ERROR_NOMEM);
+    printf("%s%s", (*shown)++ ? ",\n" : "", json);
+    free(json);
+    return 0;
+}
+
+/* ---- repair ------------------------------------------------------------- */
+
+struct repair_state {
+    const struct xl_repair *how;
+    int shown;
+};
+
+static void say_about(const xlx_guest *guest)
+{
+    if (*xl_text(guest->name))
+        xl_put_text(stdout, guest->name);
+    else
+        printf(LIBXL_UUID_FMT, LIBXL_UUID_BYTES(guest->uuid));
+    printf(": ");
+}
+
+static void say_report(const xlx_guest *guest, const xlx_repair_report *report)
+{
+    int i;
+
+    for (i = 0; i < report->num_findings; i++) {
+        say_about(guest);
+        xl_put_text(stdout, xl_text(report->findings[i].what));
+        printf("; ");
+        xl_put_text(stdout, xl_text(report->findings[i].done));
+        printf("\n");
+    }
+    if (!report->num_findings) {
+        say_about(guest);
+        printf("all in order\n");
+    }
+}
+
+/* 1 when something is left that needs a person. */
+static int repair_one(const xlx_guest *guest, void *user)
+{
+    struct repair_state *s = user;
+    const struct xl_repair *how = s->how;
+    xlx_repair_report report;
+    int i, rc, r = 0;
+
+    xlx_repair_report_init(&report);
+    rc = how->repair(xl_ctx(), guest, how->dry_run, &report);
+    if (rc)
+        r = xl_failed(rc);
+    else if (how->json)
+        r = xl_print_element(xlx_repair_report_to_json(xl_ctx(), &report),
+                             &s->shown);
+    else
+        say_report(guest, &report);
+    for (i = 0; !r && i < report.num_findings; i++)
+        r = !report.findings[i].repaired;
+    if (how->watch && report.num_findings && !how->dry_run)
+        xl_start_watcher(how->watch, guest);
+    xlx_repair_report_dispose(&report);
+    return r;
+}
+
+int xl_repair_guests(const struct xl_guests *guests,
+                     const struct xl_repair *how)
+{
+    struct repair_state s = { .how = how };
+    int r;
+
+    if (how->json)
+        printf("[\n");
+    r = xl_each_guest(guests, repair_one, &s);
+    if (how->json)
+        printf("]\n");
+    return r;
+}
+
+/* ---- watch -------------------------------------------------------------- */
+
+int xl_watch_guest(const char *who,
+                   int (*watch)(xlx_ctx *ctx, const xlx_guest *guest))
+{
+    xlx_guest guest;
+    int rc;
+
+    xlx_guest_init(&guest);
+    rc = xlx_guest_find(xl_ctx(), who, NULL, &guest);
+    if (!rc)
+        rc = watch(xl_ctx(), &guest);
+    xlx_guest_dispose(&guest);
+    if (!rc)
+        return 0;
+    /* in the background nobody sees what it prints */
+    if (rc != ERROR_LOCK_FAIL)
+        syslog(LOG_DAEMON | LOG_ERR, "%s: %s", who, xlx_get_error());
+    return xl_failed(rc);
+}
+
+/* The child of a child, so that nobody has to wait for it. */
+static void become_watcher(const char *command, char *uuid)
+{
+    char *name = xl_format("xl-%s", command), *argv[] = { name, uuid, NULL };
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (setsid() < 0 || fork() || chdir("/") || null < 0 ||
+        dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+        _exit(0);
+    close_range(3, ~0u, 0);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+void xl_start_watcher(const char *command, const xlx_guest *guest)
+{
+    char uuid[LIBXL_UUID_FMTLEN + 1];
+    pid_t pid;
+
+    snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
+             LIBXL_UUID_BYTES(guest->uuid));
+    pid = fork();
+    if (!pid)
+        become_watcher(command, uuid);
+    if (pid < 0)
+        xl_warn("xl %s could not be started: after a reboot of the guest its "
+                "devices have to be repaired: %s", command, strerror(errno));
+    else
+        waitpid(pid, NULL, 0);
+}
