@@ -91,6 +91,27 @@ int xlx__scsi_parse_vdev(const char *text, struct xlx__scsi_hctl *vdev_r)
     return 0;
 }
 
+int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
+                          char buf[XLX__SCSI_HCTL_MAX])
+{
+    int rc;
+
+    rc = xlx__scsi_parse_vdev(text, vdev_r);
+    if (!rc)
+        xlx__scsi_format_hctl(vdev_r, buf);
+    return rc;
+}
+
+bool xlx__scsi_parse_adapter(const char *text, uint32_t *number_r)
+{
+    uint64_t value;
+
+    if (!take_number(&text, MAX_HOST, &value) || *text)
+        return false;
+    *number_r = (uint32_t)value;
+    return true;
+}
+
 /* ---- what a device is called -------------------------------------------- */
 
 static bool only(const char *text, const char *characters)

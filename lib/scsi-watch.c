@@ -15,8 +15,8 @@
 #define BUSY_MS 1000                /* another command has the guest */
 
 /* One watcher a guest.  The lock goes when the guest's lock is held and the
- * record has nothing to watch: who attaches after that finds it free, who attached
- * before has been seen. */
+ * record has nothing to watch: who attaches after that finds it free, who
+ * attached before has been seen. */
 static int take_watch(xlx_ctx *ctx, const xlx_guest *guest,
                       struct xlx__lock *lock)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Attaching and detaching SCSI devices.  The steps of an attachment: the
- * record, which reserves the device; the target; xenstore; waiting for both
- * ends; the record again.  Taking it back, and detaching, go the other way:
- * xenstore first, and the target only when the backend has let go of it.
+ * Attaching SCSI devices.  The steps: the record, which reserves the device;
+ * the target; xenstore; waiting for both ends; the record again.  Taking it
+ * back goes the other way: xenstore first, and the target only when the
+ * backend has let go of it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,17 +43,6 @@ int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait)
 }
 
 /* ---- what is wanted ----------------------------------------------------- */
-
-int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
-                          char buf[XLX__SCSI_HCTL_MAX])
-{
-    int rc;
-
-    rc = xlx__scsi_parse_vdev(text, vdev_r);
-    if (!rc)
-        xlx__scsi_format_hctl(vdev_r, buf);
-    return rc;
-}
 
 static bool is_disk(const struct xlx__scsi_pdev *p)
 {
@@ -501,92 +490,6 @@ int xlx__device_vscsidev_add(xlx_ctx *ctx, const xlx_guest *guest,
 
  out:
     plan_dispose(&plan);
-    xlx__scsi_end(&c);
-    return rc;
-}
-
-/* ---- detach ------------------------------------------------------------- */
-
-/* What another tool attached: its target is that tool's. */
-static int foreign_entry(struct xlx__scsi_change *c, const char *vdev,
-                         xlx_vscsi_entry *e)
-{
-    struct xlx__scsi_lun *luns = NULL;
-    struct xlx__scsi_hctl hctl;
-    struct xlx__device dev;
-    int i, num = 0, rc;
-
-    e->domid = c->guest.domid;
-    e->dev.backstore = XLX_VSCSI_BACKSTORE_TARGET;
-    rc = xlx__set_string(&e->dev.vdev, vdev);
-    if (rc) return rc;
-    rc = xlx__scsi_adapter(e, &dev);
-    if (!rc)
-        rc = xlx__scsi_parse_vdev(vdev, &hctl);
-    if (!rc && e->domid != XLX_DOMID_NONE)
-        rc = xlx__scsi_luns(c->ctx, XBT_NULL, &dev, &luns, &num);
-    if (rc) goto out;
-    rc = xlx__error(ERROR_NOTFOUND, "vdev %s: the guest has no such SCSI "
-                    "device", vdev);
-    for (i = 0; i < num; i++) {
-        char *colon = strrchr(luns[i].pdev, ':');
-
-        if (luns[i].vdev.target != hctl.target ||
-            luns[i].vdev.lun != hctl.lun || !colon)
-            continue;
-        e->lun = (uint32_t)strtoul(colon + 1, NULL, 10);
-        *colon = '\0';
-        rc = xlx__set_string(&e->target, luns[i].pdev);
-    }
-
- out:
-    xlx__scsi_luns_free(luns, num);
-    xlx__device_dispose(&dev);
-    return rc;
-}
-
-static int detach(struct xlx__scsi_change *c, const char *vdev,
-                  const xlx_vscsi_wait *wait)
-{
-    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev), foreign;
-    int rc;
-
-    if (!e) {
-        xlx_vscsi_entry_init(&foreign);
-        rc = foreign_entry(c, vdev, &foreign);
-        if (!rc && !(wait && wait->dry_run))
-            rc = xlx__scsi_disconnect(c->ctx, &foreign, xlx__scsi_deadline(wait));
-        xlx_vscsi_entry_dispose(&foreign);
-        return rc;
-    }
-    if (wait && wait->dry_run)
-        return 0;
-    if (!xlx__scsi_is_aside(e)) {
-        e->status = XLX_VSCSI_STATUS_DETACHING;
-        rc = xlx__scsi_record_write(c);
-        if (rc) return rc;
-        xlx__fault("scsi-detach.intent");
-        rc = xlx__scsi_disconnect(c->ctx, e, xlx__scsi_deadline(wait));
-        if (rc) return rc;
-        xlx__fault("scsi-detach.gone");
-    }
-    xlx__scsi_entry_drop(c, vdev);
-    return xlx__scsi_record_write(c);
-}
-
-int xlx__device_vscsidev_remove(xlx_ctx *ctx, const xlx_guest *guest,
-                                const char *vdev, const xlx_vscsi_wait *wait)
-{
-    char text[XLX__SCSI_HCTL_MAX];
-    struct xlx__scsi_change c;
-    struct xlx__scsi_hctl hctl;
-    int rc;
-
-    rc = xlx__scsi_normal_vdev(vdev, &hctl, text);
-    if (rc) return rc;
-    rc = xlx__scsi_open(ctx, guest, &c);
-    if (!rc)
-        rc = detach(&c, text, wait);
     xlx__scsi_end(&c);
     return rc;
 }

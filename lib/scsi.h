@@ -9,7 +9,8 @@
  *   scsi-lun.c       the devices in xenstore, and their states
  *   scsi-bus.c       putting them there, waiting, taking them off
  *   scsi-record.c    the record, which is also the journal
- *   scsi.c           attach and detach
+ *   scsi.c           attach
+ *   scsi-detach.c    detach
  *   scsi-list.c      list
  *   scsi-repair.c    set aside, finish, take back, attach again, tidy up
  *   scsi-watch.c     doing that whenever the guest is started or ends
@@ -36,6 +37,11 @@ const char *xlx__scsi_format_hctl(const struct xlx__scsi_hctl *hctl,
                                   char buf[XLX__SCSI_HCTL_MAX]);
 /* The same within the limits of the guest's driver; ERROR_INVAL. */
 int xlx__scsi_parse_vdev(const char *text, struct xlx__scsi_hctl *vdev_r);
+/* And as digits, "0:0:1:0" for "0:0:01:0". */
+int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
+                          char buf[XLX__SCSI_HCTL_MAX]);
+/* The number of an adapter alone; false when it is none. */
+bool xlx__scsi_parse_adapter(const char *text, uint32_t *number_r);
 
 enum xlx__scsi_spelling {
     XLX__SCSI_BY_HCTL, XLX__SCSI_BY_PATH, XLX__SCSI_BY_ID, XLX__SCSI_TARGET,
@@ -144,9 +150,9 @@ int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
 int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
                        const xlx_vscsi_entry *const *entries, int num,
                        bool no_wait, int64_t deadline);
-/* A guest that was suspended when the adapter was made does not look for it: it
- * only hears of what is written afterwards.  Writes until it has taken it; a
- * guest that has no driver is no error. */
+/* A guest that was suspended when the adapter was made does not look for it:
+ * it only hears of what is written afterwards.  Writes until it has taken it;
+ * a guest that has no driver is no error. */
 int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
                        int64_t deadline);
 /* Takes the LUN that leads to the entry's target off, and the adapter with the
@@ -196,9 +202,6 @@ int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
 /* The other way round; what is not there is no error. */
 int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
                          int64_t deadline);
-/* H:C:T:L of the vdev as digits, "0:0:1:0" for "0:0:01:0". */
-int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
-                          char buf[XLX__SCSI_HCTL_MAX]);
 /* ---- scsi-repair.c ------------------------------------------------------ */
 
 /* Finishes or takes back what a killed command left; report may be NULL. */

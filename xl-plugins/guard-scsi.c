@@ -5,8 +5,8 @@
  * runs.  Its driver finds the devices when it starts.
  *
  * A guest with such devices is neither saved nor migrated: libxl leaves them
- * behind, and the guest's driver does not survive that.  With --detach they are
- * set aside before, and attached again where and when the guest runs.
+ * behind, and the guest's driver does not survive that.  With --detach they
+ * are set aside before, and attached again where and when the guest runs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static int parse(const char *element, int number, char **argv, int num)
         if (num - first == MAX_OPTIONS)
             goto wrong;
         if (!strcmp(option, "read-only") || !strcmp(option, "shared") ||
-            !strncmp(option, "backstore=", strlen("backstore=")))
+            !strncmp(option, "backend=", strlen("backend=")))
             argv[num++] = xl_format("--%s", option);
         else if (strcmp(option, "0") && strcmp(option, "Domain-0"))
             goto wrong;                 /* xm: the backend's domain */
@@ -45,7 +45,7 @@ static int parse(const char *element, int number, char **argv, int num)
 
  wrong:
     xl_message("vscsi: element %d: \"%s\": must be PDEV,VDEV and then any of "
-               "read-only, shared, backstore=KIND; the backend must be in "
+               "read-only, shared, backend=KIND; the backend must be in "
                "Domain-0", number, element);
     free(copy);
     return -1;
@@ -291,7 +291,7 @@ static int send_after(struct guard_start *s, const xlx_vscsi_info *dev)
     char *line, *argv[4], shell[] = "sh", option[] = "-c";
     int status;
 
-    line = xl_format("xl scsi-attach --backstore=%s%s%s --",
+    line = xl_format("xl scsi-attach --backend=%s%s%s --",
                      xlx_vscsi_backstore_to_string(
                          dev->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET
                          ? XLX_VSCSI_BACKSTORE_AUTO : dev->dev.backstore),

@@ -62,7 +62,7 @@ int xl_scsi_attach_main(int argc, char **argv)
     xlx_device_vscsidev_init(wanted.devs);
     wanted.devs->pdev = xl_format("%s", args.pdev);
     wanted.devs->vdev = xl_format("%s", args.vdev);
-    wanted.devs->backstore = args.backstore;
+    wanted.devs->backstore = args.backend;
     wanted.devs->readonly = args.read_only;
     wanted.devs->shared = args.shared;
     wait.timeout = args.timeout;

@@ -71,7 +71,7 @@ settled() {
 
 @test "a reboot: the guest gets them again by itself, with their data" {
     xl scsi-attach g "$a" 0:0:0:0
-    xl scsi-attach --backstore iblock g "$b" 0:0:0:1
+    xl scsi-attach --backend iblock g "$b" 0:0:0:1
     compare 0:0 /dev/sda
     sum=$(md5sum < /dev/sda)
     old=$(guest_domid g)
@@ -132,7 +132,7 @@ settled() {
     [[ $output == *'pdev /dev/sdx: No such file'*'destroyed again'* ]]
     guest_gone v
     same_world
-    GUEST_CONFIG="vscsi = ['/dev/sda,0:0:0:0', 'sdb,0:0:0:1,backstore=iblock']" \
+    GUEST_CONFIG="vscsi = ['/dev/sda,0:0:0:0', 'sdb,0:0:0:1,backend=iblock']" \
         guest_config g pv
     guest_start g
     wait_for 60 "the first" works 0:0:0:0

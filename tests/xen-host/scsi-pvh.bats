@@ -15,7 +15,7 @@ teardown_file() { load guest; load scsi; scsi_end; }
 
 @test "PVH: attached, both directions, detached" {
     xl scsi-attach g /dev/sda 0:0:0:0
-    xl scsi-attach --backstore iblock g /dev/sdb 0:0:0:1
+    xl scsi-attach --backend iblock g /dev/sdb 0:0:0:1
     works 0:0:0:0
     works 0:0:0:1
     compare 0:0 /dev/sda

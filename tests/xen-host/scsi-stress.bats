@@ -39,7 +39,7 @@ direct() {
     xl scsi-attach --shared g "$a" 0:0:0:0
     run -1 xl scsi-attach h "$a" 0:0:0:0
     [[ $output == *'guest "g" has it as 0:0:0:0'* ]]
-    run -1 xl scsi-attach --shared --backstore iblock h "$a" 0:0:0:0
+    run -1 xl scsi-attach --shared --backend iblock h "$a" 0:0:0:0
     [[ $output == *'must have it alike'* ]]
     xl scsi-attach --shared h "$a" 0:0:0:0
     wait_for 60 "disk in g" guest_run g 'test -b /dev/sda'
@@ -81,7 +81,7 @@ direct() {
 
 @test "twenty reboots" {
     xl scsi-attach g "$a" 0:0:0:0
-    xl scsi-attach --backstore iblock g "$b" 0:0:0:1
+    xl scsi-attach --backend iblock g "$b" 0:0:0:1
     find "$configfs" | sort > "$GUESTS/configfs"
     for i in {1..20}; do
         old=$(guest_domid g)
@@ -112,7 +112,7 @@ attach_or_detach() {
         return
     fi
     [[ " ${has[*]} " != *" $disk "* ]] || wanted=1
-    run xl scsi-attach --backstore "${kinds[RANDOM % 2]}" g "$disk" "$vdev"
+    run xl scsi-attach --backend "${kinds[RANDOM % 2]}" g "$disk" "$vdev"
     [ "$status" = $wanted ] || { echo "$disk as $vdev: $output"; return 1; }
     [ "$status" != 0 ] || has[$vdev]=$disk
 }

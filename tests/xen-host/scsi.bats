@@ -73,7 +73,7 @@ teardown_file() { load guest; load scsi; scsi_end; }
 }
 
 @test "iblock: an emulated disk, writable and read-only" {
-    xl scsi-attach --backstore iblock g "$a" 1:0:3:7
+    xl scsi-attach --backend iblock g "$a" 1:0:3:7
     compare 3:7 /dev/sda
     run guest_run g "sg_inq /dev/$(in_guest 3:7)"
     [[ $output == *LIO-ORG* ]]
@@ -145,7 +145,10 @@ passed_as() {
         [ "$(info "select(.dev.vdev == \"$vdev\").hctl")" = "$vdev" ]
     done
     compare 1:2 "/dev/$(ls "/sys/bus/scsi/devices/$other:0:1:2/block")"
-    for vdev in $(info .dev.vdev); do xl scsi-detach g "$vdev"; done
+    run -1 xl scsi-detach g $((other + 1))
+    [[ $output == *"of that adapter nothing was attached"* ]]
+    xl scsi-detach g "$other"
+    [ -z "$(info .dev.vdev)" ]
     scsi_debug add_host -1
     scsi_debug num_tgts 1
     same_world

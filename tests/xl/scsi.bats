@@ -33,9 +33,9 @@ config() {
         > "$tmp/web.cfg"
 }
 
-two='vscsi=["/dev/st0,0:0:0:0", "sdb,0:0:1:0,read-only,backstore=iblock,shared"]'
+two='vscsi=["/dev/st0,0:0:0:0", "sdb,0:0:1:0,read-only,backend=iblock,shared"]'
 attach1='xl-scsi-attach --no-wait -- web /dev/st0 0:0:0:0'
-attach2='xl-scsi-attach --no-wait --read-only --backstore=iblock --shared -- web sdb 0:0:1:0'
+attach2='xl-scsi-attach --no-wait --read-only --backend=iblock --shared -- web sdb 0:0:1:0'
 
 @test "made paused, attached in order, then running" {
     config "$two"
@@ -185,10 +185,10 @@ X
     echo /img > "$tmp/fail"
     run -3 xl migrate --detach -s 'ssh -p 22' web host
     echo "$output"
-    [ "$output" = "xl migrate: \"web\" runs on host without its SCSI device 1:0:0:2: there, xl scsi-attach --backstore=iblock --shared -- web /img 1:0:0:2" ]
+    [ "$output" = "xl migrate: \"web\" runs on host without its SCSI device 1:0:0:2: there, xl scsi-attach --backend=iblock --shared -- web /img 1:0:0:2" ]
     printf '%s\n' "stock migrate -s ssh -p 22 web host" \
-        "ssh -p 22 host xl scsi-attach --backstore=iblock --shared -- web naa.5 0:0:1:0" \
-        "ssh -p 22 host xl scsi-attach --backstore=iblock --shared -- web /img 1:0:0:2" |
+        "ssh -p 22 host xl scsi-attach --backend=iblock --shared -- web naa.5 0:0:1:0" \
+        "ssh -p 22 host xl scsi-attach --backend=iblock --shared -- web /img 1:0:0:2" |
         diff - "$tmp/calls"
     # what is there is no longer here
     [ "$(jq -r '.entries[].dev.vdev' "$tmp/state/$uuid/scsi.json")" = 1:0:0:2 ]
