@@ -228,7 +228,8 @@ static int is_shared(struct xlx__usb_change *c, const xlx_usb_entry *e,
     *shared_r = *paravirtual_r = false;
     for (i = 0; i < c->record.num_entries; i++)
         if (c->record.entries[i].ctrl == e->ctrl &&
-            c->record.entries[i].port != e->port)
+            c->record.entries[i].port != e->port &&
+            !xlx__usb_is_aside(&c->record.entries[i]))
             *shared_r = true;
     xlx_usb_ctrls_init(&list);
     rc = xlx__usb_ctrls(c->ctx, c->guest.domid, &list);

@@ -33,7 +33,9 @@ static int set_problem(const xlx_usb_ctrl *ctrl, xlx_usb_port *port,
 {
     const char *problem = "";
 
-    if (!running)
+    if (port->status == XLX_USB_STATUS_ASIDE)
+        problem = "set aside: it comes back with xl restore or xl usb-repair";
+    else if (!running)
         problem = "the guest does not run";
     else if (port->status == XLX_USB_STATUS_ATTACHING)
         problem = "its attachment was not finished: xl usb-repair";

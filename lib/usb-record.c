@@ -98,6 +98,12 @@ void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
     c->record.num_entries--;
 }
 
+bool xlx__usb_is_aside(const xlx_usb_entry *entry)
+{
+    return entry->status == XLX_USB_STATUS_ASIDE &&
+           entry->domid == XLX_DOMID_NONE;
+}
+
 /* ---- who has a device --------------------------------------------------- */
 
 /* The device on its port, or the one that it waits for. */
@@ -106,7 +112,7 @@ static bool is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
     xlx_usb_selector s;
     bool matches;
 
-    if (e->status != XLX_USB_STATUS_MISSING)
+    if (e->status != XLX_USB_STATUS_MISSING && !xlx__usb_is_aside(e))
         return !strcmp(xlx__text(e->path), xlx__text(d->path));
     xlx_usb_selector_init(&s);
     matches = !xlx__usb_selector_from_text(NULL, xlx__text(e->selector), &s) &&

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Bringing the record and the world together.  The record says what was
- * wanted; xenstore, sysfs and QEMU how it is.  What works is kept, what is not
+ * Setting devices aside, and bringing the record and the world together.  The
+ * record says what was wanted; xenstore, sysfs and QEMU how it is.  What works is kept, what is not
  * plugged in waits without a port, and what was lost is attached again, by the
  * functions that do it in the first place.
  */
@@ -12,6 +12,7 @@
 #include "domain.h"
 #include "guest.h"
 #include "report.h"
+#include "store.h"
 #include "usb.h"
 
 #define STEP_MS 30000               /* for each device */
@@ -48,19 +49,18 @@ static int take_away(struct xlx__usb_change *c, xlx_usb_entry *e,
 /* It is not plugged in: the port is freed, for libxl could not work with any
  * guest's devices, and kept in the record. */
 static int pull_out(struct xlx__usb_change *c, xlx_usb_entry *e, bool dry_run,
-                    xlx_repair_report *report)
+                    const char *why, xlx_repair_report *report)
 {
-    const char *what = "it is not plugged in";
     int failed;
 
     if (dry_run)
-        return report_done(report, e, what, "its port would be cleared", 0);
+        return report_done(report, e, why, "its port would be cleared", 0);
     failed = xlx__usb_disconnect(c, e, xlx__now_ms() + STEP_MS);
     e->status = XLX_USB_STATUS_MISSING;
     e->domid = c->guest.domid;
     if (!failed)
         failed = xlx__usb_record_write(c);
-    return report_done(report, e, what, "its port is cleared, and it is waited"
+    return report_done(report, e, why, "its port is cleared, and it is waited"
                        " for", failed);
 }
 
@@ -197,6 +197,8 @@ static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
     char *on_port = NULL;
     int rc;
 
+    if (xlx__usb_is_aside(e))
+        return 0;
     if (!dry_run)
         sweep(c, e);
     if (c->guest.domid == XLX_DOMID_NONE)
@@ -216,9 +218,25 @@ static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
         rc = take_away(c, e, dry_run, "it was pulled out, and it was for"
                        " once", report);
     else if (e->status != XLX_USB_STATUS_MISSING || *on_port)
-        rc = pull_out(c, e, dry_run, report);
+        rc = pull_out(c, e, dry_run, "it is not plugged in", report);
     free(on_port);
     return rc;
+}
+
+/* It is to stay: as it is when it works, or to be attached again. */
+static int keep(struct xlx__usb_change *c, xlx_usb_entry *e, bool works,
+                bool dry_run, const char *why, xlx_repair_report *report)
+{
+    int rc;
+
+    if (!dry_run) {
+        e->status = works ? XLX_USB_STATUS_ATTACHED : XLX_USB_STATUS_MISSING;
+        rc = xlx__usb_record_write(c);
+        if (rc) return rc;
+    }
+    return report_done(report, e, why,
+                       works ? "it works, and is recorded so"
+                             : "it is to be attached again", 0);
 }
 
 /* An entry whose status says that a command did not come to its end. */
@@ -234,7 +252,8 @@ static int finish(struct xlx__usb_change *c, xlx_usb_entry *e,
     if (e->status == XLX_USB_STATUS_DETACHING)
         return take_away(c, e, dry_run, "its detachment was not finished",
                          report);
-    if (e->status != XLX_USB_STATUS_ATTACHING)
+    if (e->status != XLX_USB_STATUS_ATTACHING &&
+        (e->status != XLX_USB_STATUS_ASIDE || xlx__usb_is_aside(e)))
         return 0;
     rc = c->guest.domid == XLX_DOMID_NONE ? 0
          : xlx__usb_on_port(c->ctx, c->guest.domid, e, &on_port);
@@ -243,16 +262,14 @@ static int finish(struct xlx__usb_change *c, xlx_usb_entry *e,
             !strcmp(on_port, d->path) &&
             xlx__usb_held(c->ctx, c->guest.domid, d);
     free(on_port);
-    if (!works)
-        return take_away(c, e, dry_run, "its attachment was not finished",
-                         report);
-    if (!dry_run) {
-        e->status = XLX_USB_STATUS_ATTACHED;
-        rc = xlx__usb_record_write(c);
-        if (rc) return rc;
-    }
-    return report_done(report, e, "its attachment was not recorded as "
-                       "finished", "it works, and is recorded so", 0);
+    if (e->status == XLX_USB_STATUS_ASIDE)
+        return keep(c, e, works, dry_run, "it was not set aside in the end",
+                    report);
+    if (works)
+        return keep(c, e, true, dry_run, "its attachment was not recorded as "
+                    "finished", report);
+    return take_away(c, e, dry_run, "its attachment was not finished",
+                     report);
 }
 
 /* ---- all entries -------------------------------------------------------- */
@@ -336,6 +353,87 @@ int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
     return clear_foreign(c, dry_run, report);
 }
 
+/* ---- setting aside, and back -------------------------------------------- */
+
+/* What another tool attached cannot be brought back. */
+static int check_all_ours(struct xlx__usb_change *c)
+{
+    xlx_usb_ctrls list;
+    int i, j, rc;
+
+    xlx_usb_ctrls_init(&list);
+    rc = xlx__usb_ctrl_list(c->ctx, &c->guest, &list);
+    for (i = 0; !rc && i < list.num_ctrls; i++)
+        for (j = 0; !rc && j < list.ctrls[i].num_ports; j++)
+            if (list.ctrls[i].ports[j].status == XLX_USB_STATUS_UNKNOWN)
+                rc = xlx__error(ERROR_NOT_READY, "%s: another tool attached "
+                                "it, so that it could not be brought back: "
+                                "detach it", list.ctrls[i].ports[j].path);
+    xlx_usb_ctrls_dispose(&list);
+    return rc;
+}
+
+/* The controller, too, when it was made for the device: no driver is asked
+ * whether it survives a restore. */
+static int set_aside(struct xlx__usb_change *c, int64_t deadline)
+{
+    xlx_usb_entry *e, *end = c->record.entries + c->record.num_entries;
+    int rc;
+
+    for (e = c->record.entries; e < end; e++)
+        e->status = XLX_USB_STATUS_ASIDE;
+    rc = xlx__usb_record_write(c);
+    xlx__fault("usb-aside.intent");
+    for (e = c->record.entries; !rc && e < end; e++) {
+        if (xlx__usb_is_aside(e))
+            continue;
+        rc = xlx__usb_disconnect(c, e, deadline);
+        if (rc) break;
+        e->domid = XLX_DOMID_NONE;
+        rc = xlx__usb_record_write(c);
+        xlx__fault("usb-aside.one");
+        if (!rc)
+            rc = xlx__usb_release(c, e);
+    }
+    return rc;
+}
+
+int xlx__usb_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
+                       const xlx_usb_wait *wait)
+{
+    struct xlx__usb_change c;
+    int rc;
+
+    rc = xlx__usb_open(ctx, guest, &c);
+    if (!rc && c.guest.domid == XLX_DOMID_NONE)
+        rc = xlx__error(ERROR_NOT_READY, "%s: it does not run",
+                        xlx__text(guest->name));
+    if (!rc)
+        rc = xlx__usb_recover(&c, wait && wait->dry_run, NULL);
+    if (!rc)
+        rc = check_all_ours(&c);
+    if (!rc && !(wait && wait->dry_run) && c.record.num_entries)
+        rc = set_aside(&c, xlx__usb_deadline(wait));
+    xlx__usb_end(&c);
+    return rc;
+}
+
+static int bring_back(struct xlx__usb_change *c, xlx_usb_entry *e,
+                      const xlx_usb_host_devices *devices, bool dry_run,
+                      xlx_repair_report *report)
+{
+    const xlx_usb_host_device *d = find_device(e, devices);
+
+    if (!xlx__usb_is_aside(e))
+        return 0;
+    if (d)
+        return attach_again(c, e, d, dry_run, "it was set aside", report);
+    return pull_out(c, e, dry_run, "it was set aside, and is not plugged in",
+                    report);
+}
+
+/* ---- repair ------------------------------------------------------------- */
+
 int xlx__usb_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
                     xlx_repair_report *report)
 {
@@ -345,6 +443,8 @@ int xlx__usb_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     rc = xlx__usb_open(ctx, guest, &c);
     if (!rc)
         rc = xlx__usb_settle(&c, dry_run, report);
+    if (!rc && c.guest.domid != XLX_DOMID_NONE)
+        rc = each_entry(&c, dry_run, report, bring_back);
     xlx__usb_end(&c);
     return rc;
 }

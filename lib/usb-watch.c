@@ -113,6 +113,17 @@ static bool all_repaired(const xlx_repair_report *report)
     return true;
 }
 
+/* What is set aside is for xl restore. */
+static bool has_devices(const xlx_usb_record *record)
+{
+    int i;
+
+    for (i = 0; i < record->num_entries; i++)
+        if (!xlx__usb_is_aside(&record->entries[i]))
+            return true;
+    return false;
+}
+
 /* 1 when there is nothing left to watch, and then the lock is released while
  * the guest's is held: who attaches after that finds it free, who attached
  * before has been seen. */
@@ -128,7 +139,7 @@ static int look(struct watch *w)
     /* gone just now: that is for await() to see first */
     if (!rc && (c.guest.domid != XLX_DOMID_NONE || w->gone))
         rc = xlx__usb_settle(&c, false, &report);
-    if (!rc && !c.record.num_entries) {
+    if (!rc && !has_devices(&c.record)) {
         xlx__unlock(&w->lock);
         rc = 1;
     }

@@ -16,7 +16,7 @@
 #define TIMEOUT_S 30
 #define UNDO_MS 10000
 
-static int64_t deadline_of(const xlx_usb_wait *wait)
+int64_t xlx__usb_deadline(const xlx_usb_wait *wait)
 {
     uint32_t seconds = wait && wait->timeout ? wait->timeout : TIMEOUT_S;
 
@@ -202,7 +202,7 @@ static int attach(struct xlx__usb_change *c, const xlx_usb_host_device *d,
 {
     int rc;
 
-    rc = xlx__usb_connect(c, e, d, wait && wait->no_wait, deadline_of(wait));
+    rc = xlx__usb_connect(c, e, d, wait && wait->no_wait, xlx__usb_deadline(wait));
     if (rc)
         return take_back(c, e, rc);
     e->status = XLX_USB_STATUS_ATTACHED;
@@ -424,7 +424,7 @@ int xlx__usb_detach(xlx_ctx *ctx, const xlx_guest *guest, const char *which,
     if (!rc)
         rc = find_port(&c, which, entry);
     if (!rc && !(wait && wait->dry_run))
-        rc = xlx__usb_take_off(&c, entry, deadline_of(wait));
+        rc = xlx__usb_take_off(&c, entry, xlx__usb_deadline(wait));
     xlx__usb_end(&c);
     return rc;
 }

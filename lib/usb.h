@@ -13,7 +13,7 @@
  *   usb-bus.c        putting devices on ports, and taking them off
  *   usb.c            attach and detach
  *   usb-list.c       list
- *   usb-repair.c     finish, take back, attach again, tidy up
+ *   usb-repair.c     set aside, finish, take back, attach again, tidy up
  *   usb-watch.c      doing that whenever something is plugged in or restarted
  */
 #ifndef XLX_USB_H
@@ -139,6 +139,8 @@ int xlx__usb_entry_append(struct xlx__usb_change *c,
                           const xlx_usb_entry *entry);
 void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
                          uint32_t port);
+/* Set aside, and nothing of it is left anywhere but in the record. */
+bool xlx__usb_is_aside(const xlx_usb_entry *entry);
 /* The name of the guest, except (may be NULL) aside, whose record says that it
  * has the device or waits for it; ERROR_NOTFOUND without a message when there
  * is none. */
@@ -184,6 +186,8 @@ int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
                          const xlx_usb_host_device *d, xlx_usb_entry *e);
 
 /* ---- usb.c -------------------------------------------------------------- */
+
+int64_t xlx__usb_deadline(const xlx_usb_wait *wait);    /* NULL: the default */
 
 /* The device may be had: by the policy, by the host, by other guests. */
 int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,

@@ -93,23 +93,10 @@ first_dev(const xlx_device_vscsictrls *list,
     return NULL;
 }
 
-static void format_uuid(const libxl_uuid *uuid,
-                        char text[LIBXL_UUID_FMTLEN + 1])
-{
-    snprintf(text, LIBXL_UUID_FMTLEN + 1, LIBXL_UUID_FMT,
-             LIBXL_UUID_BYTES(*uuid));
-}
-
 static int bring_back(struct guard_start *s, const char *who)
 {
-    char *argv[] = { xl_format("xl-scsi-repair"), xl_format("%s", who),
-                     NULL };
-    int status = guard_run("xl-scsi-repair", argv);
-
     (void)s;
-    free(argv[0]);
-    free(argv[1]);
-    return status;
+    return guard_run_for("xl-scsi-repair", who);
 }
 
 /* A guest that was suspended does not look for what came meanwhile: it is told
@@ -122,22 +109,19 @@ static int tell(struct guard_start *s, int status)
 /* A guest that was saved with --detach. */
 static int check_restore(struct guard_start *s)
 {
-    char uuid[LIBXL_UUID_FMTLEN + 1];
     xlx_device_vscsictrls list;
     xlx_guest guest;
     int status = 0;
 
     if (!s->config.name)
         return 0;
-    format_uuid(&s->config.uuid, uuid);
     xlx_guest_init(&guest);
     xlx_device_vscsictrls_init(&list);
     /* a guest that is not known has nothing set aside */
-    if (!xlx_guest_find(s->ctx, s->config.has_uuid ? uuid : s->config.name,
-                        NULL, &guest) &&
+    if (!guard_find(s, &guest) &&
         !xlx_device_vscsictrl_list(s->ctx, &guest, &list) &&
         first_dev(&list, is_aside)) {
-        s->afterwards = tell;
+        guard_afterwards(s, tell);
         status = guard_while_paused(s, "SCSI devices that are set aside",
                                     bring_back);
     }
@@ -146,45 +130,19 @@ static int check_restore(struct guard_start *s)
     return status;
 }
 
-/* A guest of that name or UUID that ended a moment ago, and whose watcher has
- * not seen it yet: this one starts afresh. */
-static int forget(struct guard_start *s, const char *who)
+static int forget(xlx_ctx *ctx, const xlx_guest *guest)
 {
     xlx_device_vscsictrls list;
-    xlx_guest guest;
     int i, j, rc;
 
-    xlx_guest_init(&guest);
     xlx_device_vscsictrls_init(&list);
-    rc = xlx_guest_find(s->ctx, who, NULL, &guest);
-    if (rc || guest.domid != XLX_DOMID_NONE) {
-        rc = 0;                         /* stock xl will say that it runs */
-        goto out;
-    }
-    rc = xlx_device_vscsictrl_list(s->ctx, &guest, &list);
+    rc = xlx_device_vscsictrl_list(ctx, guest, &list);
     for (i = 0; !rc && i < list.num_ctrls; i++)
         for (j = 0; !rc && j < list.ctrls[i].num_devs; j++)
             rc = xlx_device_vscsidev_remove(
-                s->ctx, &guest, list.ctrls[i].devs[j].dev.vdev, NULL);
-    if (rc)
-        xl_message("%s", xlx_get_error());
-
-out:
+                ctx, guest, list.ctrls[i].devs[j].dev.vdev, NULL);
     xlx_device_vscsictrls_dispose(&list);
-    xlx_guest_dispose(&guest);
-    return rc ? 1 : 0;
-}
-
-static int forget_former(struct guard_start *s)
-{
-    char uuid[LIBXL_UUID_FMTLEN + 1];
-    int status = 0;
-
-    if (s->config.has_uuid) {
-        format_uuid(&s->config.uuid, uuid);
-        status = forget(s, uuid);
-    }
-    return status ? status : forget(s, s->config.name);
+    return rc;
 }
 
 int guard_scsi(struct guard_start *s)
@@ -216,7 +174,7 @@ int guard_scsi(struct guard_start *s)
     if (!num)
         return 0;
     r = guard_while_paused(s, "vscsi", attach);
-    return r || s->only_shows ? r : forget_former(s);
+    return r || s->only_shows ? r : guard_forget_former(s, forget);
 }
 
 /* ---- leaving ------------------------------------------------------------ */
@@ -270,25 +228,10 @@ static bool is_local(const xlx_vscsi_info *dev)
     return !name_elsewhere(dev);
 }
 
-/* Does it run here? */
-static bool runs_here(struct guard_start *s, const char *uuid)
-{
-    xlx_guest guest;
-    bool runs;
-
-    xlx_guest_init(&guest);
-    runs = !xlx_ctx_alloc(&s->ctx, NULL, NULL) &&
-           !xlx_guest_find(s->ctx, uuid, NULL, &guest) &&
-           guest.domid != XLX_DOMID_NONE;
-    xlx_guest_dispose(&guest);
-    return runs;
-}
-
-/* Gives it one device on the other host, by the way that stock xl came there;
- * then it is that host's to remember. */
+/* Gives it one device on the other host; then it is that host's to remember. */
 static int send_after(struct guard_start *s, const xlx_vscsi_info *dev)
 {
-    char *line, *argv[4], shell[] = "sh", option[] = "-c";
+    char *line;
     int status;
 
     line = xl_format("xl scsi-attach --backend=%s%s%s --",
@@ -300,21 +243,13 @@ static int send_after(struct guard_start *s, const xlx_vscsi_info *dev)
     line = guard_append_word(line, left.guest.name);
     line = guard_append_word(line, name_elsewhere(dev));
     line = guard_append_word(line, dev->dev.vdev);
-    argv[0] = shell;
-    argv[1] = option;
-    /* stock xl, too, leaves it to the shell to split -s */
-    argv[2] = xl_format("exec %s %s", s->shell ? s->shell : "ssh",
-                        s->target);
-    argv[2] = guard_append_word(argv[2], line);
-    argv[3] = NULL;
-    status = guard_run("/bin/sh", argv);
+    status = guard_run_there(s, line);
     if (status)
         xl_message("\"%s\" runs on %s without its SCSI device %s: there, %s",
                    left.guest.name, s->target, dev->dev.vdev, line);
     else if (xlx_device_vscsidev_remove(s->ctx, &left.guest, dev->dev.vdev,
                                         NULL))
         xl_message("%s", xlx_get_error());
-    free(argv[2]);
     free(line);
     return status;
 }
@@ -339,8 +274,8 @@ static int after_leaving(struct guard_start *s, int status)
     char uuid[LIBXL_UUID_FMTLEN + 1];
     int r = 0;
 
-    format_uuid(&left.guest.uuid, uuid);
-    if (runs_here(s, uuid))
+    guard_format_uuid(&left.guest.uuid, uuid);
+    if (guard_runs_here(s, &left.guest.uuid))
         r = bring_back(s, uuid);
     else if (!status && s->target)
         r = send_all(s);
@@ -359,11 +294,8 @@ static int set_aside(struct guard_start *s)
     if (!first_dev(&left.list, is_attached) &&
         !first_dev(&left.list, is_aside))
         return 0;
-    if (s->target && s->shell && !*s->shell) {
-        xl_message("--detach: not with an empty -s, for then nobody can "
-                   "attach them on the other host");
+    if (guard_check_shell(s))
         return 1;
-    }
     if (s->target && local) {
         xl_message("the SCSI device %s (%s) has no name that another host "
                    "would know it by: xl scsi-detach it", local->dev.vdev,
@@ -372,11 +304,11 @@ static int set_aside(struct guard_start *s)
     }
     if (xlx_vscsi_set_aside(s->ctx, &left.guest, NULL)) {
         xl_message("%s", xlx_get_error());
-        format_uuid(&left.guest.uuid, uuid);
+        guard_format_uuid(&left.guest.uuid, uuid);
         bring_back(s, uuid);
         return 1;
     }
-    s->afterwards = after_leaving;
+    guard_afterwards(s, after_leaving);
     return 0;
 }
 
@@ -399,7 +331,7 @@ int guard_scsi_leave(struct guard_start *s)
     } else if (first_dev(&left.list, is_attached)) {
         status = refuse();
     }
-    if (!s->afterwards) {
+    if (!s->num_afterwards) {
         xlx_device_vscsictrls_dispose(&left.list);
         xlx_guest_dispose(&left.guest);
     }

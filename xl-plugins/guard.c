@@ -227,6 +227,20 @@ void guard_add_line(struct guard_start *s, char *line)
     s->lines[s->num_lines++] = line;
 }
 
+void guard_afterwards(struct guard_start *s, guard_end *end)
+{
+    s->afterwards[s->num_afterwards++] = end;
+}
+
+static int run_afterwards(struct guard_start *s, int status)
+{
+    int i;
+
+    for (i = 0; i < s->num_afterwards; i++)
+        status = s->afterwards[i](s, status);
+    return status;
+}
+
 /* ---- main --------------------------------------------------------------- */
 
 static const struct {
@@ -399,8 +413,8 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
         stock_command(s, "destroy", who);
     } else if (!s->paused) {
         status = stock_command(s, "unpause", who);
-        if (!status && s->afterwards)
-            status = s->afterwards(s, status);
+        if (!status)
+            status = run_afterwards(s, status);
     }
     return status;
 }
@@ -410,7 +424,7 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
     char **args = stock_arguments(s, argc, argv, false);
     int status;
 
-    if (!s->afterwards) {
+    if (!s->num_afterwards) {
         execv(s->stock, args);
         fprintf(stderr, "xl: stock xl: \"%s\": %s\n", s->stock,
                 strerror(errno));
@@ -418,7 +432,7 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
     }
     status = guard_run(s->stock, args);
     free(args);
-    return s->afterwards(s, status);
+    return run_afterwards(s, status);
 }
 
 int main(int argc, char **argv)
@@ -433,7 +447,9 @@ int main(int argc, char **argv)
     s.stock = argv[1];
     argv[1] = argv[0];
     status = check_command_line(&s, argc - 1, argv + 1);
-    if (!status)
+    if (status)
+        status = run_afterwards(&s, status);
+    else
         status = s.num_while_paused ? start_in_steps(&s, argc - 1, argv + 1)
                                     : run_stock(&s, argc - 1, argv + 1);
     guest_config_free(&s.config);

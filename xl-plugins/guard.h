@@ -45,6 +45,9 @@ struct guard_start;
 /* who is the guest's name; exit status */
 typedef int guard_step(struct guard_start *s, const char *who);
 
+/* status is the exit status so far; returns the one to end with */
+typedef int guard_end(struct guard_start *s, int status);
+
 /* A start that is about to happen. */
 struct guard_start {
     const char *stock;              /* path of stock xl */
@@ -63,9 +66,8 @@ struct guard_start {
     bool paused;                    /* -p: so the user wants it */
     guard_step *while_paused[4];    /* see guard_while_paused() */
     int num_while_paused;
-    /* NULL, or what is to be done when stock xl has ended with this exit
-     * status, or when the guest runs; returns the one to end with. */
-    int (*afterwards)(struct guard_start *s, int status);
+    guard_end *afterwards[2];       /* see guard_afterwards() */
+    int num_afterwards;
     char **lines;                   /* "key=value", for stock xl to read after
                                      * the config: a later line wins */
     int num_lines;
@@ -81,6 +83,10 @@ void guard_add_line(struct guard_start *s, char *line);
 int guard_while_paused(struct guard_start *s, const char *key,
                        guard_step *step);
 
+/* What is to be done when stock xl has ended, or when the guest runs; or when
+ * it comes to neither, because a concept objects. */
+void guard_afterwards(struct guard_start *s, guard_end *end);
+
 /* Runs a program, one of our commands when it is a plain name, and waits for
  * it; its exit status, after a message 127 when it cannot be run. */
 int guard_run(const char *program, char *const *argv);
@@ -91,6 +97,28 @@ char *guard_append(char *text, const char *more);
 char *guard_append_word(char *text, const char *word);
 /* A string of xl.cfg(5), with its quotes. */
 char *guard_append_string(char *text, const char *s);
+
+/* ---- guard-leave.c: what those share whose devices stay behind ---------- */
+
+void guard_format_uuid(const libxl_uuid *uuid,
+                       char text[LIBXL_UUID_FMTLEN + 1]);
+/* Finds the guest of a start by UUID if it has one, else by name. */
+int guard_find(struct guard_start *s, xlx_guest *guest);
+/* Calls forget for each guest, by UUID and by name, that is known and does not
+ * run: it ended a moment ago and its watcher has not seen that yet, and the one
+ * that starts now starts afresh. */
+int guard_forget_former(struct guard_start *s,
+                        int (*forget)(xlx_ctx *ctx, const xlx_guest *guest));
+/* One of our commands with the guest as its argument; exit status. */
+int guard_run_for(const char *command, const char *who);
+/* Does it run here?  Opens s->ctx again, which is closed while stock xl
+ * runs. */
+bool guard_runs_here(struct guard_start *s, const libxl_uuid *uuid);
+/* Runs a line of shell on the other host, by the way that stock xl came
+ * there. */
+int guard_run_there(struct guard_start *s, const char *line);
+/* "-s ''" leaves nobody to run a line there: exit status after a message. */
+int guard_check_shell(struct guard_start *s);
 
 /* What concepts say: exit status.  0 is no objection; else they have said
  * what is wrong and what to do. */

@@ -106,7 +106,7 @@ static int repair_one(const xlx_guest *guest, void *user)
         say_report(guest, &report);
     for (i = 0; !r && i < report.num_findings; i++)
         r = !report.findings[i].repaired;
-    if (how->watch && report.num_findings && !how->dry_run)
+    if (how->watch && !rc && !how->dry_run)
         xl_start_watcher(how->watch, guest);
     xlx_repair_report_dispose(&report);
     return r;

@@ -47,6 +47,15 @@ stock="type=hostdev, hostbus=1,hostaddr=010"
         diff - "$tmp/calls"
 }
 
+@test "a selector with commas comes last" {
+    config "usbdev=['once,port=2,controller=0,selector=0951:1666:A,B,once', '$stock']"
+    run -0 xl create "$tmp/web.cfg"
+    echo "$output"
+    printf '%s\n' "stock create -p $tmp/web.cfg usbdev=[\"$stock\"]" \
+        "xl-usb-attach --no-wait --once --port=2 --controller=0 -- web 0951:1666:A,B,once" \
+        "stock unpause web" | diff - "$tmp/calls"
+}
+
 @test "a list of stock xl's is handed over as it is" {
     for line in "usbdev=['$stock']" 'usbdev=[]' "usbdev='$stock'" '# usbdev'; do
         config "$line"
@@ -84,6 +93,8 @@ stock="type=hostdev, hostbus=1,hostaddr=010"
     done <<'X'
 usbdev=["selector="]|element 1: "selector=": must be selector=SELECTOR
 usbdev=["selector=1-2", "selector=1-3,maybe"]|element 2
+usbdev=["once,maybe,selector=1-2"]|element 1: "once,maybe,selector=1-2"
+usbdev=["once,selector="]|element 1: "once,selector="
 usbdev=["selector=1-2,policy=never"]|policy=mandatory|requisite|optional
 usbdev=["selector=1-2,once,once,once,once,once,once,once,once,once"]|element 1
 X
@@ -116,14 +127,115 @@ entry='{"selector": "1-2", "status": "missing", "ctrl": 0, "port": 2, "path": "1
         # shellcheck disable=SC2086 # words
         run -1 xl $command
         echo "$output"
-        [[ $output == *"\"web\" has USB devices, which cannot go with it: xl usb-detach 0/2" ]]
+        [[ $output == *"\"web\" has USB devices, which cannot go with it: 0/2; with --detach "* ]]
         [ ! -e "$tmp/calls" ]
     done
 }
 
 @test "another guest is" {
     record ''
-    run -0 xl save web /s
+    for option in '' ' --detach'; do
+        rm -f "$tmp/calls"
+        # shellcheck disable=SC2086 # words
+        run -0 xl save$option web /s
+        echo "$output"
+        [ "$(cat "$tmp/calls")" = "stock save web /s" ]
+    done
+}
+
+aside='{"selector": "0951:1666:A,B", "status": "aside", "ctrl": 0, "port": 2, "type": "qusb", "path": "1-2"}'
+
+@test "what another host does not know cannot go there" {
+    record "$entry"
+    run -1 xl migrate --detach web host
     echo "$output"
-    [ "$(cat "$tmp/calls")" = "stock save web /s" ]
+    [[ $output == *"0/2 has no name that another host"* ]]
+    run -1 xl migrate --detach -s '' web host
+    [[ $output == *"empty -s"* ]]
+    [ ! -e "$tmp/calls" ]
+}
+
+# entries_left: their ports
+entries_left() { jq -r '.entries[].port' "$tmp/state/$uuid/usb.json"; }
+
+@test "migrated, they are for the other host to wait for" {
+    teller path/ssh; teller exec/xl-usb-repair
+    record "$aside, ${aside/'"port": 2'/'"once": true, "port": 3'}"
+    base+=(FAKE_GONE="$tmp/gone")
+    # it failed, and the guest is here: they are attached again here
+    echo migrate > "$tmp/fail"
+    run -3 xl migrate --detach web host
+    printf '%s\n' "stock migrate web host" "xl-usb-repair $uuid" |
+        diff - "$tmp/calls"
+    rm "$tmp/calls"
+    cat > "$tmp/stock" <<X
+#!/bin/sh
+echo "stock \$*" >> "$tmp/calls"
+touch "$tmp/gone"
+X
+    # the guest has gone, but one of them is not there
+    echo --once > "$tmp/fail"
+    run -3 xl migrate --detach -s 'ssh -p 22' web host
+    echo "$output"
+    [ "$output" = "xl migrate: \"web\" runs on host without its USB device 0/3: there, xl usb-attach --once --type=qusb -- web 0951:1666:A,B" ]
+    printf '%s\n' "stock migrate -s ssh -p 22 web host" \
+        "ssh -p 22 host xl usb-attach --optional --type=qusb -- web 0951:1666:A,B" \
+        "ssh -p 22 host xl usb-attach --once --type=qusb -- web 0951:1666:A,B" |
+        diff - "$tmp/calls"
+    # what is there is no longer here
+    [ "$(entries_left)" = 3 ]
+}
+
+# vscsi_too: the guest has a SCSI device, too, which is aside already
+vscsi_too() {
+    echo '{"version": 1, "entries": [{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"},
+        "status": "aside", "identity": "wwid naa.5"}]}' \
+        > "$tmp/state/$uuid/scsi.json"
+}
+
+@test "with SCSI devices: all of them, or none" {
+    teller exec/xl-usb-repair; teller exec/xl-scsi-repair
+    record "$aside"
+    vscsi_too
+    run -0 xl save -c --detach web /s
+    echo "$output"
+    printf '%s\n' "stock save -c web /s" "xl-scsi-repair $uuid" \
+        "xl-usb-repair $uuid" | diff - "$tmp/calls"
+    # those of one kind must stay: those of the other are brought back
+    rm "$tmp/calls"
+    record "$entry"
+    run -1 xl migrate --detach web host
+    echo "$output"
+    [ "$(cat "$tmp/calls")" = "xl-scsi-repair $uuid" ]
+}
+
+@test "a save file whose guest has devices aside: they come when it runs" {
+    teller exec/xl-usb-repair; teller exec/xl-scsi-repair
+    record "$aside"
+    printf 'name="web"\nuuid="%s"\ntype="pv"\nkernel="/k"\nmemory=64\n' \
+        $uuid > "$tmp/web.cfg"
+    base+=(FAKE_GONE=/)
+    run -0 xl restore "$tmp/web.cfg" /save
+    echo "$output"
+    printf '%s\n' "stock restore $tmp/web.cfg /save" "xl-usb-repair web" |
+        diff - "$tmp/calls"
+    rm "$tmp/calls"
+    run -0 xl restore -p "$tmp/web.cfg" /save
+    [ "$output" = 'xl restore: when "web" runs, xl usb-repair gives it its USB devices' ]
+    [ "$(cat "$tmp/calls")" = "stock restore -p $tmp/web.cfg /save" ]
+    rm "$tmp/calls"
+    vscsi_too
+    run -0 xl restore "$tmp/web.cfg" /save
+    printf '%s\n' "stock restore -p $tmp/web.cfg /save" "xl-scsi-repair web" \
+        "stock unpause web" "xl-scsi-repair web" "xl-usb-repair web" |
+        diff - "$tmp/calls"
+}
+
+@test "a guest that is started anew does not meet what its former self had" {
+    record "$aside"
+    base+=(FAKE_GONE=/)
+    config "usbdev=['selector=1-2']"
+    run -0 xl create "$tmp/web.cfg"
+    echo "$output"
+    [ ! -e "$tmp/state/$uuid/usb.json" ]
 }
