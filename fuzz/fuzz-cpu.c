@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cpu.h"
+#include "fuzz.h"
 #include "gen-calls.h"
 
 enum kind {                             /* the others: a dump of any form */
@@ -20,19 +21,6 @@ enum kind {                             /* the others: a dump of any form */
     XML,
     IMAGE,
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* A message is one line of bounded UTF-8. */
-static void check_message(void)
-{
-    const char *message = xlx_get_error();
-    size_t len = strlen(message);
-
-    if (!len || len > 1023 || strpbrk(message, "\n\r\x1b") ||
-        xlx__utf8_valid(message, len) != len)
-        abort();
-}
 
 static void check_cpu(const xlx_cpu *p)
 {

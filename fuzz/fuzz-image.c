@@ -9,9 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "image.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void outcome(int rc)
 {

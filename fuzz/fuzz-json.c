@@ -6,19 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "internal.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* A message is one line of bounded UTF-8, and says where. */
-static void check_message(void)
+/* It says where in the input, too. */
+static void check_place(void)
 {
-    const char *message = xlx_get_error();
-    size_t len = strlen(message);
-
-    if (strncmp(message, "fuzz", 4) || len > 1023 ||
-        strpbrk(message, "\n\r\x1b") ||
-        xlx__utf8_valid(message, len) != len)
+    check_message();
+    if (strncmp(xlx_get_error(), "fuzz", 4))
         abort();
 }
 
@@ -54,7 +49,7 @@ static void copy_number(const struct xlx__json *v, struct xlx__json_out *o)
     } else if (!xlx__json_uint64(v, UINT64_MAX, &u)) {
         xlx__json_out_uint64(o, u);
     } else {
-        check_message();
+        check_place();
         xlx__json_out_null(o);
     }
 }
@@ -114,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len, compact_len;
 
     if (xlx__json_parse("fuzz", (const char *)data, size, &limits, &doc)) {
-        check_message();
+        check_place();
         return 0;
     }
     pretty = write_again(doc, true, &len);

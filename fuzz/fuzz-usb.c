@@ -6,20 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "usb.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* A message is one line of bounded UTF-8. */
-static void check_message(void)
-{
-    const char *message = xlx_get_error();
-    size_t len = strlen(message);
-
-    if (!len || len > 1023 || strpbrk(message, "\n\r\x1b") ||
-        xlx__utf8_valid(message, len) != len)
-        abort();
-}
 
 static void check_limits(const xlx_usb_selector *s)
 {

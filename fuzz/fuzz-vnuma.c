@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "gen-calls.h"
 #include "vnuma.h"
 
@@ -18,17 +19,6 @@ const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
     return "leak:libxlutil";
-}
-
-/* A message is one line of bounded UTF-8. */
-static void check_message(void)
-{
-    const char *message = xlx_get_error();
-    size_t len = strlen(message);
-
-    if (!len || len > 1023 || strpbrk(message, "\n\r\x1b") ||
-        xlx__utf8_valid(message, len) != len)
-        abort();
 }
 
 static void export(const xlx_vnuma_topology *t, const xlx_vnuma_host *h,
