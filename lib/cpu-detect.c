@@ -24,8 +24,7 @@ static bool is_silicon(const struct xlx__cpu_silicon *s,
     return s->family == cpu->family &&
            (s->model < 0 || (uint32_t)s->model == cpu->model) &&
            s->first <= cpu->stepping && cpu->stepping <= s->last &&
-           !strcmp(xlx__cpu_string(xlx__cpu_models[s->index].vendor),
-                   cpu->vendor);
+           xlx__cpu_is_by(xlx__cpu_models + s->index, cpu->vendor);
 }
 
 /* The name of the model whose generation the processor is of, or NONE. */
@@ -68,44 +67,85 @@ static int abi_level(const struct xlx__cpu_model *levels,
     return n;
 }
 
+/* How far the model is off, in features other than silent ones. */
 static unsigned int cost(const struct xlx__cpu *cpu,
-                         const struct xlx__cpu_model *m)
+                         const struct xlx__cpu_model *m,
+                         const struct xlx__cpu_set *silent)
 {
     struct xlx__cpu_set added, removed;
 
     added = xlx__cpu_without(&cpu->features, &m->features);
     removed = xlx__cpu_without(&m->features, &cpu->features);
     ignore_unread(cpu, &removed);
+    added = xlx__cpu_without(&added, silent);
+    removed = xlx__cpu_without(&removed, silent);
     return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed);
+}
+
+/* Models of the family, when the vendor has any: others only resemble it. */
+static bool is_of_family(const struct xlx__cpu *cpu,
+                         const struct xlx__cpu_model *m)
+{
+    const struct xlx__cpu_model *n;
+    bool any = false;
+
+    for (n = xlx__cpu_models; n < xlx__cpu_models + XLX__CPU_MODELS; n++)
+        any = any || (n->family == cpu->family &&
+                      xlx__cpu_is_by(n, cpu->vendor));
+    return !any || m->family == cpu->family;
+}
+
+/* The name of the model with the nearest features, or NONE.  How many faults
+ * have been found since, and which firmware cures them, says nothing of the
+ * generation. */
+static uint16_t resembling(const struct xlx__cpu *cpu,
+                           const struct xlx__cpu_model *levels, int level)
+{
+    const struct xlx__cpu_model *m;
+    uint16_t base = XLX__CPU_NONE;
+    unsigned int least = 0, c;
+    int below;
+
+    for (m = xlx__cpu_models; m < xlx__cpu_models + XLX__CPU_MODELS; m++) {
+        below = level - abi_level(levels, &m->features);
+        if (below < 0 || !xlx__cpu_is_by(m, cpu->vendor) ||
+            !is_of_family(cpu, m))
+            continue;
+        c = cost(cpu, m, &xlx__cpu_mitigation) +
+            LEVEL_COST * (unsigned int)below;
+        if (base == XLX__CPU_NONE || c < least) {
+            base = m->base;
+            least = c;
+        }
+    }
+    return base;
 }
 
 const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu)
 {
+    static const struct xlx__cpu_set none;
     const struct xlx__cpu_model *m, *levels, *best = NULL;
-    unsigned int least = 0, c;
     uint16_t base = generation(cpu);
-    int level, below;
+    unsigned int least = 0, c;
+    int level;
 
     if (xlx__cpu_find_model("x86-64", 6, &levels))
         return NULL;
     level = abi_level(levels, &cpu->features);
+    if (base == XLX__CPU_NONE)
+        base = resembling(cpu, levels, level);
+    if (base == XLX__CPU_NONE)
+        return level ? levels + level - 1 : NULL;
     for (m = xlx__cpu_models; m < xlx__cpu_models + XLX__CPU_MODELS; m++) {
-        if (strcmp(xlx__cpu_string(m->vendor), cpu->vendor) ||
-            (base != XLX__CPU_NONE && m->base != base))
+        if (m->base != base)
             continue;
-        c = cost(cpu, m);
-        if (base == XLX__CPU_NONE) {
-            below = level - abi_level(levels, &m->features);
-            if (below < 0)
-                continue;
-            c += LEVEL_COST * (unsigned int)below;
-        }
+        c = cost(cpu, m, &none);
         if (!best || c < least) {
             best = m;
             least = c;
         }
     }
-    return best || !level ? best : levels + level - 1;
+    return best;
 }
 
 /* Divides a set into what has a name and what has none. */

@@ -131,8 +131,21 @@ static int xen_line(const char *s, struct xlx__cpu_dump *d)
     return add_leaf(d, &l);
 }
 
+/* Of a line without one, which is in order.  Where leaf 0xd has no sub-leaf 1,
+ * some left it out: the one after has the size of a register file in eax. */
+static uint32_t subleaf_after(const struct xlx__cpu_dump *d,
+                              const struct xlx__cpu_leaf *l)
+{
+    const struct xlx__cpu_leaf *last = d->leaves + d->num_leaves - 1;
+
+    if (!d->num_leaves || last->leaf != l->leaf)
+        return 0;
+    return last->subleaf + (l->leaf == 0xd && !last->subleaf &&
+                            l->reg[0] >= 0x100 ? 2 : 1);
+}
+
 /* "CPUID 00000007: eax-ebx-ecx-edx [SL 00]"; some have no colon, and blanks
- * between the numbers */
+ * between the numbers.  Older ones have the sub-leaves in order, unnumbered. */
 static int plain_line(const char *s, struct xlx__cpu_dump *d)
 {
     struct xlx__cpu_leaf l = { 0, 0, { 0, 0, 0, 0 } };
@@ -147,7 +160,9 @@ static int plain_line(const char *s, struct xlx__cpu_dump *d)
         if (!take_registers(&s, "", l.reg))
             return 0;
     }
-    if (take(&s, "[SL") && !take_hex32(&s, &l.subleaf))
+    if (!take(&s, "[SL"))
+        l.subleaf = subleaf_after(d, &l);
+    else if (!take_hex32(&s, &l.subleaf))
         return 0;
     return add_leaf(d, &l);
 }

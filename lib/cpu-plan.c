@@ -94,7 +94,7 @@ static int check_vendor(const struct xlx__cpu_plan *p)
 
     for (i = 0; m && i < XLX__CPU_SILICON; i++)
         if (xlx__cpu_models[xlx__cpu_silicon[i].index].base == m->base &&
-            strcmp(xlx__cpu_string(m->vendor), vendor))
+            !xlx__cpu_is_by(m, vendor))
             return xlx__error(ERROR_INVAL, "CPU expression: \"%s\" is of the "
                               "vendor %s, and the host of %s",
                               xlx__cpu_string(m->name),

@@ -398,3 +398,12 @@ int xlx__cpu_find_model(const char *name, size_t len,
         consider(&nearest, xlx__cpu_model_names[i].text);
     return unknown("CPU model", &nearest, "xl cpu-models lists them");
 }
+
+bool xlx__cpu_is_by(const struct xlx__cpu_model *m, const char *vendor)
+{
+    const char *name = xlx__cpu_string(m->vendor);
+
+    /* Zhaoxin sells the same processors under either name. */
+    return !strcmp(name, vendor) || (!strcmp(name, "CentaurHauls") &&
+                                     !strcmp(vendor, "  Shanghai  "));
+}

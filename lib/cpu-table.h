@@ -141,5 +141,7 @@ int xlx__cpu_find_canonical(const char *name);
 /* The model of a full name, a name without version, or an alias. */
 int xlx__cpu_find_model(const char *name, size_t len,
                         const struct xlx__cpu_model **model_r);
+/* Whether the processors that the model stands for call their vendor so. */
+bool xlx__cpu_is_by(const struct xlx__cpu_model *m, const char *vendor);
 
 #endif

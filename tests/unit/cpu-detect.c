@@ -471,6 +471,38 @@ static void lines_of_old_programs(void **state)
     }
 }
 
+/* Sub-leaves without a number are in order; sub-leaf 1 of leaf 0xd may be
+ * missing, and the one after it is no set of features. */
+static void subleaves_in_order(void **state)
+{
+    static const char head[] =
+        "CPUID 00000000: 0000000D-756E6547-6C65746E-49656E69\n"
+        "CPUID 00000001: 000306A9-00100800-7FBAE3FF-BFEBFBFF\n"
+        "CPUID 00000007: 00000001-00000281-00000000-9C000000\n"
+        "CPUID 00000007: 00000010-00000000-00000000-00000000\n"
+        "CPUID 0000000D: 00000007-00000340-00000340-00000000\n";
+    static const char *const next[] = {
+        "CPUID 0000000D: 00000001-00000000-00000000-00000000\n"
+        "CPUID 0000000D: 00000100-00000240-00000000-00000000\n",
+        "CPUID 0000000D: 00000100-00000240-00000000-00000000\n",
+    };
+    struct xlx__cpu cpu;
+    char text[1024];
+    xlx_cpu p;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__ARRAY_SIZE(next); i++) {
+        snprintf(text, sizeof(text), "%s%s", head, next[i]);
+        xlx_cpu_init(&p);
+        assert_ok(xlx_cpu_read(ctx, "dump", text, &p));
+        assert_ok(xlx__cpu_from_public(&p, &cpu));
+        assert_int_equal(cpu.features.word[XLX__CPU_AVX_VNNI / 32], 0x10);
+        assert_int_equal(cpu.features.word[XLX__CPU_XSAVEOPT / 32], !i);
+        xlx_cpu_dispose(&p);
+    }
+}
+
 /* The nearest of no generation that has a model. */
 static void nearest(const char *vendor, uint32_t family, uint32_t number,
                     const char *expression, const char *model)
@@ -505,6 +537,26 @@ static void a_level_of_the_abi_decides(void **state)
     nearest("CentaurHauls", 6, 15, "x86-64-v2,+xcrypt,+vmx", "x86-64-v2");
     nearest("GenuineIotel", 6, 60, "Haswell", "x86-64-v3");
     nearest("CyrixInstead", 6, 0, "pentium", "");
+}
+
+/* Where no model is of the generation, one of the family is nearer than any
+ * other, and what is known of faults decides nothing. */
+static void the_family_decides(void **state)
+{
+    (void)state;
+    nearest("GenuineIntel", 15, 4, "core2duo,-ssse3", "kvm64-v1");
+    nearest("GenuineIntel", 15, 2, "pentium3,+sse2", "kvm32-v1");
+    nearest("GenuineIntel", 6, 1, "pentium,+cmov,+pae,+pge,+mca,+mtrr,+sep",
+            "pentium2-v1");
+    nearest("AuthenticAMD", 23, 132, "EPYC-Rome", "EPYC-Rome-v1");
+    nearest("GenuineIntel", 18, 1, "GraniteRapids", "GraniteRapids-v1");
+    nearest("GenuineIntel", 6, 183, "Skylake-Client-v4,+arch-capabilities,"
+            "+rdctl-no,+ibrs-all,+skip-l1dfl-vmentry,+mds-no,"
+            "+pschange-mc-no,+taa-no,+sbdr-ssdp-no,+fbsdp-no,+psdp-no,"
+            "+rrsba,+intel-psfd,+ipred-ctrl,+rrsba-ctrl,+bhi-ctrl",
+            "Skylake-Client-v4");
+    /* one maker, two names */
+    nearest("  Shanghai  ", 7, 59, "YongFeng,-avx2,-bmi2", "YongFeng-v1");
 }
 
 /* ---- features of XAPI -------------------------------------------------- */
@@ -570,7 +622,9 @@ int main(void)
         cmocka_unit_test(sixty_four_bits_stay),
         cmocka_unit_test(an_msr_that_was_not_read_tells_nothing),
         cmocka_unit_test(lines_of_old_programs),
+        cmocka_unit_test(subleaves_in_order),
         cmocka_unit_test(a_level_of_the_abi_decides),
+        cmocka_unit_test(the_family_decides),
     };
     char *folder = unit_folder();
     int failed;
