@@ -65,7 +65,7 @@ static int fill_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_ctrl *ctrl,
     bool running = domid != XLX_DOMID_NONE;
     int rc = 0;
 
-    if (e) {
+    if (e && xlx__usb_is_on(e, port->path)) {
         port->status = e->status;
         port->once = e->once;
         rc = xlx__set_string(&port->selector, e->selector);
@@ -86,7 +86,8 @@ static int by_port(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
-/* What is recorded and not in xenstore: a port that is kept for its device. */
+/* What is recorded and not in xenstore: a port that is kept for its device,
+ * perhaps one that another tool has used meanwhile. */
 static int add_kept(const xlx_usb_entry *e, xlx_usb_ctrls *list)
 {
     xlx_usb_ctrl *ctrl = xlx__usb_ctrl_of(list, e);
@@ -96,7 +97,8 @@ static int add_kept(const xlx_usb_entry *e, xlx_usb_ctrls *list)
     if (!ctrl)
         return ERROR_NOMEM;
     for (i = 0; i < ctrl->num_ports; i++)
-        if (ctrl->ports[i].number == e->port)
+        if (ctrl->ports[i].number == e->port &&
+            xlx__usb_is_on(e, ctrl->ports[i].path))
             return 0;
     port = xlx__usb_ctrl_ports_append(ctrl);
     if (!port)

@@ -198,8 +198,9 @@ static void inherit_made(const struct xlx__usb_change *c, xlx_usb_entry *e)
     int i;
 
     for (i = 0; i < c->record.num_entries; i++)
-        if (c->record.entries[i].ctrl == e->ctrl)
-            e->made_ctrl = c->record.entries[i].made_ctrl;
+        if (c->record.entries[i].ctrl == e->ctrl &&
+            c->record.entries[i].made_ctrl)
+            e->made_ctrl = true;
 }
 
 /* The controllers that are to be made when a device is plugged in that is
@@ -242,5 +243,24 @@ int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
     if (!rc && !e->made_ctrl)
         inherit_made(c, e);
     xlx_usb_ctrls_dispose(&list);
+    return rc;
+}
+
+int xlx__usb_choose_again(struct xlx__usb_change *c,
+                          const xlx_usb_host_device *d, xlx_usb_entry *e)
+{
+    bool made = e->made_ctrl;
+    uint32_t ctrl = e->ctrl;
+    xlx_usb_binding b;
+    int rc;
+
+    xlx_usb_binding_init(&b);           /* nothing to dispose of */
+    b.type = e->type;
+    b.version = e->version;
+    b.force = e->force;
+    e->made_ctrl = false;
+    rc = xlx__usb_choose_port(c, &b, d, e);
+    if (rc || e->ctrl == ctrl)
+        e->made_ctrl = made;
     return rc;
 }

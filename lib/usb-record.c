@@ -98,6 +98,11 @@ void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
     c->record.num_entries--;
 }
 
+bool xlx__usb_is_on(const xlx_usb_entry *e, const char *path)
+{
+    return !strcmp(xlx__text(e->path), xlx__text(path));
+}
+
 bool xlx__usb_is_aside(const xlx_usb_entry *entry)
 {
     return entry->status == XLX_USB_STATUS_ASIDE &&

@@ -189,6 +189,28 @@ static void sweep(struct xlx__usb_change *c, const xlx_usb_entry *e)
     free(value);
 }
 
+/* Another tool uses the port that was kept for it. */
+static int move(struct xlx__usb_change *c, xlx_usb_entry *e,
+                const xlx_usb_host_device *d, bool dry_run,
+                xlx_repair_report *report)
+{
+    const char *why = "another tool uses that port";
+    xlx_usb_entry was;
+    int rc;
+
+    if (dry_run)
+        return report_done(report, e, why, "it would be kept another", 0);
+    xlx_usb_entry_init(&was);
+    rc = xlx_usb_entry_copy(c->ctx, &was, e);
+    if (!rc)
+        rc = xlx__usb_choose_again(c, d, e);
+    if (!rc)
+        rc = xlx__usb_record_write(c);
+    rc = report_done(report, &was, why, "it is kept another", rc);
+    xlx_usb_entry_dispose(&was);
+    return rc;
+}
+
 static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
                        const xlx_usb_host_devices *devices, bool dry_run,
                        xlx_repair_report *report)
@@ -212,7 +234,13 @@ static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
     d = find_device(e, devices);
     rc = xlx__usb_on_port(c->ctx, c->guest.domid, e, &on_port);
     if (rc) return rc;
-    if (d)
+    if (*on_port && !xlx__usb_is_on(e, on_port)) {
+        *on_port = '\0';
+        rc = move(c, e, d, dry_run, report);
+    }
+    if (rc)
+        ;
+    else if (d)
         rc = check_plugged(c, e, d, on_port, dry_run, report);
     else if (e->once)
         rc = take_away(c, e, dry_run, "it was pulled out, and it was for"

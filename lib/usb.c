@@ -326,7 +326,7 @@ static int entry_of(struct xlx__usb_change *c, const xlx_usb_ctrl *ctrl,
     const xlx_usb_entry *e = xlx__usb_entry(&c->record, ctrl->devid,
                                             port->number);
 
-    if (e)
+    if (e && xlx__usb_is_on(e, port->path))
         return xlx_usb_entry_copy(c->ctx, found, e);
     found->status = XLX_USB_STATUS_UNKNOWN;
     found->ctrl = ctrl->devid;
@@ -396,7 +396,8 @@ static int find_port(struct xlx__usb_change *c, const char *text,
 int xlx__usb_take_off(struct xlx__usb_change *c, const xlx_usb_entry *e,
                       int64_t deadline)
 {
-    xlx_usb_entry *own = xlx__usb_entry(&c->record, e->ctrl, e->port);
+    xlx_usb_entry *own = e->status == XLX_USB_STATUS_UNKNOWN ? NULL
+                         : xlx__usb_entry(&c->record, e->ctrl, e->port);
     int rc;
 
     if (own) {

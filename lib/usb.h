@@ -139,6 +139,9 @@ int xlx__usb_entry_append(struct xlx__usb_change *c,
                           const xlx_usb_entry *entry);
 void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
                          uint32_t port);
+/* Is what a port has in xenstore the entry's device?  Another tool may use a port
+ * that is kept for one that is not plugged in. */
+bool xlx__usb_is_on(const xlx_usb_entry *e, const char *path);
 /* Set aside, and nothing of it is left anywhere but in the record. */
 bool xlx__usb_is_aside(const xlx_usb_entry *entry);
 /* The name of the guest, except (may be NULL) aside, whose record says that it
@@ -184,6 +187,10 @@ int xlx__usb_clear_port(xlx_ctx *ctx, uint32_t domid, uint32_t ctrl,
  * device that is not plugged in. */
 int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
                          const xlx_usb_host_device *d, xlx_usb_entry *e);
+
+/* The same for an entry whose port another tool uses. */
+int xlx__usb_choose_again(struct xlx__usb_change *c,
+                          const xlx_usb_host_device *d, xlx_usb_entry *e);
 
 /* ---- usb.c -------------------------------------------------------------- */
 

@@ -31,13 +31,16 @@ setup_file() {
     guests_begin /job/modules/xen-hcd.ko usb-storage sd_mod
     gadget_stick a 1d6b:0104
     gadget_stick b 1d6b:0105
-    gadget_plug a 0
-    gadget_plug b 1
-    guest_config g pv
-    guest_start g
+    begin
     world > "$GUESTS/before"
 }
-setup() { load guest; load usb; }
+# What each test finds: the guest, and two sticks that nobody has.
+begin() {
+    gadget_plugged a || gadget_plug a 0
+    gadget_plugged b || gadget_plug b 1
+    ! guest_gone g || { guest_config g pv; guest_start g; }
+}
+setup() { load guest; load usb; begin; }
 # What a failed test left is no failure of the next one: when QEMU has died under
 # a device the guest can be left with a USB that hangs.
 teardown() {
@@ -47,8 +50,6 @@ teardown() {
     tail -n 5 /var/log/xen/qemu-dm-*.log /run/libxlx/*.log
     guest_destroy g
     xl usb-repair
-    guest_config g pv
-    guest_start g
 }
 teardown_file() {
     load guest
@@ -103,7 +104,6 @@ watchers() { pgrep -fc 'xl-usb-watch' || true; }
         <<< "$output")" = super ]
     [ "$(jq -r '.devices[] | select(.product == 2) | .isochronous' \
         <<< "$output")" = true ]
-    # shellcheck disable=SC2046 # one word a disk
     mkfs.ext4 -q -F "/dev/$(usb_disk "$(usb_busid STICK)")"
     mkdir -p /run/m
     mount "/dev/$(usb_disk "$(usb_busid STICK)")" /run/m
@@ -150,6 +150,7 @@ watchers() { pgrep -fc 'xl-usb-watch' || true; }
 }
 
 @test "two at once, and a real stick; the first works on meanwhile" {
+    mkfs.ext4 -q -F "/dev/$(usb_disk "$(usb_busid STICK)")"
     xl usb-attach g 1d6b:0104
     xl usb-attach g 46f4:0001:STICK
     xl usb-attach --controller 0 --port 4 g "$(usb_busid b)"
@@ -158,7 +159,7 @@ watchers() { pgrep -fc 'xl-usb-watch' || true; }
     served b "$GUESTS/b.img"
     works STICK
     wait_for 60 "the stick" eval 'usb_in_guest g STICK > /dev/null'
-    # what dom0 wrote before is what the guest reads
+    # what dom0 wrote before, the magic number of a file system
     [ "$(guest_run g "dd if=/dev/$(usb_in_guest g STICK) bs=1 skip=1080 count=2 \
         2>/dev/null | od -An -tx1")" = " 53 ef" ]
     xl usb-detach g 46f4:0001:STICK
@@ -285,10 +286,13 @@ refused() {
     wait_for 60 "the stick, back" works a
     tap_note "back $((EPOCHSECONDS - start)) s after it was plugged in"
     served a "$GUESTS/a.img"
+    xl usb-detach g 1d6b:0104
+    clean
 }
 
 @test "pulled out, without the watcher: the next command clears up" {
     busid=$(usb_busid a)
+    xl usb-attach g 1d6b:0104
     wait_for 30 "one watcher" eval '[ "$(watchers)" = 1 ]'
     pkill -f xl-usb-watch
     gadget_unplug a
@@ -298,8 +302,8 @@ refused() {
     works b
     xl usb-detach g 1d6b:0105
     xl usb-detach g "$busid"
-    clean
     gadget_plug a 0
+    clean
 }
 
 @test "a real stick is yanked, and put back" {
@@ -309,7 +313,7 @@ refused() {
     wait_for 30 "end of the stick" eval '! usb_busid STICK > /dev/null'
     wait_for 30 "end of the stick in the guest" usb_guest_lacks g STICK
     xl usb-show g
-    outer_monitor device_add usb-storage,id=stick,bus=ehci.0,drive=stick,serial=STICK
+    outer_monitor device_add usb-storage,id=stick,bus=ehci.0,port=1,drive=stick,serial=STICK
     wait_for 60 "the stick, back" works STICK
     wait_for 60 "the stick in the guest" eval \
         'usb_in_guest g STICK > /dev/null'
@@ -333,7 +337,7 @@ refused() {
 @test "once: it does not come back" {
     xl usb-attach --once g 1d6b:0104
     gadget_unplug a
-    clean || true
+    wait_for 30 "the entry's end" eval '[ "$(info .number)" = "" ]'
     gadget_plug a 0
     sleep 5
     [ "$(info .number)" = "" ]
@@ -396,6 +400,7 @@ settled() {
 }
 
 @test "the guest reboots without the watcher: usb-repair does it" {
+    works a || xl usb-attach g 1d6b:0104
     pkill -f xl-usb-watch
     guest_reboot g
     xl usb-show g
@@ -404,7 +409,77 @@ settled() {
     served a "$GUESTS/a.img"
 }
 
+@test "save --detach: set aside, nobody else's, and there after restore" {
+    guest_destroy g
+    xl usb-repair
+    guest_start g
+    xl usb-attach g 1d6b:0104
+    run -1 xl save g "$GUESTS/save"
+    echo "$output"
+    [[ $output == *'has USB devices'*'0/1'* ]]
+    xl save --detach g "$GUESTS/save"
+    guest_gone g
+    xl usb-show
+    xl usb-show | grep 'set aside'
+    usb_driven "$(usb_busid a)" usb-storage
+    [[ "$(xl usb-assignable --json |
+        jq -r '.devices[] | select(.serial == "a") | .used_by')" == *g* ]]
+    # in another socket it is the same stick
+    gadget_unplug a
+    gadget_plug a 3
+    xl restore "$GUESTS/save"
+    wait_for 60 "the stick, back" works a
+    served a "$GUESTS/a.img"
+    xl usb-detach g 1d6b:0104
+    rm "$GUESTS/save"
+    gadget_unplug a
+    gadget_plug a 0
+    clean
+}
+
+@test "save -c --detach, and one that fails: the guest goes on with it" {
+    xl usb-attach g 1d6b:0104
+    xl save -c --detach g "$GUESTS/save"
+    works a
+    served a "$GUESTS/a.img"
+    rm "$GUESTS/save"
+    run xl save --detach g /nonexistent/save
+    echo "$output"
+    [ "$status" != 0 ]
+    served a "$GUESTS/a.img"
+    xl usb-detach g 1d6b:0104
+    clean
+}
+
+@test "set aside, killed at each step, and repaired" {
+    xl usb-attach g 1d6b:0104
+    for point in intent one; do
+        run env LIBXLX_FAULT="usb-aside.$point" xl save --detach g "$GUESTS/save"
+        [ "$status" = 137 ] || { echo "$point: $status $output"; false; }
+        xl usb-repair g
+        works a
+        [ ! -e "$GUESTS/save" ]
+    done
+    served a "$GUESTS/a.img"
+    xl usb-detach g 1d6b:0104
+    clean
+}
+
+# The shell that brings stock xl to the other host, which is this one.
+@test "migrate --detach: there on the other side, or here when it fails" {
+    xl usb-attach g 1d6b:0104
+    printf '#!/bin/sh\nshift\nexec "$@"\n' > /run/here
+    chmod +x /run/here
+    run xl migrate --detach -s /run/here g localhost
+    echo "$output"
+    tap_note "xl migrate: $status"
+    wait_for 60 "the stick" works a
+    served a "$GUESTS/a.img"
+    xl usb-detach g 1d6b:0104
+}
+
 @test "a destroyed guest: no QEMU, no keys, and the stick is the host's" {
+    works a || xl usb-attach g 1d6b:0104
     guest_destroy g
     xl usb-repair
     wait_for 30 "the driver in dom0" \
@@ -416,6 +491,8 @@ settled() {
 }
 
 @test "usbdev= with a selector: mandatory, or optional" {
+    guest_destroy g
+    xl usb-repair
     GUEST_CONFIG="usbdev = ['selector=1d6b:0199']" guest_config g pv
     run -1 xl create -q "$(guest_config_file g)"
     echo "$output"
