@@ -8,7 +8,7 @@
 #include "record.h"
 #include "store.h"
 
-#define LOCK_MS 5000
+#define LOCK_MS 20000               /* its watcher may be attaching */
 
 int xlx__record_read(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
                      unsigned int max_version, struct xlx__json_doc **doc_r)

@@ -111,8 +111,7 @@ bool xlx__usb_is_aside(const xlx_usb_entry *entry)
 
 /* ---- who has a device --------------------------------------------------- */
 
-/* The device on its port, or the one that it waits for. */
-static bool is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
+bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
 {
     xlx_usb_selector s;
     bool matches;
@@ -142,7 +141,7 @@ int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
         xlx_usb_record_init(&record);
         rc = xlx__usb_record_read(ctx, &known.guests[i].uuid, &record);
         for (j = 0; !rc && !found && j < record.num_entries; j++)
-            found = is_for(&record.entries[j], d);
+            found = xlx__usb_is_for(&record.entries[j], d);
         xlx_usb_record_dispose(&record);
         if (!rc && found)
             rc = xlx__set_string(name_r, known.guests[i].name);

@@ -137,10 +137,11 @@ static int already_has(const struct xlx__usb_change *c,
     int i, j, rc;
 
     for (i = 0; i < c->record.num_entries; i++)
-        if (!strcmp(xlx__text(c->record.entries[i].path), d->path) &&
-            c->record.entries[i].status != XLX_USB_STATUS_MISSING)
-            return xlx__error(ERROR_DEVICE_EXISTS, "%s: the guest has it "
-                              "already", d->path);
+        if (xlx__usb_is_for(&c->record.entries[i], d))
+            return xlx__error(ERROR_DEVICE_EXISTS, "%s: the guest %s", d->path,
+                              c->record.entries[i].status ==
+                              XLX_USB_STATUS_ATTACHED ? "has it already"
+                              : "waits for it: xl usb-repair attaches it");
     xlx_usb_ctrls_init(&list);
     rc = xlx__usb_ctrls(c->ctx, c->guest.domid, &list);
     for (i = 0; !rc && i < list.num_ctrls; i++)

@@ -142,6 +142,8 @@ void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
 /* Is what a port has in xenstore the entry's device?  Another tool may use a port
  * that is kept for one that is not plugged in. */
 bool xlx__usb_is_on(const xlx_usb_entry *e, const char *path);
+/* The device on its port, or the one that it waits for. */
+bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d);
 /* Set aside, and nothing of it is left anywhere but in the record. */
 bool xlx__usb_is_aside(const xlx_usb_entry *entry);
 /* The name of the guest, except (may be NULL) aside, whose record says that it

@@ -160,25 +160,27 @@ usb_in_guest() {
 }
 usb_guest_lacks() { ! usb_in_guest "$@" > /dev/null; }
 
+# usb_found NAME SERIAL: its disk, as $found
+usb_found() { found=$(usb_in_guest "$@"); }
+
 # usb_compare NAME SERIAL FILE: 256 KiB written in the guest are in the stick's
 # image, and the reverse.
 usb_compare() {
-    local disk sum said
-    wait_for 60 "stick $2 in guest $1" eval "usb_in_guest $1 $2 > /dev/null" ||
+    local found disk said
+    wait_for 60 "stick $2 in guest $1" usb_found "$1" "$2" ||
         { guest_run "$1" "dmesg | tail -n 20"; return 1; }
-    disk=/dev/$(usb_in_guest "$1" "$2")
-    said=$(guest_run "$1" "dd if=/dev/urandom of=/tmp/data bs=64k count=4 &&
-        dd if=/tmp/data of=$disk bs=64k seek=16 conv=fsync") ||
+    disk=/dev/$found
+    said=$(guest_run "$1" "dd if=/dev/urandom of=/tmp/data bs=64k count=4 \
+        2>/dev/null && dd if=/tmp/data of=$disk bs=64k seek=16 conv=fsync \
+        2>/dev/null && md5sum < /tmp/data") ||
         { echo "the guest cannot write $disk: $said"; return 1; }
-    sum=$(guest_run "$1" 'md5sum < /tmp/data')
-    [ "$(dd if="$3" bs=64k skip=16 count=4 status=none | md5sum)" = "$sum" ] ||
+    [ "$(dd if="$3" bs=64k skip=16 count=4 status=none | md5sum)" = "$said" ] ||
         { echo "$3 has not what the guest wrote"; return 1; }
     head -c 256K /dev/urandom > "$GUESTS/data"
     dd if="$GUESTS/data" of="$3" bs=64k seek=32 conv=notrunc status=none
-    guest_run "$1" 'echo 3 > /proc/sys/vm/drop_caches'
-    sum=$(guest_run "$1" "dd if=$disk bs=64k skip=32 count=4 2>/dev/null |
-        md5sum")
-    [ "$(md5sum < "$GUESTS/data")" = "$sum" ] ||
+    said=$(guest_run "$1" "echo 3 > /proc/sys/vm/drop_caches;
+        dd if=$disk bs=64k skip=32 count=4 2>/dev/null | md5sum")
+    [ "$(md5sum < "$GUESTS/data")" = "$said" ] ||
         { echo "the guest reads not what $3 has"; return 1; }
 }
 
