@@ -129,7 +129,7 @@ int xlx__usb_clear_dead(xlx_ctx *ctx, const xlx_usb_host_devices *devices)
     return rc;
 }
 
-/* ---- controllers -------------------------------------------------------- */
+/* ---- what fits ---------------------------------------------------------- */
 
 /* QEMU offers a SuperSpeed device to a slower controller as one of high speed,
  * unless it has isochronous endpoints. */
@@ -157,146 +157,6 @@ int xlx__usb_fits(xlx_usb_type type, uint32_t version, bool force,
     if (what)
         return xlx__error(ERROR_INVAL, "%s: %s", xlx__text(d->path), what);
     return 0;
-}
-
-/* libxl leaves no choice for the emulated ones of version 1 and 2. */
-uint32_t xlx__usb_ctrl_size(xlx_usb_type type, uint32_t version)
-{
-    if (type == XLX_USB_TYPE_DEVICEMODEL && version < 3)
-        return version == 1 ? 2 : 6;
-    return 15;
-}
-
-static int make_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e)
-{
-    libxl_device_usbctrl ctrl;
-    libxl_ctx *xl;
-    int rc;
-
-    rc = xlx__ctx_libxl(c->ctx, &xl);
-    if (rc) return rc;
-    libxl_device_usbctrl_init(&ctrl);
-    ctrl.type = e->type == XLX_USB_TYPE_DEVICEMODEL
-                ? LIBXL_USBCTRL_TYPE_DEVICEMODEL : LIBXL_USBCTRL_TYPE_QUSB;
-    ctrl.devid = (libxl_devid)e->ctrl;
-    ctrl.version = (int)e->version;
-    ctrl.ports = (int)xlx__usb_ctrl_size(e->type, e->version);
-    rc = libxl_device_usbctrl_add(xl, c->guest.domid, &ctrl, NULL);
-    libxl_device_usbctrl_dispose(&ctrl);
-    if (rc)
-        return xlx__error(ERROR_FAIL, "libxl cannot add USB controller %u: "
-                          "%s", e->ctrl, xlx__ctx_libxl_said(c->ctx, rc));
-    return 0;
-}
-
-static bool has_ctrl(xlx_ctx *ctx, uint32_t domid, uint32_t ctrl)
-{
-    char *folder = NULL;
-    xlx_usb_type type;
-    bool has = !xlx__usb_ctrl_folder(ctx, domid, ctrl, &type, &folder);
-
-    xlx__error_clear();
-    free(folder);
-    return has;
-}
-
-/* The QEMU first: without it libxl adds no controller, and one that was added
- * while the guest was made has waited for it. */
-static int ready_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e)
-{
-    int rc;
-
-    if (e->type == XLX_USB_TYPE_QUSB) {
-        rc = xlx__usb_backend_start(c->ctx, c->guest.domid);
-        if (rc) return rc;
-        xlx__fault("usb-attach.backend");
-    }
-    if (has_ctrl(c->ctx, c->guest.domid, e->ctrl))
-        return 0;
-    rc = make_ctrl(c, e);
-    xlx__fault("usb-attach.controller");
-    return rc;
-}
-
-/* Is anything but the entry on its controller, or kept for it? */
-static int is_shared(struct xlx__usb_change *c, const xlx_usb_entry *e,
-                     bool *shared_r, bool *paravirtual_r)
-{
-    xlx_usb_ctrls list;
-    int i, j, rc;
-
-    *shared_r = *paravirtual_r = false;
-    for (i = 0; i < c->record.num_entries; i++)
-        if (c->record.entries[i].ctrl == e->ctrl &&
-            c->record.entries[i].port != e->port &&
-            !xlx__usb_is_aside(&c->record.entries[i]))
-            *shared_r = true;
-    xlx_usb_ctrls_init(&list);
-    rc = xlx__usb_ctrls(c->ctx, c->guest.domid, &list);
-    for (i = 0; !rc && i < list.num_ctrls; i++) {
-        if (list.ctrls[i].devid != e->ctrl) {
-            if (list.ctrls[i].type == XLX_USB_TYPE_QUSB)
-                *paravirtual_r = true;
-            continue;
-        }
-        for (j = 0; j < list.ctrls[i].num_ports; j++)
-            if (list.ctrls[i].ports[j].number != e->port)
-                *shared_r = true;
-    }
-    xlx_usb_ctrls_dispose(&list);
-    return rc;
-}
-
-/* What a QEMU that has ended cannot do any more; libxl would wait for it. */
-static void close_backend(struct xlx__usb_change *c, uint32_t ctrl)
-{
-    char path[64];
-
-    snprintf(path, sizeof(path), "/local/domain/0/backend/qusb/%u/%u/state",
-             c->guest.domid, ctrl);
-    xlx__xs_write(c->ctx, XBT_NULL, path, "6");
-    xlx__error_clear();
-}
-
-static int remove_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e)
-{
-    libxl_device_usbctrl ctrl;
-    libxl_ctx *xl;
-    int rc;
-
-    rc = xlx__ctx_libxl(c->ctx, &xl);
-    if (rc) return rc;
-    if (e->type == XLX_USB_TYPE_QUSB &&
-        !xlx__usb_backend_runs(c->ctx, c->guest.domid))
-        close_backend(c, e->ctrl);
-    libxl_device_usbctrl_init(&ctrl);
-    rc = libxl_devid_to_device_usbctrl(xl, c->guest.domid, (int)e->ctrl,
-                                       &ctrl);
-    if (!rc)
-        rc = libxl_device_usbctrl_remove(xl, c->guest.domid, &ctrl, NULL);
-    libxl_device_usbctrl_dispose(&ctrl);
-    if (rc)
-        return xlx__error(ERROR_FAIL, "libxl cannot remove USB controller %u:"
-                          " %s", e->ctrl, xlx__ctx_libxl_said(c->ctx, rc));
-    return 0;
-}
-
-int xlx__usb_release(struct xlx__usb_change *c, const xlx_usb_entry *e)
-{
-    bool shared, paravirtual;
-    int rc;
-
-    if (!e->made_ctrl || c->guest.domid == XLX_DOMID_NONE)
-        return 0;
-    rc = is_shared(c, e, &shared, &paravirtual);
-    if (rc || shared)
-        return rc;
-    if (has_ctrl(c->ctx, c->guest.domid, e->ctrl))
-        rc = remove_ctrl(c, e);
-    xlx__fault("usb-detach.controller");
-    if (!rc && !paravirtual)
-        xlx__usb_backend_stop(c->ctx, c->guest.domid);
-    return rc;
 }
 
 /* ---- does it work? ------------------------------------------------------ */
@@ -508,7 +368,7 @@ int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
 {
     int rc;
 
-    rc = ready_ctrl(c, e);
+    rc = xlx__usb_ready_ctrl(c, e);
     if (!rc)
         rc = clear_dead_now(c->ctx);
     if (!rc && e->reset)

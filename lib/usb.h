@@ -10,6 +10,7 @@
  *   usb-record.c     the record, which is also the journal
  *   usb-backend.c    the QEMU that serves a guest
  *   usb-place.c      which port of which controller
+ *   usb-ctrl.c       controllers, made and removed
  *   usb-bus.c        putting devices on ports, and taking them off
  *   usb.c            attach and detach
  *   usb-list.c       list
@@ -152,14 +153,22 @@ bool xlx__usb_is_aside(const xlx_usb_entry *entry);
 int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
                    const libxl_uuid *except, char **name_r);
 
+/* ---- usb-ctrl.c --------------------------------------------------------- */
+
+/* How many ports a controller gets that is made for a device. */
+uint32_t xlx__usb_ctrl_size(xlx_usb_type type, uint32_t version);
+/* Makes it, if it is not there, with the QEMU that serves it. */
+int xlx__usb_ready_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e);
+/* Removes the controller of the entry if it was made for it and nothing else
+ * is on it, and then a QEMU that was started for such a controller. */
+int xlx__usb_release(struct xlx__usb_change *c, const xlx_usb_entry *e);
+
 /* ---- usb-bus.c ---------------------------------------------------------- */
 
 /* Can a controller of that type and version serve the device?  ERROR_INVAL
  * with the reason when it cannot. */
 int xlx__usb_fits(xlx_usb_type type, uint32_t version, bool force,
                   const xlx_usb_host_device *d);
-/* How many ports a controller gets that is made for a device. */
-uint32_t xlx__usb_ctrl_size(xlx_usb_type type, uint32_t version);
 /* Attaches the device as the entry, which is in the record, says: QEMU,
  * controller, port, and waits until it works.  Takes back nothing. */
 int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
@@ -170,9 +179,6 @@ int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
                         int64_t deadline);
 /* Has the host's drivers look at the device that is plugged in there. */
 void xlx__usb_give_back(const char *path);
-/* Removes the controller of the entry if it was made for it and nothing else
- * is on it, and then a QEMU that was started for such a controller. */
-int xlx__usb_release(struct xlx__usb_change *c, const xlx_usb_entry *e);
 /* What the entry's port has: *path_r is the caller's, "" for nothing. */
 int xlx__usb_on_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e,
                      char **path_r);
