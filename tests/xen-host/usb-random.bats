@@ -45,7 +45,7 @@ one() {
     unplug) ! gadget_plugged "$name" || gadget_unplug "$name" ;;
     attach)
         if ! gadget_plugged "$name" || [ -n "${wanted[$name]:-}" ]; then
-            run -1 xl usb-attach g "${id[$name]}"
+            run -1 xl usb-attach g "${id[$name]}" || return
             echo "$output"
         else
             xl usb-attach g "${id[$name]}" || return
@@ -56,7 +56,7 @@ one() {
             xl usb-detach g "${id[$name]}" || return
             unset "wanted[$name]"
         else
-            run -1 xl usb-detach g "${id[$name]}"
+            run -1 xl usb-detach g "${id[$name]}" || return
             echo "$output"
         fi ;;
     reboot) guest_reboot g ;;
@@ -88,7 +88,8 @@ one() {
             usb_compare g $name "$GUESTS/$name.img"
             one $name detach
         fi
-        usb_driven "$(usb_busid $name)" usb-storage
+        wait_for 30 "the driver of $name" \
+            usb_driven "$(usb_busid $name)" usb-storage
     done
     # after a reboot libxl's own QEMU serves the guest, and stays with it
     wait_for 60 "no USB in xenstore" eval \
