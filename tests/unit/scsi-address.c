@@ -60,6 +60,24 @@ static void vdev(void **state)
     assert_int_equal(h.target, 63);
 }
 
+static void adapter(void **state)
+{
+    static const char *const bad[] = {
+        "", "host", "-1", "1 ", "0x1", "65536", "4294967296", "1:", "0:0:0:0",
+    };
+    uint32_t number = 7;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__ARRAY_SIZE(bad); i++)
+        assert_false(xlx__scsi_parse_adapter(bad[i], &number));
+    assert_int_equal(number, 7);
+    assert_true(xlx__scsi_parse_adapter("0", &number));
+    assert_int_equal(number, 0);
+    assert_true(xlx__scsi_parse_adapter("65535", &number));
+    assert_int_equal(number, 65535);
+}
+
 static void spellings(void **state)
 {
     static const struct {
@@ -353,6 +371,7 @@ int main(void)
     const struct CMUnitTest scsi_address[] = {
         cmocka_unit_test(hctl),
         cmocka_unit_test(vdev),
+        cmocka_unit_test(adapter),
         cmocka_unit_test(spellings),
         cmocka_unit_test(all_units),
         cmocka_unit_test(one_unit),

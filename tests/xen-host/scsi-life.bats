@@ -267,25 +267,23 @@ same_data() {
     same_data
 }
 
-# The shell that brings stock xl to the other host, which is this one.
-@test "migrate --detach: there on the other side" {
+# Stock xl cannot migrate a PV guest with Debian's Xen 4.17: no log-dirty mode.
+# scsi-pvh.bats has a migration that succeeds.
+@test "migrate --detach: there on the other side, or still here" {
     have_disk
     run -1 xl migrate g localhost
     [[ $output == *'has SCSI devices'* ]]
-    printf '#!/bin/sh\nshift\nexec "$@"\n' > /run/here
-    chmod +x /run/here
+    shell_to_here
     old=$(guest_domid g)
     run xl migrate --detach -s /run/here g localhost
     echo "$output"
     if [[ $output == *"Failed to enable logdirty"* ]]; then
-        # then it goes on here, with its disk
         [ "$status" != 0 ]
         [ "$(guest_domid g)" = "$old" ]
-        same_data
-        skip "stock xl cannot migrate a PV guest with this Xen: no log-dirty mode"
+    else
+        [ "$status" = 0 ]
+        [ "$(guest_domid g)" != "$old" ]
     fi
-    [ "$status" = 0 ]
-    [ "$(guest_domid g)" != "$old" ]
     same_data
     xl scsi-detach g 0:0:0:0
     same_world

@@ -27,6 +27,20 @@ teardown_file() { load guest; load scsi; scsi_end; }
     same_world
 }
 
+@test "PVH: migrated with --detach, it has the disk on the other side" {
+    xl scsi-attach g /dev/sda 0:0:0:0
+    wait_for 60 "the disk" works 0:0:0:0
+    compare 0:0 /dev/sda
+    shell_to_here
+    old=$(guest_domid g)
+    xl migrate --detach -s /run/here g localhost
+    [ "$(guest_domid g)" != "$old" ]
+    wait_for 60 "the disk" works 0:0:0:0
+    compare 0:0 /dev/sda
+    xl scsi-detach g 0:0:0:0
+    same_world
+}
+
 @test "PVH: there when the guest starts" {
     guest_destroy g
     GUEST_CONFIG="vscsi = ['/dev/sda,0:0:0:0']" guest_config g pvh

@@ -139,11 +139,11 @@ pvh_guest() {
     rm "$GUESTS/a.qcow2" "$GUESTS/b.raw"
 }
 
-# The PV guest with a disk that the kernel serves, which two tests use.
+# The PV guest with a disk that the kernel serves, which the next tests use.
 pv_guest() {
     guest_gone pv || return 0
     disk_create "$GUESTS/c.raw" raw
-    guest_create pv pv "phy:$(disk_loop "$GUESTS/c.raw")"
+    GUEST_CONFIG="cpuid='host,-popcnt'" guest_create pv pv "phy:$(disk_loop "$GUESTS/c.raw")"
 }
 
 scsi_disk_there() { guest_run pv 'ls /sys/bus/scsi/devices/*:0:0:0/block/sda' > /dev/null; }
@@ -163,6 +163,22 @@ scsi_disk_there() { guest_run pv 'ls /sys/bus/scsi/devices/*:0:0:0/block/sda' > 
     [ -z "$(find /sys/kernel/config/target -name '*xlx-*')" ]
     [ -z "$(ls /var/lib/libxlx)" ]
     rm "$GUESTS/lun"
+}
+
+has_feature() { grep -m1 '^flags' | grep -qw "$1"; }
+
+@test "cpuid= in our words: the guest is without the feature, and only that" {
+    pv_guest
+    has_feature popcnt < /proc/cpuinfo
+    guest_run pv 'cat /proc/cpuinfo' > "$BATS_TEST_TMPDIR/cpuinfo"
+    run ! has_feature popcnt < "$BATS_TEST_TMPDIR/cpuinfo"
+    has_feature sse2 < "$BATS_TEST_TMPDIR/cpuinfo"
+    run -0 xl cpu-check --exact --pv --json host,-popcnt
+    echo "$output"
+    [ "$(jq -c '.verdicts[1] | .fate, .lost, .gained' <<< "$output" |
+        tr -d '\n')" = '"run"[][]' ]
+    run -1 xl create -n "$(guest_config_file pv)" "cpuid='host,-popcmt'"
+    [[ $output == *'did you mean "popcnt"'* ]]
 }
 
 @test "Xen's count of a guest's memory adds up" {
