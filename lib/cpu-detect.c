@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which model a processor is nearest to, what a pool has in common, and what
- * sets two processors apart.
+ * Which model a processor is nearest to, and what sets two processors apart.
  */
 #include <stdio.h>
 #include <string.h>
@@ -214,14 +213,28 @@ static void write_changes(FILE *f, char sign, const struct xlx__cpu_set *set)
             fprintf(f, ",%c%s", sign, xlx__cpu_bit_clear_name(bit, buf));
 }
 
+int xlx__cpu_write_expression(const struct xlx__cpu_model *m,
+                              const struct xlx__cpu_set *added,
+                              const struct xlx__cpu_set *removed,
+                              char **text_r)
+{
+    size_t len;
+    FILE *f = open_memstream(text_r, &len);
+
+    if (!f)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    fputs(m ? xlx__cpu_string(m->name) : "host", f);
+    write_changes(f, '+', added);
+    write_changes(f, '-', removed);
+    return fclose(f) ? xlx__error(ERROR_NOMEM, "out of memory") : 0;
+}
+
 int xlx__cpu_express(xlx_ctx *ctx, const xlx_cpu *p,
                      xlx_cpu_expression *text_r)
 {
     const struct xlx__cpu_model *m;
     struct xlx__cpu_set added, removed;
     struct xlx__cpu cpu;
-    size_t len;
-    FILE *f;
     int rc;
 
     (void)ctx;
@@ -232,100 +245,10 @@ int xlx__cpu_express(xlx_ctx *ctx, const xlx_cpu *p,
     if (!m)
         return xlx__error(ERROR_NOTFOUND, "no CPU model of vendor \"%s\"",
                           cpu.vendor);
-    f = open_memstream(&text_r->expression, &len);
-    if (!f)
-        return xlx__error(ERROR_NOMEM, "out of memory");
     added = xlx__cpu_without(&cpu.features, &m->features);
     removed = xlx__cpu_without(&m->features, &cpu.features);
-    fputs(xlx__cpu_string(m->name), f);
-    write_changes(f, '+', &added);
-    write_changes(f, '-', &removed);
-    if (fclose(f))
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    return 0;
-}
-
-/* ---- baseline ----------------------------------------------------------- */
-
-static bool is_earlier(const struct xlx__cpu *a, const struct xlx__cpu *b)
-{
-    if (a->family != b->family)
-        return a->family < b->family;
-    if (a->model != b->model)
-        return a->model < b->model;
-    return a->stepping < b->stepping;
-}
-
-/* Either bit says that a return may be predicted from elsewhere than the
- * return stack, and a guest may come to a host where that is so. */
-static bool has_rsba(const struct xlx__cpu *cpu)
-{
-    return xlx__cpu_has(&cpu->features, XLX__CPU_RSBA) ||
-           xlx__cpu_has(&cpu->features, XLX__CPU_RRSBA);
-}
-
-/* Makes pool what it has in common with host. */
-static void meet(struct xlx__cpu *pool, const struct xlx__cpu *host)
-{
-    bool rsba = has_rsba(pool) || has_rsba(host);
-    uint32_t any, all, *word = pool->features.word;
-    unsigned int i;
-
-    if (is_earlier(host, pool)) {
-        pool->family = host->family;
-        pool->model = host->model;
-        pool->stepping = host->stepping;
-    }
-    if (host->level < pool->level)
-        pool->level = host->level;
-    if (host->xlevel < pool->xlevel)
-        pool->xlevel = host->xlevel;
-    for (i = 0; i < XLX__CPU_WORDS; i++) {
-        any = word[i] | host->features.word[i];
-        all = word[i] & host->features.word[i];
-        word[i] = all | (any & xlx__cpu_accumulate.word[i]);
-    }
-    xlx__cpu_put(&pool->features, XLX__CPU_RSBA, rsba);
-    xlx__cpu_put(&pool->features, XLX__CPU_RRSBA, false);
-}
-
-/* Once at the end; the same comes out when it is done in between. */
-static void finish(struct xlx__cpu *pool)
-{
-    bool rsba = has_rsba(pool);
-
-    xlx__cpu_put(&pool->features, XLX__CPU_RSBA, rsba);
-    xlx__cpu_put(&pool->features, XLX__CPU_RRSBA, false);
-    xlx__cpu_close(&pool->features);
-    if (rsba && xlx__cpu_has(&pool->features, XLX__CPU_IBRS_ALL)) {
-        xlx__cpu_put(&pool->features, XLX__CPU_RSBA, false);
-        xlx__cpu_put(&pool->features, XLX__CPU_RRSBA, true);
-    }
-    pool->from = xlx__cpu_nearest(pool);
-}
-
-int xlx__cpu_baseline(xlx_ctx *ctx, const xlx_cpus *hosts, xlx_cpu *cpu_r)
-{
-    struct xlx__cpu pool, host;
-    int i, rc;
-
-    (void)ctx;
-    if (hosts->num_cpus < 1)
-        return xlx__error(ERROR_INVAL, "hosts: there are none");
-    for (i = 0; i < hosts->num_cpus; i++) {
-        rc = xlx__cpu_from_public(&hosts->cpus[i], i ? &host : &pool);
-        if (rc)
-            return xlx__error_prefix(rc, "host %d", i + 1);
-        if (!i)
-            continue;
-        if (strcmp(host.vendor, pool.vendor))
-            return xlx__error(ERROR_INVAL, "host %d is of the vendor \"%s\", "
-                              "those before of \"%s\": no guest can move "
-                              "between them", i + 1, host.vendor, pool.vendor);
-        meet(&pool, &host);
-    }
-    finish(&pool);
-    return xlx__cpu_to_public(&pool, cpu_r);
+    return xlx__cpu_write_expression(m, &added, &removed,
+                                     &text_r->expression);
 }
 
 /* ---- difference --------------------------------------------------------- */

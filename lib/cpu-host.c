@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Xen hosts: what is there, what Xen uses of it, the most that it can give a
- * guest and what it gives usually; from the hypervisor, or from text.
+ * guest and what it gives usually; from the hypervisor, from text, or foretold
+ * from the hardware.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -54,25 +55,41 @@ static int read_policy(const char *text, const char *title,
 
     rc = xlx__cpu_dump_policy(text, title, &d);
     if (rc == ERROR_NOTFOUND)
-        xlx__error(rc, "no \"%s policy\": it must be the output of "
-                   "xen-cpuid -p", title);
+        xlx__error(rc, "no \"%s policy\", though there is another: is it all "
+                   "of the output of xen-cpuid -p?", title);
     if (!rc)
         rc = xlx__cpu_decode(&d, cpu_r);
     xlx__cpu_dump_free(&d);
     return rc ? ERROR_INVAL : 0;
 }
 
-static int read_json(const char *name, const char *text, xlx_cpu_host *host_r)
+/* False if it is no JSON of a host, which it may be of a processor. */
+static bool read_json(const char *name, const char *text,
+                      xlx_cpu_host *host_r, int *rc_r)
 {
     const struct xlx__json_limits limits = { JSON_BYTES, JSON_DEPTH };
     struct xlx__json_doc *doc = NULL;
-    int rc;
+    bool is_host = true;
 
-    rc = xlx__json_parse(name, text, strlen(text), &limits, &doc);
-    if (!rc)
-        rc = xlx__cpu_host_parse(xlx__json_root(doc), host_r);
+    *rc_r = xlx__json_parse(name, text, strlen(text), &limits, &doc);
+    if (!*rc_r) {
+        is_host = xlx__json_member(xlx__json_root(doc), "hardware");
+        if (is_host)
+            *rc_r = xlx__cpu_host_parse(xlx__json_root(doc), host_r);
+    }
     xlx__json_free(doc);
-    return rc;
+    return is_host;
+}
+
+/* Only the hardware. */
+static int read_hardware(const char *name, const char *text,
+                         xlx_cpu_host *host_r)
+{
+    struct xlx__cpu cpu;
+    int rc = xlx__cpu_read_text(name, text, &cpu);
+
+    host_r->foretold = true;
+    return rc ? rc : put(&cpu, offsetof(xlx_cpu_host, hardware), host_r);
 }
 
 int xlx__cpu_host_read(xlx_ctx *ctx, const char *name, const char *text,
@@ -83,14 +100,16 @@ int xlx__cpu_host_read(xlx_ctx *ctx, const char *name, const char *text,
     int rc = 0;
 
     (void)ctx;
-    if (text[strspn(text, " \t\r\n")] == '{') {
-        rc = read_json(name, text, host_r);
+    host_r->pv = pv;
+    if (text[strspn(text, " \t\r\n")] == '{' &&
+        read_json(name, text, host_r, &rc)) {
         if (!rc && host_r->pv != pv)
             rc = xlx__error(ERROR_INVAL, "%s: is about %s guests", name,
                             host_r->pv ? "PV" : "HVM");
         return rc;
     }
-    host_r->pv = pv;
+    if (!strstr(text, " Default policy:"))
+        return read_hardware(name, text, host_r);
     for (i = 0; !rc && i < XLX__ARRAY_SIZE(policies); i++) {
         rc = read_policy(text, policies[i].of[pv].title, &cpu);
         if (!rc)
@@ -153,14 +172,87 @@ int xlx__cpu_of_domain(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
     return xlx__cpu_to_public(&cpu, cpu_r);
 }
 
+/* ---- foretold ----------------------------------------------------------- */
+
+/* No guest has more leaves. */
+#define LEVEL 0xd
+#define XLEVEL UINT32_C(0x80000008)
+#define XLEVEL_AMD UINT32_C(0x80000021)
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What Xen sees in any case, be it in the dump or not. */
+static void put_sure(bool pv, struct xlx__cpu_set *set)
+{
+    /* Intel's processors hide it from 32-bit programs, as dumps are from. */
+    if (xlx__cpu_has(set, XLX__CPU_LM))
+        xlx__cpu_put(set, XLX__CPU_SYSCALL, true);
+    if (!pv)
+        xlx__cpu_put(set, XLX__CPU_X2APIC, true);   /* emulated */
+    xlx__cpu_put(set, XLX__CPU_HYPERVISOR, true);
+}
+
+/* What tells of dangers can be shown anywhere: a guest may come from where
+ * they are. */
+static void put_dangers(const char *vendor, struct xlx__cpu_set *set)
+{
+    unsigned int i;
+
+    for (i = 0; i < XLX__CPU_WORDS; i++)
+        set->word[i] |= xlx__cpu_accumulate.word[i];
+    if (strcmp(vendor, "GenuineIntel"))
+        return;
+    xlx__cpu_put(set, XLX__CPU_ARCH_CAPABILITIES, true);
+    xlx__cpu_put(set, XLX__CPU_RSBA, true);
+    xlx__cpu_put(set, XLX__CPU_RRSBA, true);
+}
+
+/* What Xen gives of it, all or usually. */
+static int give(bool pv, bool most, struct xlx__cpu *cpu)
+{
+    struct xlx__cpu_set gives;
+    unsigned int i;
+    int rc;
+
+    rc = xlx__cpu_xen_gives(pv, most, &gives);
+    if (rc)
+        return rc;
+    for (i = 0; i < XLX__CPU_WORDS; i++)
+        cpu->features.word[i] &= gives.word[i];
+    xlx__cpu_close(&cpu->features);
+    /* XAPI's feature strings tell no levels */
+    cpu->level = cpu->level ? smaller(cpu->level, LEVEL) : LEVEL;
+    cpu->xlevel = smaller(cpu->xlevel ? cpu->xlevel : XLEVEL_AMD,
+                          strcmp(cpu->vendor, "GenuineIntel") ? XLEVEL_AMD
+                                                              : XLEVEL);
+    return 0;
+}
+
+static int foretell(struct xlx__cpu_xen *h)
+{
+    int rc;
+
+    h->xen = h->hardware;
+    h->usual = h->hardware;
+    put_sure(h->pv, &h->usual.features);
+    h->most = h->usual;
+    put_dangers(h->most.vendor, &h->most.features);
+    rc = give(h->pv, false, &h->usual);
+    return rc ? rc : give(h->pv, true, &h->most);
+}
+
 int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r)
 {
     int rc;
 
     h_r->pv = p->pv;
     rc = xlx__cpu_from_public(&p->hardware, &h_r->hardware);
-    if (!rc)
-        rc = xlx__cpu_from_public(&p->xen, &h_r->xen);
+    if (rc || p->foretold)
+        return rc ? rc : foretell(h_r);
+    rc = xlx__cpu_from_public(&p->xen, &h_r->xen);
     if (!rc)
         rc = xlx__cpu_from_public(&p->most, &h_r->most);
     if (!rc)

@@ -21,10 +21,7 @@ static bool within_one(const struct xlx__cpu_set *a,
     return false;
 }
 
-/* The levels of the x86-64 ABI are models of no vendor.  Each says which
- * instructions a program may use, and nothing of what a kernel needs: what is
- * in none of them, and not named either, is left as it is. */
-static struct xlx__cpu_set unspoken(const struct xlx__cpu_wish *w)
+struct xlx__cpu_set xlx__cpu_unspoken(const struct xlx__cpu_wish *w)
 {
     const struct xlx__cpu_model *m = w->model, *v;
     struct xlx__cpu_set set = { { 0 } };
@@ -267,7 +264,7 @@ int xlx__cpu_plan_make(const char *expression, const xlx_cpu_hosts *hosts,
 
     memset(p, 0, sizeof(*p));
     rc = xlx__cpu_parse_wish(expression, &p->wish);
-    p->unspoken = unspoken(&p->wish);
+    p->unspoken = xlx__cpu_unspoken(&p->wish);
     if (!rc)
         rc = check_fixed(p);
     if (!rc)

@@ -34,6 +34,10 @@ int xlx__cpu_plan_make(const char *expression, const xlx_cpu_hosts *hosts,
 /* The features that the expression stands for, on a processor that has all;
  * those of "host" are not known here, and only named ones remain. */
 struct xlx__cpu_set xlx__cpu_wished(const struct xlx__cpu_wish *w);
+/* The levels of the x86-64 ABI are models of no vendor.  Each says which
+ * instructions a program may use, and nothing of what a kernel needs: what is
+ * in none of them, and not named either, is left as it is. */
+struct xlx__cpu_set xlx__cpu_unspoken(const struct xlx__cpu_wish *w);
 bool xlx__cpu_all_have_leaf(const struct xlx__cpu_plan *p,
                             const struct xlx__cpu_word *w);
 

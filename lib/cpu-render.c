@@ -261,6 +261,16 @@ static int add_cap(xlx_cpu_config *c, const struct xlx__cpu_plan *p,
     return 0;
 }
 
+/* Whether the bit of an MSR must be said: those of one that is off fall with
+ * it. */
+static bool needs_msr(const struct xlx__cpu_plan *p, unsigned int bit)
+{
+    const struct xlx__cpu_word *w = xlx__cpu_words + bit / 32;
+
+    return w->msr && state_of(p, bit) != 'x' &&
+           xlx__cpu_has(&p->guest, w->needs);
+}
+
 static int write_list(const struct xlx__cpu_plan *p, xlx_cpu_config *c)
 {
     char buf[XLX__CPU_NAME_MAX];
@@ -268,7 +278,7 @@ static int write_list(const struct xlx__cpu_plan *p, xlx_cpu_config *c)
     int rc = 0;
 
     for (bit = 0; bit < BITS; bit++)
-        if (xlx__cpu_words[bit / 32].msr && state_of(p, bit) != 'x')
+        if (needs_msr(p, bit))
             return xlx__error(ERROR_INVAL, "the list form has no place for "
                               "\"%s\": use the string",
                               xlx__cpu_bit_name(bit, buf));

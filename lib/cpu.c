@@ -201,6 +201,17 @@ static int from_detection(const xlx_cpu_detection *d, struct xlx__cpu *cpu_r)
     return rc;
 }
 
+static int from_pool(const xlx_cpu_pool *p, struct xlx__cpu *cpu_r)
+{
+    const xlx_cpu cpu = {
+        .vendor = p->vendor, .family = p->family, .model = p->model,
+        .stepping = p->stepping, .level = p->level, .xlevel = p->xlevel,
+        .features = p->features, .num_features = p->num_features,
+    };
+
+    return xlx__cpu_from_public(&cpu, cpu_r);
+}
+
 static int read_json(const char *name, const char *text,
                      struct xlx__cpu *cpu_r)
 {
@@ -208,10 +219,12 @@ static int read_json(const char *name, const char *text,
     struct xlx__json_doc *doc = NULL;
     xlx_cpu_detection detection;
     const struct xlx__json *root;
+    xlx_cpu_pool pool;
     xlx_cpu cpu;
     int rc;
 
     xlx_cpu_init(&cpu);
+    xlx_cpu_pool_init(&pool);
     xlx_cpu_detection_init(&detection);
     rc = xlx__json_parse(name, text, strlen(text), &limits, &doc);
     if (rc)
@@ -221,6 +234,10 @@ static int read_json(const char *name, const char *text,
         rc = xlx__cpu_detection_parse(root, &detection);
         if (!rc)
             rc = from_detection(&detection, cpu_r);
+    } else if (xlx__json_member(root, "cpuid")) {
+        rc = xlx__cpu_pool_parse(root, &pool);
+        if (!rc)
+            rc = from_pool(&pool, cpu_r);
     } else {
         rc = xlx__cpu_parse(root, &cpu);
         if (!rc)
@@ -230,37 +247,42 @@ static int read_json(const char *name, const char *text,
  out:
     xlx__json_free(doc);
     xlx_cpu_detection_dispose(&detection);
+    xlx_cpu_pool_dispose(&pool);
     xlx_cpu_dispose(&cpu);
     return rc;
+}
+
+int xlx__cpu_read_text(const char *name, const char *text,
+                       struct xlx__cpu *cpu_r)
+{
+    struct xlx__cpu_dump dump = { NULL, 0, NULL, 0 };
+    char first = text[strspn(text, " \t\r\n")];
+    int rc;
+
+    if (first == '{')
+        return read_json(name, text, cpu_r);
+    if (xlx__cpu_is_featureset(text)) {
+        memset(cpu_r, 0, sizeof(*cpu_r));
+        rc = xlx__cpu_parse_featureset(text, &cpu_r->features);
+    } else if (first == '<') {
+        rc = xlx__cpu_parse_xml(text, cpu_r);
+    } else {
+        rc = xlx__cpu_dump_parse(text, &dump);
+        if (!rc)
+            rc = xlx__cpu_decode(&dump, cpu_r);
+        xlx__cpu_dump_free(&dump);
+    }
+    return rc ? xlx__error_prefix(rc, "%s", name) : 0;
 }
 
 int xlx__cpu_read(xlx_ctx *ctx, const char *name, const char *text,
                   xlx_cpu *cpu_r)
 {
-    struct xlx__cpu_dump dump = { NULL, 0, NULL, 0 };
     struct xlx__cpu cpu;
     int rc;
 
     (void)ctx;
-    if (text[strspn(text, " \t\r\n")] == '{') {
-        rc = read_json(name, text, &cpu);
-    } else if (xlx__cpu_is_featureset(text)) {
-        memset(&cpu, 0, sizeof(cpu));
-        rc = xlx__cpu_parse_featureset(text, &cpu.features);
-        if (rc)
-            rc = xlx__error_prefix(rc, "%s", name);
-    } else if (text[strspn(text, " \t\r\n")] == '<') {
-        rc = xlx__cpu_parse_xml(text, &cpu);
-        if (rc)
-            rc = xlx__error_prefix(rc, "%s", name);
-    } else {
-        rc = xlx__cpu_dump_parse(text, &dump);
-        if (!rc)
-            rc = xlx__cpu_decode(&dump, &cpu);
-        if (rc)
-            rc = xlx__error_prefix(rc, "%s", name);
-        xlx__cpu_dump_free(&dump);
-    }
+    rc = xlx__cpu_read_text(name, text, &cpu);
     if (rc)
         return rc;
     cpu.from = xlx__cpu_nearest(&cpu);

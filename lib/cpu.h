@@ -97,12 +97,20 @@ struct xlx__cpu_xen {                   /* as xlx_cpu_host */
     bool pv;
     struct xlx__cpu hardware, xen, most, usual;
 };
+/* What is not known of the host is foretold. */
 int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r);
 
 /* cpu-detect.c */
 const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu);
+/* "MODEL,+ADDED,-REMOVED"; without a model "host". */
+int xlx__cpu_write_expression(const struct xlx__cpu_model *m,
+                              const struct xlx__cpu_set *added,
+                              const struct xlx__cpu_set *removed,
+                              char **text_r);
 
-/* cpu.c: names for callers.  names_r: sorted, malloc()ed. */
+/* cpu.c: from text of any form, and names for callers.  names_r: sorted, malloc()ed. */
+int xlx__cpu_read_text(const char *name, const char *text,
+                       struct xlx__cpu *cpu_r);
 int xlx__cpu_names_of(const struct xlx__cpu_set *set, char ***names_r,
                       int *num_r);
 int xlx__cpu_from_public(const xlx_cpu *p, struct xlx__cpu *cpu_r);

@@ -29,7 +29,7 @@ int cpu_read_domain(const char *domain, xlx_cpu *cpu)
     return r;
 }
 
-int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host)
+static int read_host(const char *path, bool pv, xlx_cpu_host *host)
 {
     const char *name;
     char *text;
@@ -39,6 +39,11 @@ int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host)
         rc = xlx_cpu_host_here(xl_ctx(), pv, host);
         return rc ? xl_failed(rc) : 0;
     }
+    if (cpu_is_image(path)) {
+        host->pv = pv;
+        host->foretold = true;
+        return cpu_read_dump(path, &host->hardware);
+    }
     r = cpu_read_text(path, &name, &text);
     if (r)
         return r;
@@ -47,17 +52,42 @@ int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host)
     return rc ? xl_failed(rc) : 0;
 }
 
+static void say_foretold(const char *path, int num)
+{
+    char *more = num > 1 ? xl_format(" and %d more", num - 1)
+                         : xl_format("%s", "");
+
+    xl_message("%s%s: only the hardware is known, without xen-cpuid -p: what"
+               " guests get is foretold by the rules of the Xen installed here",
+               path, more);
+    free(more);
+}
+
+int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host)
+{
+    int r = read_host(path, pv, host);
+
+    if (!r && host->foretold)
+        say_foretold(path, 1);
+    return r;
+}
+
 int cpu_read_hosts(char *const *paths, int num, bool pv, xlx_cpu_hosts *hosts)
 {
-    int i, r = 0;
+    const char *first = NULL;
+    int i, r = 0, foretold = 0;
 
     hosts->hosts = calloc(num ? (size_t)num : 1, sizeof(*hosts->hosts));
     if (!hosts->hosts)
         xl_no_memory();
     for (i = 0; !r && i < (num ? num : 1); i++) {
         xlx_cpu_host_init(&hosts->hosts[hosts->num_hosts++]);
-        r = cpu_read_host(num ? paths[i] : NULL, pv, &hosts->hosts[i]);
+        r = read_host(num ? paths[i] : NULL, pv, &hosts->hosts[i]);
+        if (!r && hosts->hosts[i].foretold && !foretold++)
+            first = paths[i];
     }
+    if (!r && foretold)
+        say_foretold(first, foretold);
     return r;
 }
 

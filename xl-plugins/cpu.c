@@ -56,8 +56,7 @@ int cpu_read_text(const char *path, const char **name_r, char **text_r)
     return *text_r ? 0 : 1;
 }
 
-/* Whether "xl save" wrote it. */
-static bool is_image(const char *path)
+bool cpu_is_image(const char *path)
 {
     static const char magic[] = "Xen saved domain, xl format\n";
     char head[sizeof(magic) - 1] = "";
@@ -77,7 +76,7 @@ int cpu_read_dump(const char *path, xlx_cpu *cpu)
     char *dump;
     int rc, r;
 
-    if (is_image(path)) {
+    if (cpu_is_image(path)) {
         rc = xlx_cpu_read_image(xl_ctx(), path, cpu);
         return rc ? xl_failed(rc) : 0;
     }
@@ -133,7 +132,8 @@ static bool has(const xlx_cpu *cpu, const char *name)
     return false;
 }
 
-/* The highest x86-64-vN whose features are all there; 0 is none. */
+/* The highest x86-64-vN whose features are all there; 0 is none.  Intel's
+ * processors show syscall to 64-bit programs only. */
 static int abi_level(const xlx_cpu *cpu)
 {
     char name[] = "x86-64-v1";
@@ -146,7 +146,8 @@ static int abi_level(const xlx_cpu *cpu)
         xlx_cpu_init(&level);
         all = !xlx_cpu_expand(xl_ctx(), name, false, &level);
         for (i = 0; i < level.num_features; i++)
-            all = all && has(cpu, level.features[i]);
+            all = all && (has(cpu, level.features[i]) ||
+                          !strcmp(level.features[i], "syscall"));
         xlx_cpu_dispose(&level);
     }
     return all ? 4 : n - 2;
@@ -307,40 +308,45 @@ int xl_cpu_detect_main(int argc, char **argv)
 
 /* ---- cpu-baseline ------------------------------------------------------- */
 
+static void print_pool(const xlx_cpu_pool *p)
+{
+    xlx_cpu cpu = { .features = p->features, .num_features = p->num_features };
+    int level = abi_level(&cpu);
+
+    print_signature(p->vendor, p->family, p->model, p->stepping);
+    if (level)
+        printf("ABI level   x86-64-v%d\n", level);
+    printf("cpuid=\"%s\"\n", p->cpuid);
+    cpu_print_names("features", p->features, p->num_features);
+}
+
 int xl_cpu_baseline_main(int argc, char **argv)
 {
     struct xl_cpu_baseline_args args;
-    xlx_cpus hosts;
-    xlx_cpu cpu;
-    int i, rc, r;
+    xlx_cpu_hosts hosts;
+    xlx_cpu_pool pool;
+    int rc, r;
 
     r = xl_cpu_baseline_parse(argc, argv, &args);
     if (r >= 0)
         return r;
-    xlx_cpus_init(&hosts);
-    xlx_cpu_init(&cpu);
-    hosts.cpus = calloc((size_t)args.num_file, sizeof(*hosts.cpus));
-    if (!hosts.cpus)
-        xl_no_memory();
-    for (i = 0; i < args.num_file; i++) {
-        xlx_cpu_init(&hosts.cpus[hosts.num_cpus++]);
-        r = cpu_read_dump(args.file[i], &hosts.cpus[i]);
-        if (r)
-            goto out;
-    }
-    rc = xlx_cpu_baseline(xl_ctx(), &hosts, &cpu);
+    xlx_cpu_hosts_init(&hosts);
+    xlx_cpu_pool_init(&pool);
+    r = cpu_read_hosts(args.file, args.num_file, args.pv, &hosts);
+    if (r)
+        goto out;
+    rc = xlx_cpu_level_pool(xl_ctx(), &hosts, &pool);
     if (rc) {
         r = xl_failed(rc);
     } else if (args.json) {
-        r = xl_print_json(xlx_cpu_to_json(xl_ctx(), &cpu));
+        r = xl_print_json(xlx_cpu_pool_to_json(xl_ctx(), &pool));
     } else {
-        r = print_summary(&cpu);
-        cpu_print_names("features", cpu.features, cpu.num_features);
+        print_pool(&pool);
     }
 
  out:
-    xlx_cpus_dispose(&hosts);
-    xlx_cpu_dispose(&cpu);
+    xlx_cpu_hosts_dispose(&hosts);
+    xlx_cpu_pool_dispose(&pool);
     return r;
 }
 

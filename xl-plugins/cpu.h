@@ -14,13 +14,16 @@
 /* The text of a file, "-" is standard input; to be freed. */
 int cpu_read_text(const char *path, const char **name_r, char **text_r);
 int cpu_read_dump(const char *path, xlx_cpu *cpu);
+/* Whether "xl save" wrote it. */
+bool cpu_is_image(const char *path);
 void cpu_print_names(const char *title, char *const *names, int num);
 
 /* cpu-xen.c.  All return an exit status. */
 /* Of a domain, by name or number. */
 int cpu_read_domain(const char *domain, xlx_cpu *cpu);
-/* From the output of xen-cpuid -p, or, with NULL, this host. */
+/* From the output of xen-cpuid -p or any dump, or, with NULL, this host. */
 int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host);
+/* The same for many; says so if something is foretold. */
 int cpu_read_hosts(char *const *paths, int num, bool pv, xlx_cpu_hosts *hosts);
 /* Writes an expression as config; format as for cpu-expand. */
 int cpu_print_config(const char *expression, const char *format, bool pv,

@@ -85,12 +85,17 @@ xl() {
 
 @test "cpu-baseline of a host and an older one" {
     xl cpu-expand --json Haswell-noTSX-IBRS,+pdpe1gb > "$tmp/old"
-    run -0 xl cpu-baseline "$tmp/host" "$tmp/old"
-    [[ $output == *"expression  Haswell-v4,"* ]]
+    run -0 --separate-stderr xl cpu-baseline "$tmp/host" "$tmp/old"
+    [[ ${lines[1]} == "signature   family 6, model 60, stepping 1" ]]
+    [[ ${lines[3]} == 'cpuid="Haswell-v4,'*'"' ]]
+    [[ $stderr == *"host and 1 more: only the hardware is known, without xen-cpuid -p: "* ]]
     xl cpu-baseline --json "$tmp/host" "$tmp/old" > "$tmp/pool"
     xl cpu-baseline --json "$tmp/old" "$tmp/host" | diff "$tmp/pool" -
     run -0 xl cpu-diff "$tmp/pool" "$tmp/old"
     [ "$(grep '^-' <<< "$output")" = "-md-clear" ]
+    # it is a host of a pool again, of which no more is known
+    xl cpu-baseline --json "$tmp/pool" "$tmp/old" "$tmp/host" |
+        diff <(jq .features "$tmp/pool") <(jq .features)
 }
 
 @test "cpu-diff of two models" {
@@ -151,14 +156,57 @@ policies() {
     run -2 xl cpu-expand --format yaml host "$tmp/xen"
     [ "$output" = 'xl cpu-expand: --format: "yaml": must be xl, xl-list, libvirt or json' ]
     run -2 xl cpu-expand Haswell "$tmp/xen"
-    run -1 xl cpu-expand --format xl Broadwell-noTSX,-rdseed "$tmp/host"
-    [ "$output" = "xl cpu-expand: $tmp/host: no \"Raw policy\": it must be the output of xen-cpuid -p" ]
+    sed '/^HVM Max/,/^PV Default/d' "$tmp/xen" > "$tmp/half"
+    run -1 xl cpu-expand --format xl Broadwell-noTSX,-rdseed "$tmp/half"
+    [ "$output" = "xl cpu-expand: $tmp/half: no \"HVM Max policy\", though there is another: is it all of the output of xen-cpuid -p?" ]
     run -1 xl cpu-expand --format xl x86-64-v2,+la57,-aes,+movbe "$tmp/xen"
     [ "$output" = 'xl cpu-expand: "x86-64-v2,+la57,-aes,+movbe" cannot be had here, for the host has no la57 for its guests: take an older model, or write "x86-64-v2,-aes,+movbe"' ]
     [ -e /proc/xen/capabilities ] || {
         run -1 xl cpu-expand --format xl host
         [[ $output == *"no hypervisor to ask about the processor: "* ]]
     }
+}
+
+# The line goes as it is into a config, a check, and the words of stock xl.
+@test "cpu-baseline: the line for configs, on the hosts of the pool" {
+    local line
+    policies > "$tmp/xen"
+    sed 's/019c07ab/019c07a3/; s/2.100800/28100800/' "$tmp/xen" > "$tmp/other"
+    run -0 xl cpu-baseline "$tmp/xen" "$tmp/other"
+    [ "${lines[3]}" = \
+        'cpuid="Skylake-Client-v3,+acpi,+ss,+tsc-adjust,+clflushopt,+clwb,-tsc-deadline,-xsaveopt,-xsavec,-xgetbv1,-bmi1"' ]
+    line=$(cut -d'"' -f2 <<< "${lines[3]}")
+    run -0 xl cpu-check "$line" --on "$tmp/xen" "$tmp/other"
+    run -0 xl cpu-expand --format json "$line" "$tmp/xen"
+    jq -e '.lacking == []' <<< "$output"
+    xl cpu-baseline --json "$tmp/xen" "$tmp/other" |
+        diff <(jq .features <<< "$output") <(jq .guest)
+    xl cpu-baseline --pv --json "$tmp/xen" "$tmp/host" 2> "$tmp/err" |
+        jq -e '.foretold and (.cpuid | startswith("Skylake-Client-v"))'
+    grep -q "^xl cpu-baseline: $tmp/host: only the hardware" "$tmp/err"
+}
+
+# Every form that is a processor's stands for a host, too.
+@test "hosts of which only the hardware is known" {
+    local file
+    policies > "$tmp/xen"
+    xl cpu-expand --json Haswell-noTSX > "$tmp/cpu"
+    xl cpu-detect --json "$tmp/cpu" > "$tmp/found"
+    xl cpu-baseline --json "$tmp/cpu" > "$tmp/pool"
+    echo 1fcbfbff-f7fa3223-2c100800-00000121-00000001-009c6fbb > "$tmp/xapi"
+    cat > "$tmp/libvirt" <<< "<cpu><vendor>Intel</vendor><model>Haswell-noTSX</model></cpu>"
+    for file in host cpu found pool xapi libvirt; do
+        echo "$file"
+        run -0 --separate-stderr xl cpu-check x86-64-v2 --on "$tmp/$file"
+        [ "$output" = "$tmp/$file: runs" ]
+        [[ $stderr == "xl cpu-check: $tmp/$file: only the hardware is known"* ]]
+        run -0 --separate-stderr xl cpu-explain --on "$tmp/$file" x86-64-v2 avx
+        [[ ${lines[1]} == *"of no use without xsave, which is off"* ]]
+        run -0 --separate-stderr xl cpu-expand --format xl x86-64-v2 "$tmp/$file"
+        [[ $output == 'cpuid = "host,'*avx=0*'"' ]]
+        run -0 xl cpu-baseline "$tmp/$file"
+        [[ $output == *'cpuid="'* ]]
+    done
 }
 
 @test "cpu-explain: an expression, a dump, and one feature" {
