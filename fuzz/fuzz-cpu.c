@@ -20,6 +20,7 @@ enum kind {                             /* the others: a dump of any form */
     HOST,                               /* what xen-cpuid -p prints */
     XML,
     IMAGE,
+    LINT,                               /* cpuid= in stock xl's words */
 };
 
 static void check_cpu(const xlx_cpu *p)
@@ -66,10 +67,33 @@ static void read_host(const char *text, bool pv)
 {
     xlx_cpu_host host;
 
+    xlx_cpu_hosts hosts = { .hosts = &host, .num_hosts = 1 };
+    xlx_cpu_pool pool;
+
     xlx_cpu_host_init(&host);
-    if (xlx__cpu_host_read(NULL, "fuzz", text, pv, &host))
+    xlx_cpu_pool_init(&pool);
+    if (xlx__cpu_host_read(NULL, "fuzz", text, pv, &host) ||
+        xlx__cpu_level_pool(NULL, &hosts, &pool))
         check_message();
+    xlx_cpu_pool_dispose(&pool);
     xlx_cpu_host_dispose(&host);
+}
+
+/* A string, or two elements of a list with a line end between. */
+static void lint(char *text, bool list)
+{
+    char *elements[] = { text, strchr(text, '\n') };
+    xlx_cpu_config config;
+
+    xlx_cpu_config_init(&config);
+    config.string = text;
+    if (list && elements[1]) {
+        *elements[1]++ = '\0';
+        config.list = elements;
+        config.num_list = 2;
+    }
+    if (xlx__cpu_lint(NULL, &config))
+        check_message();
 }
 
 /* Without what says that it is XML. */
@@ -131,6 +155,9 @@ static int read_kind(uint8_t first, char *text, size_t size, xlx_cpu *cpu)
         return read_xml(text, cpu);
     case IMAGE:
         return read_image(text, size, flag, cpu);
+    case LINT:
+        lint(text, flag);
+        return xlx__cpu_read(NULL, "fuzz", text, cpu);
     default:
         return xlx__cpu_read(NULL, "fuzz", text, cpu);
     }

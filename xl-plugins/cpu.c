@@ -224,6 +224,26 @@ int xl_cpu_models_main(int argc, char **argv)
 
 /* ---- cpu-expand --------------------------------------------------------- */
 
+/* What Xen would hide of it, for something else is off. */
+static int print_falling(const char *expression, const xlx_cpu *cpu)
+{
+    xlx_cpu_difference d;
+    xlx_cpu closed;
+    int rc;
+
+    xlx_cpu_init(&closed);
+    xlx_cpu_difference_init(&d);
+    rc = xlx_cpu_expand(xl_ctx(), expression, true, &closed);
+    if (!rc)
+        rc = xlx_cpu_diff(xl_ctx(), cpu, &closed, &d);
+    if (!rc)
+        cpu_print_names("of these, what needs one that is off (see --close)",
+                        d.only_first, d.num_only_first);
+    xlx_cpu_dispose(&closed);
+    xlx_cpu_difference_dispose(&d);
+    return rc ? xl_failed(rc) : 0;
+}
+
 int xl_cpu_expand_main(int argc, char **argv)
 {
     struct xl_cpu_expand_args args;
@@ -249,7 +269,7 @@ int xl_cpu_expand_main(int argc, char **argv)
         print_signature(cpu.vendor, cpu.family, cpu.model, cpu.stepping);
         printf("levels      %#x, %#x\n", cpu.level, cpu.xlevel);
         cpu_print_names("features", cpu.features, cpu.num_features);
-        r = 0;
+        r = args.close ? 0 : print_falling(args.expr, &cpu);
     }
     xlx_cpu_dispose(&cpu);
     return r;

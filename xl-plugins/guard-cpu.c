@@ -76,29 +76,64 @@ static int add_nested(struct guard_start *s)
     return 0;
 }
 
-/* The elements of the list after the first as they would stand in the config,
- * all to libxl's liking; NULL after a message. */
+/* ---- what is stock xl's own --------------------------------------------- */
+
+/* Refused is what stock xl would leave out.  What it takes is taken, but the
+ * user is told what will come of it.  Exit status. */
+static int check(struct guard_start *s, const xlx_cpu_config *config)
+{
+    int rc = xlx_cpu_lint(s->ctx, config);
+
+    if (rc)
+        xl_message("%s%s", rc == ERROR_FAIL ? "warning: " : "",
+                   xlx_get_error());
+    return rc && rc != ERROR_FAIL;
+}
+
+/* The same for a list from that element on; what is before it counts, but says
+ * nothing. */
+static int check_list(struct guard_start *s, XLU_ConfigList *list, int first,
+                      int num)
+{
+    xlx_cpu_config config;
+    const char *element;
+    int i, status;
+
+    if (first == num)
+        return 0;
+    xlx_cpu_config_init(&config);
+    config.list = calloc((size_t)num, sizeof(*config.list));
+    if (!config.list)
+        xl_no_memory();
+    for (i = 0; i < num; i++) {
+        element = i < first ? "0:" : xlu_cfg_get_listitem(list, i);
+        config.list[config.num_list++] = (char *)(element ? element : "");
+    }
+    status = check(s, &config);
+    free(config.list);                  /* the elements are borrowed */
+    return status;
+}
+
+static int check_string(struct guard_start *s, const char *string)
+{
+    xlx_cpu_config config;
+
+    xlx_cpu_config_init(&config);
+    config.string = (char *)string;
+    return check(s, &config);
+}
+
+/* The elements of the list after the first as they would stand in the
+ * config. */
 static char *other_elements(XLU_ConfigList *list, int num)
 {
-    libxl_cpuid_policy_list parsed = NULL;
     char *text = xl_format("%s", "");
-    const char *element;
-    int i, rc;
+    int i;
 
     for (i = 1; i < num; i++) {
-        element = xlu_cfg_get_listitem(list, i);
-        rc = element ? libxl_cpuid_parse_config_xend(&parsed, element) : 1;
-        libxl_cpuid_dispose(&parsed);
-        if (rc) {
-            xl_message("cpuid: element %d: \"%s\" is no LEAF[,SUBLEAF]:"
-                       "REGISTER=... with 32 characters", i + 1,
-                       element ? element : "");
-            free(text);
-            return NULL;
-        }
         if (i > 1)
             text = guard_append(text, ", ");
-        text = guard_append_string(text, element);
+        text = guard_append_string(text, xlu_cfg_get_listitem(list, i));
     }
     return text;
 }
@@ -153,15 +188,16 @@ int guard_cpu(struct guard_start *s)
     if (!cfg || s->save_file)
         return 0;
     if (!xlu_cfg_get_string(cfg, "cpuid", &string, 1))
-        return is_ours(string) ? translate(s, string, NULL) : 0;
+        return is_ours(string) ? translate(s, string, NULL)
+                               : check_string(s, string);
     if (xlu_cfg_get_list(cfg, "cpuid", &list, &num, 1) || num < 1)
         return 0;
     string = xlu_cfg_get_listitem(list, 0);
     if (!is_our_element(string))
-        return 0;
-    more = other_elements(list, num);
-    if (!more)
+        return check_list(s, list, 0, num);
+    if (check_list(s, list, 1, num))
         return 1;
+    more = other_elements(list, num);
     status = translate(s, string, more);
     free(more);
     return status;

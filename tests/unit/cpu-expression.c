@@ -3,6 +3,8 @@
  * CPU expressions: names of all dialects, what is ambiguous, and what is
  * refused at which byte.
  */
+#include <ctype.h>
+
 #include "unit.h"
 #include "cpu.h"
 
@@ -62,6 +64,31 @@ static void every_feature_name(void **state)
             assert_int_equal(bit, n->bit);
         else
             assert_non_null(strstr(xlx_get_error(), "ambiguous"));
+    }
+}
+
+/* The installed Xen's own list, whose names are those of its tools in capital
+ * letters. */
+static void every_name_of_xen(void **state)
+{
+    static const struct { const char *name; unsigned int bit; } all[] = {
+#define XEN_CPUFEATURE(name, value) { #name, value },
+#include <xen/arch-x86/cpufeatureset.h>
+    };
+    unsigned int bit;
+    char name[64];
+    size_t i, j;
+
+    (void)state;
+    assert_in_range(XLX__ARRAY_SIZE(all), 200, 1000);
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++) {
+        snprintf(name, sizeof(name), "xen:%s", all[i].name);
+        for (j = 4; name[j]; j++)
+            name[j] = name[j] == '_' ? '-'
+                                     : (char)tolower((unsigned char)name[j]);
+        if (xlx__cpu_find_bit(name, strlen(name), &bit))
+            fail_msg("%s", xlx_get_error());
+        assert_int_equal(bit, all[i].bit);
     }
 }
 
@@ -127,6 +154,7 @@ static void refused(void **state)
         { "sandybridge", ERROR_NOTFOUND, "did you mean \"SandyBridge\"" },
         { "", ERROR_INVAL, "byte 0: a CPU model must stand here" },
         { ",", ERROR_INVAL, "byte 0: a CPU model must stand here" },
+        { "host,", ERROR_INVAL, "byte 5: a feature must stand here" },
         { "486,", ERROR_INVAL, "byte 4: a feature must stand here" },
         { "486,,vme", ERROR_INVAL, "byte 4: a feature must stand here" },
         { "486,+", ERROR_INVAL, "byte 5: a feature must stand here" },
@@ -201,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_model_name),
         cmocka_unit_test(every_feature_name),
+        cmocka_unit_test(every_name_of_xen),
         cmocka_unit_test(every_bit_can_be_written),
         cmocka_unit_test(switches),
         cmocka_unit_test(numbers),

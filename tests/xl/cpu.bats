@@ -108,7 +108,7 @@ refused() {
     echo "$output"
     [[ $output == 'cpuid=[ "0x1:'* ]]
     [[ $output == *', "0x7,0:ebx=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx0" ]' ]]
-    refused 'element 2: "0x7,0:ebx=x" is no LEAF' \
+    refused 'cpuid, element 2, byte 10: 1 characters, and must be 32' \
         'cpuid=["Haswell-noTSX", "0x7,0:ebx=x"]'
 }
 
@@ -119,12 +119,27 @@ refused() {
 }
 
 @test "the words of xl reach it as they stand" {
-    for line in 'cpuid="host"' 'cpuid="host,avx=0,family=6"' 'cpuid="host,avx=2"' \
+    for line in 'cpuid="host"' 'cpuid="host,avx=0,family=6"' \
         'cpuid=["0x7,0:ebx=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx0"]' \
         'cpuid=[]' 'xcpuid="Haswell"'; do
         config "$line" > "$tmp/web.cfg"
         same_as_stock create -n "$tmp/web.cfg"
     done
+}
+
+@test "what stock xl would only warn of is refused" {
+    refused 'cpuid, byte 11: "pdpe1gb" is no name of the installed libxl' \
+        'cpuid="host,avx=0,pdpe1gb=1"'
+    refused 'cpuid, byte 5: stock xl would warn, and give the guest all that the host has: no feature "avxx"; did you mean' \
+        'cpuid="host,avxx=0"'
+    refused 'cpuid, element 2, byte 2: eax=, ebx=, ecx= or edx= must stand here' \
+        'cpuid=["7,0:ebx=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx0", "1:efx=x"]'
+}
+
+@test "what stock xl takes for something else is told, and taken" {
+    config 'cpuid="host,avx=2"' > "$tmp/web.cfg"
+    run -0 --separate-stderr xl create -n "$tmp/web.cfg"
+    [[ ${stderr_lines[0]} == 'xl create: warning: cpuid, byte 9: "2" must be 0, 1, x, k or s: libxl would take some bits of it' ]]
 }
 
 @test "a PV guest is asked about as one" {
