@@ -203,11 +203,26 @@ static void put_dangers(const char *vendor, struct xlx__cpu_set *set)
 
     for (i = 0; i < XLX__CPU_WORDS; i++)
         set->word[i] |= xlx__cpu_accumulate.word[i];
-    if (strcmp(vendor, "GenuineIntel"))
-        return;
-    xlx__cpu_put(set, XLX__CPU_ARCH_CAPABILITIES, true);
-    xlx__cpu_put(set, XLX__CPU_RSBA, true);
-    xlx__cpu_put(set, XLX__CPU_RRSBA, true);
+    if (!strcmp(vendor, "GenuineIntel"))
+        xlx__cpu_put(set, XLX__CPU_ARCH_CAPABILITIES, true);
+}
+
+/* No mask has these, for Xen derives them. */
+static void put_rsba(struct xlx__cpu_xen *h)
+{
+    struct xlx__cpu_set *usual = &h->usual.features,
+                        *most = &h->most.features;
+    bool suffers = xlx__cpu_has(&h->hardware.features, XLX__CPU_RSBA) ||
+                   xlx__cpu_has(&h->hardware.features, XLX__CPU_RRSBA);
+
+    if (xlx__cpu_has(most, XLX__CPU_ARCH_CAPABILITIES)) {
+        xlx__cpu_put(most, XLX__CPU_RSBA, true);
+        xlx__cpu_put(most, XLX__CPU_RRSBA,
+                     xlx__cpu_has(most, XLX__CPU_IBRS_ALL));
+    }
+    if (suffers && xlx__cpu_has(usual, XLX__CPU_ARCH_CAPABILITIES))
+        xlx__cpu_put(usual, xlx__cpu_has(usual, XLX__CPU_IBRS_ALL)
+                            ? XLX__CPU_RRSBA : XLX__CPU_RSBA, true);
 }
 
 /* What Xen gives of it, all or usually. */
@@ -241,7 +256,11 @@ static int foretell(struct xlx__cpu_xen *h)
     h->most = h->usual;
     put_dangers(h->most.vendor, &h->most.features);
     rc = give(h->pv, false, &h->usual);
-    return rc ? rc : give(h->pv, true, &h->most);
+    if (!rc)
+        rc = give(h->pv, true, &h->most);
+    if (!rc && !strcmp(h->hardware.vendor, "GenuineIntel"))
+        put_rsba(h);
+    return rc;
 }
 
 int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r)

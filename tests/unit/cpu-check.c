@@ -85,6 +85,31 @@ static void each_reason(void **state)
     xlx_cpu_host_dispose(&host);
 }
 
+/* On a processor that has all of its model. */
+static void what_xen_gives_no_guest(void **state)
+{
+    static const struct expected all[] = {
+        { "la57", false, XLX_CPU_REASON_NO_GUEST, NULL },
+        { "intel-pt", false, XLX_CPU_REASON_NO_GUEST, NULL },
+        { "arat", false, XLX_CPU_REASON_NO_GUEST, NULL },
+        { "avx512f", true, XLX_CPU_REASON_ON, NULL },
+    };
+    static const char guests[] = "Icelake-Server-v6,-la57,-arat";
+    xlx_cpu_host host;
+    xlx_cpu guest;
+    size_t i;
+
+    (void)state;
+    xlx_cpu_host_init(&host);
+    make_host("Icelake-Server-v6,+intel-pt", "Icelake-Server-v6,+intel-pt",
+              guests, guests, &host);
+    of_expression(guests, &guest);
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++)
+        explain(&guest, &host, "Icelake-Server-v6,+intel-pt", &all[i]);
+    xlx_cpu_dispose(&guest);
+    xlx_cpu_host_dispose(&host);
+}
+
 static void what_falls_with_another(void **state)
 {
     static const struct expected all[] = {
@@ -179,6 +204,12 @@ static void what_is_lost(void **state)
     assert_string_equal(v.lost[0], "abm");
     assert_int_equal(v.num_unaware, 0);
     xlx_cpu_verdict_dispose(&v);
+    /* all that builds on it is named */
+    check("Haswell,+avx512f,+avx512bw", "Haswell", "4.20.0", &v);
+    assert_int_equal(v.fate, XLX_CPU_FATE_LOSE);
+    assert_int_equal(v.num_lost, 2);
+    assert_string_equal(v.lost[0], "avx512bw");
+    xlx_cpu_verdict_dispose(&v);
     fate("IvyBridge,+hypervisor,+ht", "Haswell", NULL, XLX_CPU_FATE_RUN, "");
     /* not lost: Xen shows it everywhere */
     fate("IvyBridge,+md-clear", "IvyBridge", NULL, XLX_CPU_FATE_RUN, "");
@@ -262,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_reason),
+        cmocka_unit_test(what_xen_gives_no_guest),
         cmocka_unit_test(what_falls_with_another),
         cmocka_unit_test(all_are_listed),
         cmocka_unit_test(what_is_lost),

@@ -35,6 +35,16 @@ xl() {
         (.features | index("aes") | not)' <<< "$output"
 }
 
+@test "cpu-expand tells what of a model Xen would hide for the rest of it" {
+    run -0 xl cpu-expand libvirt:Icelake-Client
+    [ "${lines[-2]}" = "of these, what needs one that is off (see --close)" ]
+    [ "${lines[-1]}" = "  avx512-vpopcntdq avx512bitalg avx512vbmi avx512vbmi2 avx512vnni" ]
+    run -0 xl cpu-expand --close libvirt:Icelake-Client
+    [[ $output != *avx512* && $output != *"of these"* ]]
+    run -0 xl cpu-expand Icelake-Server
+    [[ $output != *"of these"* ]]
+}
+
 @test "cpu-detect --json: the model, what was added, what was removed" {
     command -v jq > /dev/null || skip "no jq"
     xl cpu-detect --json "$tmp/host" > "$tmp/found"

@@ -225,6 +225,10 @@ static void only_what_must_be_said(void **state)
            "Haswell-v2,-spec-ctrl");
     /* a danger of one host */
     levels("Haswell-noTSX,level=13,+md-clear", model, "Haswell-v2,+md-clear");
+    /* returns predicted from elsewhere: one bit for both, by ibrs-all */
+    levels("Cascadelake-Server-v2,level=13,-mpx,+rsba",
+           "Cascadelake-Server-v2,level=13,-mpx",
+           "Cascadelake-Server-v3,+rtm,+rrsba");
     levels("Nehalem,level=11", "Nehalem,level=13",
            "Nehalem-v1,+x2apic,level=11");
 }
