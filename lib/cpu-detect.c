@@ -81,34 +81,33 @@ static unsigned int cost(const struct xlx__cpu *cpu,
     return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed);
 }
 
-/* Models of the family, when the vendor has any: others only resemble it. */
-static bool is_of_family(const struct xlx__cpu *cpu,
-                         const struct xlx__cpu_model *m)
+/* Whether the vendor has models of the family. */
+static bool has_family(const struct xlx__cpu *cpu)
 {
-    const struct xlx__cpu_model *n;
-    bool any = false;
+    const struct xlx__cpu_model *m;
 
-    for (n = xlx__cpu_models; n < xlx__cpu_models + XLX__CPU_MODELS; n++)
-        any = any || (n->family == cpu->family &&
-                      xlx__cpu_is_by(n, cpu->vendor));
-    return !any || m->family == cpu->family;
+    for (m = xlx__cpu_models; m < xlx__cpu_models + XLX__CPU_MODELS; m++)
+        if (m->family == cpu->family && xlx__cpu_is_by(m, cpu->vendor))
+            return true;
+    return false;
 }
 
-/* The name of the model with the nearest features, or NONE.  How many faults
- * have been found since, and which firmware cures them, says nothing of the
- * generation. */
+/* The name of the model with the nearest features, or NONE; of the family,
+ * for others only resemble it.  How many faults have been found since, and
+ * which firmware cures them, says nothing of the generation. */
 static uint16_t resembling(const struct xlx__cpu *cpu,
                            const struct xlx__cpu_model *levels, int level)
 {
     const struct xlx__cpu_model *m;
     uint16_t base = XLX__CPU_NONE;
+    bool family = has_family(cpu);
     unsigned int least = 0, c;
     int below;
 
     for (m = xlx__cpu_models; m < xlx__cpu_models + XLX__CPU_MODELS; m++) {
         below = level - abi_level(levels, &m->features);
         if (below < 0 || !xlx__cpu_is_by(m, cpu->vendor) ||
-            !is_of_family(cpu, m))
+            (family && m->family != cpu->family))
             continue;
         c = cost(cpu, m, &xlx__cpu_mitigation) +
             LEVEL_COST * (unsigned int)below;
