@@ -299,6 +299,36 @@ static int detect(const xlx_cpu *cpu, bool json)
     return r;
 }
 
+/* One of the policies of a host; NULL as path is this one. */
+static int read_policy(const char *path, const char *name, bool pv,
+                       xlx_cpu *cpu)
+{
+    xlx_cpu_host host;
+    const struct { const char *name; xlx_cpu *cpu; } all[] = {
+        { "raw", &host.hardware }, { "host", &host.xen },
+        { "max", &host.most }, { "default", &host.usual },
+    };
+    size_t i = 0;
+    int r;
+
+    while (i < sizeof(all) / sizeof(all[0]) && strcmp(all[i].name, name))
+        i++;
+    if (i == sizeof(all) / sizeof(all[0]))
+        return xl_bad_value("cpu-detect", "policy", name,
+                            "must be raw, host, max or default");
+    xlx_cpu_host_init(&host);
+    r = cpu_read_host(path, pv, &host);
+    if (!r && host.foretold && i)
+        r = xl_fail("%s: has no policies of Xen, as xen-cpuid -p prints them",
+                    path);
+    if (!r) {
+        *cpu = *all[i].cpu;             /* changes hands */
+        xlx_cpu_init(all[i].cpu);
+    }
+    xlx_cpu_host_dispose(&host);
+    return r;
+}
+
 int xl_cpu_detect_main(int argc, char **argv)
 {
     struct xl_cpu_detect_args args;
@@ -309,9 +339,13 @@ int xl_cpu_detect_main(int argc, char **argv)
     if (r >= 0)
         return r;
     xlx_cpu_init(&cpu);
-    if (args.file && args.domain) {
+    if (args.domain && (args.file || args.policy)) {
         r = xl_bad_value("cpu-detect", "domain", args.domain,
-                         "does not go with a file");
+                         "does not go with a file or a policy");
+    } else if (args.pv && !args.policy) {
+        r = xl_bad_value("cpu-detect", "pv", NULL, "goes with --policy only");
+    } else if (args.policy) {
+        r = read_policy(args.file, args.policy, args.pv, &cpu);
     } else if (args.domain) {
         r = cpu_read_domain(args.domain, &cpu);
     } else if (args.file) {

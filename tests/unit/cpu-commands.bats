@@ -161,6 +161,25 @@ policies() {
     [ "$output" = 'cpuid = "host,avx2=0"' ]
 }
 
+@test "cpu-detect --policy: what Xen makes of a processor" {
+    policies > "$tmp/xen"
+    run -0 xl cpu-detect --policy raw "$tmp/xen"
+    [[ $output == *pdpe1gb* ]]
+    run -0 xl cpu-detect --policy max "$tmp/xen"
+    [[ $output == *pdpe1gb* ]]
+    run -0 xl cpu-detect --policy default "$tmp/xen"
+    [[ $output != *pdpe1gb* ]]
+    run -0 xl cpu-detect --policy default --pv "$tmp/xen"
+    [[ $output == *pdpe1gb* ]]
+    LIBXLX_CPU_POLICIES=$tmp/xen run -0 xl cpu-detect --policy host --json
+    jq -e '.model == 158' <<< "$output"
+    run -1 --separate-stderr xl cpu-detect --policy max "$tmp/host"
+    [ "${stderr_lines[-1]}" = "xl cpu-detect: $tmp/host: has no policies of Xen, as xen-cpuid -p prints them" ]
+    run -2 xl cpu-detect --policy most "$tmp/xen"
+    run -2 xl cpu-detect --pv "$tmp/xen"
+    run -2 xl cpu-detect --policy max --domain 1
+}
+
 @test "cpu-expand --format: what is wrong" {
     policies > "$tmp/xen"
     run -2 xl cpu-expand --format yaml host "$tmp/xen"
