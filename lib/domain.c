@@ -79,6 +79,21 @@ bool xlx__domain_is_made(xlx_ctx *ctx, uint32_t domid)
     return !xlx__ctx_libxl(ctx, &xl) && configured(xl, domid);
 }
 
+bool xlx__domain_is_ending(xlx_ctx *ctx, uint32_t domid)
+{
+    libxl_dominfo info;
+    libxl_ctx *xl;
+    bool ending;
+
+    if (xlx__ctx_libxl(ctx, &xl))
+        return false;
+    libxl_dominfo_init(&info);
+    ending = !libxl_domain_info(xl, &info, domid) &&
+             (info.shutdown || info.dying);
+    libxl_dominfo_dispose(&info);
+    return ending;
+}
+
 static bool find_new(libxl_ctx *xl, const xlx_guest *old, uint32_t *domid_r)
 {
     libxl_dominfo *list;

@@ -211,12 +211,26 @@ static int move(struct xlx__usb_change *c, xlx_usb_entry *e,
     return rc;
 }
 
+/* Why its port says nothing now; NULL when it does.  libxl makes the
+ * controllers of its configuration first, and empties all ports before a
+ * domain is gone. */
+static const char *not_now(struct xlx__usb_change *c, const xlx_usb_entry *e)
+{
+    if (e->domid != c->guest.domid &&
+        !xlx__domain_is_made(c->ctx, c->guest.domid))
+        return "the guest is being started";
+    if (xlx__domain_is_ending(c->ctx, c->guest.domid))
+        return "the guest is ending";
+    return NULL;
+}
+
 static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
                        const xlx_usb_host_devices *devices, bool dry_run,
                        xlx_repair_report *report)
 {
     const xlx_usb_host_device *d;
     char *on_port = NULL;
+    const char *why;
     int rc;
 
     if (xlx__usb_is_aside(e))
@@ -226,14 +240,15 @@ static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
     if (c->guest.domid == XLX_DOMID_NONE)
         return take_away(c, e, dry_run, "the guest does not run any more",
                          report);
-    /* libxl makes the controllers of its configuration first */
-    if (e->domid != c->guest.domid &&
-        !xlx__domain_is_made(c->ctx, c->guest.domid))
-        return report_done(report, e, "the guest is being started", NULL,
-                           xlx__error(ERROR_NOT_READY, "it is for later"));
     d = find_device(e, devices);
     rc = xlx__usb_on_port(c->ctx, c->guest.domid, e, &on_port);
     if (rc) return rc;
+    why = not_now(c, e);                /* after the port was read */
+    if (why) {
+        free(on_port);
+        return report_done(report, e, why, NULL,
+                           xlx__error(ERROR_NOT_READY, "it is for later"));
+    }
     if (*on_port && !xlx__usb_is_on(e, on_port)) {
         *on_port = '\0';
         rc = move(c, e, d, dry_run, report);
