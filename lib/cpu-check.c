@@ -10,10 +10,8 @@
 #include "cpu.h"
 #include "gen-calls.h"
 
-/* The limits of leaves where they are fixed. */
-#define MAX_LEVEL 0xd
+/* Where the limits of leaves are fixed, that of sub-leaves of 7. */
 #define MAX_SUBLEAF 2
-#define MAX_XLEVEL UINT32_C(0x80000021)
 
 struct release {
     unsigned int major, minor, patch;
@@ -79,8 +77,8 @@ static int check_limits(const struct xlx__cpu *guest,
     static const unsigned int all_patches[] = { 4, 1, 0 };     /* 4.18 ... */
     bool sub = is_since(r, 17, sub_patches, 3);
     bool all = is_since(r, 18, all_patches, 3);
-    uint32_t level = all ? MAX_LEVEL : most->level;
-    uint32_t xlevel = all ? MAX_XLEVEL : most->xlevel;
+    uint32_t level = all ? XLX__CPU_MAX_LEVEL : most->level;
+    uint32_t xlevel = all ? XLX__CPU_MAX_XLEVEL : most->xlevel;
     uint32_t seven = sub ? MAX_SUBLEAF : subleaf(most);
 
     if (strcmp(guest->vendor, most->vendor)) {

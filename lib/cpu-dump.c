@@ -145,7 +145,7 @@ static uint32_t subleaf_after(const struct xlx__cpu_dump *d,
 }
 
 /* "CPUID 00000007: eax-ebx-ecx-edx [SL 00]"; some have no colon, and blanks
- * between the numbers.  Older ones have the sub-leaves in order, unnumbered. */
+ * between the numbers.  Older ones have sub-leaves in order, unnumbered. */
 static int plain_line(const char *s, struct xlx__cpu_dump *d)
 {
     struct xlx__cpu_leaf l = { 0, 0, { 0, 0, 0, 0 } };

@@ -174,10 +174,8 @@ int xlx__cpu_of_domain(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
 
 /* ---- foretold ----------------------------------------------------------- */
 
-/* No guest has more leaves. */
-#define LEVEL 0xd
-#define XLEVEL UINT32_C(0x80000008)
-#define XLEVEL_AMD UINT32_C(0x80000021)
+/* What is beyond is AMD's. */
+#define INTEL_XLEVEL UINT32_C(0x80000008)
 
 static uint32_t smaller(uint32_t a, uint32_t b)
 {
@@ -239,10 +237,11 @@ static int give(bool pv, bool most, struct xlx__cpu *cpu)
         cpu->features.word[i] &= gives.word[i];
     xlx__cpu_close(&cpu->features);
     /* XAPI's feature strings tell no levels */
-    cpu->level = cpu->level ? smaller(cpu->level, LEVEL) : LEVEL;
-    cpu->xlevel = smaller(cpu->xlevel ? cpu->xlevel : XLEVEL_AMD,
-                          strcmp(cpu->vendor, "GenuineIntel") ? XLEVEL_AMD
-                                                              : XLEVEL);
+    cpu->level = smaller(cpu->level ? cpu->level : UINT32_MAX,
+                         XLX__CPU_MAX_LEVEL);
+    cpu->xlevel = smaller(cpu->xlevel ? cpu->xlevel : UINT32_MAX,
+                          strcmp(cpu->vendor, "GenuineIntel")
+                          ? XLX__CPU_MAX_XLEVEL : INTEL_XLEVEL);
     return 0;
 }
 

@@ -14,10 +14,7 @@
 
 /* A processor has a few hundred at most. */
 #define RECORDS_MAX 4096
-#define EXTENDED UINT32_C(0x80000000)
 #define CENTAUR UINT32_C(0xc0000000)
-/* What AMD repeats of 1.edx in 0x80000001.edx. */
-#define REPEATED UINT32_C(0x0183f3ff)
 
 void xlx__cpu_dump_free(struct xlx__cpu_dump *d)
 {
@@ -97,7 +94,7 @@ static bool exists(const struct xlx__cpu_dump *d, const struct xlx__cpu *cpu,
 {
     if (w->index >= CENTAUR)
         return w->index <= reg_of(d, CENTAUR, 0, 0);
-    if (w->index >= EXTENDED)
+    if (w->index >= XLX__CPU_EXTENDED)
         return w->index <= cpu->xlevel;
     if ((w->index == 7 || w->index == 0x1e || w->index == 0x24) &&
         w->subleaf > reg_of(d, w->index, 0, 0))
@@ -151,14 +148,14 @@ int xlx__cpu_decode(const struct xlx__cpu_dump *d, struct xlx__cpu *cpu_r)
             return xlx__error(ERROR_INVAL,
                               "CPUID leaf 0 does not hold a vendor's name");
     cpu.level = basic->reg[0];
-    cpu.xlevel = reg_of(d, EXTENDED, 0, 0);
-    if (cpu.xlevel < EXTENDED || cpu.xlevel >= CENTAUR)
+    cpu.xlevel = reg_of(d, XLX__CPU_EXTENDED, 0, 0);
+    if (cpu.xlevel < XLX__CPU_EXTENDED || cpu.xlevel >= CENTAUR)
         cpu.xlevel = 0;
     decode_signature(reg_of(d, 1, 0, 0), &cpu);
     for (i = 0; i < XLX__CPU_WORDS; i++)
         cpu.features.word[i] = word_of(d, &cpu, xlx__cpu_words + i);
     cpu.features.word[repeats] &=
-        ~(cpu.features.word[XLX__CPU_FPU / 32] & REPEATED);
+        ~(cpu.features.word[XLX__CPU_FPU / 32] & XLX__CPU_REPEATED);
     *cpu_r = cpu;
     return 0;
 }
@@ -177,7 +174,7 @@ static int host_leaf(struct xlx__cpu_dump *d, uint32_t leaf, uint32_t subleaf)
 
 int xlx__cpu_host(struct xlx__cpu *cpu_r)
 {
-    static const uint32_t first[] = { 0, 1, 7, EXTENDED, CENTAUR };
+    static const uint32_t first[] = { 0, 1, 7, XLX__CPU_EXTENDED, CENTAUR };
     struct xlx__cpu_dump d = { NULL, 0, NULL, 0 };
     const struct xlx__cpu_word *w;
     unsigned int i;

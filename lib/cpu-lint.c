@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What stock xl's own cpuid= would come to.  xl warns of some mistakes, and
- * starts the guest with all that the host has: ERROR_INVAL.  libxl takes others
- * for something else, and one about a leaf that there is not ends the building
+ * starts the guest with all that the host has: ERROR_INVAL.  Others libxl
+ * takes for something else, and one about a leaf that there is not ends the building
  * of the guest: ERROR_FAIL.
  */
 #include <ctype.h>
@@ -13,11 +13,7 @@
 #include "cpu.h"
 #include "gen-calls.h"
 
-/* What ends there, and what begins. */
-#define BASIC 0xd
 #define HYPERVISOR UINT32_C(0x40000000)
-#define EXTENDED UINT32_C(0x80000000)
-#define LAST UINT32_C(0x80000021)
 
 #define UNLEVELLED "stock xl would warn, and give the guest all that the " \
                    "host has"
@@ -116,8 +112,9 @@ static int check_item(const char *item, size_t len, size_t *at_r)
     if (!libxl_takes(item, end, "x", 1))
         return xlx__cpu_find_bit(item, end, &bit)
                ? xlx__error_prefix(ERROR_INVAL, UNLEVELLED)
-               : xlx__error(ERROR_INVAL, "\"%.*s\" is no name of the installed "
-                            "libxl's: " UNLEVELLED, shown(end), item);
+               : xlx__error(ERROR_INVAL, "\"%.*s\" is no name of the "
+                            "installed libxl's: " UNLEVELLED, shown(end),
+                            item);
     *at_r = end + 1;
     return check_value(item, end, len);
 }
@@ -170,8 +167,8 @@ static int check_leaf(const struct element *e)
     bool divided = e->leaf == 4 || e->leaf == 7 || e->leaf == 0xb ||
                    e->leaf == 0xd;
 
-    if (e->leaf > BASIC && e->leaf >> 8 != HYPERVISOR >> 8 &&
-        (e->leaf < EXTENDED || e->leaf > LAST))
+    if (e->leaf > XLX__CPU_MAX_LEVEL && e->leaf >> 8 != HYPERVISOR >> 8 &&
+        (e->leaf < XLX__CPU_EXTENDED || e->leaf > XLX__CPU_MAX_XLEVEL))
         return xlx__error(ERROR_FAIL, "no guest has a leaf %#x: " NOT_BUILT,
                           e->leaf);
     if (divided && !e->has_subleaf)

@@ -8,7 +8,6 @@
 
 #include "cpu-plan.h"
 
-#define EXTENDED UINT32_C(0x80000000)
 
 /* ---- what the guest will have ------------------------------------------- */
 
@@ -163,7 +162,7 @@ static bool has_leaf(const struct xlx__cpu *cpu,
 
     if (w->msr)
         return true;
-    if (w->index >= EXTENDED)
+    if (w->index >= XLX__CPU_EXTENDED)
         return w->index <= cpu->xlevel;
     for (i = 0; w->index == 7 && w->subleaf && i < XEN_WORDS; i++)
         if (!v[i].msr && v[i].index == 7 && v[i].subleaf >= w->subleaf &&
@@ -195,7 +194,7 @@ static void cap(struct xlx__cpu_plan *p)
         if (!p->off.word[i] || xlx__cpu_all_have_leaf(p, w))
             continue;
         p->off.word[i] = 0;
-        if (w->index >= EXTENDED)
+        if (w->index >= XLX__CPU_EXTENDED)
             p->cap_extended = true;
         else if (w->index == 7 && w->subleaf)
             p->cap_seven = true;

@@ -10,9 +10,6 @@
 #include "cpu-plan.h"
 #include "gen-calls.h"
 
-#define EXTENDED UINT32_C(0x80000000)
-/* AMD's 0x80000001 edx repeats these of leaf 1, and Xen keeps them alike. */
-#define REPEATED UINT32_C(0x0183f3ff)
 
 /* What is to be said of a bit; 'x' is nothing. */
 static char state_of(const struct xlx__cpu_plan *p, unsigned int bit)
@@ -169,7 +166,7 @@ static void write_word(FILE *f, const struct xlx__cpu_plan *p, unsigned int i)
     int bit;
 
     if (i == XLX__CPU_SYSCALL / 32)
-        free_to |= REPEATED;
+        free_to |= XLX__CPU_REPEATED;
     fprintf(f, "%s=", reg);
     for (bit = 31; bit >= 0; bit--) {
         state = state_of(p, 32 * i + (unsigned int)bit);
@@ -253,7 +250,7 @@ static int add_cap(xlx_cpu_config *c, const struct xlx__cpu_plan *p,
     f = open_memstream(&line, &len);
     if (!f)
         return xlx__error(ERROR_NOMEM, "out of memory");
-    fprintf(f, "%#x:", extended ? EXTENDED : 0);
+    fprintf(f, "%#x:", extended ? XLX__CPU_EXTENDED : 0);
     write_number(f, "eax", least);
     if (fclose(f))
         return xlx__error(ERROR_NOMEM, "out of memory");

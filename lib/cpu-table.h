@@ -12,6 +12,13 @@
 #include "gen-cpu.h"
 
 #define XLX__CPU_NONE 0xffff
+/* The first extended leaf. */
+#define XLX__CPU_EXTENDED UINT32_C(0x80000000)
+/* What AMD repeats of 1.edx in 0x80000001.edx, and Xen keeps alike. */
+#define XLX__CPU_REPEATED UINT32_C(0x0183f3ff)
+/* No guest of Xen has leaves beyond these. */
+#define XLX__CPU_MAX_LEVEL 0xd
+#define XLX__CPU_MAX_XLEVEL UINT32_C(0x80000021)
 /* Those of Xen's featureset come first, in its order. */
 #define XLX__CPU_XEN_WORDS (XLX__CPU_TSA_SQ_NO / 32 + 1)
 

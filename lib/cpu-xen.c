@@ -102,9 +102,6 @@ static const unsigned int numbers[] = {
 
 /* ---- a policy for a guest ----------------------------------------------- */
 
-#define EXTENDED UINT32_C(0x80000000)
-/* What AMD repeats of 1.edx in 0x80000001.edx, and Xen keeps alike. */
-#define REPEATED UINT32_C(0x0183f3ff)
 
 static uint32_t *reg_of(xen_cpuid_leaf_t *l, unsigned int reg)
 {
@@ -146,7 +143,7 @@ static bool write_numbers(struct xen *x, uint32_t room,
                           const struct xlx__cpu *cpu)
 {
     xen_cpuid_leaf_t *basic = leaf_of(x, room, 0, 0);
-    xen_cpuid_leaf_t *extended = leaf_of(x, room, EXTENDED, 0);
+    xen_cpuid_leaf_t *extended = leaf_of(x, room, XLX__CPU_EXTENDED, 0);
     xen_cpuid_leaf_t *first = leaf_of(x, room, 1, 0);
     uint32_t family = cpu->family < 15 ? cpu->family : 15;
 
@@ -182,7 +179,7 @@ static bool write_features(struct xen *x, uint32_t room,
             return false;
         reg = reg_of(l, w->reg);
         if (i == XLX__CPU_SYSCALL / 32)
-            value |= *reg & REPEATED;
+            value |= *reg & XLX__CPU_REPEATED;
         *reg = value;
         if (w->index == 7 && w->subleaf && value) {
             l = leaf_of(x, room, 7, 0);

@@ -108,7 +108,8 @@ int xlx__cpu_write_expression(const struct xlx__cpu_model *m,
                               const struct xlx__cpu_set *removed,
                               char **text_r);
 
-/* cpu.c: from text of any form, and names for callers.  names_r: sorted, malloc()ed. */
+/* cpu.c: from text of any form, and names for callers.  names_r: sorted,
+ * malloc()ed. */
 int xlx__cpu_read_text(const char *name, const char *text,
                        struct xlx__cpu *cpu_r);
 int xlx__cpu_names_of(const struct xlx__cpu_set *set, char ***names_r,

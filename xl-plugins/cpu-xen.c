@@ -57,9 +57,9 @@ static void say_foretold(const char *path, int num)
     char *more = num > 1 ? xl_format(" and %d more", num - 1)
                          : xl_format("%s", "");
 
-    xl_message("%s%s: only the hardware is known, without xen-cpuid -p: what"
-               " guests get is foretold by the rules of the Xen installed here",
-               path, more);
+    xl_message("%s%s: only the hardware is known, without xen-cpuid -p: what "
+               "guests get is foretold by the rules of the Xen installed "
+               "here", path, more);
     free(more);
 }
 

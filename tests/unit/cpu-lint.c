@@ -53,8 +53,8 @@ static void what_is_right(void **state)
     };
     static const char *const elements[] = {
         "1:ecx=" X32, "0x1:eax=" X32 ",ebx=" X32 ",ecx=" X32 ",edx=" X32,
-        "7,0:ebx=0101xks" X8 X8 X8 "x", "0x80000001:ecx=" X32, "0xd,1:eax=" X32,
-        "0x80000000:eax=" X32, "1:ecx=" X32 ",", "1:",
+        "7,0:ebx=0101xks" X8 X8 X8 "x", "0x80000001:ecx=" X32,
+        "0xd,1:eax=" X32, "0x80000000:eax=" X32, "1:ecx=" X32 ",", "1:",
     };
     size_t i;
 
@@ -82,8 +82,8 @@ static void wrong_strings(void **state)
           "that the host has: no feature \"avxx\"; did you mean", false },
         { "host,avx=2", "byte 9: \"2\" must be 0, 1, x, k or s", true },
         { "host,avx=0abc", "byte 9: \"0abc\" must be 0, 1", true },
-        { "host,avx=", "byte 9: \"\" must be 0, 1, x, k or s: stock xl would warn",
-          false },
+        { "host,avx=", "byte 9: \"\" must be 0, 1, x, k or s: stock xl "
+          "would warn", false },
         { "host,stepping=300", "byte 14: \"300\" must be a smaller number: "
           "libxl would take some bits of it", true },
         { "host,family=k", "byte 12: libxl takes the host's family only up to "
