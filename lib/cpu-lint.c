@@ -2,8 +2,8 @@
 /*
  * What stock xl's own cpuid= would come to.  xl warns of some mistakes, and
  * starts the guest with all that the host has: ERROR_INVAL.  Others libxl
- * takes for something else, and one about a leaf that there is not ends the building
- * of the guest: ERROR_FAIL.
+ * takes for something else, and one about a leaf that there is not ends the
+ * building of the guest: ERROR_FAIL.
  */
 #include <ctype.h>
 #include <stdio.h>
