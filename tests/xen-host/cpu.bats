@@ -88,6 +88,24 @@ try_expression() {
     done
 }
 
+@test "the line of cpu-baseline goes into a config as it is" {
+    "$(echo /usr/lib/xen-*/bin/xen-cpuid)" -p > "$tmp/host"
+    for type in pvh pv; do
+        pv=()
+        [ $type != pv ] || pv=(--pv)
+        xl cpu-baseline "${pv[@]}" --json "$tmp/host" |
+            jq '{features: .guest}' > "$tmp/guest"
+        features "$tmp/guest" > "$tmp/predicted"
+        [ -s "$tmp/predicted" ]
+        line=$(xl cpu-baseline "${pv[@]}" "$tmp/host" | grep ^cpuid=)
+        echo "$line"
+        GUEST_CONFIG=$line GUEST_ARGS="ticks=off" guest_config g $type
+        xl create -q -p "$(guest_config_file g)"
+        same_as_predicted
+        guest_destroy g
+    done
+}
+
 # How many domains there are, those without a name included.
 domains() { xl list | tail -n +2 | wc -l; }
 
