@@ -198,7 +198,7 @@ int xlx__usb_ready_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e)
     return rc;
 }
 
-/* ---- no longer needed ---------------------------------------------------- */
+/* ---- no longer needed --------------------------------------------------- */
 
 /* Is anything but the entry on its controller, or kept for it? */
 static int is_shared(struct xlx__usb_change *c, const xlx_usb_entry *e,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Setting devices aside, and bringing the record and the world together.  The
- * record says what was wanted; xenstore, sysfs and QEMU how it is.  What works is kept, what is not
- * plugged in waits without a port, and what was lost is attached again, by the
- * functions that do it in the first place.
+ * record says what was wanted; xenstore, sysfs and QEMU how it is.  What works
+ * is kept, what is not plugged in waits without a port, and what was lost is
+ * attached again, by the functions that do it in the first place.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -13,7 +13,7 @@
 #include "kernfs.h"
 #include "usb.h"
 
-#define IFF_UP 1                    /* linux/if.h, which clashes with net/if.h */
+#define IFF_UP 1                    /* linux/if.h; clashes with net/if.h */
 
 /* Is the entry of a class in sysfs below the device?  It is a link to a folder
  * on the way to which the device's name stands. */

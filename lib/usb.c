@@ -203,7 +203,8 @@ static int attach(struct xlx__usb_change *c, const xlx_usb_host_device *d,
 {
     int rc;
 
-    rc = xlx__usb_connect(c, e, d, wait && wait->no_wait, xlx__usb_deadline(wait));
+    rc = xlx__usb_connect(c, e, d, wait && wait->no_wait,
+                          xlx__usb_deadline(wait));
     if (rc)
         return take_back(c, e, rc);
     e->status = XLX_USB_STATUS_ATTACHED;

@@ -109,9 +109,9 @@ bool xlx__usb_held(xlx_ctx *ctx, uint32_t domid,
 int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
                     const xlx_usb_entry *e, bool *listed_r);
 /* Until it has heard that the device is plugged in.  It hears from udev, and
- * may be the last to; and the path of a device that it does not know would be a
- * dead one on the port, with which the guest can do nothing and of which QEMU
- * ends. */
+ * may be the last to; and the path of a device that it does not know would be
+ * a dead one on the port, with which the guest can do nothing and of which
+ * QEMU ends. */
 int xlx__usb_wait_known(xlx_ctx *ctx, const xlx_guest *guest,
                         const xlx_usb_host_device *d, int64_t deadline);
 
@@ -140,8 +140,8 @@ int xlx__usb_entry_append(struct xlx__usb_change *c,
                           const xlx_usb_entry *entry);
 void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
                          uint32_t port);
-/* Is what a port has in xenstore the entry's device?  Another tool may use a port
- * that is kept for one that is not plugged in. */
+/* Is what a port has in xenstore the entry's device?  Another tool may use a
+ * port that is kept for one that is not plugged in. */
 bool xlx__usb_is_on(const xlx_usb_entry *e, const char *path);
 /* The device on its port, or the one that it waits for. */
 bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d);

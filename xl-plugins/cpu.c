@@ -290,7 +290,8 @@ static int detect(const xlx_cpu *cpu, bool json)
         r = xl_print_json(xlx_cpu_detection_to_json(xl_ctx(), &d));
     } else {
         r = print_summary(cpu);
-        printf("model       %s\n", *xl_text(d.cpu_model) ? d.cpu_model : "none");
+        printf("model       %s\n",
+               *xl_text(d.cpu_model) ? d.cpu_model : "none");
         cpu_print_names("beyond the model", d.added, d.num_added);
         cpu_print_names("missing of the model", d.removed, d.num_removed);
         cpu_print_names("without a name", d.unknown, d.num_unknown);

@@ -2,8 +2,8 @@
 /*
  * usbdev=["selector=SELECTOR[,OPTION]...", ...] in a guest's config, or with
  * the selector last: the guest is made paused, xl usb-attach is run for each
- * such element, and then it runs.  Elements without a selector are stock xl's, which gets them as they
- * are.
+ * such element, and then it runs.  Elements without a selector are stock xl's,
+ * which gets them as they are.
  *
  * A guest with USB devices is neither saved nor migrated: they cannot go with
  * it, and libxl would lose them without a word.  With --detach they are set

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The guard of "xl create", "restore", "save" and "migrate".  guard.c reads the command line
- * and asks each concept that has a say about the start of a guest,
- * guard-config.c reads the same configuration as stock xl will, and
+ * The guard of "xl create", "restore", "save" and "migrate".  guard.c reads
+ * the command line and asks each concept that has a say about the start or the
+ * leaving of a guest, guard-config.c reads the same configuration as stock xl will, and
  * guard-STEM.c is what the concept STEM has to say.
  */
 #ifndef XL_GUARD_H
