@@ -136,9 +136,12 @@ static int xen_line(const char *s, struct xlx__cpu_dump *d)
 static uint32_t subleaf_after(const struct xlx__cpu_dump *d,
                               const struct xlx__cpu_leaf *l)
 {
-    const struct xlx__cpu_leaf *last = d->leaves + d->num_leaves - 1;
+    const struct xlx__cpu_leaf *last;
 
-    if (!d->num_leaves || last->leaf != l->leaf)
+    if (!d->num_leaves)
+        return 0;
+    last = d->leaves + d->num_leaves - 1;
+    if (last->leaf != l->leaf)
         return 0;
     return last->subleaf + (l->leaf == 0xd && !last->subleaf &&
                             l->reg[0] >= 0x100 ? 2 : 1);
