@@ -270,7 +270,7 @@ xlx__usb_by_path(const xlx_usb_host_devices *list, const char *path)
 {
     int i;
 
-    for (i = 0; i < list->num_devices; i++)
+    for (i = 0; path && i < list->num_devices; i++)
         if (!strcmp(xlx__text(list->devices[i].path), path))
             return &list->devices[i];
     return NULL;

@@ -50,7 +50,8 @@ int xlx__usb_resolve(xlx_usb_selector *s);
  * ERROR_INVAL when there are several, which the message names. */
 int xlx__usb_pick(const xlx_usb_host_devices *list, const xlx_usb_selector *s,
                   const xlx_usb_host_device **d_r);
-/* The device with that path; NULL when it is not there. */
+/* The device with that path; NULL when it is not there, or path is NULL, as of
+ * one that was never plugged in. */
 const xlx_usb_host_device *
 xlx__usb_by_path(const xlx_usb_host_devices *list, const char *path);
 /* "1-2 (0951:1666 DataTraveler)", for messages. */

@@ -293,10 +293,11 @@ static void owners(void **state)
 {
     struct xlx__usb_change c;
     xlx_usb_host_device d;
+    xlx_usb_ctrls list;
     xlx_guest guest;
     char *name = NULL;
-    (void)state;
 
+    (void)state;
     xlx_guest_init(&guest);
     assert_ok(xlx__set_string(&guest.name, "web"));
     assert_int_equal(libxl_uuid_from_string(&guest.uuid,
@@ -328,6 +329,17 @@ static void owners(void **state)
     d.product = 0x0825;
     assert_ok(xlx__usb_owner(peer_ctx(), &d, NULL, &name));
 
+    /* one that was never plugged in has no path */
+    entry(&c, "046d:0999", XLX_USB_STATUS_MISSING, NULL, 3);
+    assert_ok(xlx__usb_record_write(&c));
+    xlx_usb_ctrls_init(&list);
+    assert_ok(xlx_usb_ctrl_list(peer_ctx(), &guest, &list));
+    assert_int_equal(list.num_ctrls, 1);
+    assert_int_equal(list.ctrls[0].num_ports, 3);
+    assert_false(list.ctrls[0].ports[2].present);
+    xlx_usb_ctrls_dispose(&list);
+
+    xlx__usb_entry_drop(&c, 0, 3);
     xlx__usb_entry_drop(&c, 0, 1);
     xlx__usb_entry_drop(&c, 0, 2);
     xlx__usb_entry_drop(&c, 0, 2);
