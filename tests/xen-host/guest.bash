@@ -258,6 +258,12 @@ guest_restore() {
 
 guest_log_file() { echo "/var/log/xen/console/guest-$1.log"; }
 
+# guest_migrated NAME: its console goes on in the log that xenconsoled began
+# under the name that a guest has while it comes.
+guest_migrated() {
+    ln -sf "guest-$1--incoming.log" "$(guest_log_file "$1")"
+}
+
 # guest_log NAME: its console since its last boot.
 guest_log() {
     awk '

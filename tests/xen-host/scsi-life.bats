@@ -283,6 +283,7 @@ same_data() {
     else
         [ "$status" = 0 ]
         [ "$(guest_domid g)" != "$old" ]
+        guest_migrated g
     fi
     same_data
     xl scsi-detach g 0:0:0:0

@@ -35,6 +35,7 @@ teardown_file() { load guest; load scsi; scsi_end; }
     old=$(guest_domid g)
     xl migrate --detach -s /run/here g localhost
     [ "$(guest_domid g)" != "$old" ]
+    guest_migrated g
     wait_for 60 "the disk" works 0:0:0:0
     compare 0:0 /dev/sda
     xl scsi-detach g 0:0:0:0
