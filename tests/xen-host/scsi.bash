@@ -15,7 +15,7 @@ scsi_debug() { echo "$2" > "/sys/bus/pseudo/drivers/scsi_debug/$1"; }
 # scsi_begin [TYPE]: with the guest's configuration written, pv by default.
 scsi_begin() {
     # shellcheck disable=SC2034  # of guests_begin
-    GUEST_PROGRAMS="sg_inq xenstore-ls" \
+    GUEST_PROGRAMS="sg_inq lsscsi xenstore-ls" \
         guests_begin xen-scsifront sd_mod st sr_mod sg
     modprobe -a sd_mod st sr_mod sg target_core_mod target_core_pscsi \
         target_core_iblock target_core_file xen-scsiback

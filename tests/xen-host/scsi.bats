@@ -42,6 +42,9 @@ teardown_file() { load guest; load scsi; scsi_end; }
     echo "$output"
     [[ $output == *"Vendor identification: Linux"* ]]
     [[ $output == *"Product identification: scsi_debug"* ]]
+    run guest_run g lsscsi
+    echo "$output"
+    [[ $output =~ \[[0-9]+:0:0:0\]\ +disk\ +Linux\ +scsi_debug.*/dev/sd ]]
     [ "$(xl scsi-assignable --json | jq -r '.units[0].used_by')" = \
         "guest g has it as 0:0:0:0" ]
     xl scsi-detach g 0:0:0:0
