@@ -30,16 +30,15 @@ static bool is(const char *word, size_t len, const char *s)
     return strlen(s) == len && !memcmp(word, s, len);
 }
 
-/* NULL for the host's own. */
-static int parse_model(const char *word, size_t len,
-                       const struct xlx__cpu_model **model_r)
+/* The model is NULL for the host's own. */
+static int parse_model(const char *word, size_t len, struct xlx__cpu_wish *w)
 {
-    *model_r = NULL;
     if (!len)
         return xlx__error(ERROR_INVAL, "a CPU model must stand here");
-    if (is(word, len, "host"))
+    w->most = is(word, len, "max");
+    if (w->most || is(word, len, "host"))
         return 0;
-    return xlx__cpu_find_model(word, len, model_r);
+    return xlx__cpu_find_model(word, len, &w->model);
 }
 
 /* ---- items after the model ---------------------------------------------- */
@@ -208,7 +207,7 @@ int xlx__cpu_parse_wish(const char *text, struct xlx__cpu_wish *wish_r)
         return xlx__error(ERROR_INVAL,
                           "the CPU expression has more than %d bytes",
                           EXPRESSION_MAX);
-    rc = parse_model(text, len, &w.model);
+    rc = parse_model(text, len, &w);
     while (!rc && text[at + len]) {
         at += len + 1;
         len = strcspn(text + at, ",");

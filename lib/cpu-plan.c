@@ -8,7 +8,6 @@
 
 #include "cpu-plan.h"
 
-
 /* ---- what the guest will have ------------------------------------------- */
 
 static bool within_one(const struct xlx__cpu_set *a,
@@ -98,19 +97,40 @@ static int check_vendor(const struct xlx__cpu_plan *p)
     return 0;
 }
 
+/* All that Xen can give, for "max"; but not nested virtualisation, which is
+ * more than a feature, and nothing about dangers that it does not tell by
+ * itself. */
+static struct xlx__cpu_set most_on(const struct xlx__cpu_plan *p,
+                                   const struct xlx__cpu_xen *h)
+{
+    struct xlx__cpu_set set = { { 0 } };
+    unsigned int i;
+
+    for (i = 0; p->wish.most && i < XEN_WORDS; i++)
+        set.word[i] = h->most.features.word[i] & h->xen.features.word[i] &
+                      ~p->kept.word[i] & ~p->wish.host.word[i] &
+                      ~xlx__cpu_accumulate.word[i];
+    xlx__cpu_put(&set, XLX__CPU_RSBA, false);
+    xlx__cpu_put(&set, XLX__CPU_RRSBA, false);
+    xlx__cpu_put(&set, XLX__CPU_VMX, false);
+    xlx__cpu_put(&set, XLX__CPU_SVM, false);
+    return set;
+}
+
 static struct xlx__cpu_set guest_on(const struct xlx__cpu_plan *p,
                                     const struct xlx__cpu_xen *h)
 {
     const struct xlx__cpu_wish *w = &p->wish;
-    struct xlx__cpu_set set = { { 0 } };
+    struct xlx__cpu_set set = most_on(p, h);
     uint32_t model;
     unsigned int i;
 
     for (i = 0; i < XEN_WORDS; i++) {
         model = w->model ? w->model->features.word[i] | p->unspoken.word[i]
                          : ~UINT32_C(0);
-        set.word[i] = (h->usual.features.word[i] & (model | p->kept.word[i])) |
-                      (h->most.features.word[i] & w->on.word[i]);
+        set.word[i] |= (h->usual.features.word[i] &
+                        (model | p->kept.word[i])) |
+                       (h->most.features.word[i] & w->on.word[i]);
         set.word[i] |= h->most.features.word[i] &
                        h->xen.features.word[i] & w->host.word[i];
         set.word[i] &= ~w->off.word[i];

@@ -25,6 +25,7 @@ struct xlx__cpu_wish {                  /* an expression, not applied yet */
     uint32_t family, number, stepping;  /* or UNSAID */
     uint32_t level;
     bool strict;                        /* mitigations=model */
+    bool most;                          /* "max", where model is NULL */
 };
 #define XLX__CPU_UNSAID UINT32_MAX
 int xlx__cpu_parse_wish(const char *text, struct xlx__cpu_wish *wish_r);

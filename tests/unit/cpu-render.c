@@ -352,6 +352,11 @@ static void only_what_differs_is_said(void **state)
     says("IvyBridge,avx2=x,hle=k", "Haswell-v2", haswell,
          "host,fma=0,pcid=0,movbe=0,abm=0,bmi1=0,hle=k,bmi2=0,"
          "invpcid=0", false);
+    /* all that there is, but for what Xen decides and nested guests */
+    says("max", "IvyBridge,+hypervisor", "IvyBridge,+ht,+vmx,+avx2,+rsba",
+         "host,avx2=1", false);
+    says("max,-avx2,+vmx", "IvyBridge", "IvyBridge,+vmx,+avx2", "host", true);
+    says("max,avx2=x", "IvyBridge", "IvyBridge,+avx2", "host", false);
     says("Cascadelake-Server-v2,-rdctl-no", "Cascadelake-Server-v2",
          "Cascadelake-Server-v2", "host,rdcl-no=0", false);
 }
