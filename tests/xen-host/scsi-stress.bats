@@ -21,11 +21,12 @@ setup() { load guest; load scsi; scsi_setup; }
 teardown() { scsi_teardown; }
 teardown_file() { load guest; load scsi; scsi_end; }
 
-# try FILE COMMAND...: in the background, its exit status into FILE
+# try FILE COMMAND...: in the background; 0 or 1 into FILE
 try() {
     local file=$1
     shift
-    { "$@" > "$file.out" 2>&1; echo $? > "$file"; } 3>&- &
+    rm -f "$file"
+    { if "$@" > "$file.out" 2>&1; then echo 0; else echo 1; fi > "$file"; } 3>&- &
 }
 won() { [ "$(cat "$GUESTS/$1")" = 0 ]; }
 
