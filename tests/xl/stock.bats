@@ -126,7 +126,7 @@ stock_commands() { as_xl "$real" help | sed 1,4d | awk '/^ [^ ]/ {print $1}'; }
     run grep -E 'fork|clone' "$tmp/before"
     [ "$status" = 1 ]
     # Attempts included: nothing of Xen is even looked for.
-    run grep -E 'libxen|libxl|libyajl' "$tmp/before"
+    run grep -E '/lib(xen|xl|yajl)[^/]*\.so' "$tmp/before"
     [ "$status" = 1 ]
     [ "$(grep -c 'openat.*\.so\.[0-9]*".* = [0-9]' "$tmp/before")" = 1 ]
     grep -q 'openat.*/libc\.so\.6"' "$tmp/before"
