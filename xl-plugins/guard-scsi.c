@@ -72,31 +72,85 @@ static int attach(struct guard_start *s, const char *who)
     return status;
 }
 
-/* ---- what is set aside -------------------------------------------------- */
+/* ---- what stays behind when the guest leaves ---------------------------- */
 
-static bool is_aside(const xlx_vscsi_info *dev)
+/* What another host would call it; NULL when only this one knows it, or nobody
+ * because another tool attached it. */
+static const char *name_elsewhere(const xlx_vscsi_info *dev)
 {
-    return dev->status == XLX_VSCSI_STATUS_ASIDE;
-}
-
-/* The first device for which wanted() holds; NULL when there is none. */
-static const xlx_vscsi_info *
-first_dev(const xlx_device_vscsictrls *list,
-          bool (*wanted)(const xlx_vscsi_info *dev))
-{
-    int i, j;
-
-    for (i = 0; i < list->num_ctrls; i++)
-        for (j = 0; j < list->ctrls[i].num_devs; j++)
-            if (wanted(&list->ctrls[i].devs[j]))
-                return &list->ctrls[i].devs[j];
+    if (!dev->identity)
+        return NULL;
+    if (!strncmp(dev->identity, "wwid ", strlen("wwid ")))
+        return dev->identity + strlen("wwid ");
+    if (!strncmp(dev->identity, "target ", strlen("target ")))
+        return dev->target;
+    if (!strncmp(dev->identity, "file ", strlen("file ")))
+        return dev->path;
     return NULL;
 }
+
+/* The line that attaches it elsewhere, or NULL. */
+static char *attach_line(const xlx_guest *guest, const xlx_vscsi_info *dev)
+{
+    const char *name = name_elsewhere(dev);
+    char *line;
+
+    if (!name)
+        return NULL;
+    line = xl_format("xl scsi-attach --backend=%s%s%s --",
+                     xlx_vscsi_backstore_to_string(
+                         dev->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET
+                         ? XLX_VSCSI_BACKSTORE_AUTO : dev->dev.backstore),
+                     dev->dev.readonly ? " --read-only" : "",
+                     dev->dev.shared ? " --shared" : "");
+    line = guard_append_word(line, guest->name);
+    line = guard_append_word(line, name);
+    return guard_append_word(line, dev->dev.vdev);
+}
+
+static int list_devs(xlx_ctx *ctx, const xlx_guest *guest,
+                     struct guard_hostdevs *devs)
+{
+    xlx_device_vscsictrls list;
+    const xlx_vscsi_info *dev;
+    int i, j, rc;
+
+    xlx_device_vscsictrls_init(&list);
+    rc = xlx_device_vscsictrl_list(ctx, guest, &list);
+    for (i = 0; !rc && i < list.num_ctrls; i++)
+        for (j = 0; j < list.ctrls[i].num_devs; j++) {
+            dev = &list.ctrls[i].devs[j];
+            guard_hostdev_add(devs, xl_format("%s", dev->dev.vdev),
+                              dev->status == XLX_VSCSI_STATUS_ASIDE,
+                              attach_line(guest, dev));
+        }
+    xlx_device_vscsictrls_dispose(&list);
+    return rc;
+}
+
+static int set_aside(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    return xlx_vscsi_set_aside(ctx, guest, NULL);
+}
+
+static int forget(xlx_ctx *ctx, const xlx_guest *guest, const char *place)
+{
+    return xlx_device_vscsidev_remove(ctx, guest, place, NULL);
+}
+
+const struct guard_hostdev_kind guard_hostdev_scsi = {
+    .name = "SCSI",
+    .repair = "scsi-repair",
+    .when_local = "xl scsi-detach it",
+    .list = list_devs,
+    .set_aside = set_aside,
+    .forget = forget,
+};
 
 static int bring_back(struct guard_start *s, const char *who)
 {
     (void)s;
-    return guard_run_for("xl-scsi-repair", who);
+    return guard_hostdev_repair(&guard_hostdev_scsi, who);
 }
 
 /* A guest that was suspended does not look for what came meanwhile: it is told
@@ -109,40 +163,11 @@ static int tell(struct guard_start *s, int status)
 /* A guest that was saved with --detach. */
 static int check_restore(struct guard_start *s)
 {
-    xlx_device_vscsictrls list;
-    xlx_guest guest;
-    int status = 0;
-
-    if (!s->config.name)
+    if (!guard_hostdev_aside(s, &guard_hostdev_scsi))
         return 0;
-    xlx_guest_init(&guest);
-    xlx_device_vscsictrls_init(&list);
-    /* a guest that is not known has nothing set aside */
-    if (!guard_find(s, &guest) &&
-        !xlx_device_vscsictrl_list(s->ctx, &guest, &list) &&
-        first_dev(&list, is_aside)) {
-        guard_afterwards(s, tell);
-        status = guard_while_paused(s, "SCSI devices that are set aside",
-                                    bring_back);
-    }
-    xlx_device_vscsictrls_dispose(&list);
-    xlx_guest_dispose(&guest);
-    return status;
-}
-
-static int forget(xlx_ctx *ctx, const xlx_guest *guest)
-{
-    xlx_device_vscsictrls list;
-    int i, j, rc;
-
-    xlx_device_vscsictrls_init(&list);
-    rc = xlx_device_vscsictrl_list(ctx, guest, &list);
-    for (i = 0; !rc && i < list.num_ctrls; i++)
-        for (j = 0; !rc && j < list.ctrls[i].num_devs; j++)
-            rc = xlx_device_vscsidev_remove(
-                ctx, guest, list.ctrls[i].devs[j].dev.vdev, NULL);
-    xlx_device_vscsictrls_dispose(&list);
-    return rc;
+    guard_afterwards(s, tell);
+    return guard_while_paused(s, "SCSI devices that are set aside",
+                              bring_back);
 }
 
 int guard_scsi(struct guard_start *s)
@@ -174,166 +199,5 @@ int guard_scsi(struct guard_start *s)
     if (!num)
         return 0;
     r = guard_while_paused(s, "vscsi", attach);
-    return r || s->only_shows ? r : guard_forget_former(s, forget);
-}
-
-/* ---- leaving ------------------------------------------------------------ */
-
-/* What save and migrate have set aside, for afterwards: one process leaves
- * with one guest. */
-static struct {
-    xlx_guest guest;
-    xlx_device_vscsictrls list;
-} left;
-
-static bool is_attached(const xlx_vscsi_info *dev)
-{
-    return !is_aside(dev);
-}
-
-/* Says which devices keep it here. */
-static int refuse(void)
-{
-    char *names = NULL;
-    int i, j;
-
-    for (i = 0; i < left.list.num_ctrls; i++)
-        for (j = 0; j < left.list.ctrls[i].num_devs; j++) {
-            if (names)
-                names = guard_append(names, ", ");
-            names = guard_append(names,
-                                 left.list.ctrls[i].devs[j].dev.vdev);
-        }
-    xl_message("\"%s\" has SCSI devices, which cannot go with it: %s; with "
-               "--detach they are detached, and attached again afterwards",
-               left.guest.name, names);
-    free(names);
-    return 1;
-}
-
-/* What another host would call it; NULL when only this one knows it. */
-static const char *name_elsewhere(const xlx_vscsi_info *dev)
-{
-    if (!strncmp(dev->identity, "wwid ", strlen("wwid ")))
-        return dev->identity + strlen("wwid ");
-    if (!strncmp(dev->identity, "target ", strlen("target ")))
-        return dev->target;
-    if (!strncmp(dev->identity, "file ", strlen("file ")))
-        return dev->path;
-    return NULL;
-}
-
-static bool is_local(const xlx_vscsi_info *dev)
-{
-    return !name_elsewhere(dev);
-}
-
-/* Gives it one device on the other host; then it is that host's to remember. */
-static int send_after(struct guard_start *s, const xlx_vscsi_info *dev)
-{
-    char *line;
-    int status;
-
-    line = xl_format("xl scsi-attach --backend=%s%s%s --",
-                     xlx_vscsi_backstore_to_string(
-                         dev->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET
-                         ? XLX_VSCSI_BACKSTORE_AUTO : dev->dev.backstore),
-                     dev->dev.readonly ? " --read-only" : "",
-                     dev->dev.shared ? " --shared" : "");
-    line = guard_append_word(line, left.guest.name);
-    line = guard_append_word(line, name_elsewhere(dev));
-    line = guard_append_word(line, dev->dev.vdev);
-    status = guard_run_there(s, line);
-    if (status)
-        xl_message("\"%s\" runs on %s without its SCSI device %s: there, %s",
-                   left.guest.name, s->target, dev->dev.vdev, line);
-    else if (xlx_device_vscsidev_remove(s->ctx, &left.guest, dev->dev.vdev,
-                                        NULL))
-        xl_message("%s", xlx_get_error());
-    free(line);
-    return status;
-}
-
-static int send_all(struct guard_start *s)
-{
-    int i, j, r, status = 0;
-
-    left.guest.domid = XLX_DOMID_NONE;
-    for (i = 0; i < left.list.num_ctrls; i++)
-        for (j = 0; j < left.list.ctrls[i].num_devs; j++) {
-            r = send_after(s, &left.list.ctrls[i].devs[j]);
-            status = status ? status : r;
-        }
-    return status;
-}
-
-/* Where it runs now it has them again; a saved one has them when it is
- * restored. */
-static int after_leaving(struct guard_start *s, int status)
-{
-    char uuid[LIBXL_UUID_FMTLEN + 1];
-    int r = 0;
-
-    guard_format_uuid(&left.guest.uuid, uuid);
-    if (guard_runs_here(s, &left.guest.uuid))
-        r = bring_back(s, uuid);
-    else if (!status && s->target)
-        r = send_all(s);
-    xlx_ctx_free(s->ctx);
-    s->ctx = NULL;
-    xlx_device_vscsictrls_dispose(&left.list);
-    xlx_guest_dispose(&left.guest);
-    return status ? status : r;
-}
-
-static int set_aside(struct guard_start *s)
-{
-    const xlx_vscsi_info *local = first_dev(&left.list, is_local);
-    char uuid[LIBXL_UUID_FMTLEN + 1];
-
-    if (!first_dev(&left.list, is_attached) &&
-        !first_dev(&left.list, is_aside))
-        return 0;
-    if (guard_check_shell(s))
-        return 1;
-    if (s->target && local) {
-        xl_message("the SCSI device %s (%s) has no name that another host "
-                   "would know it by: xl scsi-detach it", local->dev.vdev,
-                   local->identity);
-        return 1;
-    }
-    if (xlx_vscsi_set_aside(s->ctx, &left.guest, NULL)) {
-        xl_message("%s", xlx_get_error());
-        guard_format_uuid(&left.guest.uuid, uuid);
-        bring_back(s, uuid);
-        return 1;
-    }
-    guard_afterwards(s, after_leaving);
-    return 0;
-}
-
-int guard_scsi_leave(struct guard_start *s)
-{
-    int status = 0;
-
-    xlx_guest_init(&left.guest);
-    xlx_device_vscsictrls_init(&left.list);
-    /* who cannot be found stock xl will not find either */
-    if (xlx_guest_find(s->ctx, s->leaving, NULL, &left.guest))
-        return 0;
-    if (xlx_device_vscsictrl_list(s->ctx, &left.guest, &left.list)) {
-        xl_message("%s", xlx_get_error());
-        xl_message("so nobody knows whether it has SCSI devices, which"
-                   " cannot go with it; \"%s\" does not ask", s->stock);
-        status = 1;
-    } else if (s->detach) {
-        status = set_aside(s);
-    } else if (first_dev(&left.list, is_attached)) {
-        status = refuse();
-    }
-    if (!s->num_afterwards) {
-        xlx_device_vscsictrls_dispose(&left.list);
-        xlx_guest_dispose(&left.guest);
-    }
-    return status;
+    return r || s->only_shows ? r : guard_hostdev_forget(s, &guard_hostdev_scsi);
 }

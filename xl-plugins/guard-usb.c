@@ -149,91 +149,85 @@ static char *stock_line(XLU_ConfigList *list, int num)
     return guard_append(line, "]");
 }
 
-static int forget(xlx_ctx *ctx, const xlx_guest *guest)
+/* ---- what stays behind when the guest leaves ---------------------------- */
+
+/* The line that attaches it elsewhere when it is plugged in there.  NULL: what
+ * is found by where it is plugged in, or was never recorded, nobody finds on
+ * another host. */
+static char *attach_line(const xlx_guest *guest, const xlx_usb_ctrl *ctrl,
+                         const xlx_usb_port *port)
 {
+    char *line;
+
+    if (!port->selector || !strchr(port->selector, ':'))
+        return NULL;
+    line = xl_format("xl usb-attach %s --type=%s --",
+                     port->once ? "--once" : "--optional",
+                     xlx_usb_type_to_string(ctrl->type));
+    line = guard_append_word(line, guest->name);
+    return guard_append_word(line, port->selector);
+}
+
+static int list_devs(xlx_ctx *ctx, const xlx_guest *guest,
+                     struct guard_hostdevs *devs)
+{
+    const xlx_usb_port *port;
+    const xlx_usb_ctrl *ctrl;
     xlx_usb_ctrls list;
-    xlx_usb_entry gone;
-    char place[32];
     int i, j, rc;
 
-    xlx_usb_entry_init(&gone);
     xlx_usb_ctrls_init(&list);
     rc = xlx_usb_ctrl_list(ctx, guest, &list);
     for (i = 0; !rc && i < list.num_ctrls; i++)
-        for (j = 0; !rc && j < list.ctrls[i].num_ports; j++) {
-            snprintf(place, sizeof(place), "%u/%u", list.ctrls[i].devid,
-                     list.ctrls[i].ports[j].number);
-            xlx_usb_entry_dispose(&gone);
-            rc = xlx_usb_detach(ctx, guest, place, NULL, &gone);
+        for (j = 0; j < list.ctrls[i].num_ports; j++) {
+            ctrl = &list.ctrls[i];
+            port = &ctrl->ports[j];
+            guard_hostdev_add(devs,
+                              xl_format("%u/%u", ctrl->devid, port->number),
+                              port->status == XLX_USB_STATUS_ASIDE,
+                              attach_line(guest, ctrl, port));
         }
     xlx_usb_ctrls_dispose(&list);
+    return rc;
+}
+
+static int set_aside(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    return xlx_usb_set_aside(ctx, guest, NULL);
+}
+
+static int forget(xlx_ctx *ctx, const xlx_guest *guest, const char *place)
+{
+    xlx_usb_entry gone;
+    int rc;
+
+    xlx_usb_entry_init(&gone);
+    rc = xlx_usb_detach(ctx, guest, place, NULL, &gone);
     xlx_usb_entry_dispose(&gone);
     return rc;
 }
 
-/* ---- what is set aside -------------------------------------------------- */
-
-static bool is_aside(const xlx_usb_port *port)
-{
-    return port->status == XLX_USB_STATUS_ASIDE;
-}
-
-static bool is_attached(const xlx_usb_port *port)
-{
-    return !is_aside(port);
-}
-
-/* What is found by where it is plugged in, or was never recorded, nobody finds
- * on another host. */
-static bool is_local(const xlx_usb_port *port)
-{
-    return !port->selector || !strchr(port->selector, ':');
-}
-
-/* The first device for which wanted() holds, NULL: any, as CONTROLLER/PORT;
- * false when there is none. */
-static bool first_port(const xlx_usb_ctrls *list,
-                       bool (*wanted)(const xlx_usb_port *port),
-                       char place[32])
-{
-    int i, j;
-
-    for (i = 0; i < list->num_ctrls; i++)
-        for (j = 0; j < list->ctrls[i].num_ports; j++)
-            if (!wanted || wanted(&list->ctrls[i].ports[j])) {
-                snprintf(place, 32, "%u/%u", list->ctrls[i].devid,
-                         list->ctrls[i].ports[j].number);
-                return true;
-            }
-    return false;
-}
+const struct guard_hostdev_kind guard_hostdev_usb = {
+    .name = "USB",
+    .repair = "usb-repair",
+    .when_local = "xl usb-detach it, or attach it by its ID",
+    .list = list_devs,
+    .set_aside = set_aside,
+    .forget = forget,
+};
 
 /* A guest that was suspended does not look for what came meanwhile: it has to
  * run first. */
 static int bring_back(struct guard_start *s, int status)
 {
-    return status ? status : guard_run_for("xl-usb-repair", s->config.name);
+    return status ? status
+                  : guard_hostdev_repair(&guard_hostdev_usb, s->config.name);
 }
 
 /* A guest that was saved with --detach. */
 static int check_restore(struct guard_start *s)
 {
-    xlx_usb_ctrls list;
-    xlx_guest guest;
-    char place[32];
-    bool aside;
-
-    if (!s->config.name)
-        return 0;
-    xlx_guest_init(&guest);
-    xlx_usb_ctrls_init(&list);
-    /* a guest that is not known has nothing set aside */
-    aside = !guard_find(s, &guest) &&
-            !xlx_usb_ctrl_list(s->ctx, &guest, &list) &&
-            first_port(&list, is_aside, place);
-    xlx_usb_ctrls_dispose(&list);
-    xlx_guest_dispose(&guest);
-    if (!aside)
+    if (!guard_hostdev_aside(s, &guard_hostdev_usb))
         return 0;
     if (s->paused || s->stays)
         xl_message("when \"%s\" runs, xl usb-repair gives it its USB devices",
@@ -272,161 +266,5 @@ int guard_usb(struct guard_start *s)
         return 0;
     guard_add_line(s, stock_line(list, num));
     r = guard_while_paused(s, "usbdev", attach);
-    return r || s->only_shows ? r : guard_forget_former(s, forget);
-}
-
-/* ---- leaving ------------------------------------------------------------ */
-
-/* What save and migrate have set aside, for afterwards: one process leaves
- * with one guest. */
-static struct {
-    xlx_guest guest;
-    xlx_usb_ctrls list;
-} left;
-
-/* Says which devices keep it here. */
-static int refuse(void)
-{
-    char *names = NULL, *place;
-    int i, j;
-
-    for (i = 0; i < left.list.num_ctrls; i++)
-        for (j = 0; j < left.list.ctrls[i].num_ports; j++) {
-            place = xl_format("%u/%u", left.list.ctrls[i].devid,
-                              left.list.ctrls[i].ports[j].number);
-            names = names ? guard_append(names, ", ") : NULL;
-            names = guard_append(names, place);
-            free(place);
-        }
-    xl_message("\"%s\" has USB devices, which cannot go with it: %s; with "
-               "--detach they are detached, and attached again afterwards",
-               left.guest.name, names);
-    free(names);
-    return 1;
-}
-
-/* Has one device attached on the other host when it is plugged in there; then
- * it is that host's to remember. */
-static int send_after(struct guard_start *s, const xlx_usb_ctrl *ctrl,
-                      const xlx_usb_port *port)
-{
-    char *line, place[32];
-    xlx_usb_entry gone;
-    int status;
-
-    line = xl_format("xl usb-attach %s --type=%s --",
-                     port->once ? "--once" : "--optional",
-                     xlx_usb_type_to_string(ctrl->type));
-    line = guard_append_word(line, left.guest.name);
-    line = guard_append_word(line, port->selector);
-    status = guard_run_there(s, line);
-    snprintf(place, sizeof(place), "%u/%u", ctrl->devid, port->number);
-    xlx_usb_entry_init(&gone);
-    if (status)
-        xl_message("\"%s\" runs on %s without its USB device %s: there, %s",
-                   left.guest.name, s->target, place, line);
-    else if (xlx_usb_detach(s->ctx, &left.guest, place, NULL, &gone))
-        xl_message("%s", xlx_get_error());
-    xlx_usb_entry_dispose(&gone);
-    free(line);
-    return status;
-}
-
-static int send_all(struct guard_start *s)
-{
-    int i, j, r, status = 0;
-
-    left.guest.domid = XLX_DOMID_NONE;
-    for (i = 0; i < left.list.num_ctrls; i++)
-        for (j = 0; j < left.list.ctrls[i].num_ports; j++) {
-            r = send_after(s, &left.list.ctrls[i],
-                           &left.list.ctrls[i].ports[j]);
-            status = status ? status : r;
-        }
-    return status;
-}
-
-static int bring_all_back(void)
-{
-    char uuid[LIBXL_UUID_FMTLEN + 1];
-
-    guard_format_uuid(&left.guest.uuid, uuid);
-    return guard_run_for("xl-usb-repair", uuid);
-}
-
-/* Where it runs now it has them again; a saved one has them when it is
- * restored. */
-static int after_leaving(struct guard_start *s, int status)
-{
-    int r = 0;
-
-    if (guard_runs_here(s, &left.guest.uuid))
-        r = bring_all_back();
-    else if (!status && s->target)
-        r = send_all(s);
-    xlx_ctx_free(s->ctx);
-    s->ctx = NULL;
-    xlx_usb_ctrls_dispose(&left.list);
-    xlx_guest_dispose(&left.guest);
-    return status ? status : r;
-}
-
-static int set_aside(struct guard_start *s)
-{
-    char place[32];
-
-    if (guard_check_shell(s))
-        return 1;
-    if (s->target && first_port(&left.list, is_local, place)) {
-        xl_message("the USB device %s has no name that another host would know"
-                   " it by: xl usb-detach it, or attach it by its ID", place);
-        return 1;
-    }
-    if (xlx_usb_set_aside(s->ctx, &left.guest, NULL)) {
-        xl_message("%s", xlx_get_error());
-        bring_all_back();
-        return 1;
-    }
-    guard_afterwards(s, after_leaving);
-    return 0;
-}
-
-/* *kept_r: what left has is for afterwards. */
-static int leave(struct guard_start *s, bool *kept_r)
-{
-    char place[32];
-    int status;
-
-    *kept_r = false;
-    if (xlx_usb_ctrl_list(s->ctx, &left.guest, &left.list)) {
-        xl_message("%s", xlx_get_error());
-        xl_message("so nobody knows whether it has USB devices, which"
-                   " cannot go with it; \"%s\" does not ask", s->stock);
-        return 1;
-    }
-    if (!first_port(&left.list, s->detach ? NULL : is_attached, place))
-        return 0;
-    if (!s->detach)
-        return refuse();
-    status = set_aside(s);
-    *kept_r = !status;
-    return status;
-}
-
-int guard_usb_leave(struct guard_start *s)
-{
-    bool kept;
-    int status;
-
-    xlx_guest_init(&left.guest);
-    xlx_usb_ctrls_init(&left.list);
-    /* who cannot be found stock xl will not find either */
-    if (xlx_guest_find(s->ctx, s->leaving, NULL, &left.guest))
-        return 0;
-    status = leave(s, &kept);
-    if (!kept) {
-        xlx_usb_ctrls_dispose(&left.list);
-        xlx_guest_dispose(&left.guest);
-    }
-    return status;
+    return r || s->only_shows ? r : guard_hostdev_forget(s, &guard_hostdev_usb);
 }

@@ -212,7 +212,7 @@ static int ask_concepts(struct guard_start *s)
     if (xlx_ctx_alloc(&s->ctx, NULL, NULL))
         xl_no_memory();
     if (s->leaving)
-        return guard_scsi_leave(s) || guard_usb_leave(s);
+        return guard_hostdev_leave(s);
     for (i = 0; !status && i < sizeof(concepts) / sizeof(concepts[0]); i++)
         status = concepts[i](s);
     return status;

@@ -98,27 +98,51 @@ char *guard_append_word(char *text, const char *word);
 /* A string of xl.cfg(5), with its quotes. */
 char *guard_append_string(char *text, const char *s);
 
-/* ---- guard-leave.c: what those share whose devices stay behind ---------- */
+/* ---- guard-hostdev.c: devices of the host, which stay behind ------------ */
 
-void guard_format_uuid(const libxl_uuid *uuid,
-                       char text[LIBXL_UUID_FMTLEN + 1]);
-/* Finds the guest of a start by UUID if it has one, else by name. */
-int guard_find(struct guard_start *s, xlx_guest *guest);
-/* Calls forget for each guest, by UUID and by name, that is known and does not
- * run: it ended a moment ago and its watcher has not seen that yet, and the one
- * that starts now starts afresh. */
-int guard_forget_former(struct guard_start *s,
-                        int (*forget)(xlx_ctx *ctx, const xlx_guest *guest));
-/* One of our commands with the guest as its argument; exit status. */
-int guard_run_for(const char *command, const char *who);
-/* Does it run here?  Opens s->ctx again, which is closed while stock xl
- * runs. */
-bool guard_runs_here(struct guard_start *s, const libxl_uuid *uuid);
-/* Runs a line of shell on the other host, by the way that stock xl came
- * there. */
-int guard_run_there(struct guard_start *s, const char *line);
-/* "-s ''" leaves nobody to run a line there: exit status after a message. */
-int guard_check_shell(struct guard_start *s);
+/* One that a guest has, or that is set aside for it. */
+struct guard_hostdev {
+    char *place;                    /* in the guest, as our commands say it */
+    bool aside;
+    char *there;                    /* line of shell that attaches it on
+                                     * another host; NULL when no other host
+                                     * would know what it is */
+};
+
+struct guard_hostdevs {
+    struct guard_hostdev *devs;
+    int num;
+};
+
+/* A kind of them: libxl's error codes. */
+struct guard_hostdev_kind {
+    const char *name;               /* "SCSI" */
+    const char *repair;             /* the command that gives them back */
+    const char *when_local;         /* what to do about one without there */
+    /* all that guest has, added to an empty list, which is freed after an
+     * error, too */
+    int (*list)(xlx_ctx *ctx, const xlx_guest *guest,
+                struct guard_hostdevs *list);
+    int (*set_aside)(xlx_ctx *ctx, const xlx_guest *guest);
+    int (*forget)(xlx_ctx *ctx, const xlx_guest *guest, const char *place);
+};
+
+extern const struct guard_hostdev_kind guard_hostdev_scsi, guard_hostdev_usb;
+
+/* Takes both texts. */
+void guard_hostdev_add(struct guard_hostdevs *list, char *place, bool aside,
+                       char *there);
+/* Was the guest that is restored saved with --detach? */
+bool guard_hostdev_aside(struct guard_start *s,
+                         const struct guard_hostdev_kind *kind);
+/* Runs the command that gives a guest its devices back; exit status. */
+int guard_hostdev_repair(const struct guard_hostdev_kind *kind,
+                         const char *who);
+/* A guest by this UUID or name may be known and not run: it ended a moment ago
+ * and its watcher has not seen that yet.  The one that starts now starts
+ * afresh. */
+int guard_hostdev_forget(struct guard_start *s,
+                         const struct guard_hostdev_kind *kind);
 
 /* What concepts say: exit status.  0 is no objection; else they have said
  * what is wrong and what to do. */
@@ -128,7 +152,6 @@ int guard_vnuma(struct guard_start *s);
 int guard_scsi(struct guard_start *s);
 int guard_usb(struct guard_start *s);
 /* The same about a guest that is to be saved or to go to another host. */
-int guard_scsi_leave(struct guard_start *s);
-int guard_usb_leave(struct guard_start *s);
+int guard_hostdev_leave(struct guard_start *s);
 
 #endif

@@ -42,7 +42,8 @@ teardown_file() { load guest; load scsi; scsi_end; }
     echo "$output"
     [[ $output == *"Vendor identification: Linux"* ]]
     [[ $output == *"Product identification: scsi_debug"* ]]
-    run guest_run g lsscsi
+    # with its path: busybox has one, too, which knows no /dev
+    run guest_run g /usr/bin/lsscsi
     echo "$output"
     [[ $output =~ \[[0-9]+:0:0:0\]\ +disk\ +Linux\ +scsi_debug.*/dev/sd ]]
     [ "$(xl scsi-assignable --json | jq -r '.units[0].used_by')" = \

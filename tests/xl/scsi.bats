@@ -157,7 +157,11 @@ aside='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb", "backstore": "iblock", "shared
     sed -i 's/"aside"/"attached"/' "$tmp/state/$uuid/scsi.json"
     run -1 xl migrate --detach web host
     echo "$output"
-    [[ $output == *"0:0:1:0 (hctl 1:0:0:0) has no name that another host"* ]]
+    [[ $output == *"device 0:0:1:0 has no name that another host"* ]]
+    # what another tool attached has no identity
+    record "$entry"
+    run -1 xl migrate --detach web host
+    [[ $output == *"device 0:0:1:0 has no name that another host"* ]]
     run -1 xl migrate --detach -s '' web host
     [[ $output == *"empty -s"* ]]
     [ ! -e "$tmp/calls" ]
