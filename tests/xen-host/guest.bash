@@ -254,6 +254,13 @@ guest_restore() {
     xl restore "$2" > /dev/null && guest_domid "$1" > /dev/null
 }
 
+# shell_to_here: for -s /run/here of "xl migrate", the shell that brings it to
+# the other host, which is this one.
+shell_to_here() {
+    printf '#!/bin/sh\nshift\nexec "$@"\n' > /run/here
+    chmod +x /run/here
+}
+
 # ---- what a guest says, and what it is told -----------------------------------
 
 guest_log_file() { echo "/var/log/xen/console/guest-$1.log"; }

@@ -78,12 +78,6 @@ adapter() {
     echo "/local/domain/0/backend/vscsi/$(guest_domid g)/0"
 }
 
-# The shell that brings stock xl to the other host, which is this one.
-shell_to_here() {
-    printf '#!/bin/sh\nshift\nexec "$@"\n' > /run/here
-    chmod +x /run/here
-}
-
 # The guest's name for the LUN 0:0:T:L, by its sysfs
 in_guest() {
     guest_run g "ls /sys/bus/scsi/devices/*:0:$1/block" | tail -n1

@@ -469,8 +469,7 @@ settled() {
 # The shell that brings stock xl to the other host, which is this one.
 @test "migrate --detach: there on the other side, or here when it fails" {
     xl usb-attach g 1d6b:0104
-    printf '#!/bin/sh\nshift\nexec "$@"\n' > /run/here
-    chmod +x /run/here
+    shell_to_here
     run xl migrate --detach -s /run/here g localhost
     echo "$output"
     tap_note "xl migrate: $status"
