@@ -36,10 +36,7 @@ teardown_file() {
     usb_end
 }
 
-works() {
-    [ "$(xl usb-show --json p | jq -r '.[].ctrls[].ports[] |
-        select(.device.serial == "a") | "\(.held) \(.problem)"')" = "true " ]
-}
+works() { usb_works p a; }
 no_qemu() { ! pgrep -f -- "-xen-domid $(guest_domid p) " > /dev/null; }
 
 @test "PVH: attached, both directions, detached, and no QEMU again" {

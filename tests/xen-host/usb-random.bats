@@ -28,12 +28,6 @@ teardown_file() {
     usb_end
 }
 
-info() { xl usb-show --json g | jq -r ".[].ctrls[].ports[] | $1"; }
-held() {
-    [ "$(info "select(.device.serial == \"$1\") | \"\\(.held) \\(.problem)\"")" = \
-        "true " ]
-}
-
 # one NAME DEED: says what it does; what cannot be done now does nothing.
 # wanted[NAME] is set while it is attached.
 one() {
@@ -84,7 +78,7 @@ one() {
     xl usb-show
     for name in a b c; do
         if [ -n "${wanted[$name]:-}" ]; then
-            wait_for 90 "stick $name" held $name
+            wait_for 90 "stick $name" usb_works g $name
             usb_compare g $name "$GUESTS/$name.img"
             one $name detach
         fi

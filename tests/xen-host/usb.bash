@@ -152,6 +152,13 @@ usb_qemu() {
         jq -r .
 }
 
+# usb_works NAME SERIAL: by our account QEMU has it, and nothing is wrong.
+usb_works() {
+    [ "$(xl usb-show --json "$1" | jq -r --arg serial "$2" \
+        '.[].ctrls[].ports[] | select(.device.serial == $serial) |
+        "\(.held) \(.problem)"')" = "true " ]
+}
+
 # usb_in_guest NAME SERIAL: the disk of a stick in the guest, as sda
 usb_in_guest() {
     guest_run "$1" "d=\$(grep -lx '$2' /sys/bus/usb/devices/*/serial) &&

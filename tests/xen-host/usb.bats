@@ -74,11 +74,7 @@ info() {
     xl usb-show --json g |
         jq -r ".[].ctrls[] | .devid as \$ctrl | .ports[] | .ctrl = \$ctrl | $1"
 }
-# works SERIAL: QEMU has it, and nothing is wrong
-works() {
-    [ "$(info "select(.device.serial == \"$1\") | \"\\(.held) \\(.problem)\"")" = \
-        "true " ]
-}
+works() { usb_works g "$1"; }
 missing() { info .path | grep -qx "$1" && [ "$(info .present)" = false ]; }
 # served NAME IMAGE: all that a device has to do
 served() {
