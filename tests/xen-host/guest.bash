@@ -185,15 +185,15 @@ guest_create() {
 # gives QEMU and its scripts some seconds; on a loaded machine the emulated
 # host may need more, so what timed out is tried once more, and reported.
 guest_start() {
-    local log
-    log=$(guest_log_file "$1")
-    [ ! -e "$log" ] || mv -f "$log" "$log.old"
     guest_xl_create "$1" || return
     guest_wait_boots "$1" 1
 }
 
+# guest_xl_create NAME: the same, and does not wait for its user space.
 guest_xl_create() {
-    local said try
+    local said try log
+    log=$(guest_log_file "$1")
+    [ ! -e "$log" ] || mv -f "$log" "$log.old"
     for try in 1 2; do
         said=$(xl create -q "$(guest_config_file "$1")" 2>&1) && return
         echo "$said"

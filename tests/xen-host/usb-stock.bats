@@ -25,6 +25,13 @@ setup() {
     load usb
     PATH=/usr/sbin:/usr/bin:/sbin:/bin      # stock xl, whatever is installed
 }
+# What a failed test left is no failure of the next one.
+teardown() {
+    [ -n "${BATS_TEST_COMPLETED:-}" ] || {
+        tail -n 20 /var/log/xen/xl-c.log
+        guest_gone c || guest_destroy c
+    }
+}
 teardown_file() {
     load guest
     load usb
@@ -144,7 +151,7 @@ look() {
     xl usbdev-attach c hostbus="$bus" hostaddr=10
     run xl usb-list c
     echo "$output"
-    [[ $output == *"Device a"* || $output == *"Device 0a"* ]]
+    [[ $output == *"Device 00a"* ]]
     xl usbdev-detach c 0 1
 }
 
@@ -192,22 +199,27 @@ look() {
     gadget_plug b 1
 }
 
-@test "a controller of the default type: no QEMU, and nothing works" {
-    start_with "usbctrl = ['version=2,ports=4']" \
-        "usbdev = ['type=hostdev,$(where b)']"
+# dead [LINE]...: with these lines the guest c gets a controller that nobody
+# serves, and its kernel waits five minutes for it.
+dead() {
+    GUEST_ARGS=loglevel=5 GUEST_CONFIG=$(printf '%s\n' "$@") guest_config c pv
+    guest_xl_create c
+    wait_for 120 "the guest to wait" \
+        grep -q 'Waiting for devices to initialise' "$(guest_log_file c)"
     look
     no_qemu
     [ "$(usb_port c 1)" = "$(usb_busid b)" ]
-    usb_guest_lacks c b
+    [ "$(xenstore-read "$(usb_backend c)/state")" = 1 ]
     guest_destroy c
 }
 
+@test "a controller of the default type: no QEMU, and the guest hangs" {
+    dead "usbctrl = ['version=2,ports=4']" \
+        "usbdev = ['type=hostdev,$(where b)']"
+}
+
 @test "a device without a controller: the same" {
-    start_with "usbdev = ['type=hostdev,$(where b)']"
-    look
-    no_qemu
-    usb_guest_lacks c b
-    guest_destroy c
+    dead "usbdev = ['type=hostdev,$(where b)']"
 }
 
 @test "a guest without QEMU cannot get a controller later" {
