@@ -71,7 +71,14 @@ look() {
     usb_driven "$(usb_busid a)" usbfs
 }
 
-@test "the device is lost when the guest reboots" {
+@test "after a reboot the device of the config is there, an attached one lost" {
+    guest_reboot c
+    look
+    [ "$(usb_port c 1)" = "$(usb_busid a)" ]
+    xl usbdev-detach c 0 1
+    # shellcheck disable=SC2046 # two words
+    xl usbdev-attach c $(where a | tr , ' ')
+    usb_compare c a "$GUESTS/a.img"
     guest_reboot c
     look
     [ "$(usb_port c 1)" = "" ]
