@@ -21,8 +21,8 @@
 #define AGAIN_MS 2000               /* after what could not be done */
 #define POLL_MS 1000                /* does the guest still run? */
 
-/* QEMU hears of devices from udev, and a device that it does not know yet it
- * takes for another: events are left to rest for so long. */
+/* From the first event: one device makes a dozen of them, and has its interfaces
+ * some time after it.  Whoever attaches it waits for QEMU to have heard, too. */
 #define REST_MS 700
 
 /* linux/netlink.h has no names for the groups: 1 is the kernel's, 2 udev's,
@@ -88,7 +88,7 @@ static int await(struct watch *w)
         errno != EINTR)
         return xlx__error(ERROR_FAIL, "poll: %m");
     now = xlx__now_ms();
-    if (take_events(w) && !w->gone)
+    if (take_events(w) && !w->gone && w->due > now + REST_MS)
         w->due = now + REST_MS;
     rc = xlx__guest_wait(w->ctx, &w->guest, now);
     if (rc == ERROR_TIMEDOUT) {
