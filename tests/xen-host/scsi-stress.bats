@@ -77,6 +77,7 @@ direct() {
         if won three; then xl scsi-detach g 0:0:0:1
         else grep -q 'holds the lock' "$GUESTS/three.out"; fi
         same_world || { echo "round $i"; false; }
+        [ $((i % 20)) != 0 ] || tap_note "$i rounds"
     done
 }
 
@@ -92,6 +93,7 @@ direct() {
         run ! grep -q "backend/vscsi/$old/" <(xenstore-ls -f)
         find "$configfs" | sort | diff "$GUESTS/configfs" -
         [ "$(xenstore-ls -f | grep -c 'backend/vscsi/.*/v-dev')" = 2 ]
+        [ $((i % 5)) != 0 ] || tap_note "$i reboots"
     done
     compare 0:0 /dev/sda
     compare 0:1 /dev/sdb
