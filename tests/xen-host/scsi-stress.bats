@@ -85,15 +85,15 @@ direct() {
     xl scsi-attach g "$a" 0:0:0:0
     xl scsi-attach --backend iblock g "$b" 0:0:0:1
     find "$configfs" | sort > "$GUESTS/configfs"
-    for i in {1..20}; do
+    for number in {1..20}; do
         old=$(guest_domid g)
         guest_reboot g
-        wait_for 60 "the first, reboot $i" works 0:0:0:0
-        wait_for 60 "the second, reboot $i" works 0:0:0:1
+        wait_for 60 "the first, reboot $number" works 0:0:0:0
+        wait_for 60 "the second, reboot $number" works 0:0:0:1
         run ! grep -q "backend/vscsi/$old/" <(xenstore-ls -f)
         find "$configfs" | sort | diff "$GUESTS/configfs" -
         [ "$(xenstore-ls -f | grep -c 'backend/vscsi/.*/v-dev')" = 2 ]
-        [ $((i % 5)) != 0 ] || tap_note "$i reboots"
+        [ $((number % 5)) != 0 ] || tap_note "$number reboots"
     done
     compare 0:0 /dev/sda
     compare 0:1 /dev/sdb
@@ -130,7 +130,7 @@ all_there() {
 
 @test "two hundred times whatever comes" {
     RANDOM=4711
-    for i in {1..200}; do
+    for number in {1..200}; do
         case $((RANDOM % 40)) in
         0) what="reboot" ; guest_reboot g ;;
         1) what="destroy"; guest_destroy g; xl scsi-repair; has=()
@@ -142,7 +142,7 @@ all_there() {
         *) what="attach or detach"; attach_or_detach ;;
         esac
         [ "$what" != reboot ] || xl scsi-repair g
-        wait_for 60 "all, after $what, number $i" all_there ||
+        wait_for 60 "all, after $what, number $number" all_there ||
             { declare -p has; xl scsi-list g; false; }
     done
     for vdev in "${!has[@]}"; do xl scsi-detach g "$vdev"; done
