@@ -4,29 +4,41 @@
  * for, else the first that fit and are free, else a controller that is yet to
  * be made.
  */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "usb.h"
+#include "xs.h"
 
 #define MAX_PORT 31                 /* public/io/usbif.h */
 #define NO_CTRL UINT32_MAX
 
-static int auto_type(xlx_ctx *ctx, uint32_t domid, xlx_usb_type *type)
+/* Has it a QEMU that emulates a machine?  libxl_domain_info() calls a PVH guest
+ * HVM, too, so that only libxl's own note tells. */
+static int is_hvm(xlx_ctx *ctx, uint32_t domid, bool *hvm_r)
 {
-    libxl_dominfo info;
-    libxl_ctx *xl;
-    bool hvm;
+    char path[64], *type = NULL;
     int rc;
 
-    rc = xlx__ctx_libxl(ctx, &xl);
+    snprintf(path, sizeof(path), "/libxl/%u/type", domid);
+    rc = xlx__xs_read(ctx, XBT_NULL, path, &type);
+    if (rc == ERROR_NOTFOUND)
+        return xlx__error(ERROR_DOMAIN_NOTFOUND, "domain %u has ended, or was"
+                          " not made by libxl", domid);
     if (rc) return rc;
-    libxl_dominfo_init(&info);
-    rc = libxl_domain_info(xl, &info, domid);
-    hvm = !rc && info.domain_type == LIBXL_DOMAIN_TYPE_HVM;
-    libxl_dominfo_dispose(&info);
-    if (rc)
-        return xlx__error(rc, "domain %u: %s", domid,
-                          xlx__ctx_libxl_said(ctx, rc));
+    *hvm_r = !strcmp(type, "hvm");
+    free(type);
+    return 0;
+}
+
+static int auto_type(xlx_ctx *ctx, uint32_t domid, xlx_usb_type *type)
+{
+    bool hvm = false;
+    int rc;
+
+    rc = is_hvm(ctx, domid, &hvm);
+    if (rc) return rc;
     if (*type == XLX_USB_TYPE_AUTO)
         *type = hvm ? XLX_USB_TYPE_DEVICEMODEL : XLX_USB_TYPE_QUSB;
     else if (*type == XLX_USB_TYPE_PV)

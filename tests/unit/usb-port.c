@@ -28,6 +28,7 @@ static void start(void)
 
     daemon_pid = peer_start("fake-xenstored.py", path,
         "/local/domain/0/name=Domain-0", "/local/domain/5/domid=5", pid,
+        "/libxl/5/type=pvh", "/libxl/6/type=hvm",
         "/libxl/5/device/vusb/0/type=qusb",
         "/libxl/5/device/vusb/0/backend=" Q5,
         "/libxl/5/device/vusb/x/type=qusb",
@@ -133,6 +134,43 @@ static void controllers(void **state)
     assert_ok(xlx__usb_ctrls(peer_ctx(), 7, &list));
     assert_int_equal(list.num_ctrls, 0);
     xlx_usb_ctrls_dispose(&list);
+}
+
+/* Which controller and port a device gets that asks for none. */
+static int place(uint32_t domid, xlx_usb_type type, xlx_usb_entry *e)
+{
+    struct xlx__usb_change c = { .ctx = peer_ctx() };
+    xlx_usb_binding b;
+
+    c.guest.domid = domid;
+    xlx_usb_binding_init(&b);
+    b.type = type;
+    return xlx__usb_choose_port(&c, &b, NULL, e);
+}
+
+static void places(void **state)
+{
+    xlx_usb_entry e;
+    (void)state;
+
+    start();
+    xlx_usb_entry_init(&e);
+    /* a PVH guest has no emulated controller, though libxl_domain_info()
+     * calls it HVM */
+    assert_ok(place(5, XLX_USB_TYPE_AUTO, &e));
+    assert_int_equal(e.type, XLX_USB_TYPE_QUSB);
+    assert_int_equal(e.ctrl, 0);
+    assert_int_equal(e.port, 2);
+    assert_fails(place(5, XLX_USB_TYPE_DEVICEMODEL, &e), ERROR_INVAL,
+                 "only for an HVM guest");
+    assert_ok(place(6, XLX_USB_TYPE_AUTO, &e));
+    assert_int_equal(e.type, XLX_USB_TYPE_DEVICEMODEL);
+    /* the one that it has says that it has 99 ports, so another is made */
+    assert_int_equal(e.ctrl, 4);
+    assert_true(e.made_ctrl);
+    assert_fails(place(7, XLX_USB_TYPE_AUTO, &e), ERROR_DOMAIN_NOTFOUND,
+                 "has ended");
+    xlx_usb_entry_dispose(&e);
 }
 
 static void holders(void **state)
@@ -376,6 +414,7 @@ int main(void)
 {
     const struct CMUnitTest usb_port[] = {
         cmocka_unit_test_teardown(controllers, stop),
+        cmocka_unit_test_teardown(places, stop),
         cmocka_unit_test_teardown(holders, stop),
         cmocka_unit_test_teardown(held, stop),
         cmocka_unit_test_teardown(known, stop),

@@ -71,11 +71,18 @@ look() {
     usb_driven "$(usb_busid a)" usbfs
 }
 
-@test "after a reboot the device of the config is there, an attached one lost" {
+@test "after a reboot the config's device is there, also a detached one" {
     guest_reboot c
     look
     [ "$(usb_port c 1)" = "$(usb_busid a)" ]
     xl usbdev-detach c 0 1
+    guest_reboot c
+    [ "$(usb_port c 1)" = "$(usb_busid a)" ]
+    guest_destroy c
+}
+
+@test "an attached device is lost when the guest reboots" {
+    start_with "$controller"
     # shellcheck disable=SC2046 # two words
     xl usbdev-attach c $(where a | tr , ' ')
     usb_compare c a "$GUESTS/a.img"
