@@ -95,7 +95,7 @@ static char *attach_line(const xlx_guest *guest, const xlx_vscsi_info *dev)
     const char *name = name_elsewhere(dev);
     char *line;
 
-    if (!name)
+    if (!name || !guest->name)
         return NULL;
     line = xl_format("xl scsi-attach --backend=%s%s%s --",
                      xlx_vscsi_backstore_to_string(

@@ -159,7 +159,7 @@ static char *attach_line(const xlx_guest *guest, const xlx_usb_ctrl *ctrl,
 {
     char *line;
 
-    if (!port->selector || !strchr(port->selector, ':'))
+    if (!guest->name || !port->selector || !strchr(port->selector, ':'))
         return NULL;
     line = xl_format("xl usb-attach %s --type=%s --",
                      port->once ? "--once" : "--optional",
