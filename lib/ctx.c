@@ -2,8 +2,8 @@
 /*
  * The context of a caller: its connections, opened when first needed, its
  * folders and its logger.  Every log line passes a listener of ours, which
- * keeps the last error that libxl logged: libxl's calls return little more
- * than "failed", and our message should give the reason.
+ * keeps the errors that libxl logs: libxl's calls return little more than
+ * "failed", and our message should give the reason.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -23,7 +23,7 @@ struct listener {
     xentoollog_logger vtable;           /* first: libxl has this address */
     xentoollog_logger *to;              /* NULL: nobody else listens */
     bool own_to;
-    char said[512];                     /* "" if no error was logged */
+    char said[512];                     /* "first; second", "" if none */
     char rc_name[RC_NAME_SIZE];         /* given out in its place */
 };
 
@@ -47,6 +47,23 @@ static const char *skip_place(const char *line)
     return p + strspn(p, " ");
 }
 
+/* All of them are kept: libxl logs the cause first and what it keeps it from
+ * doing last.  What does not fit any more is no cause. */
+static void keep(struct listener *l, const char *text, int errnoval)
+{
+    size_t used = strlen(l->said), room = sizeof(l->said) - used;
+    const char *between = used ? "; " : "";
+    int n;
+
+    if (errnoval >= 0)
+        n = snprintf(l->said + used, room, "%s%s: %s", between, text,
+                     strerror(errnoval));
+    else
+        n = snprintf(l->said + used, room, "%s%s", between, text);
+    if (used && (n < 0 || (size_t)n >= room))
+        l->said[used] = '\0';
+}
+
 static void listener_vmessage(xentoollog_logger *logger,
                               xentoollog_level level, int errnoval,
                               const char *context, const char *format,
@@ -60,19 +77,12 @@ static void listener_vmessage(xentoollog_logger *logger,
 {
     struct listener *l = (struct listener *)logger;
     char line[400];
-    const char *text;
     va_list copy;
 
     if (level >= XTL_ERROR) {
         va_copy(copy, al);
-        if (vsnprintf(line, sizeof(line), format, copy) > 0) {
-            text = skip_place(line);
-            if (errnoval >= 0)
-                snprintf(l->said, sizeof(l->said), "%s: %s", text,
-                         strerror(errnoval));
-            else
-                snprintf(l->said, sizeof(l->said), "%s", text);
-        }
+        if (vsnprintf(line, sizeof(line), format, copy) > 0)
+            keep(l, skip_place(line), errnoval);
         va_end(copy);
     }
     if (l->to)
@@ -182,9 +192,11 @@ const char *xlx_version(void)
 
 int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r)
 {
+    struct listener *l = (struct listener *)ctx->logger;
     const char *hint = "cannot open libxl";
     int rc;
 
+    l->said[0] = '\0';
     if (!ctx->libxl) {
         rc = libxl_ctx_alloc(&ctx->libxl, LIBXL_VERSION, 0, ctx->logger);
         if (rc) {
@@ -227,9 +239,6 @@ const char *xlx__ctx_libxl_said(xlx_ctx *ctx, int rc)
 
 void xlx__call_enter(xlx_ctx *ctx, const char *call)
 {
-    struct listener *l = (struct listener *)ctx->logger;
-
-    l->said[0] = '\0';
     xlx__error_clear();
     xlx__debug(ctx, "%s", call);
 }

@@ -56,9 +56,9 @@ int xlx__errno_rc(int errnoval);
 void xlx__call_enter(xlx_ctx *ctx, const char *call);
 int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc);
 int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r);
-/* For a message about a libxl call that failed: the last error that libxl
- * logged during this call of ours, or else rc's name.  Lives until the next
- * message.  A libxl_ctx of the caller's logs to the caller, not here. */
+/* For a message about a libxl call that failed: the errors that libxl logged
+ * since xlx__ctx_libxl(), or else rc's name.  Lives until the next message.
+ * A libxl_ctx of the caller's logs to the caller, not here. */
 const char *xlx__ctx_libxl_said(xlx_ctx *ctx, int rc);
 /* mkdir -p, mode 0700. */
 int xlx__make_folder(const char *path);

@@ -124,11 +124,14 @@ static void silent_unless_asked(void **state)
 static void libxl_said(void **state)
 {
     struct keeper k = { .vtable = { keep, NULL, count_destroy } };
+    libxl_ctx *nobodys = (libxl_ctx *)&k, *libxl = NULL;
+    char long_line[300];
     xlx_ctx *ctx = NULL;
 
     (void)state;
-    assert_ok(xlx_ctx_alloc(&ctx, NULL, &k.vtable));
-    xlx__call_enter(ctx, "xlx_test");
+    assert_ok(xlx_ctx_alloc(&ctx, nobodys, &k.vtable));
+    assert_ok(xlx__ctx_libxl(ctx, &libxl));
+    assert_ptr_equal(libxl, nobodys);
     assert_string_equal(xlx__ctx_libxl_said(ctx, ERROR_FAIL), "ERROR_FAIL");
     xtl_log(ctx->logger, XTL_INFO, -1, "libxl", "only information");
     assert_string_equal(xlx__ctx_libxl_said(ctx, ERROR_FAIL), "ERROR_FAIL");
@@ -140,8 +143,19 @@ static void libxl_said(void **state)
                         "Domain 3:no QEMU");
     xtl_log(ctx->logger, XTL_ERROR, ENOENT, "xc", "cannot open a.c: it");
     assert_string_equal(xlx__ctx_libxl_said(ctx, ERROR_FAIL),
+                        "Domain 3:no QEMU; "
                         "cannot open a.c: it: No such file or directory");
-    xlx__call_enter(ctx, "xlx_test");
+
+    assert_ok(xlx__ctx_libxl(ctx, &libxl));
+    memset(long_line, 'x', sizeof(long_line));
+    long_line[sizeof(long_line) - 1] = '\0';
+    xtl_log(ctx->logger, XTL_ERROR, -1, "libxl", "%s", long_line);
+    xtl_log(ctx->logger, XTL_ERROR, -1, "libxl", "%s", long_line);
+    xtl_log(ctx->logger, XTL_ERROR, -1, "libxl", "the end");
+    assert_string_equal(xlx__ctx_libxl_said(ctx, ERROR_FAIL) +
+                        strlen(long_line), "; the end");
+
+    assert_ok(xlx__ctx_libxl(ctx, &libxl));
     assert_string_equal(xlx__ctx_libxl_said(ctx, ERROR_FAIL), "ERROR_FAIL");
     xlx_ctx_free(ctx);
 }
