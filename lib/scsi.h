@@ -202,6 +202,7 @@ int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
 /* The other way round; what is not there is no error. */
 int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
                          int64_t deadline);
+
 /* ---- scsi-repair.c ------------------------------------------------------ */
 
 /* Finishes or takes back what a killed command left; report may be NULL. */

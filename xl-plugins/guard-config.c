@@ -159,6 +159,22 @@ bool guest_config_from_file(const char *path, const char *extra,
     return parse_text(config->text, config);
 }
 
+libxl_domain_type guest_config_type(const struct guest_config *config)
+{
+    libxl_domain_type type = LIBXL_DOMAIN_TYPE_PV;
+    const char *value;
+    long number;
+
+    if (!xlu_cfg_get_string(config->cfg, "type", &value, 1))
+        libxl_domain_type_from_string(value, &type);
+    else if (!xlu_cfg_get_long(config->cfg, "pvh", &number, 1) && number)
+        type = LIBXL_DOMAIN_TYPE_PVH;
+    else if (!xlu_cfg_get_string(config->cfg, "builder", &value, 1) &&
+             !strcmp(value, "hvm"))
+        type = LIBXL_DOMAIN_TYPE_HVM;
+    return type;
+}
+
 /* ---- save files --------------------------------------------------------- */
 
 /* libxl has no parser of JSON that does without a context. */

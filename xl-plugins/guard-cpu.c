@@ -48,20 +48,6 @@ static bool is_our_element(const char *element)
 
 /* ---- what else the config says ------------------------------------------ */
 
-/* As stock xl decides. */
-static bool is_pv(XLU_Config *cfg)
-{
-    const char *value;
-    long number;
-
-    if (!xlu_cfg_get_string(cfg, "type", &value, 1))
-        return !strcmp(value, "pv");
-    if (!xlu_cfg_get_long(cfg, "pvh", &number, 1) && number)
-        return false;
-    return xlu_cfg_get_string(cfg, "builder", &value, 1) ||
-           strcmp(value, "hvm");
-}
-
 /* nestedhvm=1, unless the config forbids it.  Exit status. */
 static int add_nested(struct guard_start *s)
 {
@@ -156,7 +142,8 @@ static int translate(struct guard_start *s, const char *expression,
     xlx_cpu_host_init(&host);
     hosts.hosts = &host;
     hosts.num_hosts = 1;
-    rc = xlx_cpu_host_here(s->ctx, is_pv(s->config.cfg), &host);
+    rc = xlx_cpu_host_here(
+        s->ctx, guest_config_type(&s->config) == LIBXL_DOMAIN_TYPE_PV, &host);
     if (!rc)
         rc = xlx_cpu_render(s->ctx, expression, &hosts, form, &config);
     if (!rc)

@@ -3,7 +3,8 @@
  * usbdev=["selector=SELECTOR[,OPTION]...", ...] in a guest's config, or with
  * the selector last: the guest is made paused, xl usb-attach is run for each
  * such element, and then it runs.  Elements without a selector are stock xl's,
- * which gets them as they are.
+ * which gets them as they are.  usbctrl= is stock xl's, too; what libxl itself
+ * would choose is said in it, for libxl fails to act on its own choice.
  *
  * A guest with USB devices is neither saved nor migrated: they cannot go with
  * it, and libxl would lose them without a word.  With --detach they are set
@@ -12,12 +13,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guard.h"
 #include "text.h"
 
 #define MAX_OPTIONS 8
 #define SELECTOR "selector="
+#define USBBACK_DRIVER "/sys/bus/usb/drivers/usbback"
 
 /* Where the selector's key is: first, or last as with xl's own target= for
  * what may have commas in it; NULL when the element is stock xl's. */
@@ -149,6 +152,89 @@ static char *stock_line(XLU_ConfigList *list, int num)
     return guard_append(line, "]");
 }
 
+/* ---- controllers -------------------------------------------------------- */
+
+static bool has_default_type(const char *ctrl)
+{
+    bool is_default = true;
+    const char *p;
+
+    for (p = ctrl; *p; p += strcspn(p, ",")) {
+        p += strspn(p, ", ");
+        if (!strncmp(p, "type=", strlen("type=")))
+            is_default = !strncmp(p, "type=auto", strlen("type=auto"));
+    }
+    return is_default;
+}
+
+/* Does libxl make a controller because a device needs one? */
+static bool makes_ctrl(const XLU_Config *cfg)
+{
+    const char *element;
+    XLU_ConfigList *list;
+    bool makes = false;
+    int i, num;
+
+    if (xlu_cfg_get_list(cfg, "usbdev", &list, &num, 1))
+        return false;
+    for (i = 0; i < num; i++) {
+        element = xlu_cfg_get_listitem(list, i);
+        makes |= element && !is_ours(element);
+    }
+    return makes;
+}
+
+/* The list as a line after the config, with each type; NULL if the config has
+ * them, or is no list of strings. */
+static char *ctrl_line(XLU_ConfigList *list, int num)
+{
+    char *line = guard_append(NULL, "usbctrl=["), *ctrl;
+    bool changed = false, is_default;
+    const char *element;
+    int i;
+
+    for (i = 0; i < num; i++) {
+        element = xlu_cfg_get_listitem(list, i);
+        if (!element) {
+            changed = false;
+            break;
+        }
+        is_default = has_default_type(element);
+        ctrl = xl_format("%s%s%s", element,
+                         is_default && *element ? "," : "",
+                         is_default ? "type=qusb" : "");
+        line = guard_append(line, i ? ", " : "");
+        line = guard_append_string(line, ctrl);
+        free(ctrl);
+        changed |= is_default;
+    }
+    if (changed)
+        return guard_append(line, "]");
+    free(line);
+    return NULL;
+}
+
+/* A controller of the default type is one for QEMU, where there is no driver
+ * usbback and the guest is not HVM.  But libxl (4.17 to 4.20) starts a QEMU
+ * only for controllers that have that type in the config; without, the guest's
+ * kernel waits five minutes for it at boot. */
+static void add_ctrl_types(struct guard_start *s)
+{
+    XLU_ConfigList *list;
+    char *line = NULL;
+    int num;
+
+    if (guest_config_type(&s->config) == LIBXL_DOMAIN_TYPE_HVM ||
+        !access(USBBACK_DRIVER, F_OK))
+        return;
+    if (!xlu_cfg_get_list(s->config.cfg, "usbctrl", &list, &num, 1) && num)
+        line = ctrl_line(list, num);
+    else if (makes_ctrl(s->config.cfg))
+        line = xl_format("usbctrl=[\"type=qusb\"]");
+    if (line)
+        guard_add_line(s, line);
+}
+
 /* ---- what stays behind when the guest leaves ---------------------------- */
 
 /* The line that attaches it elsewhere when it is plugged in there.  NULL: what
@@ -246,8 +332,10 @@ int guard_usb(struct guard_start *s)
 
     if (s->save_file)
         return check_restore(s);
-    if (!s->config.cfg || !s->config.name ||
-        xlu_cfg_get_list(s->config.cfg, "usbdev", &list, &num, 1))
+    if (!s->config.cfg || !s->config.name)
+        return 0;
+    add_ctrl_types(s);
+    if (xlu_cfg_get_list(s->config.cfg, "usbdev", &list, &num, 1))
         return 0;
     for (i = 0; i < num; i++) {
         element = xlu_cfg_get_listitem(list, i);

@@ -40,6 +40,8 @@ bool guest_config_from_file(const char *path, const char *extra,
 /* What "xl save" put before the memory. */
 bool guest_config_from_save(const char *path, struct guest_config *config);
 void guest_config_free(struct guest_config *config);
+/* What kind of guest cfg makes, as stock xl decides. */
+libxl_domain_type guest_config_type(const struct guest_config *config);
 
 struct guard_start;
 /* who is the guest's name; exit status */

@@ -17,6 +17,7 @@
 /* Keys of xl.cfg(5) for which there is a guard-STEM.c. */
 static const char *const keys[] = {
     "cpuid",
+    "usbctrl",
     "usbdev",
     "vnuma",
     "vscsi",

@@ -509,3 +509,18 @@ settled() {
     guest_destroy g
     xl usb-repair
 }
+
+# With stock xl alone nobody serves such a controller: usb-stock.bats.
+@test "stock xl's usbdev=, and controllers without a type: QEMU serves them" {
+    busid=$(usb_busid a)
+    where="hostbus=$(usb_file "$busid" busnum),hostaddr=$(usb_file "$busid" devnum)"
+    for ctrls in "" "usbctrl = ['version=2,ports=4']"; do
+        guest_destroy g
+        wait_for 30 "the driver in dom0" usb_driven "$busid" usb-storage
+        GUEST_CONFIG="$ctrls
+            usbdev = ['type=hostdev,$where']" guest_config g pv
+        guest_start g
+        usb_compare g a "$GUESTS/a.img"
+    done
+    guest_destroy g
+}

@@ -41,7 +41,7 @@ stock="type=hostdev, hostbus=1,hostaddr=010"
     run -0 xl create -q "$tmp/web.cfg"
     echo "$output"
     printf '%s\n' \
-        "stock create -p -q $tmp/web.cfg usbdev=[\"$stock\"]" \
+        "stock create -p -q $tmp/web.cfg usbctrl=[\"type=qusb\"] usbdev=[\"$stock\"]" \
         "xl-usb-attach --no-wait --optional --controller=0 --port=2 --once -- web 0951:1666" \
         "xl-usb-attach --no-wait -- web 1-2" "stock unpause web" |
         diff - "$tmp/calls"
@@ -51,18 +51,41 @@ stock="type=hostdev, hostbus=1,hostaddr=010"
     config "usbdev=['once,port=2,controller=0,selector=0951:1666:A,B,once', '$stock']"
     run -0 xl create "$tmp/web.cfg"
     echo "$output"
-    printf '%s\n' "stock create -p $tmp/web.cfg usbdev=[\"$stock\"]" \
+    printf '%s\n' "stock create -p $tmp/web.cfg usbctrl=[\"type=qusb\"] usbdev=[\"$stock\"]" \
         "xl-usb-attach --no-wait --once --port=2 --controller=0 -- web 0951:1666:A,B,once" \
         "stock unpause web" | diff - "$tmp/calls"
 }
 
 @test "a list of stock xl's is handed over as it is" {
-    for line in "usbdev=['$stock']" 'usbdev=[]' "usbdev='$stock'" '# usbdev'; do
+    for line in 'usbdev=[]' "usbdev='$stock'" '# usbdev' 'usbctrl=[]' \
+        "usbctrl=['type=qusb']"$'\n'"usbdev=['$stock']" \
+        "usbctrl=['ports=4,type=pv', 'type=devicemodel']" "usbctrl=[['x']]" \
+        "type='hvm'"$'\n'"usbdev=['$stock']" \
+        "type='hvm'"$'\n'"usbctrl=['version=3']"; do
         config "$line"
         rm -f "$tmp/calls"
         run -0 xl create "$tmp/web.cfg"
         [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
     done
+}
+
+# A controller of the default type is of this type for libxl, too, but then it
+# starts no QEMU.
+@test "a paravirtual guest's controllers are said to be of the type they get" {
+    while IFS='|' read -r line wanted; do
+        config "${line//;/$'\n'}"
+        rm -f "$tmp/calls"
+        run -0 xl create "$tmp/web.cfg"
+        echo "$line: $(cat "$tmp/calls")"
+        [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg usbctrl=[$wanted]" ]
+    done <<X
+usbctrl=["version=2,ports=4"]|"version=2,ports=4,type=qusb"
+usbctrl=["type=pv,type=auto"]|"type=pv,type=auto,type=qusb"
+usbctrl=["", " type=qusb", "ports=3"]|"type=qusb", " type=qusb", "ports=3,type=qusb"
+usbdev=["$stock"]|"type=qusb"
+usbdev=["$stock"];usbctrl=[]|"type=qusb"
+usbdev=["$stock"];type="pvh"|"type=qusb"
+X
 }
 
 @test "with SCSI devices: both kinds are attached" {
