@@ -24,6 +24,7 @@ setup() {
     load guest
     load usb
     PATH=/usr/sbin:/usr/bin:/sbin:/bin      # stock xl, whatever is installed
+    gadget_plugged b || gadget_plug b 1
 }
 # What a failed test left is no failure of the next one.
 teardown() {
@@ -103,7 +104,6 @@ look() {
 }
 
 @test "one device that was pulled out: nothing can be attached on the host" {
-    gadget_plug b 1
     start_with "$controller" "usbdev = ['type=hostdev,$(where a)']"
     usb_compare c a "$GUESTS/a.img"
     gadget_unplug a
@@ -210,7 +210,6 @@ look() {
     wait_for 60 "QEMU's end" no_qemu
     tail -n 2 /var/log/xen/qemu-dm-c.log
     guest_destroy c
-    gadget_plug b 1
 }
 
 # dead [LINE]...: with these lines the guest c gets a controller that nobody
