@@ -201,6 +201,8 @@ static int check_lun(const struct xlx__scsi_bus *a,
     return 0;
 }
 
+/* Called for each step of each driver: the LUNs are looked at when both say
+ * that they are done with them. */
 static int is_connected(void *user)
 {
     const struct adding *w = user;
@@ -208,12 +210,16 @@ static int is_connected(void *user)
     struct xlx__scsi_bus a;
     int i, rc, missing = 0;
 
+    rc = xlx__scsi_bus_states(w->ctx, XBT_NULL, w->dev, &a);
+    if (rc) return rc;
+    if (a.frontend == XLX_XENBUS_STATE_UNKNOWN)
+        return xlx__error(ERROR_NOT_READY, "the guest has gone");
+    if ((a.backend != XLX_XENBUS_STATE_CONNECTED ||
+         a.frontend != XLX_XENBUS_STATE_CONNECTED) &&
+        !(w->no_wait && a.backend == XLX_XENBUS_STATE_INIT_WAIT))
+        return 0;
     rc = xlx__scsi_bus_read(w->ctx, XBT_NULL, w->dev, &a);
     if (rc) goto out;
-    if (a.frontend == XLX_XENBUS_STATE_UNKNOWN) {
-        rc = xlx__error(ERROR_NOT_READY, "the guest has gone");
-        goto out;
-    }
     for (i = 0; !rc && i < w->num; i++)
         rc = check_lun(&a, w->entries[i], &missing, &unseen);
     if (rc) goto out;
@@ -235,7 +241,7 @@ static int explain(xlx_ctx *ctx, const struct xlx__device *dev)
     char *said;
     int rc;
 
-    rc = xlx__scsi_bus_read(ctx, XBT_NULL, dev, &a);
+    rc = xlx__scsi_bus_states(ctx, XBT_NULL, dev, &a);
     said = xlx__device_said(ctx, dev);
     if (rc)
         goto out;
@@ -258,7 +264,6 @@ static int explain(xlx_ctx *ctx, const struct xlx__device *dev)
 
  out:
     free(said);
-    xlx__scsi_bus_dispose(&a);
     return rc;
 }
 
@@ -288,17 +293,12 @@ static int touch(xlx_ctx *ctx, xs_transaction_t t, void *user)
     struct xlx__scsi_bus bus;
     int rc;
 
-    rc = xlx__scsi_bus_read(ctx, t, w->dev, &bus);
-    if (rc) goto out;
+    rc = xlx__scsi_bus_states(ctx, t, w->dev, &bus);
+    if (rc) return rc;
     if (bus.backend != XLX_XENBUS_STATE_INIT_WAIT ||
         bus.frontend != XLX_XENBUS_STATE_INITIALISING)
-        rc = 1;
-    else
-        rc = xlx__device_set_state(ctx, t, w->dev->frontend, bus.frontend);
-
- out:
-    xlx__scsi_bus_dispose(&bus);
-    return rc;
+        return 1;
+    return xlx__device_set_state(ctx, t, w->dev->frontend, bus.frontend);
 }
 
 static int try_touch(void *user)
@@ -417,10 +417,19 @@ static int remove_in(xlx_ctx *ctx, xs_transaction_t t, void *user)
     return rc;
 }
 
+/* Called for each step of each driver, as is_connected(). */
 static int try_remove(void *user)
 {
     struct removing *w = user;
+    struct xlx__scsi_bus a;
+    int rc;
 
+    rc = xlx__scsi_bus_states(w->ctx, XBT_NULL, w->dev, &a);
+    if (rc) return rc;
+    if (a.backend == XLX_XENBUS_STATE_RECONFIGURED ||
+        (a.backend == XLX_XENBUS_STATE_RECONFIGURING &&
+         a.frontend == XLX_XENBUS_STATE_RECONFIGURING))
+        return 0;
     return xlx__xs_transact(w->ctx, remove_in, w);
 }
 

@@ -59,7 +59,7 @@ static int detach(struct xlx__scsi_change *c, const char *vdev,
         rc = foreign_entry(c, vdev, &foreign);
         if (!rc && !(wait && wait->dry_run))
             rc = xlx__scsi_disconnect(c->ctx, &foreign,
-                                      xlx__scsi_deadline(wait));
+                                      xlx__scsi_deadline(wait, 1));
         xlx_vscsi_entry_dispose(&foreign);
         return rc;
     }
@@ -70,7 +70,7 @@ static int detach(struct xlx__scsi_change *c, const char *vdev,
         rc = xlx__scsi_record_write(c);
         if (rc) return rc;
         xlx__fault("scsi-detach.intent");
-        rc = xlx__scsi_disconnect(c->ctx, e, xlx__scsi_deadline(wait));
+        rc = xlx__scsi_disconnect(c->ctx, e, xlx__scsi_deadline(wait, 1));
         if (rc) return rc;
         xlx__fault("scsi-detach.gone");
     }

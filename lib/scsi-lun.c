@@ -152,9 +152,9 @@ void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus)
     memset(bus, 0, sizeof(*bus));
 }
 
-int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
-                       const struct xlx__device *dev,
-                       struct xlx__scsi_bus *bus)
+int xlx__scsi_bus_states(xlx_ctx *ctx, xs_transaction_t t,
+                         const struct xlx__device *dev,
+                         struct xlx__scsi_bus *bus)
 {
     int rc;
 
@@ -166,6 +166,16 @@ int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
         xlx__error_clear();
         rc = 0;
     }
+    return rc;
+}
+
+int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       struct xlx__scsi_bus *bus)
+{
+    int rc;
+
+    rc = xlx__scsi_bus_states(ctx, t, dev, bus);
     if (rc) return rc;
     return xlx__scsi_luns(ctx, t, dev, &bus->luns, &bus->num);
 }

@@ -380,7 +380,8 @@ int xlx__vscsi_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
     if (!rc)
         rc = check_all_ours(&c);
     if (!rc && !(wait && wait->dry_run) && c.record.num_entries)
-        rc = set_aside(&c, xlx__scsi_deadline(wait));
+        rc = set_aside(&c,
+                       xlx__scsi_deadline(wait, c.record.num_entries));
     xlx__scsi_end(&c);
     return rc;
 }

@@ -12,8 +12,10 @@
 #include "scsi.h"
 #include "store.h"
 
-#define TIMEOUT_S 30
+#define WAIT_MS 30000               /* for the first device */
 #define UNDO_MS 10000
+#define MORE_MS 5000                /* for each further one: Linux scans them
+                                     * one after the other */
 #define MAX_DEVS 1024
 
 /* What one call attaches. */
@@ -35,11 +37,15 @@ static void plan_dispose(struct plan *plan)
     free(plan->pdevs);
 }
 
-int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait)
+static int64_t all_of(int64_t first_ms, int num)
 {
-    uint32_t seconds = wait && wait->timeout ? wait->timeout : TIMEOUT_S;
+    return xlx__now_ms() + first_ms + (num > 1 ? num - 1 : 0) * MORE_MS;
+}
 
-    return xlx__now_ms() + (int64_t)seconds * 1000;
+int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait, int num)
+{
+    return wait && wait->timeout ? xlx__now_ms() + wait->timeout * INT64_C(1000)
+                                 : all_of(WAIT_MS, num);
 }
 
 /* ---- what is wanted ----------------------------------------------------- */
@@ -394,7 +400,7 @@ int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
 static int take_back(struct xlx__scsi_change *c, const struct plan *plan,
                      int rc)
 {
-    int64_t deadline = xlx__now_ms() + UNDO_MS;
+    int64_t deadline = all_of(UNDO_MS, plan->num);
     char *why = strdup(xlx_get_error());
     int i, r, left = 0;
 
@@ -430,7 +436,8 @@ static int attach(struct xlx__scsi_change *c, const struct plan *plan,
     for (i = 0; i < plan->num; i++)
         entries[i] = &plan->entries[i];
     rc = xlx__scsi_connect(c->ctx, entries, plan->pdevs, plan->num,
-                           wait && wait->no_wait, xlx__scsi_deadline(wait));
+                           wait && wait->no_wait,
+                           xlx__scsi_deadline(wait, plan->num));
     free(entries);
     for (i = 0; !rc && i < plan->num; i++)
         xlx__scsi_entry(&c->record, plan->entries[i].dev.vdev)->status =

@@ -131,6 +131,10 @@ struct xlx__scsi_bus {
 int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
                        const struct xlx__device *dev,
                        struct xlx__scsi_bus *bus);
+/* The same without the LUNs, each of which takes four requests. */
+int xlx__scsi_bus_states(xlx_ctx *ctx, xs_transaction_t t,
+                         const struct xlx__device *dev,
+                         struct xlx__scsi_bus *bus);
 void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus);
 /* The LUN that the guest has there; NULL when there is none. */
 const struct xlx__scsi_lun *
@@ -192,8 +196,8 @@ int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
 
 /* ---- scsi.c ------------------------------------------------------------- */
 
-/* When to give up. */
-int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait);
+/* When to give up on num devices. */
+int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait, int num);
 /* Attaches what the entries describe, all of which are in the record: target,
  * xenstore, wait.  Takes back nothing. */
 int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,

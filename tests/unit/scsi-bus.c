@@ -571,6 +571,45 @@ static void round_trips(void **state)
     xlx__device_dispose(&dev);
 }
 
+/* While the drivers are at it a look costs the same for any number of LUNs:
+ * there are hundreds of looks, one for each state that changes. */
+static void looks(void **state)
+{
+    xlx_vscsi_entry many[MANY];
+    const xlx_vscsi_entry *list[MANY];
+    struct xlx__device dev;
+    char vdevs[MANY][16];
+    uint64_t before;
+    int i;
+    (void)state;
+
+    start("--count", "/requests");
+    for (i = 0; i < MANY; i++) {
+        snprintf(vdevs[i], sizeof(vdevs[i]), "2:0:0:%d", i);
+        many[i] = entry(vdevs[i], "naa.32", (uint32_t)i);
+        list[i] = &many[i];
+    }
+    cost_of_add(many, MANY);
+    assert_ok(xlx__scsi_adapter(many, &dev));
+    before = requests();
+    assert_fails(xlx__scsi_bus_wait(peer_ctx(), &dev, list, MANY, false,
+                                    in(0)), ERROR_NOT_READY, "no driver");
+    assert_in_range(requests() - before, 1, 20);
+    xlx__device_dispose(&dev);
+}
+
+/* More devices take longer; who says how long means it. */
+static void deadlines(void **state)
+{
+    xlx_vscsi_wait wait = { .timeout = 7 };
+    int64_t now = xlx__now_ms();
+    (void)state;
+
+    assert_in_range(xlx__scsi_deadline(NULL, 1) - now, 30000, 31000);
+    assert_true(xlx__scsi_deadline(NULL, MANY) - now >= MANY * 5000);
+    assert_in_range(xlx__scsi_deadline(&wait, MANY) - now, 7000, 8000);
+}
+
 int main(void)
 {
     const struct CMUnitTest scsi_bus[] = {
@@ -584,6 +623,8 @@ int main(void)
         cmocka_unit_test_teardown(leftover, stop),
         cmocka_unit_test_teardown(woken, stop),
         cmocka_unit_test_teardown(round_trips, stop),
+        cmocka_unit_test_teardown(looks, stop),
+        cmocka_unit_test(deadlines),
     };
     void *state = NULL;
 

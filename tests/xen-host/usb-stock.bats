@@ -167,6 +167,7 @@ look() {
     echo "$output"
     [[ $output == *"Device 00a"* ]]
     xl usbdev-detach c 0 1
+    guest_destroy c
 }
 
 @test "a device too fast for its controller: attached, says xl" {
