@@ -118,6 +118,7 @@ settled() {
 }
 
 @test "a destroyed guest leaves nothing when its watcher has seen it" {
+    guest_gone g || guest_destroy g
     guest_start g
     xl scsi-attach g "$a" 0:0:0:0
     guest_destroy g
