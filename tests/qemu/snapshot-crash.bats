@@ -52,6 +52,8 @@ comes_back() {
     fi
     present_is_right
     snapshots_are_right
+    # with the last snapshot gone there is no record, and the base is in use
+    [ -e "$tmp/state/$uuid/snapshots.json" ] || image[xvda]=$images/xvda.qcow2
     start_recorded
     present_is_right
     snapshots_are_right
