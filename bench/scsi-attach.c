@@ -55,21 +55,21 @@ static bool guest_is_next(const struct xlx__scsi_bus *bus)
 static void follow(xlx_ctx *ctx, const struct xlx__device *dev,
                    const struct xlx__scsi_hctl *vdev, double times[NUM])
 {
-    const struct xlx__scsi_lun *lun;
+    struct xlx__scsi_lun lun;
     struct xlx__scsi_bus bus;
     double then = now(), t;
     bool done;
 
     do {
-        must(xlx__scsi_bus_read(ctx, XBT_NULL, dev, &bus));
-        lun = xlx__scsi_bus_lun(&bus, vdev);
+        must(xlx__scsi_bus_states(ctx, XBT_NULL, dev, &bus));
+        must(xlx__scsi_lun_find(ctx, XBT_NULL, dev, vdev, &lun));
         t = now();
         times[guest_is_next(&bus) ? FRONTEND : BACKEND] += t - then;
         then = t;
-        done = !lun || (bus.backend == XLX_XENBUS_STATE_CONNECTED &&
-                        lun->backend == XLX_XENBUS_STATE_CONNECTED &&
-                        lun->frontend == XLX_XENBUS_STATE_CONNECTED);
-        xlx__scsi_bus_dispose(&bus);
+        done = bus.backend == XLX_XENBUS_STATE_CONNECTED &&
+               lun.backend == XLX_XENBUS_STATE_CONNECTED &&
+               lun.frontend == XLX_XENBUS_STATE_CONNECTED;
+        xlx__scsi_lun_dispose(&lun);
     } while (!done);
 }
 
@@ -101,7 +101,7 @@ static void in_steps(xlx_ctx *ctx, const xlx_guest *guest,
     must(xlx__scsi_bus_add(ctx, &adapter, &e, 1, xlx__now_ms() + 60000));
     times[XENSTORE] = now() - t;
     follow(ctx, &adapter, &vdev, times);
-    must(xlx__scsi_disconnect(ctx, e, xlx__now_ms() + 60000));
+    must(xlx__scsi_disconnect(ctx, &e, 1, xlx__now_ms() + 60000));
 
     xlx__device_dispose(&adapter);
     xlx__scsi_pdev_dispose(&p);

@@ -69,22 +69,17 @@ static int add_lun(xlx_ctx *ctx, xs_transaction_t t,
                    const struct xlx__scsi_bus *a,
                    const xlx_vscsi_entry *entry)
 {
+    char name[XLX__SCSI_NAME_MAX];
     struct xlx__scsi_hctl vdev;
-    unsigned int number;
-    char name[32];
-    int rc;
+    int nth = 0, rc;
 
     rc = xlx__scsi_parse_vdev(entry->dev.vdev, &vdev);
     if (rc) return rc;
     if (xlx__scsi_bus_lun(a, &vdev))
         return xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
                           "already", entry->dev.vdev);
-    /* any free number will do; this one nobody has to be asked for */
-    number = vdev.target * 256 + (unsigned int)vdev.lun;
-    do {
-        snprintf(name, sizeof(name), "dev-%u", number);
-        number += 64 * 256;
-    } while (is_taken(a, name));
+    while (is_taken(a, xlx__scsi_lun_name(&vdev, nth, name)))
+        nth++;
     return write_lun(ctx, t, dev, name, entry);
 }
 
@@ -168,37 +163,41 @@ static int nudge(const struct adding *w)
                                  XLX_XENBUS_STATE_RECONFIGURING);
 }
 
-static int check_lun(const struct xlx__scsi_bus *a,
+static int check_lun(const struct adding *w, const struct xlx__scsi_bus *a,
                      const xlx_vscsi_entry *entry, int *missing,
                      bool *unseen)
 {
-    const struct xlx__scsi_lun *lun;
     struct xlx__scsi_hctl vdev;
+    struct xlx__scsi_lun lun;
     int rc;
 
     rc = xlx__scsi_parse_vdev(entry->dev.vdev, &vdev);
     if (rc) return rc;
-    lun = xlx__scsi_bus_lun(a, &vdev);
-    if (!lun)
-        return xlx__error(ERROR_FAIL, "vdev %s: somebody has removed it from "
-                          "xenstore", entry->dev.vdev);
-    if (lun->backend == XLX_XENBUS_STATE_CLOSED)
-        return xlx__error(ERROR_FAIL, "vdev %s: the backend cannot use %s: "
-                          "its kernel log says why, at \"xen-pvscsi\"",
-                          entry->dev.vdev, lun->pdev);
-    if (lun->frontend == XLX_XENBUS_STATE_CLOSED)
-        return xlx__error(ERROR_FAIL, "vdev %s: the guest's driver does not "
-                          "take it: the device does not answer INQUIRY, or "
-                          "there are too many", entry->dev.vdev);
+    rc = xlx__scsi_lun_find(w->ctx, XBT_NULL, w->dev, &vdev, &lun);
+    if (rc == ERROR_NOTFOUND)
+        rc = xlx__error(ERROR_FAIL, "vdev %s: somebody has removed it from "
+                        "xenstore", entry->dev.vdev);
+    if (rc) goto out;
+    if (lun.backend == XLX_XENBUS_STATE_CLOSED)
+        rc = xlx__error(ERROR_FAIL, "vdev %s: the backend cannot use %s: its "
+                        "kernel log says why, at \"xen-pvscsi\"",
+                        entry->dev.vdev, lun.pdev);
+    else if (lun.frontend == XLX_XENBUS_STATE_CLOSED)
+        rc = xlx__error(ERROR_FAIL, "vdev %s: the guest's driver does not "
+                        "take it: the device does not answer INQUIRY, or "
+                        "there are too many", entry->dev.vdev);
     if (a->backend != XLX_XENBUS_STATE_CONNECTED ||
-        lun->backend != XLX_XENBUS_STATE_CONNECTED ||
-        lun->frontend != XLX_XENBUS_STATE_CONNECTED)
+        lun.backend != XLX_XENBUS_STATE_CONNECTED ||
+        lun.frontend != XLX_XENBUS_STATE_CONNECTED)
         ++*missing;
     if (a->backend == XLX_XENBUS_STATE_CONNECTED &&
         a->frontend == XLX_XENBUS_STATE_CONNECTED &&
-        lun->backend == XLX_XENBUS_STATE_INITIALISING)
+        lun.backend == XLX_XENBUS_STATE_INITIALISING)
         *unseen = true;
-    return 0;
+
+ out:
+    xlx__scsi_lun_dispose(&lun);
+    return rc;
 }
 
 /* Called for each step of each driver: the LUNs are looked at when both say
@@ -218,20 +217,13 @@ static int is_connected(void *user)
          a.frontend != XLX_XENBUS_STATE_CONNECTED) &&
         !(w->no_wait && a.backend == XLX_XENBUS_STATE_INIT_WAIT))
         return 0;
-    rc = xlx__scsi_bus_read(w->ctx, XBT_NULL, w->dev, &a);
-    if (rc) goto out;
     for (i = 0; !rc && i < w->num; i++)
-        rc = check_lun(&a, w->entries[i], &missing, &unseen);
-    if (rc) goto out;
+        rc = check_lun(w, &a, w->entries[i], &missing, &unseen);
+    if (rc) return rc;
     if (unseen)
-        rc = nudge(w);
-    else
-        rc = !missing || (w->no_wait &&
-                          a.backend == XLX_XENBUS_STATE_INIT_WAIT);
-
- out:
-    xlx__scsi_bus_dispose(&a);
-    return rc;
+        return nudge(w);
+    return !missing || (w->no_wait &&
+                        a.backend == XLX_XENBUS_STATE_INIT_WAIT);
 }
 
 /* Why it was not connected in time. */
@@ -331,8 +323,8 @@ int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
 struct removing {
     xlx_ctx *ctx;
     const struct xlx__device *dev;
-    struct xlx__scsi_hctl vdev;
-    const char *pdev;               /* naa.X:L */
+    const xlx_vscsi_entry *const *entries;
+    int num;
     bool last;                      /* the adapter goes as well */
 };
 
@@ -356,7 +348,48 @@ static int delete_lun(const struct removing *w, xs_transaction_t t,
     return rc;
 }
 
-/* Asks both drivers to let go of it. */
+/* A LUN at the address of an entry can be another device's. */
+static int is_ours(const struct removing *w, xs_transaction_t t,
+                   const xlx_vscsi_entry *entry, struct xlx__scsi_lun *lun)
+{
+    char *pdev;
+    int rc;
+
+    rc = xlx__scsi_lun_read(w->ctx, t, w->dev, lun);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    pdev = xlx__printf("%s:%u", entry->target, entry->lun);
+    if (!pdev)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = !strcmp(lun->pdev, pdev);
+    free(pdev);
+    return rc;
+}
+
+/* Those of the adapter that are to go, read, come to luns_r[]. */
+static int find_ours(const struct removing *w, xs_transaction_t t,
+                     const struct xlx__scsi_bus *a,
+                     const struct xlx__scsi_lun **luns_r, int *num_r)
+{
+    struct xlx__scsi_hctl vdev;
+    struct xlx__scsi_lun *lun;
+    int i, rc;
+
+    for (i = 0; i < w->num; i++) {
+        rc = xlx__scsi_parse_vdev(w->entries[i]->dev.vdev, &vdev);
+        if (rc) return rc;
+        lun = xlx__scsi_bus_lun(a, &vdev);
+        rc = lun ? is_ours(w, t, w->entries[i], lun) : 0;
+        if (rc < 0) return rc;
+        if (rc)
+            luns_r[(*num_r)++] = lun;
+    }
+    return 0;
+}
+
 static int ask_off(const struct removing *w, xs_transaction_t t,
                    const char *name)
 {
@@ -367,52 +400,68 @@ static int ask_off(const struct removing *w, xs_transaction_t t,
         return xlx__error(ERROR_NOMEM, "out of memory");
     rc = xlx__device_set_state(w->ctx, t, path, XLX_XENBUS_STATE_CLOSING);
     free(path);
-    if (rc) return rc;
-    return xlx__device_set_state(w->ctx, t, w->dev->backend,
-                                 XLX_XENBUS_STATE_RECONFIGURING);
+    return rc;
 }
 
-/* The next step for one LUN of several: 1 when it is off. */
+/* The next step for LUNs of an adapter that stays: those that no driver has
+ * are deleted, both drivers are asked to let go of the others.  1 when none is
+ * left. */
+static int take_off(const struct removing *w, xs_transaction_t t,
+                    const struct xlx__scsi_bus *a,
+                    const struct xlx__scsi_lun *const *luns, int num)
+{
+    bool connected = a->backend == XLX_XENBUS_STATE_CONNECTED;
+    /* the guest has not answered: the question can be taken back */
+    bool unanswered = a->backend == XLX_XENBUS_STATE_RECONFIGURING &&
+                      a->frontend == XLX_XENBUS_STATE_CONNECTED;
+    int i, rc = 0, left = 0;
+
+    if (a->backend > XLX_XENBUS_STATE_CONNECTED && !unanswered)
+        return 0;
+    for (i = 0; !rc && i < num; i++) {
+        /* asked, the backend would not answer for a closed one */
+        if (luns[i]->backend == XLX_XENBUS_STATE_INITIALISING ||
+            (luns[i]->backend == XLX_XENBUS_STATE_CLOSED && !unanswered)) {
+            rc = delete_lun(w, t, luns[i]->name);
+            continue;
+        }
+        left++;
+        if (connected)
+            rc = ask_off(w, t, luns[i]->name);
+    }
+    if (rc) return rc;
+    if (unanswered && left < num)
+        rc = xlx__device_set_state(w->ctx, t, w->dev->backend,
+                                   XLX_XENBUS_STATE_CONNECTED);
+    else if (connected && left)
+        rc = xlx__device_set_state(w->ctx, t, w->dev->backend,
+                                   XLX_XENBUS_STATE_RECONFIGURING);
+    return rc ? rc : !left;
+}
+
+/* The next step: 1 when all are off, or are the last. */
 static int remove_in(xlx_ctx *ctx, xs_transaction_t t, void *user)
 {
+    const struct xlx__scsi_lun **luns = NULL;
     struct removing *w = user;
-    const struct xlx__scsi_lun *lun;
     struct xlx__scsi_bus a;
-    int rc;
+    int num = 0, rc;
 
     rc = xlx__scsi_bus_read(ctx, t, w->dev, &a);
     if (rc) goto out;
-    lun = xlx__scsi_bus_lun(&a, &w->vdev);
-    if (lun && strcmp(lun->pdev, w->pdev))
-        lun = NULL;                     /* another device's */
-    w->last = a.num == !!lun ||
-              (lun && a.frontend == XLX_XENBUS_STATE_UNKNOWN);
-    if (!lun || w->last) {
-        rc = 1;
+    luns = calloc((size_t)w->num, sizeof(*luns));
+    if (!luns) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
         goto out;
     }
-    if (lun->backend == XLX_XENBUS_STATE_INITIALISING &&
-        a.backend == XLX_XENBUS_STATE_RECONFIGURING &&
-        a.frontend == XLX_XENBUS_STATE_CONNECTED) {
-        /* the guest has not answered: take the question back */
-        rc = xlx__device_set_state(ctx, t, w->dev->backend,
-                                   XLX_XENBUS_STATE_CONNECTED);
-        if (!rc)
-            rc = delete_lun(w, t, lun->name);
-        if (!rc)
-            rc = 1;
-    } else if (a.backend <= XLX_XENBUS_STATE_CONNECTED &&
-               (lun->backend == XLX_XENBUS_STATE_CLOSED ||
-                lun->backend == XLX_XENBUS_STATE_INITIALISING)) {
-        /* no driver has it; asked, the backend would not answer */
-        rc = delete_lun(w, t, lun->name);
-        if (!rc)
-            rc = 1;
-    } else if (a.backend == XLX_XENBUS_STATE_CONNECTED) {
-        rc = ask_off(w, t, lun->name);
-    }
+    rc = find_ours(w, t, &a, luns, &num);
+    if (rc) goto out;
+    w->last = a.num == num ||
+              (num && a.frontend == XLX_XENBUS_STATE_UNKNOWN);
+    rc = !num || w->last ? 1 : take_off(w, t, &a, luns, num);
 
  out:
+    free(luns);
     xlx__scsi_bus_dispose(&a);
     return rc;
 }
@@ -453,24 +502,19 @@ static int remove_adapter(xlx_ctx *ctx, const struct xlx__device *dev,
 }
 
 int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
-                         const xlx_vscsi_entry *entry, int64_t deadline)
+                         const xlx_vscsi_entry *const *entries, int num,
+                         int64_t deadline)
 {
-    struct removing w = { .ctx = ctx, .dev = dev };
-    char *pdev;
+    struct removing w = { ctx, dev, entries, num, false };
     int rc;
 
-    rc = xlx__scsi_parse_vdev(entry->dev.vdev, &w.vdev);
-    if (rc) return rc;
-    w.pdev = pdev = xlx__printf("%s:%u", entry->target, entry->lun);
-    if (!pdev)
-        return xlx__error(ERROR_NOMEM, "out of memory");
     rc = xlx__xs_wait(ctx, dev->backend, deadline, try_remove, &w);
     if (!rc && w.last)
         rc = remove_adapter(ctx, dev, deadline);
     if (rc == ERROR_TIMEDOUT)
-        xlx__error(rc, "vdev %s: the guest does not let go of it, or the "
+        xlx__error(rc, "vdev %s%s: the guest does not let go of it, or the "
                    "device hangs; the host's side stays until it does: try "
-                   "again later", entry->dev.vdev);
-    free(pdev);
+                   "again later", entries[0]->dev.vdev,
+                   num > 1 ? " and others" : "");
     return rc;
 }

@@ -110,15 +110,22 @@ static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *folder)
 }
 
 static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
-                   const struct xlx__scsi_lun *lun,
-                   const xlx_vscsi_record *record, xlx_device_vscsictrl *ctrl)
+                   struct xlx__scsi_lun *lun, const xlx_vscsi_record *record,
+                   xlx_device_vscsictrl *ctrl)
 {
     struct xlx__scsi_hctl vdev = lun->vdev;
-    xlx_vscsi_info *info = xlx__device_vscsictrl_devs_append(ctrl);
     char text[XLX__SCSI_HCTL_MAX];
     const xlx_vscsi_entry *e;
+    xlx_vscsi_info *info;
     int rc;
 
+    rc = xlx__scsi_lun_read(ctx, XBT_NULL, dev, lun);
+    if (rc == ERROR_NOTFOUND) {         /* detached meanwhile */
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    info = xlx__device_vscsictrl_devs_append(ctrl);
     if (!info)
         return ERROR_NOMEM;
     vdev.host = dev->devid;

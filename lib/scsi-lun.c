@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading an adapter of a guest in xenstore: both ends' states, and those of
- * each LUN.  What the guest has written there is a state or counts as none.
+ * Reading an adapter of a guest in xenstore: both ends' states, which LUNs it
+ * has, and the states of one.  What the guest has written there is a state or
+ * counts as none.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "scsi.h"
 
-static void lun_dispose(struct xlx__scsi_lun *lun)
+void xlx__scsi_lun_dispose(struct xlx__scsi_lun *lun)
 {
     free(lun->name);
     free(lun->pdev);
+    memset(lun, 0, sizeof(*lun));
 }
 
 void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num)
@@ -19,7 +21,7 @@ void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num)
     int i;
 
     for (i = 0; i < num; i++)
-        lun_dispose(&luns[i]);
+        xlx__scsi_lun_dispose(&luns[i]);
     free(luns);
 }
 
@@ -49,9 +51,10 @@ static xlx_xenbus_state state_in(xlx_ctx *ctx, xs_transaction_t t,
     return state;
 }
 
-static int read_lun(xlx_ctx *ctx, xs_transaction_t t,
-                    const struct xlx__device *dev, const char *name,
-                    struct xlx__scsi_lun *lun)
+/* The name, and the address if the node has one that is in order. */
+static int read_vdev(xlx_ctx *ctx, xs_transaction_t t,
+                     const struct xlx__device *dev, const char *name,
+                     struct xlx__scsi_lun *lun)
 {
     char *folder, *vdev = NULL;
     int rc;
@@ -64,20 +67,32 @@ static int read_lun(xlx_ctx *ctx, xs_transaction_t t,
     }
     rc = read_text(ctx, t, folder, "v-dev", &vdev);
     if (rc) goto out;
-    if (!xlx__scsi_parse_hctl(vdev, &lun->vdev)) {
+    if (!xlx__scsi_parse_hctl(vdev, &lun->vdev))
         rc = xlx__error(ERROR_INVAL, "xenstore: %s/v-dev: \"%.64s\": must be "
                         "H:C:T:L", folder, vdev);
-        goto out;
-    }
-    rc = read_text(ctx, t, folder, "p-dev", &lun->pdev);
-    if (rc) goto out;
-    lun->backend = state_in(ctx, t, dev->backend, name);
-    lun->frontend = state_in(ctx, t, dev->frontend, name);
 
  out:
     free(vdev);
     free(folder);
     return rc;
+}
+
+int xlx__scsi_lun_read(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       struct xlx__scsi_lun *lun)
+{
+    char *folder;
+    int rc;
+
+    folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, lun->name);
+    if (!folder)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = read_text(ctx, t, folder, "p-dev", &lun->pdev);
+    free(folder);
+    if (rc) return rc;
+    lun->backend = state_in(ctx, t, dev->backend, lun->name);
+    lun->frontend = state_in(ctx, t, dev->frontend, lun->name);
+    return 0;
 }
 
 static int by_vdev(const void *a, const void *b)
@@ -110,13 +125,12 @@ int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
         goto out;
     }
     for (i = 0; i < n; i++) {
-        rc = read_lun(ctx, t, dev, names[i], &luns[num]);
+        rc = read_vdev(ctx, t, dev, names[i], &luns[num]);
         if (!rc) {
             num++;
             continue;
         }
-        lun_dispose(&luns[num]);
-        memset(&luns[num], 0, sizeof(*luns));
+        xlx__scsi_lun_dispose(&luns[num]);
         if (rc != ERROR_NOTFOUND && rc != ERROR_INVAL)
             goto out;
     }
@@ -133,17 +147,72 @@ int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
     return rc;
 }
 
-const struct xlx__scsi_lun *
-xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
+static bool is_at(const struct xlx__scsi_lun *lun,
                   const struct xlx__scsi_hctl *vdev)
 {
-    const struct xlx__scsi_lun *lun;
+    return lun->vdev.channel == vdev->channel &&
+           lun->vdev.target == vdev->target && lun->vdev.lun == vdev->lun;
+}
+
+struct xlx__scsi_lun *xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
+                                        const struct xlx__scsi_hctl *vdev)
+{
+    struct xlx__scsi_lun *lun;
 
     for (lun = bus->luns; lun < bus->luns + bus->num; lun++)
-        if (lun->vdev.channel == vdev->channel &&
-            lun->vdev.target == vdev->target && lun->vdev.lun == vdev->lun)
+        if (is_at(lun, vdev))
             return lun;
     return NULL;
+}
+
+const char *xlx__scsi_lun_name(const struct xlx__scsi_hctl *vdev, int nth,
+                               char buf[XLX__SCSI_NAME_MAX])
+{
+    snprintf(buf, XLX__SCSI_NAME_MAX, "dev-%u", (unsigned int)nth * 64 * 256 +
+             vdev->target * 256 + (unsigned int)vdev->lun);
+    return buf;
+}
+
+/* Among all, for it may have any name. */
+static int search(xlx_ctx *ctx, xs_transaction_t t,
+                  const struct xlx__device *dev,
+                  const struct xlx__scsi_hctl *vdev,
+                  struct xlx__scsi_lun *lun)
+{
+    struct xlx__scsi_bus bus;
+    struct xlx__scsi_lun *found;
+    int rc;
+
+    memset(&bus, 0, sizeof(bus));
+    rc = xlx__scsi_luns(ctx, t, dev, &bus.luns, &bus.num);
+    if (rc) return rc;
+    found = xlx__scsi_bus_lun(&bus, vdev);
+    if (found) {
+        *lun = *found;
+        memset(found, 0, sizeof(*found));
+    }
+    xlx__scsi_bus_dispose(&bus);
+    return found ? 0 : ERROR_NOTFOUND;
+}
+
+int xlx__scsi_lun_find(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       const struct xlx__scsi_hctl *vdev,
+                       struct xlx__scsi_lun *lun)
+{
+    char name[XLX__SCSI_NAME_MAX];
+    int rc;
+
+    memset(lun, 0, sizeof(*lun));
+    rc = read_vdev(ctx, t, dev, xlx__scsi_lun_name(vdev, 0, name), lun);
+    if (rc && rc != ERROR_NOTFOUND && rc != ERROR_INVAL)
+        return rc;
+    if (rc || !is_at(lun, vdev)) {
+        xlx__error_clear();
+        xlx__scsi_lun_dispose(lun);
+        rc = search(ctx, t, dev, vdev, lun);
+    }
+    return rc ? rc : xlx__scsi_lun_read(ctx, t, dev, lun);
 }
 
 void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus)
@@ -190,4 +259,43 @@ int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev)
     if (rc) return rc;
     return xlx__device_init(dev, "vscsi", "vscsi", 0, entry->domid,
                             vdev.host);
+}
+
+/* The entries from the first that are on the same adapter come to the front;
+ * returns how many they are. */
+static int same_adapter(const xlx_vscsi_entry **entries, int num)
+{
+    struct xlx__scsi_hctl first = { 0 }, vdev = { 0 };
+    const xlx_vscsi_entry *e;
+    int i, n = 0;
+
+    for (i = 0; i < num; i++) {
+        e = entries[i];
+        xlx__scsi_parse_hctl(e->dev.vdev, i ? &vdev : &first);
+        if (i && (vdev.host != first.host || e->domid != entries[0]->domid))
+            continue;
+        entries[i] = entries[n];
+        entries[n++] = e;
+    }
+    return n;
+}
+
+int xlx__scsi_each_adapter(const xlx_vscsi_entry *const *entries, int num,
+                           int (*step)(const xlx_vscsi_entry *const *entries,
+                                       int num, void *user),
+                           void *user)
+{
+    const xlx_vscsi_entry **left;
+    int i, n, rc = 0;
+
+    left = calloc((size_t)num + 1, sizeof(*left));
+    if (!left)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    memcpy(left, entries, (size_t)num * sizeof(*left));
+    for (i = 0; !rc && i < num; i += n) {
+        n = same_adapter(left + i, num - i);
+        rc = step(left + i, n, user);
+    }
+    free(left);
+    return rc;
 }

@@ -41,6 +41,11 @@ static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
     return !rc;
 }
 
+static int disconnect(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
+{
+    return xlx__scsi_disconnect(c->ctx, &e, 1, xlx__now_ms() + STEP_MS);
+}
+
 /* Takes an entry away for good; without success it stays, as DETACHING, or as
  * it is when it was to be set aside, for then it is to come back. */
 static int take_away(struct xlx__scsi_change *c, const char *vdev,
@@ -54,7 +59,7 @@ static int take_away(struct xlx__scsi_change *c, const char *vdev,
         return report_done(report, vdev, what, "it would be taken back", 0);
     if (e->status != XLX_VSCSI_STATUS_ASIDE)
         e->status = XLX_VSCSI_STATUS_DETACHING;
-    failed = xlx__scsi_disconnect(c->ctx, e, xlx__now_ms() + STEP_MS);
+    failed = disconnect(c, e);
     rc = report_done(report, vdev, what, "taken back", failed);
     if (!failed && e->status == XLX_VSCSI_STATUS_ASIDE)
         e->domid = XLX_DOMID_NONE;
@@ -160,7 +165,7 @@ static void give_up(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
 {
     char *why = strdup(xlx_get_error());
 
-    if (!xlx__scsi_disconnect(c->ctx, e, xlx__now_ms() + STEP_MS))
+    if (!disconnect(c, e))
         e->domid = XLX_DOMID_NONE;
     else
         e->status = XLX_VSCSI_STATUS_DETACHING;
@@ -173,14 +178,13 @@ static void give_up(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
 /* The guest has been started again: its devices follow it. */
 static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
 {
-    int64_t deadline = xlx__now_ms() + STEP_MS;
     const xlx_vscsi_entry *entry = e;
     xlx_vscsi_status was = e->status;
     struct xlx__scsi_pdev p;
     int rc;
 
     xlx__scsi_pdev_init(&p);
-    rc = xlx__scsi_disconnect(c->ctx, e, deadline);
+    rc = disconnect(c, e);
     if (!rc)
         rc = find_again(e, &p);
     if (!rc)
@@ -195,7 +199,8 @@ static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
     rc = xlx__scsi_record_write(c);
     if (rc) goto out;
     /* its kernel may still be starting */
-    rc = xlx__scsi_connect(c->ctx, &entry, &p, 1, true, deadline);
+    rc = xlx__scsi_connect(c->ctx, &entry, &p, 1, true,
+                           xlx__now_ms() + STEP_MS);
     e->status = rc ? was : XLX_VSCSI_STATUS_ATTACHED;
     if (rc)
         give_up(c, e);
@@ -207,24 +212,36 @@ static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
     return rc;
 }
 
-static bool is_there(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
+/* What the guest has at the address of the entry; no message. */
+static int find_lun(xlx_ctx *ctx, const xlx_vscsi_entry *e,
+                    struct xlx__scsi_lun *lun)
 {
     struct xlx__scsi_hctl vdev;
-    struct xlx__scsi_bus bus;
     struct xlx__device dev;
-    bool there;
     int rc;
 
-    if (e->domid != c->guest.domid ||
-        xlx__scsi_parse_vdev(e->dev.vdev, &vdev))
-        return false;
-    memset(&bus, 0, sizeof(bus));
+    memset(lun, 0, sizeof(*lun));
     rc = xlx__scsi_adapter(e, &dev);
     if (!rc)
-        rc = xlx__scsi_bus_read(c->ctx, XBT_NULL, &dev, &bus);
-    there = !rc && xlx__scsi_bus_lun(&bus, &vdev);
-    xlx__scsi_bus_dispose(&bus);
+        rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
+    if (!rc)
+        rc = xlx__scsi_lun_find(ctx, XBT_NULL, &dev, &vdev, lun);
+    if (rc) {
+        xlx__scsi_lun_dispose(lun);
+        xlx__error_clear();
+    }
     xlx__device_dispose(&dev);
+    return rc;
+}
+
+static bool is_there(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
+{
+    struct xlx__scsi_lun lun;
+    bool there;
+
+    there = e->domid == c->guest.domid && !find_lun(c->ctx, e, &lun);
+    if (there)
+        xlx__scsi_lun_dispose(&lun);
     return there;
 }
 
@@ -256,11 +273,9 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
 {
     xlx_vscsi_entry e = *orphan;
     uint32_t found = XLX_DOMID_NONE;
-    struct xlx__scsi_bus bus;
-    struct xlx__device dev;
+    struct xlx__scsi_lun lun;
     unsigned int i, num = 0;
     char **domids = NULL, *pdev;
-    int j;
 
     pdev = xlx__printf("%s:%u", e.target, e.lun);
     if (!pdev || xlx__xs_list(ctx, XBT_NULL, "/local/domain/0/backend/vscsi",
@@ -268,15 +283,11 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
         xlx__error_clear();
     for (i = 0; i < num; i++) {
         e.domid = (uint32_t)strtoul(domids[i], NULL, 10);
-        memset(&bus, 0, sizeof(bus));
-        if (xlx__scsi_adapter(&e, &dev) ||
-            xlx__scsi_bus_read(ctx, XBT_NULL, &dev, &bus))
-            xlx__error_clear();
-        for (j = 0; j < bus.num; j++)
-            if (!strcmp(bus.luns[j].pdev, pdev))
-                found = e.domid;
-        xlx__scsi_bus_dispose(&bus);
-        xlx__device_dispose(&dev);
+        if (find_lun(ctx, &e, &lun))
+            continue;
+        if (!strcmp(lun.pdev, pdev))
+            found = e.domid;
+        xlx__scsi_lun_dispose(&lun);
     }
     free(domids);
     free(pdev);
@@ -299,8 +310,7 @@ static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
         ours[i].domid = user_of(c->ctx, &ours[i]);
         failed = dry_run ? 0 : ours[i].domid == XLX_DOMID_NONE
                  ? xlx__scsi_target_remove(&ours[i])
-                 : xlx__scsi_disconnect(c->ctx, &ours[i],
-                                        xlx__now_ms() + STEP_MS);
+                 : disconnect(c, &ours[i]);
         rc = report_done(report, ours[i].dev.vdev, "a target without a record",
                          dry_run ? "it would be removed" : "removed", failed);
     }
@@ -344,24 +354,47 @@ static int check_all_ours(struct xlx__scsi_change *c)
     return rc;
 }
 
+struct setting_aside {
+    struct xlx__scsi_change *c;
+    int64_t deadline;
+};
+
+static int put_aside(const xlx_vscsi_entry *const *entries, int num,
+                     void *user)
+{
+    const struct setting_aside *s = user;
+    int i, rc;
+
+    rc = xlx__scsi_disconnect(s->c->ctx, entries, num, s->deadline);
+    if (rc) return rc;
+    for (i = 0; i < num; i++)
+        xlx__scsi_entry(&s->c->record, entries[i]->dev.vdev)->domid =
+            XLX_DOMID_NONE;
+    rc = xlx__scsi_record_write(s->c);
+    xlx__fault("scsi-aside.one");
+    return rc;
+}
+
 static int set_aside(struct xlx__scsi_change *c, int64_t deadline)
 {
-    xlx_vscsi_entry *e, *end = c->record.entries + c->record.num_entries;
-    int rc;
+    struct setting_aside s = { c, deadline };
+    int i, num = c->record.num_entries, rc;
+    const xlx_vscsi_entry **list;
+    int n = 0;
 
-    for (e = c->record.entries; e < end; e++)
-        e->status = XLX_VSCSI_STATUS_ASIDE;
+    list = calloc((size_t)num, sizeof(*list));
+    if (!list)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < num; i++) {
+        c->record.entries[i].status = XLX_VSCSI_STATUS_ASIDE;
+        if (!xlx__scsi_is_aside(&c->record.entries[i]))
+            list[n++] = &c->record.entries[i];
+    }
     rc = xlx__scsi_record_write(c);
     xlx__fault("scsi-aside.intent");
-    for (e = c->record.entries; !rc && e < end; e++) {
-        if (xlx__scsi_is_aside(e))
-            continue;
-        rc = xlx__scsi_disconnect(c->ctx, e, deadline);
-        if (rc) break;
-        e->domid = XLX_DOMID_NONE;
-        rc = xlx__scsi_record_write(c);
-        xlx__fault("scsi-aside.one");
-    }
+    if (!rc)
+        rc = xlx__scsi_each_adapter(list, n, put_aside, &s);
+    free(list);
     return rc;
 }
 

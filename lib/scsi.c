@@ -22,6 +22,7 @@
 struct plan {
     xlx_vscsi_entry *entries;
     struct xlx__scsi_pdev *pdevs;
+    const xlx_vscsi_entry **list;   /* of the entries, when all are there */
     int num;
 };
 
@@ -35,6 +36,7 @@ static void plan_dispose(struct plan *plan)
     }
     free(plan->entries);
     free(plan->pdevs);
+    free(plan->list);
 }
 
 static int64_t all_of(int64_t first_ms, int num)
@@ -201,32 +203,49 @@ static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
                                   plan->entries[j].dev.pdev,
                                   plan->entries[i].dev.pdev);
         }
+    plan->list = calloc((size_t)plan->num + 1, sizeof(*plan->list));
+    if (!plan->list)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < plan->num; i++)
+        plan->list[i] = &plan->entries[i];
     return 0;
 }
 
 /* ---- may it be had? ----------------------------------------------------- */
 
-static int check_vdev(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
+static int check_vdev(struct xlx__scsi_change *c,
+                      const struct xlx__scsi_bus *bus,
+                      const xlx_vscsi_entry *e)
 {
-    struct xlx__scsi_lun *luns = NULL;
     struct xlx__scsi_hctl vdev;
-    struct xlx__device dev;
-    int i, num = 0, rc;
+    int rc;
 
-    rc = xlx__scsi_adapter(e, &dev);
+    rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
+    if (rc) return rc;
+    if (xlx__scsi_entry(&c->record, e->dev.vdev))
+        return xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
+                          "already", e->dev.vdev);
+    if (xlx__scsi_bus_lun(bus, &vdev))
+        return xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
+                          "already, from another tool", e->dev.vdev);
+    return 0;
+}
+
+static int check_vdevs(const xlx_vscsi_entry *const *entries, int num,
+                       void *user)
+{
+    struct xlx__scsi_change *c = user;
+    struct xlx__scsi_bus bus;
+    struct xlx__device dev;
+    int i, rc;
+
+    memset(&bus, 0, sizeof(bus));
+    rc = xlx__scsi_adapter(entries[0], &dev);
     if (!rc)
-        rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
-    if (!rc && xlx__scsi_entry(&c->record, e->dev.vdev))
-        rc = xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
-                        "already", e->dev.vdev);
-    if (!rc)
-        rc = xlx__scsi_luns(c->ctx, XBT_NULL, &dev, &luns, &num);
+        rc = xlx__scsi_luns(c->ctx, XBT_NULL, &dev, &bus.luns, &bus.num);
     for (i = 0; !rc && i < num; i++)
-        if (luns[i].vdev.target == vdev.target &&
-            luns[i].vdev.lun == vdev.lun)
-            rc = xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
-                            "already, from another tool", e->dev.vdev);
-    xlx__scsi_luns_free(luns, num);
+        rc = check_vdev(c, &bus, entries[i]);
+    xlx__scsi_bus_dispose(&bus);
     xlx__device_dispose(&dev);
     return rc;
 }
@@ -275,8 +294,6 @@ static int check_one(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
     bool had;
     int rc;
 
-    rc = check_vdev(c, e);
-    if (rc) return rc;
     rc = check_owner(c, e, &had);
     if (rc && rc != ERROR_NOTFOUND)
         return rc;
@@ -298,6 +315,7 @@ static int reserve(struct xlx__scsi_change *c, struct plan *plan,
 
     rc = xlx__lock_host(c->ctx, "scsi", &host);
     if (rc) return rc;
+    rc = xlx__scsi_each_adapter(plan->list, plan->num, check_vdevs, c);
     for (i = 0; !rc && i < plan->num; i++)
         rc = check_one(c, &plan->entries[i], &plan->pdevs[i]);
     if (rc || dry_run)
@@ -314,37 +332,26 @@ static int reserve(struct xlx__scsi_change *c, struct plan *plan,
 
 /* ---- connecting --------------------------------------------------------- */
 
-/* The entries from the first that are on the same adapter come to the front;
- * returns how many they are. */
-static int same_adapter(const xlx_vscsi_entry **entries, int num)
-{
-    const xlx_vscsi_entry *e;
-    struct xlx__scsi_hctl first = { 0 }, vdev = { 0 };
-    int i, n = 0;
+struct connecting {
+    xlx_ctx *ctx;
+    bool no_wait;
+    int64_t deadline;
+};
 
-    for (i = 0; i < num; i++) {
-        xlx__scsi_parse_hctl(entries[i]->dev.vdev, i ? &vdev : &first);
-        if (i && vdev.host != first.host)
-            continue;
-        e = entries[i];
-        entries[i] = entries[n];
-        entries[n++] = e;
-    }
-    return n;
-}
-
-static int put_on_bus(xlx_ctx *ctx, const xlx_vscsi_entry **entries, int num,
-                      bool no_wait, int64_t deadline)
+static int put_on_bus(const xlx_vscsi_entry *const *entries, int num,
+                      void *user)
 {
+    const struct connecting *how = user;
     struct xlx__device dev;
     int rc;
 
     rc = xlx__scsi_adapter(entries[0], &dev);
     if (!rc)
-        rc = xlx__scsi_bus_add(ctx, &dev, entries, num, deadline);
+        rc = xlx__scsi_bus_add(how->ctx, &dev, entries, num, how->deadline);
     xlx__fault("scsi-attach.xenstore");
     if (!rc)
-        rc = xlx__scsi_bus_wait(ctx, &dev, entries, num, no_wait, deadline);
+        rc = xlx__scsi_bus_wait(how->ctx, &dev, entries, num, how->no_wait,
+                                how->deadline);
     xlx__device_dispose(&dev);
     return rc;
 }
@@ -353,72 +360,75 @@ int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
                       const struct xlx__scsi_pdev *pdevs, int num,
                       bool no_wait, int64_t deadline)
 {
-    const xlx_vscsi_entry **left;
-    int i, n, rc = 0;
+    struct connecting how = { ctx, no_wait, deadline };
+    int i, rc = 0;
 
-    left = malloc((size_t)num * sizeof(*left));
-    if (!left)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    for (i = 0; !rc && i < num; i++) {
-        left[i] = entries[i];
+    for (i = 0; !rc && i < num; i++)
         rc = xlx__scsi_target_make(ctx, entries[i], &pdevs[i]);
-    }
-    if (rc) goto out;
+    if (rc) return rc;
     xlx__fault("scsi-attach.target");
-    for (i = 0; !rc && i < num; i += n) {
-        n = same_adapter(left + i, num - i);
-        rc = put_on_bus(ctx, left + i, n, no_wait, deadline);
-    }
-    if (rc) goto out;
+    rc = xlx__scsi_each_adapter(entries, num, put_on_bus, &how);
+    if (rc) return rc;
     xlx__fault("scsi-attach.connected");
     for (i = 0; !rc && i < num; i++)
         rc = xlx__scsi_target_check(entries[i]);
-
- out:
-    free(left);
     return rc;
 }
 
-int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
-                         int64_t deadline)
+int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+                         int num, int64_t deadline)
 {
     struct xlx__device dev;
-    int rc;
+    int i, rc;
 
-    rc = xlx__scsi_adapter(entry, &dev);
+    rc = xlx__scsi_adapter(entries[0], &dev);
     if (!rc)
-        rc = xlx__scsi_bus_remove(ctx, &dev, entry, deadline);
+        rc = xlx__scsi_bus_remove(ctx, &dev, entries, num, deadline);
     xlx__device_dispose(&dev);
     if (rc) return rc;
     xlx__fault("scsi-detach.xenstore");
-    return xlx__scsi_target_remove(entry);
+    for (i = 0; !rc && i < num; i++)
+        rc = xlx__scsi_target_remove(entries[i]);
+    return rc;
 }
 
 /* ---- attach ------------------------------------------------------------- */
+
+struct undoing {
+    struct xlx__scsi_change *c;
+    int64_t deadline;
+    bool left;                      /* not all could be taken back */
+};
+
+static int undo(const xlx_vscsi_entry *const *entries, int num, void *user)
+{
+    struct undoing *u = user;
+    int i, rc;
+
+    rc = xlx__scsi_disconnect(u->c->ctx, entries, num, u->deadline);
+    for (i = 0; i < num; i++)
+        if (rc)
+            xlx__scsi_entry(&u->c->record, entries[i]->dev.vdev)->status =
+                XLX_VSCSI_STATUS_DETACHING;
+        else
+            xlx__scsi_entry_drop(u->c, entries[i]->dev.vdev);
+    if (rc)
+        u->left = true;
+    return 0;
+}
 
 /* Takes back what was done before the failure rc, whose message stays. */
 static int take_back(struct xlx__scsi_change *c, const struct plan *plan,
                      int rc)
 {
-    int64_t deadline = all_of(UNDO_MS, plan->num);
+    struct undoing u = { c, all_of(UNDO_MS, plan->num), false };
     char *why = strdup(xlx_get_error());
-    int i, r, left = 0;
 
-    for (i = plan->num - 1; i >= 0; i--) {
-        const char *vdev = plan->entries[i].dev.vdev;
-        xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
-
-        r = e ? xlx__scsi_disconnect(c->ctx, e, deadline) : 0;
-        if (!r)
-            xlx__scsi_entry_drop(c, vdev);
-        else
-            e->status = XLX_VSCSI_STATUS_DETACHING;
-        left += !!r;
-    }
-    if (xlx__scsi_record_write(c))
-        left++;
+    if (xlx__scsi_each_adapter(plan->list, plan->num, undo, &u) ||
+        xlx__scsi_record_write(c))
+        u.left = true;
     if (why)
-        xlx__error(rc, "%s%s", why, left ? "; not all of it could be taken "
+        xlx__error(rc, "%s%s", why, u.left ? "; not all of it could be taken "
                    "back: xl scsi-repair does that" : "");
     free(why);
     return rc;
@@ -427,18 +437,11 @@ static int take_back(struct xlx__scsi_change *c, const struct plan *plan,
 static int attach(struct xlx__scsi_change *c, const struct plan *plan,
                   const xlx_vscsi_wait *wait)
 {
-    const xlx_vscsi_entry **entries;
     int i, rc;
 
-    entries = malloc((size_t)plan->num * sizeof(*entries));
-    if (!entries)
-        return take_back(c, plan, xlx__error(ERROR_NOMEM, "out of memory"));
-    for (i = 0; i < plan->num; i++)
-        entries[i] = &plan->entries[i];
-    rc = xlx__scsi_connect(c->ctx, entries, plan->pdevs, plan->num,
+    rc = xlx__scsi_connect(c->ctx, plan->list, plan->pdevs, plan->num,
                            wait && wait->no_wait,
                            xlx__scsi_deadline(wait, plan->num));
-    free(entries);
     for (i = 0; !rc && i < plan->num; i++)
         xlx__scsi_entry(&c->record, plan->entries[i].dev.vdev)->status =
             XLX_VSCSI_STATUS_ATTACHED;
@@ -470,7 +473,7 @@ int xlx__device_vscsidev_add(xlx_ctx *ctx, const xlx_guest *guest,
                              xlx_device_vscsidevs *attached_r)
 {
     bool dry_run = wait && wait->dry_run;
-    struct plan plan = { NULL, NULL, 0 };
+    struct plan plan = { .num = 0 };
     struct xlx__scsi_change c;
     int rc;
 

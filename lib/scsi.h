@@ -112,17 +112,36 @@ int xlx__scsi_target_ours(xlx_vscsi_entry **entries_r, libxl_uuid **uuids_r,
 struct xlx__scsi_lun {
     char *name;                     /* dev-N */
     struct xlx__scsi_hctl vdev;
+    /* these only after xlx__scsi_lun_read() */
     char *pdev;                     /* naa.X:L */
     xlx_xenbus_state backend, frontend;
 };
+#define XLX__SCSI_NAME_MAX 32       /* of its name */
+void xlx__scsi_lun_dispose(struct xlx__scsi_lun *lun);
 void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num);
 
-/* All LUNs of an adapter; what cannot be read as one is left out. */
+/* Names and addresses of all LUNs of an adapter, a request each; what cannot
+ * be read as one is left out. */
 int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
                    const struct xlx__device *dev,
                    struct xlx__scsi_lun **luns_r, int *num_r);
-/* Both ends of an adapter, and its LUNs; dispose of it, also after a
- * failure. */
+/* The rest of one of them, three requests. */
+int xlx__scsi_lun_read(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       struct xlx__scsi_lun *lun);
+/* All of the one at that address; four requests when it has the name that
+ * attaching gives it.  ERROR_NOTFOUND; dispose of it, also after a failure. */
+int xlx__scsi_lun_find(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       const struct xlx__scsi_hctl *vdev,
+                       struct xlx__scsi_lun *lun);
+/* The name that attaching gives to a LUN at that address: the nth is for when
+ * those before it are taken. */
+const char *xlx__scsi_lun_name(const struct xlx__scsi_hctl *vdev, int nth,
+                               char buf[XLX__SCSI_NAME_MAX]);
+
+/* Both ends of an adapter, and its LUNs as from xlx__scsi_luns(); dispose of
+ * it, also after a failure. */
 struct xlx__scsi_bus {
     xlx_xenbus_state backend, frontend;
     struct xlx__scsi_lun *luns;
@@ -131,17 +150,21 @@ struct xlx__scsi_bus {
 int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
                        const struct xlx__device *dev,
                        struct xlx__scsi_bus *bus);
-/* The same without the LUNs, each of which takes four requests. */
+/* The same without the LUNs. */
 int xlx__scsi_bus_states(xlx_ctx *ctx, xs_transaction_t t,
                          const struct xlx__device *dev,
                          struct xlx__scsi_bus *bus);
 void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus);
 /* The LUN that the guest has there; NULL when there is none. */
-const struct xlx__scsi_lun *
-xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
-                  const struct xlx__scsi_hctl *vdev);
+struct xlx__scsi_lun *xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
+                                        const struct xlx__scsi_hctl *vdev);
 /* The adapter of an entry; dispose of it, also after a failure. */
 int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev);
+/* Calls step for each adapter of these entries, with those that are on it. */
+int xlx__scsi_each_adapter(const xlx_vscsi_entry *const *entries, int num,
+                           int (*step)(const xlx_vscsi_entry *const *entries,
+                                       int num, void *user),
+                           void *user);
 
 /* ---- scsi-bus.c --------------------------------------------------------- */
 
@@ -159,10 +182,12 @@ int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
  * a guest that has no driver is no error. */
 int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
                        int64_t deadline);
-/* Takes the LUN that leads to the entry's target off, and the adapter with the
- * last one or when the guest has gone.  0 when it is off, or never was on. */
+/* Takes the LUNs that lead to these entries' targets off, all at once, and the
+ * adapter with the last one or when the guest has gone.  0 when they are off,
+ * or never were on. */
 int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
-                         const xlx_vscsi_entry *entry, int64_t deadline);
+                         const xlx_vscsi_entry *const *entries, int num,
+                         int64_t deadline);
 
 /* ---- scsi-record.c ------------------------------------------------------ */
 
@@ -203,9 +228,10 @@ int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait, int num);
 int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
                       const struct xlx__scsi_pdev *pdevs, int num,
                       bool no_wait, int64_t deadline);
-/* The other way round; what is not there is no error. */
-int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
-                         int64_t deadline);
+/* The other way round, for entries of one adapter; what is not there is no
+ * error. */
+int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+                         int num, int64_t deadline);
 
 /* ---- scsi-repair.c ------------------------------------------------------ */
 

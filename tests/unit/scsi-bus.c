@@ -224,15 +224,20 @@ static int attach(const xlx_vscsi_entry *e, bool no_wait, int ms)
     return rc;
 }
 
-static int detach(const xlx_vscsi_entry *e, int ms)
+static int detach_all(const xlx_vscsi_entry *const *list, int num, int ms)
 {
     struct xlx__device dev;
     int rc;
 
-    assert_ok(xlx__scsi_adapter(e, &dev));
-    rc = xlx__scsi_bus_remove(peer_ctx(), &dev, e, in(ms));
+    assert_ok(xlx__scsi_adapter(list[0], &dev));
+    rc = xlx__scsi_bus_remove(peer_ctx(), &dev, list, num, in(ms));
     xlx__device_dispose(&dev);
     return rc;
+}
+
+static int detach(const xlx_vscsi_entry *e, int ms)
+{
+    return detach_all(&e, 1, ms);
 }
 
 static void is(const char *node, const char *wanted)
@@ -400,6 +405,48 @@ static void unanswered(void **state)
     all_gone();
 }
 
+/* The guest is asked once for all of them. */
+static void several(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    xlx_vscsi_entry c = entry("0:0:0:2", "naa.31", 2);
+    xlx_vscsi_entry eight = entry("0:0:0:8", "naa.31", 8);
+    xlx_vscsi_entry other = entry("0:0:0:3", "naa.99", 3);
+    const xlx_vscsi_entry *list[] = { &a, &b, &c, &eight };
+    (void)state;
+
+    start(NULL, NULL);
+    drivers(BACKEND | FRONTEND);
+    assert_ok(attach(&other, false, 20000));
+    assert_ok(attach(&a, false, 20000));
+    assert_ok(attach(&b, false, 20000));
+    assert_fails(attach(&eight, false, 20000), ERROR_FAIL, "cannot use");
+    kill(drivers_pid, SIGSTOP);
+    assert_fails(attach(&c, false, 100), ERROR_TIMEDOUT, "reconfiguring");
+    /* one of which the guest has not heard, one that was refused, and two
+     * that it has */
+    assert_fails(detach_all(list, 4, 300), ERROR_TIMEDOUT,
+                 "0:0:0:0 and others: the guest does not let go");
+    is_gone(B "/vscsi-devs/dev-2/p-dev");
+    is_gone(B "/vscsi-devs/dev-8/p-dev");
+    is(B "/vscsi-devs/dev-0/state", "5");
+    is(B "/vscsi-devs/dev-1/state", "5");
+    is(B "/vscsi-devs/dev-3/state", "4");
+    is(B "/state", "7");
+    kill(drivers_pid, SIGCONT);
+    assert_ok(detach_all(list, 4, 20000));
+    is_gone(B "/vscsi-devs/dev-0/state");
+    is_gone(F "/vscsi-devs/dev-1/state");
+    is(B "/vscsi-devs/dev-3/state", "4");
+    is(B "/state", "4");
+    /* all that it has: the adapter is closed */
+    assert_ok(attach(&a, false, 20000));
+    list[3] = &other;
+    assert_ok(detach_all(list, 4, 20000));
+    all_gone();
+}
+
 /* What another tool has put on the adapter stays. */
 static void foreign(void **state)
 {
@@ -459,6 +506,7 @@ static void garbage(void **state)
                                 values[i]));
         assert_ok(xlx__scsi_luns(peer_ctx(), XBT_NULL, &dev, &luns, &num));
         assert_int_equal(num, 1);
+        assert_ok(xlx__scsi_lun_read(peer_ctx(), XBT_NULL, &dev, luns));
         assert_int_equal(luns[0].frontend, XLX_XENBUS_STATE_UNKNOWN);
         xlx__scsi_luns_free(luns, num);
     }
@@ -540,10 +588,15 @@ static uint64_t cost_of_add(xlx_vscsi_entry *entries, int num)
 }
 
 /* One transaction for all: what a LUN more costs is its own nodes, and no
- * round trip to look for its place. */
+ * round trip to look for its place.  Those that are there already cost one
+ * request each, for their address. */
 static void round_trips(void **state)
 {
     xlx_vscsi_entry one = entry("1:0:0:0", "naa.31", 0), many[MANY];
+    xlx_vscsi_entry more = entry("2:0:1:0", "naa.33", 0);
+    const struct xlx__scsi_hctl last = { 2, 0, 0, MANY - 1 };
+    const struct xlx__scsi_hctl none = { 2, 0, 3, 0 };
+    struct xlx__scsi_lun lun;
     struct xlx__scsi_bus bus;
     struct xlx__device dev;
     char vdevs[MANY][16];
@@ -561,13 +614,24 @@ static void round_trips(void **state)
     /* two secret nodes of three requests each, v-dev, state */
     assert_int_equal(cost_of_add(many, MANY), first + (MANY - 1) * 8);
 
-    /* both ends' states, and of each LUN two names and two states */
+    /* both ends' states, and each LUN's address */
     assert_ok(xlx__scsi_adapter(many, &dev));
     before = requests();
     assert_ok(xlx__scsi_bus_read(peer_ctx(), XBT_NULL, &dev, &bus));
-    assert_int_equal(requests() - before - 1, 3 + MANY * 4);
+    assert_int_equal(requests() - before - 1, 3 + MANY);
     assert_int_equal(bus.num, MANY);
     xlx__scsi_bus_dispose(&bus);
+    before = requests();
+    assert_ok(xlx__scsi_lun_find(peer_ctx(), XBT_NULL, &dev, &last, &lun));
+    assert_int_equal(requests() - before - 1, 4);
+    assert_string_equal(lun.pdev, "naa.32:63");
+    xlx__scsi_lun_dispose(&lun);
+    before = requests();
+    assert_int_equal(xlx__scsi_lun_find(peer_ctx(), XBT_NULL, &dev, &none,
+                                        &lun), ERROR_NOTFOUND);
+    assert_int_equal(requests() - before - 1, 2 + MANY);
+    /* adapter, transaction and its own nodes beside that */
+    assert_in_range(cost_of_add(&more, 1), MANY, MANY + 20);
     xlx__device_dispose(&dev);
 }
 
@@ -617,6 +681,7 @@ int main(void)
         cmocka_unit_test_teardown(no_driver, stop),
         cmocka_unit_test_teardown(refused, stop),
         cmocka_unit_test_teardown(unanswered, stop),
+        cmocka_unit_test_teardown(several, stop),
         cmocka_unit_test_teardown(foreign, stop),
         cmocka_unit_test_teardown(taken_name, stop),
         cmocka_unit_test_teardown(garbage, stop),

@@ -235,7 +235,8 @@ refused() {
     same_world
 }
 
-@test "a target of another tool: used, and left alone" {
+# naa.5000000000000001:0 leads to sdc; without a nexus yet
+other_tool() {
     iblock=$configfs/core/iblock_0/other
     tpg=$configfs/xen-pvscsi/naa.5000000000000001/tpgt_1
     mkdir -p "$iblock"
@@ -244,6 +245,17 @@ refused() {
     mkdir -p "$tpg/lun/lun_0"
     ln -s "$iblock" "$tpg/lun/lun_0/x"
     find "$configfs" | sort > "$GUESTS/foreign"
+}
+other_tool_ends() {
+    find "$configfs" | sort | diff "$GUESTS/foreign" - || return
+    rm "$tpg/lun/lun_0/x"
+    rmdir "$tpg/lun/lun_0"
+    echo NULL > "$tpg/nexus"
+    rmdir "$tpg" "${tpg%/*}" "$iblock" "${iblock%/*}"
+}
+
+@test "a target of another tool: used, and left alone" {
+    other_tool
     run -1 xl scsi-attach g naa.5000000000000001:0 0:0:0:0
     [[ $output == *'has no nexus'* ]]
     echo naa.5000000000000002 > "$tpg/nexus"
@@ -255,11 +267,28 @@ refused() {
     run -1 xl scsi-attach g "$c" 0:0:0:1
     [[ $output == *'open for itself alone'* ]]
     xl scsi-detach g 0:0:0:0
-    find "$configfs" | sort | diff "$GUESTS/foreign" -
-    rm "$tpg/lun/lun_0/x"
-    rmdir "$tpg/lun/lun_0"
-    echo NULL > "$tpg/nexus"
-    rmdir "$tpg" "${tpg%/*}" "$iblock" "${iblock%/*}"
+    other_tool_ends
+    same_world
+}
+
+@test "an adapter detached: ours go at once, that of another tool stays" {
+    other_tool
+    echo naa.5000000000000002 > "$tpg/nexus"
+    xl scsi-attach g naa.5000000000000001:0 0:0:0:2
+    # as if we had not done it
+    rm "$(find /var/lib/libxlx -name scsi.json)"
+    xl scsi-attach g "$a" 0:0:0:0
+    xl scsi-attach g "$b" 0:0:0:1
+    compare 0:0 /dev/sda
+    compare 0:1 /dev/sdb
+    xl scsi-detach g 0
+    [ "$(info .dev.vdev)" = 0:0:0:2 ]
+    wait_for 30 "the first to go" guest_lacks 0:0
+    wait_for 30 "the second to go" guest_lacks 0:1
+    compare 0:2 /dev/sdc
+    xl scsi-detach g 0:0:0:2
+    wait_for 30 "the third to go" guest_lacks 0:2
+    other_tool_ends
     same_world
 }
 
