@@ -120,6 +120,15 @@ attach_or_detach() {
     [ "$status" != 0 ] || has[$vdev]=$disk
 }
 
+detach_adapter() {
+    local vdev wanted=1
+    for vdev in "${!has[@]}"; do
+        [[ $vdev != 0:* ]] || { wanted=0; unset "has[$vdev]"; }
+    done
+    run xl scsi-detach g 0
+    [ "$status" = $wanted ] || { echo "adapter 0: $output"; return 1; }
+}
+
 all_there() {
     local vdev
     for vdev in "${!has[@]}"; do
@@ -139,6 +148,7 @@ all_there() {
         3) what="repair"; xl scsi-repair ;;
         4) what="killed"
            run env LIBXLX_FAULT=scsi-attach.lun xl scsi-attach g "$c" 5:0:0:0 ;;
+        5|6) what="all of an adapter off"; detach_adapter ;;
         *) what="attach or detach"; attach_or_detach ;;
         esac
         [ "$what" != reboot ] || xl scsi-repair g
