@@ -29,6 +29,7 @@ int peer_setup(void **state)
         return -1;
     /* nothing of this machine's is read, written or needed */
     setenv("LIBXLX_RUN_DIR", peer_dir, 1);
+    setenv("LIBXLX_STATE_DIR", peer_dir, 1);
     return xlx_ctx_alloc(&ctx, NULL, NULL);
 }
 
