@@ -313,7 +313,8 @@ int xlx__vscsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
 /* ---- the host's --------------------------------------------------------- */
 
 /* Who has it: a guest, or this host. */
-static int set_used(xlx_ctx *ctx, struct xlx__scsi_pdev *p)
+static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+                    struct xlx__scsi_pdev *p)
 {
     xlx_vscsi_entry e;
     char *name = NULL;
@@ -328,7 +329,8 @@ static int set_used(xlx_ctx *ctx, struct xlx__scsi_pdev *p)
         if (!p->unit.used_by)
             rc = xlx__error(ERROR_NOMEM, "out of memory");
     } else if (rc == ERROR_NOTFOUND) {
-        rc = xlx__scsi_host_use(p, true, &p->unit.used_by);
+        rc = xlx__scsi_host_use(ctx, p, vbds, false, true,
+                                &p->unit.used_by);
         if (rc && rc != ERROR_NOMEM) {
             /* this one cannot be looked at: that is what there is to say */
             rc = xlx__set_string(&p->unit.used_by, xlx_get_error());
@@ -342,12 +344,15 @@ static int set_used(xlx_ctx *ctx, struct xlx__scsi_pdev *p)
 
 int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
 {
-    struct xlx__scsi_hctl *hctls;
+    struct xlx__scsi_hctl *hctls = NULL;
     struct xlx__scsi_pdev p;
+    struct xlx__vbds vbds;
     int i, num, rc;
 
-    rc = xlx__scsi_units(&hctls, &num);
-    if (rc) return rc;
+    rc = xlx__vbds_read(ctx, &vbds);
+    if (!rc)
+        rc = xlx__scsi_units(&hctls, &num);
+    if (rc) goto out;
     list->units = calloc((size_t)num + 1, sizeof(*list->units));
     if (!list->units)
         rc = xlx__error(ERROR_NOMEM, "out of memory");
@@ -355,7 +360,7 @@ int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
         xlx__scsi_pdev_init(&p);
         rc = xlx__scsi_find_hctl(&hctls[i], &p);
         if (!rc)
-            rc = set_used(ctx, &p);
+            rc = set_used(ctx, &vbds, &p);
         if (rc == ERROR_NOTFOUND) {     /* pulled out meanwhile */
             xlx__error_clear();
             rc = 0;
@@ -366,6 +371,9 @@ int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
         }
         xlx__scsi_pdev_dispose(&p);
     }
+
+ out:
+    xlx__vbds_dispose(&vbds);
     free(hctls);
     return rc;
 }

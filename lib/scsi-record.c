@@ -5,6 +5,7 @@
  * the last step of its detachment; in between its status says which way it
  * was going.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "guest.h"
@@ -59,6 +60,9 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
 void xlx__scsi_end(struct xlx__scsi_change *c)
 {
     xlx__unlock(&c->lock);
+    if (c->vbds)
+        xlx__vbds_dispose(c->vbds);
+    free(c->vbds);
     xlx_vscsi_record_dispose(&c->record);
     xlx_guest_dispose(&c->guest);
 }

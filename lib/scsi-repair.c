@@ -145,20 +145,6 @@ static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
     return rc;
 }
 
-/* Nobody can have mounted it meanwhile? */
-static int check_free(const xlx_vscsi_entry *e, const struct xlx__scsi_pdev *p)
-{
-    char *use = NULL;
-    int rc;
-
-    rc = e->dev.shared ? 0 : xlx__scsi_host_use(p, true, &use);
-    if (!rc && *xlx__text(use))
-        rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: this host uses it: %s",
-                        e->dev.pdev, use);
-    free(use);
-    return rc;
-}
-
 /* It could not be attached again now: the next repair tries it once more.  The
  * message of the failure stays. */
 static void give_up(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
@@ -187,8 +173,9 @@ static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
     rc = disconnect(c, e);
     if (!rc)
         rc = find_again(e, &p);
+    /* somebody may have mounted it meanwhile; those who share it have it open */
     if (!rc)
-        rc = check_free(e, &p);
+        rc = xlx__scsi_check_use(c, e, &p, !e->dev.shared);
     if (!rc)
         rc = xlx__set_string(&e->hctl, p.unit.hctl);
     if (!rc)

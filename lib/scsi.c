@@ -290,19 +290,13 @@ static int check_owner(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
 static int check_one(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
                      const struct xlx__scsi_pdev *p)
 {
-    char *use = NULL;
     bool had;
     int rc;
 
     rc = check_owner(c, e, &had);
     if (rc && rc != ERROR_NOTFOUND)
         return rc;
-    rc = xlx__scsi_host_use(p, !had, &use);
-    if (!rc && *use)
-        rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: this host uses it: %s",
-                        e->dev.pdev, use);
-    free(use);
-    return rc;
+    return xlx__scsi_check_use(c, e, p, !had);
 }
 
 /* From here on the devices are the guest's.  Whoever else wants one of them

@@ -22,6 +22,7 @@
 #include "gen-calls.h"
 #include "internal.h"
 #include "lock.h"
+#include "vbd.h"
 
 /* ---- scsi-address.c ----------------------------------------------------- */
 
@@ -78,10 +79,17 @@ int xlx__scsi_units(struct xlx__scsi_hctl **list_r, int *num_r);
 
 /* ---- scsi-use.c --------------------------------------------------------- */
 
-/* What of this host uses it, for a message, "" when nothing does; the caller's
- * to free.  exclusive: also try whether the kernel would give it to us. */
-int xlx__scsi_host_use(const struct xlx__scsi_pdev *p, bool exclusive,
-                       char **use_r);
+/* What of this host uses it, or which guest has it as an ordinary disk, for a
+ * message, "" when nothing does; the caller's to free.  readonly: we would not
+ * write to it; exclusive: also try whether the kernel would give it to us. */
+int xlx__scsi_host_use(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
+                       const struct xlx__vbds *vbds, bool readonly,
+                       bool exclusive, char **use_r);
+/* The same of the device of an entry, and of other paths to it;
+ * ERROR_DEVICE_EXISTS. */
+struct xlx__scsi_change;
+int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_vscsi_entry *e,
+                        const struct xlx__scsi_pdev *p, bool exclusive);
 
 /* ---- scsi-target.c ------------------------------------------------------ */
 
@@ -198,6 +206,7 @@ struct xlx__scsi_change {
     xlx_guest guest;
     struct xlx__lock lock;
     xlx_vscsi_record record;
+    struct xlx__vbds *vbds;         /* NULL until something needs it */
 };
 /* The lock and the record; end() also after a failure. */
 int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,

@@ -268,14 +268,14 @@ int xlx__usb_guest_use(xlx_ctx *ctx, const xlx_usb_host_device *d,
 }
 
 static int set_used(xlx_ctx *ctx, const xlx_usb_policy *policy,
-                    xlx_usb_host_device *d)
+                    const struct xlx__vbds *vbds, xlx_usb_host_device *d)
 {
     char *use = NULL;
     int rc;
 
     rc = xlx__usb_guest_use(ctx, d, NULL, &use);
     if (!rc && !use)
-        rc = xlx__usb_host_use(d, &use);
+        rc = xlx__usb_host_use(ctx, vbds, d, &use);
     if (rc) return rc;
     free(d->used_by);
     d->used_by = use;
@@ -285,10 +285,13 @@ static int set_used(xlx_ctx *ctx, const xlx_usb_policy *policy,
 int xlx__usb_host_list(xlx_ctx *ctx, xlx_usb_host_devices *list)
 {
     xlx_usb_policy policy;
+    struct xlx__vbds vbds;
     int i, num, rc;
 
     xlx_usb_policy_init(&policy);
-    rc = xlx__usb_policy_get(ctx, &policy);
+    rc = xlx__vbds_read(ctx, &vbds);
+    if (!rc)
+        rc = xlx__usb_policy_get(ctx, &policy);
     if (rc) goto out;
     rc = xlx__usb_devices(list);
     if (rc) goto out;
@@ -301,9 +304,10 @@ int xlx__usb_host_list(xlx_ctx *ctx, xlx_usb_host_devices *list)
             xlx_usb_host_device_dispose(&list->devices[i]);
     }
     for (i = 0; !rc && i < list->num_devices; i++)
-        rc = set_used(ctx, &policy, &list->devices[i]);
+        rc = set_used(ctx, &policy, &vbds, &list->devices[i]);
 
  out:
+    xlx__vbds_dispose(&vbds);
     xlx_usb_policy_dispose(&policy);
     return rc;
 }

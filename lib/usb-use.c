@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What of this host uses a USB device: a mounted stick, a network card that is
- * up, a program that has it open.  A guest that is given such a device takes
+ * What of this host uses a USB device: a mounted stick, or one that a guest has
+ * as its disk, a network card that is up, a program that has it open.  A guest that is given such a device takes
  * it away from under them.
  */
 #include <limits.h>
@@ -31,7 +31,8 @@ static bool is_below(const char *class, const char *name,
     return below;
 }
 
-static int find_disk(const xlx_usb_host_device *d, char **use_r)
+static int find_disk(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+                     const xlx_usb_host_device *d, char **use_r)
 {
     char **names;
     int i, num, rc;
@@ -39,9 +40,13 @@ static int find_disk(const xlx_usb_host_device *d, char **use_r)
     rc = xlx__attr_list(&names, &num, NULL, "%s/class/block",
                         xlx__sysfs_dir());
     if (rc) return rc;
-    for (i = 0; !rc && !*use_r && i < num; i++)
-        if (is_below("block", names[i], d))
-            rc = xlx__block_use(names[i], use_r);
+    for (i = 0; !rc && !*use_r && i < num; i++) {
+        if (!is_below("block", names[i], d))
+            continue;
+        rc = xlx__block_use(names[i], use_r);
+        if (!rc && !*use_r)
+            rc = xlx__vbds_use_disk(ctx, vbds, names[i], false, use_r);
+    }
     free(names);
     return rc;
 }
@@ -83,12 +88,13 @@ static int find_program(const xlx_usb_host_device *d, char **use_r)
     return 0;
 }
 
-int xlx__usb_host_use(const xlx_usb_host_device *d, char **use_r)
+int xlx__usb_host_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+                      const xlx_usb_host_device *d, char **use_r)
 {
     char *use = NULL;
     int rc;
 
-    rc = find_disk(d, &use);
+    rc = find_disk(ctx, vbds, d, &use);
     if (!rc && !use)
         rc = find_network(d, &use);
     if (!rc && !use)

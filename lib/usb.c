@@ -46,6 +46,7 @@ static int check_policy(xlx_ctx *ctx, const xlx_usb_host_device *d)
 int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,
                         const xlx_usb_host_device *d, bool force)
 {
+    struct xlx__vbds vbds;
     char *use = NULL;
     int rc;
 
@@ -61,7 +62,10 @@ int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,
     rc = check_policy(ctx, d);
     if (rc) return rc;
     use = NULL;
-    rc = xlx__usb_host_use(d, &use);
+    rc = xlx__vbds_read(ctx, &vbds);
+    if (!rc)
+        rc = xlx__usb_host_use(ctx, &vbds, d, &use);
+    xlx__vbds_dispose(&vbds);
     if (!rc && *use)
         rc = xlx__error(ERROR_DEVICE_EXISTS, "%s: this host uses it: %s",
                         d->path, use);

@@ -23,6 +23,7 @@
 #include "gen-calls.h"
 #include "internal.h"
 #include "lock.h"
+#include "vbd.h"
 
 #define XLX__USB_ANY 256            /* any subclass or protocol */
 
@@ -64,9 +65,10 @@ char *xlx__usb_node(const xlx_usb_host_device *d);
 
 /* ---- usb-use.c ---------------------------------------------------------- */
 
-/* What of this host uses it, for a message, "" when nothing does; the caller's
- * to free. */
-int xlx__usb_host_use(const xlx_usb_host_device *d, char **use_r);
+/* What of this host uses it, or which guest has its disk, for a message, ""
+ * when nothing does; the caller's to free. */
+int xlx__usb_host_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+                      const xlx_usb_host_device *d, char **use_r);
 
 /* ---- usb-policy.c ------------------------------------------------------- */
 

@@ -325,12 +325,14 @@ static void finding(void **state)
 
 static void uses(const char *path, const char *says)
 {
+    const struct xlx__vbds no_vbds = { NULL, 0 };
     xlx_usb_host_devices list;
     char *use = NULL;
 
     xlx_usb_host_devices_init(&list);
     assert_ok(xlx__usb_devices(&list));
-    assert_ok(xlx__usb_host_use(xlx__usb_by_path(&list, path), &use));
+    assert_ok(xlx__usb_host_use(NULL, &no_vbds,
+                                xlx__usb_by_path(&list, path), &use));
     assert_string_equal(use, says);
     free(use);
     xlx_usb_host_devices_dispose(&list);
