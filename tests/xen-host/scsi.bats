@@ -217,11 +217,27 @@ refused() {
     mkfs.ext4 -q /dev/sdb
     mount /dev/sdb /run/m
     refused 'sdb is mounted on /run/m' g "$b" 0:0:0:0
+    # another path to the disk that is mounted
+    scsi_debug vpd_use_hostno 0
+    scsi_debug add_host 1
+    wait_for 60 "three more disks" test -b /dev/sdf
+    other=$(xl scsi-assignable --json | jq -r '.units[4].hctl')
+    [ "$(cat "/sys/class/scsi_device/$other/device/wwid")" = \
+        "$(cat "/sys/class/scsi_device/$b/device/wwid")" ]
+    refused 'sdb is mounted on /run/m' g "$other" 0:0:0:0
+    scsi_debug add_host -1
+    scsi_debug vpd_use_hostno 1
     umount /run/m
     mkswap -q /dev/sdb
     swapon /dev/sdb
     refused 'sdb is used for swap' g "$b" 0:0:0:0
     swapoff /dev/sdb
+    # an ordinary disk of a guest
+    xl block-attach g phy:/dev/sdb xvdz w
+    refused 'guest g has it as its disk xvdz' g "$b" 0:0:0:0
+    [ "$(xl scsi-assignable --json | jq -r '.units[1].used_by')" = \
+        "guest g has it as its disk xvdz" ]
+    xl block-detach g xvdz
     xl scsi-attach g "$a" 0:0:0:0
     run -1 xl scsi-attach g /dev/sda 0:0:0:1
     [[ $output == *'guest "g" has it as 0:0:0:0'* ]]
