@@ -11,6 +11,7 @@
 
 #include "device.h"
 #include "kernfs.h"
+#include "store.h"
 
 #define MAX_SAID 512                /* bytes of a driver's words */
 
@@ -258,6 +259,7 @@ int xlx__device_close(xlx_ctx *ctx, const struct xlx__device *dev,
     int rc;
 
     rc = xlx__xs_transact(ctx, begin_close, &c);
+    xlx__fault("device-close.asked");
     if (!rc)
         rc = xlx__xs_wait(ctx, dev->backend, deadline, is_closed, &c);
     if (rc < 0) return rc;
@@ -294,8 +296,9 @@ static int remove_upwards(xlx_ctx *ctx, xs_transaction_t t,
     return rc;
 }
 
-/* The driver of this kernel works on a device until its entry in sysfs is
- * gone; in another domain it cannot be seen. */
+/* The driver of this kernel works on a device until its folder in sysfs is gone,
+ * which it is later than the link to it in bus/xen-backend; in another domain
+ * it cannot be seen. */
 static int wait_for_kernel(const struct xlx__device *dev, int64_t deadline)
 {
     char *path;
@@ -303,8 +306,8 @@ static int wait_for_kernel(const struct xlx__device *dev, int64_t deadline)
 
     if (dev->backend_domid)
         return 0;
-    path = xlx__printf("%s/bus/xen-backend/devices/%s-%u-%u",
-                       xlx__sysfs_dir(), dev->kind, dev->domid, dev->devid);
+    path = xlx__printf("%s/devices/%s-%u-%u", xlx__sysfs_dir(), dev->kind,
+                       dev->domid, dev->devid);
     if (!path)
         return xlx__error(ERROR_NOMEM, "out of memory");
     while (!access(path, F_OK)) {

@@ -234,15 +234,22 @@ static int running_domain(xlx_ctx *ctx, const char *name,
 
 int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest)
 {
+    uint32_t was = guest->domid;
     libxl_uuid uuid;
     int rc;
 
-    if (guest->domid == XLX_DOMID_NONE)
+    if (*xlx__text(guest->qmp_socket))
         return 0;
     libxl_uuid_copy(NULL, &uuid, &guest->uuid);
     guest->domid = XLX_DOMID_NONE;
     rc = running_domain(ctx, NULL, &uuid, guest);
-    return rc == ERROR_NOTFOUND ? 0 : rc;
+    if (rc == ERROR_NOTFOUND)
+        return 0;
+    if (rc && was == XLX_DOMID_NONE && !on_xen()) {
+        xlx__error_clear();
+        return 0;
+    }
+    return rc;
 }
 
 struct waiting {

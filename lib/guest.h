@@ -12,7 +12,8 @@ bool xlx__guest_running(const xlx_guest *guest);
 /* Name or UUID, for messages. */
 const char *xlx__guest_title(const xlx_guest *guest, char *buf, size_t size);
 
-/* The number of the domain that runs it now, XLX_DOMID_NONE for none. */
+/* The number of the domain that runs it now, XLX_DOMID_NONE for none: also one
+ * that did not run when it was found may have been started since. */
 int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest);
 
 /* Waits until another domain runs it, or none, than guest->domid says, which

@@ -14,8 +14,42 @@
 #include <string.h>
 
 #include "scsi.h"
+#include "store.h"
 
 #define WAKE_MS 500
+
+/* Why it was not connected in time. */
+static int explain(xlx_ctx *ctx, const struct xlx__device *dev)
+{
+    struct xlx__scsi_bus a;
+    char *said;
+    int rc;
+
+    rc = xlx__scsi_bus_states(ctx, XBT_NULL, dev, &a);
+    said = xlx__device_said(ctx, dev);
+    if (rc)
+        goto out;
+    if (said)
+        rc = xlx__error(ERROR_TIMEDOUT, "not connected in time: %s", said);
+    else if (a.backend == XLX_XENBUS_STATE_INITIALISING)
+        rc = xlx__error(ERROR_NOT_READY, "no driver in domain %u serves the "
+                        "adapter: is xen-scsiback loaded there?",
+                        dev->backend_domid);
+    else if (a.frontend == XLX_XENBUS_STATE_INITIALISING)
+        rc = xlx__error(ERROR_NOT_READY, "no driver in the guest has taken "
+                        "the adapter: it needs xen-scsifront, and must not be "
+                        "paused; --no-wait does not wait for it");
+    else
+        rc = xlx__error(ERROR_TIMEDOUT, "not connected in time: the backend "
+                        "is %s, the guest %s; is the guest paused, or does "
+                        "the device hang?",
+                        xlx__device_state_name(a.backend),
+                        xlx__device_state_name(a.frontend));
+
+ out:
+    free(said);
+    return rc;
+}
 
 /* ---- adding ------------------------------------------------------------- */
 
@@ -89,6 +123,7 @@ struct adding {
     const xlx_vscsi_entry *const *entries;
     int num;
     bool no_wait;
+    bool only_look;                 /* writes nothing */
 };
 
 /* In one transaction: both folders if they are not there, the LUNs, and the
@@ -149,9 +184,13 @@ int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
                       const xlx_vscsi_entry *const *entries, int num,
                       int64_t deadline)
 {
-    struct adding w = { ctx, dev, entries, num, false };
+    struct adding w = {
+        .ctx = ctx, .dev = dev, .entries = entries, .num = num,
+    };
+    int rc;
 
-    return xlx__xs_wait(ctx, dev->backend, deadline, try_add, &w);
+    rc = xlx__xs_wait(ctx, dev->backend, deadline, try_add, &w);
+    return rc == ERROR_TIMEDOUT ? explain(ctx, dev) : rc;
 }
 
 /* ---- waiting for it ----------------------------------------------------- */
@@ -220,54 +259,37 @@ static int is_connected(void *user)
     for (i = 0; !rc && i < w->num; i++)
         rc = check_lun(w, &a, w->entries[i], &missing, &unseen);
     if (rc) return rc;
-    if (unseen)
+    if (unseen && !w->only_look)
         return nudge(w);
     return !missing || (w->no_wait &&
                         a.backend == XLX_XENBUS_STATE_INIT_WAIT);
-}
-
-/* Why it was not connected in time. */
-static int explain(xlx_ctx *ctx, const struct xlx__device *dev)
-{
-    struct xlx__scsi_bus a;
-    char *said;
-    int rc;
-
-    rc = xlx__scsi_bus_states(ctx, XBT_NULL, dev, &a);
-    said = xlx__device_said(ctx, dev);
-    if (rc)
-        goto out;
-    if (said)
-        rc = xlx__error(ERROR_TIMEDOUT, "not connected in time: %s", said);
-    else if (a.backend == XLX_XENBUS_STATE_INITIALISING)
-        rc = xlx__error(ERROR_NOT_READY, "no driver in domain %u serves the "
-                        "adapter: is xen-scsiback loaded there?",
-                        dev->backend_domid);
-    else if (a.frontend == XLX_XENBUS_STATE_INITIALISING)
-        rc = xlx__error(ERROR_NOT_READY, "no driver in the guest has taken "
-                        "the adapter: it needs xen-scsifront, and must not be "
-                        "paused; --no-wait does not wait for it");
-    else
-        rc = xlx__error(ERROR_TIMEDOUT, "not connected in time: the backend "
-                        "is %s, the guest %s; is the guest paused, or does "
-                        "the device hang?",
-                        xlx__device_state_name(a.backend),
-                        xlx__device_state_name(a.frontend));
-
- out:
-    free(said);
-    return rc;
 }
 
 int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
                        const xlx_vscsi_entry *const *entries, int num,
                        bool no_wait, int64_t deadline)
 {
-    struct adding w = { ctx, dev, entries, num, no_wait };
+    struct adding w = {
+        .ctx = ctx, .dev = dev, .entries = entries, .num = num,
+        .no_wait = no_wait,
+    };
     int rc;
 
     rc = xlx__xs_wait(ctx, dev->backend, deadline, is_connected, &w);
     return rc == ERROR_TIMEDOUT ? explain(ctx, dev) : rc;
+}
+
+bool xlx__scsi_bus_is_connected(xlx_ctx *ctx, const struct xlx__device *dev,
+                                const xlx_vscsi_entry *entry)
+{
+    struct adding w = {
+        .ctx = ctx, .dev = dev, .entries = &entry, .num = 1,
+        .only_look = true,
+    };
+    bool connected = is_connected(&w) > 0;
+
+    xlx__error_clear();
+    return connected;
 }
 
 /* ---- waking a guest ----------------------------------------------------- */
@@ -456,8 +478,12 @@ static int remove_in(xlx_ctx *ctx, xs_transaction_t t, void *user)
     }
     rc = find_ours(w, t, &a, luns, &num);
     if (rc) goto out;
+    /* an adapter that is being closed, or was, comes to its end: those of its
+     * LUNs that were to stay are attached again by scsi-repair */
     w->last = a.num == num ||
-              (num && a.frontend == XLX_XENBUS_STATE_UNKNOWN);
+              (num && (a.frontend == XLX_XENBUS_STATE_UNKNOWN ||
+                       a.backend == XLX_XENBUS_STATE_CLOSING ||
+                       a.backend == XLX_XENBUS_STATE_CLOSED));
     rc = !num || w->last ? 1 : take_off(w, t, &a, luns, num);
 
  out:
@@ -479,7 +505,9 @@ static int try_remove(void *user)
         (a.backend == XLX_XENBUS_STATE_RECONFIGURING &&
          a.frontend == XLX_XENBUS_STATE_RECONFIGURING))
         return 0;
-    return xlx__xs_transact(w->ctx, remove_in, w);
+    rc = xlx__xs_transact(w->ctx, remove_in, w);
+    xlx__fault("scsi-detach.asked");
+    return rc;
 }
 
 /* The adapter, which may never have been connected. */

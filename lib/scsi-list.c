@@ -271,7 +271,7 @@ static int add_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guests *list)
 {
     char text[LIBXL_UUID_FMTLEN + 1];
     xlx_guest *guest;
-    int i;
+    int i, rc;
 
     for (i = 0; i < list->num_guests; i++)
         if (!libxl_uuid_compare(&list->guests[i].uuid, uuid))
@@ -280,10 +280,11 @@ static int add_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guests *list)
     if (!guest)
         return ERROR_NOMEM;
     snprintf(text, sizeof(text), LIBXL_UUID_FMT, LIBXL_UUID_BYTES(*uuid));
-    if (xlx__guest_find(ctx, text, NULL, guest)) {
-        xlx__error_clear();             /* nobody knows it any more */
-        libxl_uuid_copy(NULL, &guest->uuid, uuid);
-    }
+    rc = xlx__guest_find(ctx, text, NULL, guest);
+    if (rc != ERROR_DOMAIN_NOTFOUND)
+        return rc;
+    xlx__error_clear();                 /* nobody knows it any more */
+    libxl_uuid_copy(NULL, &guest->uuid, uuid);
     return 0;
 }
 

@@ -108,32 +108,36 @@ bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry)
 
 /* ---- who has a device --------------------------------------------------- */
 
-static const xlx_vscsi_entry *by_identity(const xlx_vscsi_record *record,
-                                          const char *identity)
+static bool has_identity(const xlx_vscsi_entry *e, const char *identity)
 {
-    int i;
-
-    for (i = 0; i < record->num_entries; i++)
-        if (!strcmp(xlx__text(record->entries[i].identity), identity))
-            return &record->entries[i];
-    return NULL;
+    return !strcmp(xlx__text(e->identity), identity);
 }
 
-int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
-                    xlx_vscsi_entry *entry_r, char **name_r)
+static bool has_backstore(const xlx_vscsi_entry *e, const char *backstore)
+{
+    return !strcmp(xlx__text(e->backstore), backstore);
+}
+
+/* Among all guests' entries the one that matches. */
+static int find_entry(xlx_ctx *ctx,
+                      bool (*matches)(const xlx_vscsi_entry *e,
+                                      const char *what),
+                      const char *what, xlx_vscsi_entry *entry_r,
+                      char **name_r)
 {
     const xlx_vscsi_entry *e = NULL;
     xlx_vscsi_record record;
     xlx_guests known;
-    int i, rc;
+    int i, j, rc;
 
     xlx_guests_init(&known);
     rc = xlx__guest_known(ctx, &known);
     for (i = 0; !rc && !e && i < known.num_guests; i++) {
         xlx_vscsi_record_init(&record);
         rc = xlx__scsi_record_read(ctx, &known.guests[i].uuid, &record);
-        if (!rc)
-            e = by_identity(&record, identity);
+        for (j = 0; !rc && !e && j < record.num_entries; j++)
+            if (matches(&record.entries[j], what))
+                e = &record.entries[j];
         if (e)
             rc = xlx_vscsi_entry_copy(ctx, entry_r, e);
         if (e && !rc)
@@ -142,4 +146,16 @@ int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
     }
     xlx_guests_dispose(&known);
     return rc ? rc : e ? 0 : ERROR_NOTFOUND;
+}
+
+int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
+                    xlx_vscsi_entry *entry_r, char **name_r)
+{
+    return find_entry(ctx, has_identity, identity, entry_r, name_r);
+}
+
+int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
+                              xlx_vscsi_entry *entry_r, char **name_r)
+{
+    return find_entry(ctx, has_backstore, backstore, entry_r, name_r);
 }

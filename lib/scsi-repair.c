@@ -27,18 +27,16 @@ static int report_done(xlx_repair_report *report, const char *vdev,
 static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
 {
     struct xlx__device dev;
-    int rc;
+    bool good;
 
     if (e->domid != domid)
         return false;
-    rc = xlx__scsi_adapter(e, &dev);
-    if (!rc)
-        rc = xlx__scsi_bus_wait(ctx, &dev, &e, 1, false, xlx__now_ms());
-    if (!rc)
-        rc = xlx__scsi_target_check(e);
+    good = !xlx__scsi_adapter(e, &dev) &&
+           xlx__scsi_bus_is_connected(ctx, &dev, e) &&
+           !xlx__scsi_target_check(e);
     xlx__device_dispose(&dev);
     xlx__error_clear();
-    return !rc;
+    return good;
 }
 
 static int disconnect(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
@@ -68,12 +66,13 @@ static int take_away(struct xlx__scsi_change *c, const char *vdev,
     return rc ? rc : xlx__scsi_record_write(c);
 }
 
-/* An entry whose status says that a command did not come to its end. */
+/* An entry whose status says that a command did not come to its end.  ASIDE: it
+ * was to be detached for a while, or to be attached again after one. */
 static int settle(struct xlx__scsi_change *c, const char *vdev, bool dry_run,
                   xlx_repair_report *report)
 {
     xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
-    bool detaching = e->status != XLX_VSCSI_STATUS_ATTACHING;
+    bool detaching = e->status == XLX_VSCSI_STATUS_DETACHING;
     int rc;
 
     if (detaching || !works(c->ctx, e, c->guest.domid))
@@ -147,14 +146,15 @@ static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
 
 /* It could not be attached again now: the next repair tries it once more.  The
  * message of the failure stays. */
-static void give_up(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
+static void give_up(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
+                    xlx_vscsi_status was)
 {
     char *why = strdup(xlx_get_error());
 
-    if (!disconnect(c, e))
+    if (!disconnect(c, e)) {
+        e->status = was;
         e->domid = XLX_DOMID_NONE;
-    else
-        e->status = XLX_VSCSI_STATUS_DETACHING;
+    }
     xlx__scsi_record_write(c);
     if (why)
         xlx__error(ERROR_FAIL, "%s", why);
@@ -182,17 +182,19 @@ static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
         rc = xlx__set_string(&e->path, p.unit.path);
     if (rc) goto out;
     e->domid = c->guest.domid;
-    e->status = XLX_VSCSI_STATUS_ATTACHING;
+    /* not ATTACHING: what a kill leaves of that is taken back for good */
+    e->status = XLX_VSCSI_STATUS_ASIDE;
     rc = xlx__scsi_record_write(c);
     if (rc) goto out;
     /* its kernel may still be starting */
     rc = xlx__scsi_connect(c->ctx, &entry, &p, 1, true,
                            xlx__now_ms() + STEP_MS);
-    e->status = rc ? was : XLX_VSCSI_STATUS_ATTACHED;
-    if (rc)
-        give_up(c, e);
-    else
-        rc = xlx__scsi_record_write(c);
+    if (rc) {
+        give_up(c, e, was);
+        goto out;
+    }
+    e->status = XLX_VSCSI_STATUS_ATTACHED;
+    rc = xlx__scsi_record_write(c);
 
  out:
     xlx__scsi_pdev_dispose(&p);
@@ -281,6 +283,21 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
     return found;
 }
 
+/* 1 when another guest shares the backstore, which keeps the name of the guest
+ * that had it first. */
+static int is_needed(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
+{
+    xlx_vscsi_entry e;
+    char *name = NULL;
+    int rc;
+
+    xlx_vscsi_entry_init(&e);
+    rc = xlx__scsi_backstore_owner(ctx, orphan->backstore, &e, &name);
+    free(name);
+    xlx_vscsi_entry_dispose(&e);
+    return rc == ERROR_NOTFOUND ? 0 : rc ? rc : 1;
+}
+
 /* Targets under this guest's name of which nothing is recorded. */
 static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
                           xlx_repair_report *report)
@@ -294,6 +311,13 @@ static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
         if (libxl_uuid_compare(&uuids[i], &c->guest.uuid) ||
             xlx__scsi_entry(&c->record, ours[i].dev.vdev))
             continue;
+        rc = is_needed(c->ctx, &ours[i]);
+        if (rc < 0)
+            break;
+        if (rc) {
+            rc = 0;
+            continue;
+        }
         ours[i].domid = user_of(c->ctx, &ours[i]);
         failed = dry_run ? 0 : ours[i].domid == XLX_DOMID_NONE
                  ? xlx__scsi_target_remove(&ours[i])
@@ -423,23 +447,39 @@ static int runs(struct xlx__scsi_change *c, bool *runs_r)
     return 0;
 }
 
+static int wake_adapter(const xlx_vscsi_entry *const *entries, int num,
+                        void *user)
+{
+    struct xlx__scsi_change *c = user;
+    struct xlx__device dev;
+    int rc;
+
+    (void)num;
+    rc = xlx__scsi_adapter(entries[0], &dev);
+    if (!rc)
+        rc = xlx__scsi_bus_wake(c->ctx, &dev, xlx__now_ms() + WAKE_MS);
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
 /* After a restore, when it runs again. */
 static int wake_guest(struct xlx__scsi_change *c)
 {
-    int64_t deadline = xlx__now_ms() + WAKE_MS;
-    struct xlx__device dev;
+    int i, num = c->record.num_entries, rc;
+    const xlx_vscsi_entry **list;
     bool is_running = false;
-    int i, rc;
 
-    if (!c->record.num_entries)
+    if (!num)
         return 0;
+    list = calloc((size_t)num, sizeof(*list));
+    if (!list)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < num; i++)
+        list[i] = &c->record.entries[i];
     rc = runs(c, &is_running);
-    for (i = 0; !rc && is_running && i < c->record.num_entries; i++) {
-        rc = xlx__scsi_adapter(&c->record.entries[i], &dev);
-        if (!rc)
-            rc = xlx__scsi_bus_wake(c->ctx, &dev, deadline);
-        xlx__device_dispose(&dev);
-    }
+    if (!rc && is_running)
+        rc = xlx__scsi_each_adapter(list, num, wake_adapter, c);
+    free(list);
     return rc;
 }
 

@@ -282,11 +282,28 @@ static int configure(const char *path, const xlx_vscsi_entry *entry,
     return rc;
 }
 
+/* The device that a backstore in use was made for must be this one: who shared
+ * one that is gone from the guest that gave it its name still uses it. */
+static int check_same(const char *path, const struct xlx__scsi_pdev *p)
+{
+    char *is = xlx__attr_text("%s/udev_path", path);
+    int rc = 0;
+
+    if (!is)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    if (strcmp(is, p->unit.path))
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: another guest, which "
+                        "shares %s, uses the backstore of that name: take "
+                        "another vdev, or the same pdev", p->unit.path, is);
+    free(is);
+    return rc;
+}
+
 static int make_backstore(const xlx_vscsi_entry *entry,
                           const struct xlx__scsi_pdev *p)
 {
     char *path = core_path(entry->backstore);
-    bool left;
+    bool left = false;
     int rc;
 
     if (!path)
@@ -295,6 +312,8 @@ static int make_backstore(const xlx_vscsi_entry *entry,
         /* shared with another guest, or what a killed command left half
          * done: the latter nobody links to, and it goes */
         rc = drop(path, &left);
+        if (!rc && left)
+            rc = check_same(path, p);
         if (rc || left) goto out;
     }
     rc = make_both(path);
@@ -471,8 +490,9 @@ static int drop_nexus(const char *tpg)
         if (!there)
             return 0;
         rc = xlx__attr_write("NULL", "%s/nexus", tpg);
-        if (rc && xlx__now_ms() >= deadline)
-            return rc;
+        if (xlx__now_ms() >= deadline)
+            return rc ? rc : xlx__error(ERROR_FAIL, "%s/nexus: somebody "
+                                        "writes it again and again", tpg);
         if (rc)
             usleep(50 * 1000);
     }
@@ -541,6 +561,28 @@ int xlx__scsi_target_remove(const xlx_vscsi_entry *entry)
 }
 
 /* ---- what there is ------------------------------------------------------ */
+
+int xlx__scsi_target_guest(const xlx_vscsi_entry *entry, libxl_uuid *uuid)
+{
+    char *tpg = tpg_path(entry), **links = NULL, *to;
+    struct xlx__scsi_hctl vdev;
+    int i, num = 0, rc;
+
+    if (!tpg)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__attr_list(&links, &num, NULL, "%s/lun/lun_%u", tpg, entry->lun);
+    for (i = 0; !rc && i < num; i++) {
+        to = xlx__attr_link("%s/lun/lun_%u/%s", tpg, entry->lun, links[i]);
+        if (!to)
+            rc = xlx__error(ERROR_NOMEM, "out of memory");
+        else if (parse_name(to, uuid, &vdev))
+            rc = 1;
+        free(to);
+    }
+    free(links);
+    free(tpg);
+    return rc;
+}
 
 static int add_ours(xlx_vscsi_backstore kind, const char *name,
                     xlx_vscsi_entry **entries, libxl_uuid **uuids, int *num)

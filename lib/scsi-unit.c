@@ -17,6 +17,10 @@
 #include "kernfs.h"
 #include "scsi.h"
 
+/* A longer name is cut, and a file of that name made
+ * (drivers/target/target_core_file.h: FD_MAX_DEV_NAME). */
+#define MAX_FILE_NAME 255
+
 void xlx__scsi_pdev_init(struct xlx__scsi_pdev *p)
 {
     memset(p, 0, sizeof(*p));
@@ -383,6 +387,9 @@ static int find_file(const char *path, const struct stat *st,
         return xlx__error(ERROR_INVAL, "pdev %s: its size is %" PRIu64
                           " bytes; it must be a multiple of 512", path,
                           p->size);
+    if (strlen(path) > MAX_FILE_NAME)
+        return xlx__error(ERROR_INVAL, "pdev %s: the kernel's target takes "
+                          "names of up to %d bytes", path, MAX_FILE_NAME);
     if (path[strcspn(path, ",")])
         return xlx__error(ERROR_INVAL, "pdev %s: the kernel's target cannot "
                           "take a name with a comma", path);

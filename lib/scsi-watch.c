@@ -58,15 +58,18 @@ static bool has_devices(const struct xlx__scsi_change *c)
     return false;
 }
 
-/* 1 when there is nothing left to watch, and then *lock is released. */
-static int look(xlx_ctx *ctx, const xlx_guest *guest, struct xlx__lock *lock)
+/* 1 when there is nothing left to watch, and then *lock is released.  gone: it
+ * has not run for so long that this was no reboot. */
+static int look(xlx_ctx *ctx, const xlx_guest *guest, bool gone,
+                struct xlx__lock *lock)
 {
     struct xlx__scsi_change c;
     int rc;
 
     rc = xlx__scsi_open(ctx, guest, &c);
-    /* gone just now: that is for stay() to see first */
-    if (!rc && c.guest.domid == guest->domid && needs_repair(&c))
+    /* what has changed just now is for the next look */
+    if (!rc && c.guest.domid == guest->domid &&
+        (gone || guest->domid != XLX_DOMID_NONE) && needs_repair(&c))
         rc = xlx__scsi_settle(&c, false, NULL);
     if (!rc && !has_devices(&c)) {
         xlx__unlock(lock);
@@ -76,30 +79,23 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, struct xlx__lock *lock)
     return rc;
 }
 
-/* While the guest runs, until it does not, or it is time to look again. */
-static int stay(xlx_ctx *ctx, xlx_guest *guest)
+/* Until another domain runs it, or none, but no longer than that. */
+static int wait_for(xlx_ctx *ctx, xlx_guest *guest, int ms)
 {
     int rc;
 
-    rc = xlx__guest_wait(ctx, guest, xlx__now_ms() + LOOK_MS);
-    if (rc == ERROR_TIMEDOUT) {
-        xlx__error_clear();
-        rc = 0;
-    }
-    if (rc || guest->domid != XLX_DOMID_NONE)
+    rc = xlx__guest_wait(ctx, guest, xlx__now_ms() + ms);
+    if (rc != ERROR_TIMEDOUT)
         return rc;
-    /* gone for good, or for a moment? */
-    rc = xlx__guest_wait(ctx, guest, xlx__now_ms() + REBOOT_MS);
-    if (rc == ERROR_TIMEDOUT) {
-        xlx__error_clear();
-        rc = 0;
-    }
-    return rc;
+    xlx__error_clear();
+    return 0;
 }
+
 
 int xlx__vscsi_watch(xlx_ctx *ctx, const xlx_guest *guest)
 {
     struct xlx__lock lock = XLX__LOCK_NONE;
+    bool gone = false, runs;
     xlx_guest now;
     int rc;
 
@@ -108,18 +104,16 @@ int xlx__vscsi_watch(xlx_ctx *ctx, const xlx_guest *guest)
     if (!rc)
         rc = take_watch(ctx, &now, &lock);
     while (!rc) {
-        rc = look(ctx, &now, &lock);
+        rc = look(ctx, &now, gone, &lock);
         if (rc == ERROR_LOCK_FAIL) {
             xlx__error_clear();
-            rc = xlx__guest_wait(ctx, &now, xlx__now_ms() + BUSY_MS);
-            if (rc == ERROR_TIMEDOUT) {
-                xlx__error_clear();
-                rc = 0;
-            }
-            continue;
+            rc = wait_for(ctx, &now, BUSY_MS);
+            gone = gone && now.domid == XLX_DOMID_NONE;
+        } else if (!rc) {
+            runs = now.domid != XLX_DOMID_NONE;
+            rc = wait_for(ctx, &now, runs ? LOOK_MS : REBOOT_MS);
+            gone = !runs && now.domid == XLX_DOMID_NONE;
         }
-        if (!rc)
-            rc = stay(ctx, &now);
     }
     xlx__unlock(&lock);
     xlx_guest_dispose(&now);

@@ -145,6 +145,7 @@ static int plan_host(xlx_ctx *ctx, const xlx_guest *guest,
                      const xlx_device_vscsidev *dev,
                      const struct xlx__scsi_pdev *one, struct plan *plan)
 {
+    xlx_device_vscsidev each = *dev;    /* its texts are not ours */
     char text[XLX__SCSI_HCTL_MAX];
     struct xlx__scsi_hctl *list;
     struct xlx__scsi_pdev p;
@@ -159,11 +160,12 @@ static int plan_host(xlx_ctx *ctx, const xlx_guest *guest,
     for (i = 0; !rc && i < num; i++) {
         if (list[i].host != one->hctl.host)
             continue;
+        xlx__scsi_format_hctl(&list[i], text);
+        each.pdev = text;
         xlx__scsi_pdev_init(&p);
         rc = xlx__scsi_find_hctl(&list[i], &p);
         if (!rc)
-            rc = plan_add(ctx, guest, dev,
-                          xlx__scsi_format_hctl(&list[i], text), &p, plan);
+            rc = plan_add(ctx, guest, &each, text, &p, plan);
         xlx__scsi_pdev_dispose(&p);
     }
     free(list);
@@ -287,6 +289,23 @@ static int check_owner(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
     return rc;
 }
 
+/* The target of another tool must be that: those that we make are known by the
+ * device behind them. */
+static int check_foreign(const xlx_vscsi_entry *e)
+{
+    libxl_uuid uuid;
+    int rc;
+
+    rc = e->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET
+         ? xlx__scsi_target_guest(e, &uuid) : 0;
+    if (rc <= 0)
+        return rc;
+    return xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: xl scsi-attach made it "
+                      "for guest " LIBXL_UUID_FMT ": name the device itself, "
+                      "with --shared in both guests", e->dev.pdev,
+                      LIBXL_UUID_BYTES(uuid));
+}
+
 static int check_one(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
                      const struct xlx__scsi_pdev *p)
 {
@@ -296,6 +315,8 @@ static int check_one(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
     rc = check_owner(c, e, &had);
     if (rc && rc != ERROR_NOTFOUND)
         return rc;
+    rc = check_foreign(e);
+    if (rc) return rc;
     return xlx__scsi_check_use(c, e, p, !had);
 }
 

@@ -108,6 +108,9 @@ int xlx__scsi_target_check(const xlx_vscsi_entry *entry);
 /* Removes it as far as it is there and ours; a backstore that another guest
  * uses, too, stays. */
 int xlx__scsi_target_remove(const xlx_vscsi_entry *entry);
+/* 1 when the LUN of somebody's target leads to a backstore that this library
+ * made, and for which guest; 0 when it does not. */
+int xlx__scsi_target_guest(const xlx_vscsi_entry *entry, libxl_uuid *uuid);
 /* Backstores that this library made: an entry each, with dev.vdev, backstore,
  * target and lun, and the guest in uuids_r[i].  free() both after disposing
  * of the entries. */
@@ -185,6 +188,9 @@ int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
 int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
                        const xlx_vscsi_entry *const *entries, int num,
                        bool no_wait, int64_t deadline);
+/* Is it at this moment?  Changes nothing. */
+bool xlx__scsi_bus_is_connected(xlx_ctx *ctx, const struct xlx__device *dev,
+                                const xlx_vscsi_entry *entry);
 /* A guest that was suspended when the adapter was made does not look for it:
  * it only hears of what is written afterwards.  Writes until it has taken it;
  * a guest that has no driver is no error. */
@@ -227,6 +233,9 @@ bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry);
  * ERROR_NOTFOUND, without a message, when nobody has it. */
 int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
                     xlx_vscsi_entry *entry_r, char **name_r);
+/* The same by the name of the backstore that the entry uses. */
+int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
+                              xlx_vscsi_entry *entry_r, char **name_r);
 
 /* ---- scsi.c ------------------------------------------------------------- */
 

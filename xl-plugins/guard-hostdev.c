@@ -96,6 +96,29 @@ int guard_hostdev_repair(const struct guard_hostdev_kind *kind,
     return status;
 }
 
+void guard_hostdev_keep(struct guard_start *s, const char *who)
+{
+    struct guard_hostdevs list = { NULL, 0 };
+    xlx_guest guest;
+    size_t k;
+    int rc = 0;
+
+    xlx_guest_init(&guest);
+    if (!s->ctx)
+        rc = xlx_ctx_alloc(&s->ctx, NULL, NULL);
+    if (!rc)
+        rc = xlx_guest_find(s->ctx, who, NULL, &guest);
+    for (k = 0; !rc && k < NUM_KINDS; k++) {
+        rc = kinds[k]->list(s->ctx, &guest, &list);
+        if (!rc && count_aside(&list) < list.num)
+            rc = kinds[k]->set_aside(s->ctx, &guest);
+        free_list(&list);
+    }
+    if (rc)
+        xl_message("%s", xlx_get_error());
+    xlx_guest_dispose(&guest);
+}
+
 static int forget_all(xlx_ctx *ctx, const xlx_guest *guest,
                       const struct guard_hostdev_kind *kind)
 {

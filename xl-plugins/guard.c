@@ -409,6 +409,8 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
     for (i = 0; !status && i < s->num_while_paused; i++)
         status = s->while_paused[i](s, who);
     if (status) {
+        if (s->save_file)
+            guard_hostdev_keep(s, who);
         xl_message("the guest is destroyed again: it was not to run so");
         stock_command(s, "destroy", who);
     } else if (!s->paused) {

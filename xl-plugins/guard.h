@@ -140,6 +140,9 @@ bool guard_hostdev_aside(struct guard_start *s,
 /* Runs the command that gives a guest its devices back; exit status. */
 int guard_hostdev_repair(const struct guard_hostdev_kind *kind,
                          const char *who);
+/* After a restore that came to nothing, while its guest is still there: what was
+ * attached for it is set aside again, for the next one. */
+void guard_hostdev_keep(struct guard_start *s, const char *who);
 /* A guest by this UUID or name may be known and not run: it ended a moment ago
  * and its watcher has not seen that yet.  The one that starts now starts
  * afresh. */

@@ -396,7 +396,8 @@ static void unanswered(void **state)
     is(B "/state", "4");
     is_gone(B "/vscsi-devs/dev-1/state");
     /* what it has cannot be taken from it */
-    assert_ok(attach(&b, true, 100) ? 0 : -1);
+    assert_fails(attach(&b, true, 100), ERROR_TIMEDOUT,
+                 "the backend is reconfiguring");
     assert_ok(detach(&b, 1000));
     assert_fails(detach(&a, 300), ERROR_TIMEDOUT, "does not let go");
     is(B "/vscsi-devs/dev-0/p-dev", "naa.31:0");
@@ -444,6 +445,31 @@ static void several(void **state)
     assert_ok(attach(&a, false, 20000));
     list[3] = &other;
     assert_ok(detach_all(list, 4, 20000));
+    all_gone();
+}
+
+/* An adapter of which all are to go is closed, and has no way back from there:
+ * whoever finishes it later finishes it for all. */
+static void half_closed(void **state)
+{
+    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    xlx_vscsi_entry c = entry("0:0:0:2", "naa.31", 2);
+    const xlx_vscsi_entry *list[] = { &a, &b };
+    (void)state;
+
+    start(NULL, NULL);
+    drivers(BACKEND | FRONTEND);
+    assert_ok(attach(&a, false, 20000));
+    assert_ok(attach(&b, false, 20000));
+    kill(drivers_pid, SIGSTOP);
+    assert_fails(detach_all(list, 2, 300), ERROR_TIMEDOUT, "and others");
+    is(B "/state", "5");
+    assert_fails(attach(&c, false, 100), ERROR_NOT_READY,
+                 "is being taken away");
+    kill(drivers_pid, SIGCONT);
+    assert_ok(detach(&a, 20000));
+    assert_ok(detach(&b, 20000));
     all_gone();
 }
 
@@ -682,6 +708,7 @@ int main(void)
         cmocka_unit_test_teardown(refused, stop),
         cmocka_unit_test_teardown(unanswered, stop),
         cmocka_unit_test_teardown(several, stop),
+        cmocka_unit_test_teardown(half_closed, stop),
         cmocka_unit_test_teardown(foreign, stop),
         cmocka_unit_test_teardown(taken_name, stop),
         cmocka_unit_test_teardown(garbage, stop),

@@ -49,13 +49,45 @@ settled() {
 }
 
 @test "detach, killed at each step, and repaired by it" {
-    for point in intent xenstore lun target backstore gone; do
+    for point in scsi-detach.intent device-close.asked scsi-detach.xenstore \
+        scsi-detach.lun scsi-detach.target scsi-detach.backstore \
+        scsi-detach.gone; do
         xl scsi-attach g "$a" 0:0:0:0
-        run env LIBXLX_FAULT="scsi-detach.$point" xl scsi-detach g 0:0:0:0
+        run env LIBXLX_FAULT="$point" xl scsi-detach g 0:0:0:0
         [ "$status" = 137 ] || { echo "$point: $status $output"; false; }
         settled || { echo "after $point"; false; }
         same_world || { echo "after $point"; false; }
     done
+}
+
+@test "one of two detached, and both, killed when the guest is asked" {
+    xl scsi-attach g "$a" 0:0:0:0
+    xl scsi-attach g "$b" 0:0:0:1
+    run env LIBXLX_FAULT=scsi-detach.asked xl scsi-detach g 0:0:0:1
+    [ "$status" = 137 ]
+    xl scsi-repair g
+    [ "$(info .dev.vdev)" = 0:0:0:0 ]
+    compare 0:0 /dev/sda
+    xl scsi-attach g "$b" 0:0:0:1
+    run env LIBXLX_FAULT=device-close.asked xl scsi-detach g 0
+    [ "$status" = 137 ]
+    xl scsi-repair g
+    same_world
+}
+
+@test "a guest that lets go of its adapter too late: done by scsi-repair" {
+    xl scsi-attach g "$a" 0:0:0:0
+    xl scsi-attach g "$b" 0:0:0:1
+    xl pause g
+    run -1 xl scsi-detach --timeout 3 g 0
+    [[ $output == *'0:0:0:0 and others: the guest does not let go'* ]]
+    xl unpause g
+    run -0 xl scsi-repair g
+    same_world
+    xl scsi-attach g "$b" 0:0:0:1
+    compare 0:1 /dev/sdb
+    xl scsi-detach g 0:0:0:1
+    same_world
 }
 
 @test "a killed attach is settled by the next command" {
@@ -95,6 +127,20 @@ settled() {
     [ "$(grep -c 'attached again' <<< "$output")" = 2 ]
     wait_for 60 "the first" works 0:0:0:0
     wait_for 60 "the second" works 0:0:0:1
+    compare 0:0 /dev/sda
+}
+
+@test "a repair after a reboot, killed at each step: the next one does it" {
+    for point in scsi-attach.backstore scsi-attach.target \
+        scsi-attach.xenstore scsi-attach.connected; do
+        pkill -f xl-scsi-watch || true
+        guest_reboot g
+        run env LIBXLX_FAULT=$point xl scsi-repair g
+        [ "$status" = 137 ] || { echo "$point: $status $output"; false; }
+        xl scsi-repair g
+        wait_for 60 "the first, after $point" works 0:0:0:0
+        wait_for 60 "the second, after $point" works 0:0:0:1
+    done
     compare 0:0 /dev/sda
     xl scsi-detach g 0:0:0:0
     xl scsi-detach g 0:0:0:1
@@ -229,6 +275,7 @@ same_data() {
 
 @test "a restore without its disk does not happen, and can be had later" {
     have_disk
+    xl scsi-attach g "$c" 0:0:1:0
     xl save --detach g "$GUESTS/save"
     mount /dev/sda /mnt
     run -1 xl restore "$GUESTS/save"
@@ -236,8 +283,13 @@ same_data() {
     [[ $output == *"0:0:0:0"* ]]
     guest_gone g
     umount /mnt
+    # nor is the one lost that could be attached
+    xl scsi-repair g
+    [ "$(xl scsi-list | grep -c 'set aside')" = 2 ]
     xl restore "$GUESTS/save"
     same_data
+    wait_for 60 "the second" works 0:0:1:0
+    xl scsi-detach g 0:0:1:0
     rm "$GUESTS/save"
 }
 

@@ -49,6 +49,14 @@ direct() {
     [ "$(direct g)" = "$(direct h)" ]
     [ "$(direct h)" = "$(dd if=/dev/sda bs=1M count=1 iflag=direct status=none | md5sum)" ]
     xl scsi-detach g 0:0:0:0
+    # the backstore still has its name
+    run -1 xl scsi-attach g "$c" 0:0:0:0
+    [[ $output == *'another guest, which shares /dev/sda, uses the backstore'* ]]
+    run -0 xl scsi-repair g
+    [ "$output" = "g: all in order" ]
+    xl scsi-attach g "$c" 0:0:0:1
+    wait_for 60 "the other disk" works 0:0:0:1
+    xl scsi-detach g 0:0:0:1
     guest_run h 'dd if=/dev/urandom of=/dev/sda bs=64k count=16 conv=fsync'
     [ "$(direct h)" = "$(dd if=/dev/sda bs=1M count=1 iflag=direct status=none | md5sum)" ]
     xl scsi-detach h 0:0:0:0

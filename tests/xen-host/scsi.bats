@@ -141,7 +141,9 @@ passed_as() {
     wait_for 60 "six more disks" test -b /dev/sdi
     other=$(xl scsi-assignable --json | jq -r '.units[3].hctl')
     other=${other%%:*}
-    xl scsi-attach g "$other:0:1:2" host
+    run -0 xl scsi-attach g "$other:0:1:2" host
+    [[ $output == *"Attached $other:0:0:1 as $other:0:0:1 (pscsi)"* ]]
+    [ "$(info .dev.pdev)" = "$(info .dev.vdev)" ]
     [ "$(info .dev.vdev | tr '\n' ' ')" = \
         "$other:0:0:0 $other:0:0:1 $other:0:0:2 $other:0:1:0 $other:0:1:1 $other:0:1:2 " ]
     for vdev in $(info .dev.vdev); do
@@ -192,6 +194,11 @@ refused() {
         ' 0:0:0:0' 0:0:0:0: 0:0:0:0/1; do
         refused vdev g "$a" "$vdev"
     done
+    long=$GUESTS/$(printf 'd%.0s' {1..120})/$(printf 'f%.0s' {1..120})
+    mkdir "${long%/*}"
+    truncate -s 1M "$long"
+    refused 'up to 255 bytes' g "$long" 0:0:0:0
+    rm -r "${long%/*}"
     ln -sf /nonexistent "$GUESTS/dangling"
     refused 'No such file' g "$GUESTS/dangling" 0:0:0:0
     refused 'no SCSI device' g /dev/null 0:0:0:0
@@ -245,6 +252,9 @@ refused() {
     [[ $output == *'and not shared'* ]]
     run -1 xl scsi-attach g "$b" 0:0:0:0
     [[ $output == *'the guest has it already'* ]]
+    # the target that we made for it is no other device
+    run -1 xl scsi-attach g "$(info .target)" 0:0:0:1
+    [[ $output == *'xl scsi-attach made it for guest'* ]]
     xl scsi-detach g 0:0:0:0
     run -1 xl scsi-detach g 0:0:0:0
     [[ $output == *'no such SCSI device'* ]]
