@@ -318,14 +318,15 @@ static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
                     struct xlx__scsi_pdev *p)
 {
     xlx_vscsi_entry e;
-    char *name = NULL;
+    xlx_guest guest;
     int rc;
 
     xlx_vscsi_entry_init(&e);
-    rc = xlx__scsi_owner(ctx, p->identity, &e, &name);
+    xlx_guest_init(&guest);
+    rc = xlx__scsi_owner(ctx, p->identity, &e, &guest);
     if (!rc) {
         p->unit.used_by = xlx__printf("guest %s has it as %s%s",
-                                      xlx__text(name), e.dev.vdev,
+                                      xlx__text(guest.name), e.dev.vdev,
                                       e.dev.shared ? ", shared" : "");
         if (!p->unit.used_by)
             rc = xlx__error(ERROR_NOMEM, "out of memory");
@@ -338,7 +339,7 @@ static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
             xlx__error_clear();
         }
     }
-    free(name);
+    xlx_guest_dispose(&guest);
     xlx_vscsi_entry_dispose(&e);
     return rc;
 }
@@ -376,5 +377,24 @@ int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
  out:
     xlx__vbds_dispose(&vbds);
     free(hctls);
+    return rc;
+}
+
+int xlx__vscsi_owner_find(xlx_ctx *ctx, const char *path, xlx_vscsi_owner *owner)
+{
+    struct xlx__scsi_pdev p;
+    xlx_vscsi_entry e;
+    int rc;
+
+    xlx__scsi_pdev_init(&p);
+    xlx_vscsi_entry_init(&e);
+    rc = xlx__scsi_find_whole(path, &p);
+    if (!rc)
+        rc = xlx__scsi_owner(ctx, p.identity, &e, &owner->guest);
+    if (!rc)
+        rc = xlx__set_string(&owner->vdev, e.dev.vdev);
+    owner->readonly = e.dev.readonly;
+    xlx_vscsi_entry_dispose(&e);
+    xlx__scsi_pdev_dispose(&p);
     return rc;
 }

@@ -123,7 +123,7 @@ static int find_entry(xlx_ctx *ctx,
                       bool (*matches)(const xlx_vscsi_entry *e,
                                       const char *what),
                       const char *what, xlx_vscsi_entry *entry_r,
-                      char **name_r)
+                      xlx_guest *guest_r)
 {
     const xlx_vscsi_entry *e = NULL;
     xlx_vscsi_record record;
@@ -141,7 +141,7 @@ static int find_entry(xlx_ctx *ctx,
         if (e)
             rc = xlx_vscsi_entry_copy(ctx, entry_r, e);
         if (e && !rc)
-            rc = xlx__set_string(name_r, known.guests[i].name);
+            rc = xlx_guest_copy(ctx, guest_r, &known.guests[i]);
         xlx_vscsi_record_dispose(&record);
     }
     xlx_guests_dispose(&known);
@@ -149,13 +149,13 @@ static int find_entry(xlx_ctx *ctx,
 }
 
 int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
-                    xlx_vscsi_entry *entry_r, char **name_r)
+                    xlx_vscsi_entry *entry_r, xlx_guest *guest_r)
 {
-    return find_entry(ctx, has_identity, identity, entry_r, name_r);
+    return find_entry(ctx, has_identity, identity, entry_r, guest_r);
 }
 
 int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
-                              xlx_vscsi_entry *entry_r, char **name_r)
+                              xlx_vscsi_entry *entry_r, xlx_guest *guest_r)
 {
-    return find_entry(ctx, has_backstore, backstore, entry_r, name_r);
+    return find_entry(ctx, has_backstore, backstore, entry_r, guest_r);
 }

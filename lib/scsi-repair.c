@@ -288,12 +288,13 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
 static int is_needed(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
 {
     xlx_vscsi_entry e;
-    char *name = NULL;
+    xlx_guest guest;
     int rc;
 
     xlx_vscsi_entry_init(&e);
-    rc = xlx__scsi_backstore_owner(ctx, orphan->backstore, &e, &name);
-    free(name);
+    xlx_guest_init(&guest);
+    rc = xlx__scsi_backstore_owner(ctx, orphan->backstore, &e, &guest);
+    xlx_guest_dispose(&guest);
     xlx_vscsi_entry_dispose(&e);
     return rc == ERROR_NOTFOUND ? 0 : rc ? rc : 1;
 }

@@ -425,6 +425,46 @@ static int find_path(const char *pdev, struct xlx__scsi_pdev *p)
     return rc;
 }
 
+/* /dev/sda for the number of /dev/sda1, whose folder is in that of its disk;
+ * NULL when it is no partition. */
+static int whole_disk(dev_t devno, char **path_r)
+{
+    char real[PATH_MAX], *above;
+    int rc = 0;
+
+    *path_r = NULL;
+    if (!xlx__attr_exists("%s/dev/block/%u:%u/partition", xlx__sysfs_dir(),
+                          major(devno), minor(devno)))
+        return 0;
+    above = xlx__printf("%s/dev/block/%u:%u/..", xlx__sysfs_dir(),
+                        major(devno), minor(devno));
+    if (above && realpath(above, real))
+        *path_r = xlx__printf("/dev/%s", strrchr(real, '/') + 1);
+    if (!*path_r)
+        rc = xlx__error(ERROR_FAIL, "partition %u:%u: no disk is known of it",
+                        major(devno), minor(devno));
+    free(above);
+    return rc;
+}
+
+int xlx__scsi_find_whole(const char *path, struct xlx__scsi_pdev *p)
+{
+    char *disk = NULL;
+    struct stat st;
+    int rc;
+
+    if (stat(path, &st))
+        return ERROR_NOTFOUND;
+    rc = S_ISBLK(st.st_mode) ? whole_disk(st.st_rdev, &disk) : 0;
+    if (!rc)
+        rc = find_path(disk ? disk : path, p);
+    free(disk);
+    if (!rc || rc == ERROR_NOMEM)
+        return rc;
+    xlx__error_clear();
+    return ERROR_NOTFOUND;
+}
+
 /* "sdb" as well as "/dev/sdb" */
 static int find_name(const char *pdev, struct xlx__scsi_pdev *p)
 {

@@ -258,33 +258,34 @@ static int check_owner(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
                        bool *had_r)
 {
     xlx_vscsi_entry other;
-    char *name = NULL;
+    xlx_guest guest;
     int rc;
 
     xlx_vscsi_entry_init(&other);
-    rc = xlx__scsi_owner(c->ctx, e->identity, &other, &name);
+    xlx_guest_init(&guest);
+    rc = xlx__scsi_owner(c->ctx, e->identity, &other, &guest);
     *had_r = !rc;
     if (rc) goto out;
     if (!e->dev.shared || !other.dev.shared)
         rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: guest \"%s\" has it as "
-                        "%s%s", e->dev.pdev, xlx__text(name), other.dev.vdev,
+                        "%s%s", e->dev.pdev, xlx__text(guest.name), other.dev.vdev,
                         e->dev.shared ? ", and not shared" : "");
     else if (other.status != XLX_VSCSI_STATUS_ATTACHED)
         rc = xlx__error(ERROR_NOT_READY, "pdev %s: it is being attached to "
                         "or detached from guest \"%s\"; try again, or xl "
-                        "scsi-repair", e->dev.pdev, xlx__text(name));
+                        "scsi-repair", e->dev.pdev, xlx__text(guest.name));
     else if (other.dev.backstore != e->dev.backstore ||
              other.dev.readonly != e->dev.readonly)
         rc = xlx__error(ERROR_INVAL, "pdev %s: guest \"%s\" has it by %s%s, "
                         "and those who share it must have it alike",
-                        e->dev.pdev, xlx__text(name),
+                        e->dev.pdev, xlx__text(guest.name),
                         xlx_vscsi_backstore_to_string(other.dev.backstore),
                         other.dev.readonly ? ", read-only" : "");
     else
         rc = xlx__set_string(&e->backstore, other.backstore);
 
  out:
-    free(name);
+    xlx_guest_dispose(&guest);
     xlx_vscsi_entry_dispose(&other);
     return rc;
 }

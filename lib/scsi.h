@@ -69,6 +69,9 @@ void xlx__scsi_pdev_dispose(struct xlx__scsi_pdev *p);
 
 /* Finds it; ERROR_NOTFOUND, or ERROR_INVAL for what is no device. */
 int xlx__scsi_find(const char *pdev, struct xlx__scsi_pdev *p);
+/* The disk with that partition, or what is no partition; ERROR_NOTFOUND when
+ * it is no device. */
+int xlx__scsi_find_whole(const char *path, struct xlx__scsi_pdev *p);
 /* A SCSI device by its address. */
 int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
                         struct xlx__scsi_pdev *p);
@@ -229,13 +232,13 @@ int xlx__scsi_entry_append(struct xlx__scsi_change *c,
 void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev);
 /* Set aside, and nothing of it is left anywhere but in the record. */
 bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry);
-/* Who has the device: the entry of whichever guest, and that guest's name.
- * ERROR_NOTFOUND, without a message, when nobody has it. */
+/* Who has the device: a guest, and the entry of its record.  ERROR_NOTFOUND,
+ * without a message, when nobody has it. */
 int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
-                    xlx_vscsi_entry *entry_r, char **name_r);
+                    xlx_vscsi_entry *entry_r, xlx_guest *guest_r);
 /* The same by the name of the backstore that the entry uses. */
 int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
-                              xlx_vscsi_entry *entry_r, char **name_r);
+                              xlx_vscsi_entry *entry_r, xlx_guest *guest_r);
 
 /* ---- scsi.c ------------------------------------------------------------- */
 

@@ -170,6 +170,48 @@ static int check_restore(struct guard_start *s)
                               bring_back);
 }
 
+/* ---- ordinary disks ----------------------------------------------------- */
+
+/* A disk that a guest has as a SCSI device is nobody else's, but if neither
+ * writes to it: nothing of the kernel's or QEMU's would keep them apart. */
+static int check_disk(struct guard_start *s, const libxl_device_disk *disk)
+{
+    xlx_vscsi_owner owner;
+    int rc;
+
+    xlx_vscsi_owner_init(&owner);
+    rc = xlx_vscsi_owner_find(s->ctx, disk->pdev_path, &owner);
+    if (!rc && (disk->readwrite || !owner.readonly)) {
+        xl_message("%s: guest \"%s\" has \"%s\" as its SCSI device %s, and"
+                   " two guests on one disk destroy what is on it; if that"
+                   " one has ended: xl scsi-repair", disk->vdev,
+                   xl_text(owner.guest.name), disk->pdev_path, owner.vdev);
+        rc = ERROR_DEVICE_EXISTS;
+    } else if (rc && rc != ERROR_NOTFOUND) {
+        xl_message("%s", xlx_get_error());
+        xl_message("so nobody knows whether a guest has \"%s\" as a SCSI"
+                   " device; \"%s\" does not ask", disk->pdev_path, s->stock);
+    } else {
+        rc = 0;
+    }
+    xlx_vscsi_owner_dispose(&owner);
+    return rc ? 1 : 0;
+}
+
+static int check_disks(struct guard_start *s)
+{
+    const libxl_device_disk *disk;
+    int i, status = 0;
+
+    for (i = 0; !status && i < s->config.num_disks; i++) {
+        disk = &s->config.disks[i];
+        /* another domain's paths are not ours to look at */
+        if (disk->pdev_path && !disk->backend_domname && !disk->backend_domid)
+            status = check_disk(s, disk);
+    }
+    return status;
+}
+
 int guard_scsi(struct guard_start *s)
 {
     char *argv[MAX_OPTIONS + 8];
@@ -177,6 +219,8 @@ int guard_scsi(struct guard_start *s)
     XLU_ConfigList *list;
     int i, n, num, r;
 
+    if (check_disks(s))
+        return 1;
     if (s->save_file)
         return check_restore(s);
     if (!s->config.cfg || !s->config.name)

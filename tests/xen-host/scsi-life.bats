@@ -186,6 +186,12 @@ settled() {
     wait_for 60 "the second" works 0:0:0:1
     compare 0:0 /dev/sda
     compare 0:1 /dev/sdb
+    # nor is there a guest whose ordinary disk is a SCSI device of this one
+    guest_config v pv phy:/dev/sdb
+    run -1 xl create -q "$(guest_config_file v)"
+    echo "$output"
+    [[ $output == *'guest "g" has "/dev/sdb" as its SCSI device 0:0:0:1, '* ]]
+    guest_gone v
     run -1 xl save g "$GUESTS/save"
     [[ $output == *'has SCSI devices'*'0:0:0:0, 0:0:0:1;'* ]]
     # destroyed and at once made again, before its watcher has seen it

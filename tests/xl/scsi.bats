@@ -104,8 +104,6 @@ X
     [ ! -e "$tmp/calls" ]
 }
 
-# ---- a guest that leaves ------------------------------------------------------
-
 uuid=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
 
 # record [ENTRY]: the guest web runs, and that is recorded of its devices
@@ -118,6 +116,34 @@ record() {
     chmod -R go-w "$tmp/state"
     base+=(FAKE_RUNNING="web,$uuid" LIBXLX_RUN_DIR="$tmp/run")
 }
+
+# ---- ordinary disks ------------------------------------------------------------
+
+@test "a disk that is another guest's SCSI device is not given to two" {
+    truncate -s 1M "$tmp/img"
+    printf -v identity 'file %d:%d:%d' \
+        $((0x$(stat -c %D "$tmp/img") >> 8 & 0xfff)) \
+        $((0x$(stat -c %D "$tmp/img") & 0xff)) "$(stat -c %i "$tmp/img")"
+    record '{"dev": {"vdev": "0:0:1:0", "pdev": "/img", "readonly": true},
+        "status": "attached", "identity": "'"$identity"'"}'
+    config "disk=['$tmp/img,raw,xvda,w']"
+    sed -i 's/"web"/"other"/' "$tmp/web.cfg"
+    run -1 xl create "$tmp/web.cfg"
+    echo "$output"
+    [[ $output == 'xl create: xvda: guest "web" has "'"$tmp/img"'" as its SCSI device 0:0:1:0, '* ]]
+    [ "${#lines[@]}" = 1 ]
+    [ ! -e "$tmp/calls" ]
+    # two that only read, and another file
+    config "disk=['$tmp/img,raw,xvda,r', '$tmp/none,raw,xvdb,w']"
+    run -0 xl create "$tmp/web.cfg"
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    rm "$tmp/calls"
+    sed -i 's/true/false/' "$tmp/state/$uuid/scsi.json"
+    run -1 xl create "$tmp/web.cfg"
+    [ ! -e "$tmp/calls" ]
+}
+
+# ---- a guest that leaves ------------------------------------------------------
 
 entry='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"}, "status": "attached"}'
 
