@@ -380,7 +380,8 @@ int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
     return rc;
 }
 
-int xlx__vscsi_owner_find(xlx_ctx *ctx, const char *path, xlx_vscsi_owner *owner)
+int xlx__vscsi_owner_find(xlx_ctx *ctx, const char *path,
+                          xlx_vscsi_owner *owner)
 {
     struct xlx__scsi_pdev p;
     xlx_vscsi_entry e;

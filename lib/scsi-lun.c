@@ -261,6 +261,27 @@ int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev)
                             vdev.host);
 }
 
+int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_vscsi_entry *e,
+                    struct xlx__scsi_lun *lun)
+{
+    struct xlx__scsi_hctl vdev;
+    struct xlx__device dev;
+    int rc;
+
+    memset(lun, 0, sizeof(*lun));
+    rc = xlx__scsi_adapter(e, &dev);
+    if (!rc)
+        rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
+    if (!rc)
+        rc = xlx__scsi_lun_find(ctx, XBT_NULL, &dev, &vdev, lun);
+    if (rc) {
+        xlx__scsi_lun_dispose(lun);
+        xlx__error_clear();
+    }
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
 /* The entries from the first that are on the same adapter come to the front;
  * returns how many they are. */
 static int same_adapter(const xlx_vscsi_entry **entries, int num)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Setting devices aside, and bringing the record and the world together.  The
- * record says what was wanted, xenstore and configfs how far it came: what is
- * connected is kept, what is not is taken back, by the functions that do it in
- * the first place.
+ * Bringing the record and the world together.  The record says what was
+ * wanted, xenstore and configfs how far it came: what is connected is kept,
+ * what is not is taken back or attached again, by the functions that do it in
+ * the first place, and all of an adapter at once.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,16 +13,114 @@
 #include "scsi.h"
 #include "store.h"
 
-#define STEP_MS 30000               /* for each device */
-#define WAKE_MS 10000               /* until the guest's driver looks */
-
-/* The reason is in the library's message when it was not done. */
-static int report_done(xlx_repair_report *report, const char *vdev,
-                       const char *what, const char *done, int failed)
+int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
+                     const char *what, const char *done, int failed)
 {
-    return xlx__report(report, !failed, failed ? xlx_get_error() : done,
+    return xlx__report(r->report, !failed, failed ? xlx_get_error() : done,
                        "%s: %s", vdev, what);
 }
+
+static bool is_finished(const xlx_vscsi_entry *e)
+{
+    return e->status == XLX_VSCSI_STATUS_ATTACHED || xlx__scsi_is_aside(e);
+}
+
+int xlx__scsi_choose(const struct xlx__scsi_repair *r,
+                     bool (*wanted)(const struct xlx__scsi_repair *r,
+                                    const xlx_vscsi_entry *e),
+                     const xlx_vscsi_entry ***list_r, int *num_r)
+{
+    const xlx_vscsi_record *record = &r->c->record;
+    const xlx_vscsi_entry **list;
+    int i, num = 0;
+
+    list = calloc((size_t)record->num_entries + 1, sizeof(*list));
+    if (!list)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < record->num_entries; i++)
+        if (wanted(r, &record->entries[i]))
+            list[num++] = &record->entries[i];
+    *list_r = list;
+    *num_r = num;
+    return 0;
+}
+
+xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
+                                      const xlx_vscsi_entry *e)
+{
+    return xlx__scsi_entry(&r->c->record, e->dev.vdev);
+}
+
+/* ---- taking back -------------------------------------------------------- */
+
+static const char *why_away(const xlx_vscsi_entry *e, bool runs)
+{
+    return e->status == XLX_VSCSI_STATUS_DETACHING
+           ? "its detachment was not finished"
+           : is_finished(e) && !runs ? "the guest does not run any more"
+                                     : "its attachment was not finished";
+}
+
+/* Without success an entry stays, as DETACHING, or as it is when it was to be
+ * set aside, for then it is to come back. */
+static int take_away(const xlx_vscsi_entry *const *entries, int num,
+                     void *user)
+{
+    const struct xlx__scsi_repair *r = user;
+    bool runs = r->c->guest.domid != XLX_DOMID_NONE;
+    xlx_vscsi_entry *e;
+    int i, failed, rc = 0;
+
+    failed = r->dry_run ? 0
+             : xlx__scsi_disconnect(r->c->ctx, entries, num,
+                                    xlx__scsi_deadline(NULL, num));
+    for (i = 0; !rc && i < num; i++) {
+        e = xlx__scsi_same_entry(r, entries[i]);
+        rc = xlx__scsi_report(r, e->dev.vdev, why_away(e, runs),
+                              r->dry_run ? "it would be taken back"
+                                         : "taken back", failed);
+        if (r->dry_run)
+            continue;
+        if (e->status != XLX_VSCSI_STATUS_ASIDE)
+            e->status = XLX_VSCSI_STATUS_DETACHING;
+        if (!failed)
+            e->domid = XLX_DOMID_NONE;
+    }
+    return rc;
+}
+
+/* Those of which nothing is left, and which are not to come back. */
+static void drop_gone(struct xlx__scsi_change *c)
+{
+    int i = c->record.num_entries;
+    const xlx_vscsi_entry *e;
+
+    while (i--) {
+        e = &c->record.entries[i];
+        if (e->status == XLX_VSCSI_STATUS_DETACHING &&
+            e->domid == XLX_DOMID_NONE)
+            xlx__scsi_entry_drop(c, e->dev.vdev);
+    }
+}
+
+static int take_all_away(struct xlx__scsi_repair *r,
+                         bool (*wanted)(const struct xlx__scsi_repair *r,
+                                        const xlx_vscsi_entry *e))
+{
+    const xlx_vscsi_entry **list;
+    int num, rc;
+
+    rc = xlx__scsi_choose(r, wanted, &list, &num);
+    if (rc) return rc;
+    rc = xlx__scsi_each_adapter(list, num, take_away, r);
+    free(list);
+    if (rc || !num || r->dry_run)
+        return rc;
+    drop_gone(r->c);
+    return xlx__scsi_record_write(r->c);
+}
+
+/* ---- what a killed command left ----------------------------------------- */
 
 static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
 {
@@ -39,222 +137,53 @@ static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
     return good;
 }
 
-static int disconnect(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
+/* It was being attached, for the first time or again, or to be set aside, and
+ * it works. */
+static bool came_through(const struct xlx__scsi_repair *r,
+                         const xlx_vscsi_entry *e)
 {
-    return xlx__scsi_disconnect(c->ctx, &e, 1, xlx__now_ms() + STEP_MS);
+    return !is_finished(e) && e->status != XLX_VSCSI_STATUS_DETACHING &&
+           works(r->c->ctx, e, r->c->guest.domid);
 }
 
-/* Takes an entry away for good; without success it stays, as DETACHING, or as
- * it is when it was to be set aside, for then it is to come back. */
-static int take_away(struct xlx__scsi_change *c, const char *vdev,
-                     bool dry_run, const char *what,
-                     xlx_repair_report *report)
+/* In a dry run those that came through are not recorded as finished. */
+static bool is_unfinished(const struct xlx__scsi_repair *r,
+                          const xlx_vscsi_entry *e)
 {
-    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
-    int rc, failed;
-
-    if (dry_run)
-        return report_done(report, vdev, what, "it would be taken back", 0);
-    if (e->status != XLX_VSCSI_STATUS_ASIDE)
-        e->status = XLX_VSCSI_STATUS_DETACHING;
-    failed = disconnect(c, e);
-    rc = report_done(report, vdev, what, "taken back", failed);
-    if (!failed && e->status == XLX_VSCSI_STATUS_ASIDE)
-        e->domid = XLX_DOMID_NONE;
-    else if (!failed)
-        xlx__scsi_entry_drop(c, vdev);
-    return rc ? rc : xlx__scsi_record_write(c);
+    return !is_finished(e) && !(r->dry_run && came_through(r, e));
 }
 
-/* An entry whose status says that a command did not come to its end.  ASIDE: it
- * was to be detached for a while, or to be attached again after one. */
-static int settle(struct xlx__scsi_change *c, const char *vdev, bool dry_run,
-                  xlx_repair_report *report)
+static int keep(const struct xlx__scsi_repair *r,
+                const xlx_vscsi_entry *const *list, int num)
 {
-    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
-    bool detaching = e->status == XLX_VSCSI_STATUS_DETACHING;
-    int rc;
+    int i, rc = 0;
 
-    if (detaching || !works(c->ctx, e, c->guest.domid))
-        return take_away(c, vdev, dry_run,
-                         detaching ? "its detachment was not finished"
-                                   : "its attachment was not finished",
-                         report);
-    if (!dry_run) {
-        e->status = XLX_VSCSI_STATUS_ATTACHED;
-        rc = xlx__scsi_record_write(c);
-        if (rc) return rc;
-    }
-    return report_done(report, vdev, "its attachment was not recorded as "
-                       "finished", "it works, and is recorded so", 0);
-}
-
-/* Calls step for each vdev of the record as it is now; step may drop it. */
-static int each_vdev(struct xlx__scsi_change *c, bool dry_run,
-                     xlx_repair_report *report,
-                     int (*step)(struct xlx__scsi_change *c, const char *vdev,
-                                 bool dry_run, xlx_repair_report *report))
-{
-    int i, num = c->record.num_entries, rc = 0;
-    char **vdevs;
-
-    vdevs = calloc((size_t)num + 1, sizeof(*vdevs));
-    if (!vdevs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !r->dry_run && i < num; i++)
+        xlx__scsi_same_entry(r, list[i])->status = XLX_VSCSI_STATUS_ATTACHED;
+    if (num && !r->dry_run)
+        rc = xlx__scsi_record_write(r->c);
     for (i = 0; !rc && i < num; i++)
-        rc = xlx__set_string(&vdevs[i], c->record.entries[i].dev.vdev);
-    for (i = 0; !rc && i < num; i++)
-        rc = step(c, vdevs[i], dry_run, report);
-    for (i = 0; i < num; i++)
-        free(vdevs[i]);
-    free(vdevs);
+        rc = xlx__scsi_report(r, list[i]->dev.vdev, "its attachment was not "
+                              "recorded as finished", "it works, and is "
+                              "recorded so", 0);
     return rc;
-}
-
-static int settle_unfinished(struct xlx__scsi_change *c, const char *vdev,
-                             bool dry_run, xlx_repair_report *report)
-{
-    const xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
-
-    return e->status == XLX_VSCSI_STATUS_ATTACHED || xlx__scsi_is_aside(e)
-           ? 0 : settle(c, vdev, dry_run, report);
 }
 
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
                       xlx_repair_report *report)
 {
-    return each_vdev(c, dry_run, report, settle_unfinished);
+    struct xlx__scsi_repair r = { c, dry_run, report };
+    const xlx_vscsi_entry **list;
+    int num, rc;
+
+    rc = xlx__scsi_choose(&r, came_through, &list, &num);
+    if (rc) return rc;
+    rc = keep(&r, list, num);
+    free(list);
+    return rc ? rc : take_all_away(&r, is_unfinished);
 }
 
-/* ---- the rest ----------------------------------------------------------- */
-
-/* Where the device is now, for an entry that names where it was. */
-static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
-{
-    int rc;
-
-    rc = xlx__scsi_find_identity(e->identity, p);
-    if (rc == ERROR_INVAL) {            /* a file, or no SCSI device */
-        xlx__error_clear();
-        rc = xlx__scsi_find(e->dev.pdev, p);
-    }
-    if (!rc && strcmp(p->identity, e->identity))
-        rc = xlx__error(ERROR_NOTFOUND, "pdev %s: it is another device than "
-                        "the guest had", e->dev.pdev);
-    return rc;
-}
-
-/* It could not be attached again now: the next repair tries it once more.  The
- * message of the failure stays. */
-static void give_up(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
-                    xlx_vscsi_status was)
-{
-    char *why = strdup(xlx_get_error());
-
-    if (!disconnect(c, e)) {
-        e->status = was;
-        e->domid = XLX_DOMID_NONE;
-    }
-    xlx__scsi_record_write(c);
-    if (why)
-        xlx__error(ERROR_FAIL, "%s", why);
-    free(why);
-}
-
-/* The guest has been started again: its devices follow it. */
-static int attach_again(struct xlx__scsi_change *c, xlx_vscsi_entry *e)
-{
-    const xlx_vscsi_entry *entry = e;
-    xlx_vscsi_status was = e->status;
-    struct xlx__scsi_pdev p;
-    int rc;
-
-    xlx__scsi_pdev_init(&p);
-    rc = disconnect(c, e);
-    if (!rc)
-        rc = find_again(e, &p);
-    /* somebody may have mounted it meanwhile; those who share it have it open */
-    if (!rc)
-        rc = xlx__scsi_check_use(c, e, &p, !e->dev.shared);
-    if (!rc)
-        rc = xlx__set_string(&e->hctl, p.unit.hctl);
-    if (!rc)
-        rc = xlx__set_string(&e->path, p.unit.path);
-    if (rc) goto out;
-    e->domid = c->guest.domid;
-    /* not ATTACHING: what a kill leaves of that is taken back for good */
-    e->status = XLX_VSCSI_STATUS_ASIDE;
-    rc = xlx__scsi_record_write(c);
-    if (rc) goto out;
-    /* its kernel may still be starting */
-    rc = xlx__scsi_connect(c->ctx, &entry, &p, 1, true,
-                           xlx__now_ms() + STEP_MS);
-    if (rc) {
-        give_up(c, e, was);
-        goto out;
-    }
-    e->status = XLX_VSCSI_STATUS_ATTACHED;
-    rc = xlx__scsi_record_write(c);
-
- out:
-    xlx__scsi_pdev_dispose(&p);
-    return rc;
-}
-
-/* What the guest has at the address of the entry; no message. */
-static int find_lun(xlx_ctx *ctx, const xlx_vscsi_entry *e,
-                    struct xlx__scsi_lun *lun)
-{
-    struct xlx__scsi_hctl vdev;
-    struct xlx__device dev;
-    int rc;
-
-    memset(lun, 0, sizeof(*lun));
-    rc = xlx__scsi_adapter(e, &dev);
-    if (!rc)
-        rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
-    if (!rc)
-        rc = xlx__scsi_lun_find(ctx, XBT_NULL, &dev, &vdev, lun);
-    if (rc) {
-        xlx__scsi_lun_dispose(lun);
-        xlx__error_clear();
-    }
-    xlx__device_dispose(&dev);
-    return rc;
-}
-
-static bool is_there(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
-{
-    struct xlx__scsi_lun lun;
-    bool there;
-
-    there = e->domid == c->guest.domid && !find_lun(c->ctx, e, &lun);
-    if (there)
-        xlx__scsi_lun_dispose(&lun);
-    return there;
-}
-
-static int check_attached(struct xlx__scsi_change *c, const char *vdev,
-                          bool dry_run, xlx_repair_report *report)
-{
-    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
-    bool aside = xlx__scsi_is_aside(e);
-    int failed;
-
-    if (aside && c->guest.domid == XLX_DOMID_NONE)
-        return 0;
-    if (c->guest.domid == XLX_DOMID_NONE)
-        return take_away(c, vdev, dry_run, "the guest does not run any more",
-                         report);
-    if (!aside && (e->status != XLX_VSCSI_STATUS_ATTACHED || is_there(c, e)))
-        return 0;
-    failed = dry_run ? 0 : attach_again(c, e);
-    return report_done(report, vdev, aside
-                       ? "it was set aside"
-                       : "the guest was started again without it",
-                       dry_run ? "it would be attached again"
-                               : "attached again", failed);
-}
+/* ---- targets of which nobody knows -------------------------------------- */
 
 /* Has some domain, of which nobody may know any more, that target in
  * xenstore?  XLX_DOMID_NONE: none. */
@@ -272,7 +201,7 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
         xlx__error_clear();
     for (i = 0; i < num; i++) {
         e.domid = (uint32_t)strtoul(domids[i], NULL, 10);
-        if (find_lun(ctx, &e, &lun))
+        if (xlx__scsi_entry_lun(ctx, &e, &lun))
             continue;
         if (!strcmp(lun.pdev, pdev))
             found = e.domid;
@@ -300,9 +229,10 @@ static int is_needed(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
 }
 
 /* Targets under this guest's name of which nothing is recorded. */
-static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
-                          xlx_repair_report *report)
+static int remove_orphans(struct xlx__scsi_repair *r)
 {
+    struct xlx__scsi_change *c = r->c;
+    const xlx_vscsi_entry *e;
     xlx_vscsi_entry *ours = NULL;
     libxl_uuid *uuids = NULL;
     int i, num = 0, rc, failed;
@@ -320,11 +250,14 @@ static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
             continue;
         }
         ours[i].domid = user_of(c->ctx, &ours[i]);
-        failed = dry_run ? 0 : ours[i].domid == XLX_DOMID_NONE
-                 ? xlx__scsi_target_remove(&ours[i])
-                 : disconnect(c, &ours[i]);
-        rc = report_done(report, ours[i].dev.vdev, "a target without a record",
-                         dry_run ? "it would be removed" : "removed", failed);
+        e = &ours[i];
+        failed = r->dry_run ? 0 : e->domid == XLX_DOMID_NONE
+                 ? xlx__scsi_target_remove(e)
+                 : xlx__scsi_disconnect(c->ctx, &e, 1,
+                                        xlx__scsi_deadline(NULL, 1));
+        rc = xlx__scsi_report(r, e->dev.vdev, "a target without a record",
+                         r->dry_run ? "it would be removed" : "removed",
+                         failed);
     }
     for (i = 0; i < num; i++)
         xlx_vscsi_entry_dispose(&ours[i]);
@@ -333,155 +266,27 @@ static int remove_orphans(struct xlx__scsi_change *c, bool dry_run,
     return rc;
 }
 
+/* ---- repair ------------------------------------------------------------- */
+
+/* When the guest has ended. */
+static bool is_left(const struct xlx__scsi_repair *r,
+                    const xlx_vscsi_entry *e)
+{
+    (void)r;
+    return !xlx__scsi_is_aside(e);
+}
+
 int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
                      xlx_repair_report *report)
 {
+    struct xlx__scsi_repair r = { c, dry_run, report };
     int rc;
 
     rc = xlx__scsi_recover(c, dry_run, report);
-    if (rc) return rc;
-    rc = each_vdev(c, dry_run, report, check_attached);
-    if (rc) return rc;
-    return remove_orphans(c, dry_run, report);
-}
-
-/* ---- setting aside ------------------------------------------------------ */
-
-/* What another tool attached cannot be brought back. */
-static int check_all_ours(struct xlx__scsi_change *c)
-{
-    xlx_device_vscsictrls list;
-    int i, j, rc;
-
-    xlx_device_vscsictrls_init(&list);
-    rc = xlx__device_vscsictrl_list(c->ctx, &c->guest, &list);
-    for (i = 0; !rc && i < list.num_ctrls; i++)
-        for (j = 0; !rc && j < list.ctrls[i].num_devs; j++)
-            if (list.ctrls[i].devs[j].status == XLX_VSCSI_STATUS_UNKNOWN)
-                rc = xlx__error(ERROR_NOT_READY, "vdev %s: another tool "
-                                "attached it, so that it could not be "
-                                "brought back: detach it",
-                                list.ctrls[i].devs[j].dev.vdev);
-    xlx_device_vscsictrls_dispose(&list);
-    return rc;
-}
-
-struct setting_aside {
-    struct xlx__scsi_change *c;
-    int64_t deadline;
-};
-
-static int put_aside(const xlx_vscsi_entry *const *entries, int num,
-                     void *user)
-{
-    const struct setting_aside *s = user;
-    int i, rc;
-
-    rc = xlx__scsi_disconnect(s->c->ctx, entries, num, s->deadline);
-    if (rc) return rc;
-    for (i = 0; i < num; i++)
-        xlx__scsi_entry(&s->c->record, entries[i]->dev.vdev)->domid =
-            XLX_DOMID_NONE;
-    rc = xlx__scsi_record_write(s->c);
-    xlx__fault("scsi-aside.one");
-    return rc;
-}
-
-static int set_aside(struct xlx__scsi_change *c, int64_t deadline)
-{
-    struct setting_aside s = { c, deadline };
-    int i, num = c->record.num_entries, rc;
-    const xlx_vscsi_entry **list;
-    int n = 0;
-
-    list = calloc((size_t)num, sizeof(*list));
-    if (!list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    for (i = 0; i < num; i++) {
-        c->record.entries[i].status = XLX_VSCSI_STATUS_ASIDE;
-        if (!xlx__scsi_is_aside(&c->record.entries[i]))
-            list[n++] = &c->record.entries[i];
-    }
-    rc = xlx__scsi_record_write(c);
-    xlx__fault("scsi-aside.intent");
     if (!rc)
-        rc = xlx__scsi_each_adapter(list, n, put_aside, &s);
-    free(list);
-    return rc;
-}
-
-int xlx__vscsi_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
-                         const xlx_vscsi_wait *wait)
-{
-    struct xlx__scsi_change c;
-    int rc;
-
-    rc = xlx__scsi_open(ctx, guest, &c);
-    if (!rc && c.guest.domid == XLX_DOMID_NONE)
-        rc = xlx__error(ERROR_NOT_READY, "%s: it does not run",
-                        xlx__text(guest->name));
-    if (!rc)
-        rc = xlx__scsi_recover(&c, wait && wait->dry_run, NULL);
-    if (!rc)
-        rc = check_all_ours(&c);
-    if (!rc && !(wait && wait->dry_run) && c.record.num_entries)
-        rc = set_aside(&c,
-                       xlx__scsi_deadline(wait, c.record.num_entries));
-    xlx__scsi_end(&c);
-    return rc;
-}
-
-/* ---- repair ------------------------------------------------------------- */
-
-static int runs(struct xlx__scsi_change *c, bool *runs_r)
-{
-    libxl_dominfo info;
-    libxl_ctx *xl;
-    int rc;
-
-    rc = xlx__ctx_libxl(c->ctx, &xl);
-    if (rc) return rc;
-    libxl_dominfo_init(&info);
-    *runs_r = c->guest.domid != XLX_DOMID_NONE &&
-              !libxl_domain_info(xl, &info, c->guest.domid) && !info.paused;
-    libxl_dominfo_dispose(&info);
-    return 0;
-}
-
-static int wake_adapter(const xlx_vscsi_entry *const *entries, int num,
-                        void *user)
-{
-    struct xlx__scsi_change *c = user;
-    struct xlx__device dev;
-    int rc;
-
-    (void)num;
-    rc = xlx__scsi_adapter(entries[0], &dev);
-    if (!rc)
-        rc = xlx__scsi_bus_wake(c->ctx, &dev, xlx__now_ms() + WAKE_MS);
-    xlx__device_dispose(&dev);
-    return rc;
-}
-
-/* After a restore, when it runs again. */
-static int wake_guest(struct xlx__scsi_change *c)
-{
-    int i, num = c->record.num_entries, rc;
-    const xlx_vscsi_entry **list;
-    bool is_running = false;
-
-    if (!num)
-        return 0;
-    list = calloc((size_t)num, sizeof(*list));
-    if (!list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    for (i = 0; i < num; i++)
-        list[i] = &c->record.entries[i];
-    rc = runs(c, &is_running);
-    if (!rc && is_running)
-        rc = xlx__scsi_each_adapter(list, num, wake_adapter, c);
-    free(list);
-    return rc;
+        rc = c->guest.domid == XLX_DOMID_NONE ? take_all_away(&r, is_left)
+                                              : xlx__scsi_bring_back(&r);
+    return rc ? rc : remove_orphans(&r);
 }
 
 int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
@@ -494,7 +299,7 @@ int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     if (!rc)
         rc = xlx__scsi_settle(&c, dry_run, report);
     if (!rc && !dry_run)
-        rc = wake_guest(&c);
+        rc = xlx__scsi_wake(&c);
     xlx__scsi_end(&c);
     return rc;
 }

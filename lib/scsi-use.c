@@ -54,7 +54,7 @@ static int find_loop(const char *path, char **use_r)
     return rc;
 }
 
-/* ---- a disk -------------------------------------------------------------- */
+/* ---- a disk ------------------------------------------------------------- */
 
 /* The medium of a drive need not be there, hence O_NONBLOCK. */
 static int try_open(const char *path, char **use_r)

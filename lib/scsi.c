@@ -268,7 +268,8 @@ static int check_owner(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
     if (rc) goto out;
     if (!e->dev.shared || !other.dev.shared)
         rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: guest \"%s\" has it as "
-                        "%s%s", e->dev.pdev, xlx__text(guest.name), other.dev.vdev,
+                        "%s%s", e->dev.pdev, xlx__text(guest.name),
+                        other.dev.vdev,
                         e->dev.shared ? ", and not shared" : "");
     else if (other.status != XLX_VSCSI_STATUS_ATTACHED)
         rc = xlx__error(ERROR_NOT_READY, "pdev %s: it is being attached to "

@@ -12,7 +12,9 @@
  *   scsi.c           attach
  *   scsi-detach.c    detach
  *   scsi-list.c      list
- *   scsi-repair.c    set aside, finish, take back, attach again, tidy up
+ *   scsi-aside.c     set aside
+ *   scsi-repair.c    finish, take back, tidy up
+ *   scsi-again.c     attach again
  *   scsi-watch.c     doing that whenever the guest is started or ends
  */
 #ifndef XLX_SCSI_H
@@ -174,6 +176,10 @@ struct xlx__scsi_lun *xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
                                         const struct xlx__scsi_hctl *vdev);
 /* The adapter of an entry; dispose of it, also after a failure. */
 int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev);
+/* What the guest has at the address of an entry; no message.  Dispose of it
+ * after success. */
+int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+                        struct xlx__scsi_lun *lun);
 /* Calls step for each adapter of these entries, with those that are on it. */
 int xlx__scsi_each_adapter(const xlx_vscsi_entry *const *entries, int num,
                            int (*step)(const xlx_vscsi_entry *const *entries,
@@ -256,11 +262,37 @@ int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
 
 /* ---- scsi-repair.c ------------------------------------------------------ */
 
-/* Finishes or takes back what a killed command left; report may be NULL. */
+/* A repair that is going on; report may be NULL. */
+struct xlx__scsi_repair {
+    struct xlx__scsi_change *c;
+    bool dry_run;
+    xlx_repair_report *report;
+};
+/* The reason is in the library's message when it was not done. */
+int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
+                     const char *what, const char *done, int failed);
+/* Those of the record's entries for which wanted says so.  The list holds as
+ * long as no entry is dropped; free() *list_r. */
+int xlx__scsi_choose(const struct xlx__scsi_repair *r,
+                     bool (*wanted)(const struct xlx__scsi_repair *r,
+                                    const xlx_vscsi_entry *e),
+                     const xlx_vscsi_entry ***list_r, int *num_r);
+/* An entry of such a list, to be changed. */
+xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
+                                      const xlx_vscsi_entry *e);
+
+/* Finishes or takes back what a killed command left. */
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
                       xlx_repair_report *report);
 /* And attaches again or removes what the guest's restart or end has left. */
 int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
                      xlx_repair_report *report);
+
+/* ---- scsi-again.c ------------------------------------------------------- */
+
+/* The guest runs: it gets what it has lost, and what was set aside. */
+int xlx__scsi_bring_back(struct xlx__scsi_repair *r);
+/* One that was suspended meanwhile is told. */
+int xlx__scsi_wake(struct xlx__scsi_change *c);
 
 #endif
