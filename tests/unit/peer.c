@@ -15,11 +15,14 @@
 #include <unistd.h>
 
 #include "peer.h"
+#include "xs.h"
 
 #define MAX_ARGS 64
 
 char peer_dir[64];
 static xlx_ctx *ctx;
+static char xenstored_socket[400];
+static pid_t xenstored_pid;
 
 int peer_setup(void **state)
 {
@@ -30,6 +33,9 @@ int peer_setup(void **state)
     /* nothing of this machine's is read, written or needed */
     setenv("LIBXLX_RUN_DIR", peer_dir, 1);
     setenv("LIBXLX_STATE_DIR", peer_dir, 1);
+    snprintf(xenstored_socket, sizeof(xenstored_socket), "%s",
+             peer_path("xenstored"));
+    setenv("XENSTORED_PATH", xenstored_socket, 1);
     return xlx_ctx_alloc(&ctx, NULL, NULL);
 }
 
@@ -83,19 +89,15 @@ run(char *const *argv, int out)
     _exit(127);
 }
 
-pid_t peer_start(const char *program, ...)
+/* argv ends with a NULL; its first element is left for the program's path. */
+static pid_t start(const char *program, char **argv)
 {
-    char path[400], *argv[MAX_ARGS] = { path }, ready[6];
-    int fds[2], i = 1;
-    va_list ap;
+    char path[400], ready[6];
+    int fds[2], i;
     pid_t pid;
 
     program_path(program, path, sizeof(path));
-    va_start(ap, program);
-    while (i < MAX_ARGS - 1 && (argv[i] = va_arg(ap, char *)))
-        i++;
-    va_end(ap);
-
+    argv[0] = path;
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
     pid = fork();
     if (!pid)
@@ -107,6 +109,45 @@ pid_t peer_start(const char *program, ...)
     assert_memory_equal(ready, "ready\n", 6);
     close(fds[0]);
     return pid;
+}
+
+pid_t peer_start(const char *program, ...)
+{
+    char *argv[MAX_ARGS] = { NULL };
+    va_list ap;
+    int i = 1;
+
+    va_start(ap, program);
+    while (i < MAX_ARGS - 1 && (argv[i] = va_arg(ap, char *)))
+        i++;
+    va_end(ap);
+    return start(program, argv);
+}
+
+void peer_xenstored(const char *arg, ...)
+{
+    char *argv[MAX_ARGS] = { NULL, xenstored_socket, (char *)(uintptr_t)arg };
+    va_list ap;
+    int i = 3;
+
+    va_start(ap, arg);
+    while (arg && i < MAX_ARGS - 1 && (argv[i] = va_arg(ap, char *)))
+        i++;
+    va_end(ap);
+    xenstored_pid = start("fake-xenstored.py", argv);
+}
+
+int peer_xenstored_stop(void **state)
+{
+    (void)state;
+    xlx__xs_close(ctx);
+    if (xenstored_pid > 0) {
+        kill(xenstored_pid, SIGKILL);
+        waitpid(xenstored_pid, NULL, 0);
+    }
+    xenstored_pid = 0;
+    unlink(xenstored_socket);
+    return 0;
 }
 
 int peer_wait(pid_t pid)

@@ -21,6 +21,10 @@ const char *peer_path(const char *name);
 /* Runs tests/unit/PROGRAM with the arguments, up to a NULL, and waits until it
  * prints "ready". */
 pid_t peer_start(const char *program, ...);
+/* Starts fake-xenstored.py where libxenstore looks, with the arguments up to a
+ * NULL; stops it after a test, as its teardown. */
+void peer_xenstored(const char *arg, ...);
+int peer_xenstored_stop(void **state);
 /* Waits for its end; returns its exit code, or minus the signal. */
 int peer_wait(pid_t pid);
 

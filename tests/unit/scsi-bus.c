@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The adapter of a guest in xenstore, with drivers that are late, refuse or do
- * not answer, which the kernel's own cannot be made to do at will.  A child
- * plays both of them, by the protocol in public/io/vscsiif.h.
+ * not answer, which the kernel's own cannot be made to do at will.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -12,184 +11,19 @@
 #include <unistd.h>
 
 #include "peer.h"
+#include "scsi-drivers.h"
 #include "scsi.h"
 
-#define B "/local/domain/0/backend/vscsi/5/0"
-#define F "/local/domain/5/device/vscsi/0"
-
-static char path[128];
-static pid_t daemon_pid, drivers_pid;
-
-/* ---- the drivers -------------------------------------------------------- */
-
-enum { BACKEND = 1, FRONTEND = 2 };
-
-static int get(struct xs_handle *xsh, const char *folder, const char *name)
-{
-    char node[256], *value;
-    unsigned int len;
-    int state;
-
-    snprintf(node, sizeof(node), "%s/%s", folder, name);
-    value = xs_read(xsh, XBT_NULL, node, &len);
-    state = value ? atoi(value) : 0;
-    free(value);
-    return state;
-}
-
-static void put(struct xs_handle *xsh, const char *folder, const char *name,
-                int state)
-{
-    char node[256], value[8];
-
-    snprintf(node, sizeof(node), "%s/%s", folder, name);
-    snprintf(value, sizeof(value), "%d", state);
-    xs_write(xsh, XBT_NULL, node, value, strlen(value));
-}
-
-/* LUN 8 the backend does not know; LUN 9 the guest does not like. */
-static bool ends_in(struct xs_handle *xsh, const char *name, char digit)
-{
-    char node[256], *value;
-    unsigned int len;
-    bool does;
-
-    snprintf(node, sizeof(node), B "/vscsi-devs/%s/v-dev", name);
-    value = xs_read(xsh, XBT_NULL, node, &len);
-    does = value && len && value[len - 1] == digit;
-    free(value);
-    return does;
-}
-
-/* Each LUN whose backend is in that state. */
-static void each(struct xs_handle *xsh, int state,
-                 void (*one)(struct xs_handle *xsh, const char *name,
-                             const char *node))
-{
-    unsigned int i, num;
-    char node[256], **names;
-
-    names = xs_directory(xsh, XBT_NULL, B "/vscsi-devs", &num);
-    for (i = 0; names && i < num; i++) {
-        snprintf(node, sizeof(node), "vscsi-devs/%s/state", names[i]);
-        if (get(xsh, B, node) == state)
-            one(xsh, names[i], node);
-    }
-    free(names);
-}
-
-static void back_add(struct xs_handle *xsh, const char *name,
-                     const char *node)
-{
-    put(xsh, B, node, ends_in(xsh, name, '8') ? 6 : 3);
-}
-static void back_connect(struct xs_handle *xsh, const char *name,
-                         const char *node)
-{
-    (void)name;
-    put(xsh, B, node, 4);
-}
-static void back_remove(struct xs_handle *xsh, const char *name,
-                        const char *node)
-{
-    (void)name;
-    put(xsh, B, node, 6);
-}
-static void front_add(struct xs_handle *xsh, const char *name,
-                      const char *node)
-{
-    put(xsh, F, node, ends_in(xsh, name, '9') ? 6 : 4);
-}
-static void front_remove(struct xs_handle *xsh, const char *name,
-                         const char *node)
-{
-    (void)name;
-    put(xsh, F, node, 6);
-}
-
-static void backend_step(struct xs_handle *xsh, int b, int f)
-{
-    if (b == 1) {
-        put(xsh, B, "state", 2);
-    } else if (b == 2 && f == 3) {
-        each(xsh, 1, back_add);
-        put(xsh, B, "state", 4);
-    } else if (b == 7 && f == 7) {
-        each(xsh, 1, back_add);
-        each(xsh, 5, back_remove);
-        put(xsh, B, "state", 8);
-    } else if (f == 4 && (b == 4 || b == 8)) {
-        each(xsh, 3, back_connect);
-        if (b == 8)
-            put(xsh, B, "state", 4);
-    } else if (b && f == 6 && b != 6) {
-        put(xsh, B, "state", 6);
-    }
-}
-
-static void frontend_step(struct xs_handle *xsh, int b, int f)
-{
-    if (f == 1 && b == 2) {
-        put(xsh, F, "state", 3);
-    } else if ((f == 3 && b == 4) || (f == 7 && b == 8)) {
-        each(xsh, 3, front_add);
-        put(xsh, F, "state", 4);
-    } else if (f == 4 && b == 7) {
-        each(xsh, 5, front_remove);
-        put(xsh, F, "state", 7);
-    } else if (f && b == 5 && f != 6) {
-        put(xsh, F, "state", 6);
-    }
-}
-
-static void play(int roles, int rounds)
-{
-    struct xs_handle *xsh = xs_open(0);
-
-    while (rounds--) {
-        int b = get(xsh, B, "state"), f = get(xsh, F, "state");
-
-        if (roles & BACKEND)
-            backend_step(xsh, b, f);
-        if (roles & FRONTEND)
-            frontend_step(xsh, get(xsh, B, "state"), f);
-        usleep(2000);
-    }
-    _exit(0);
-}
-
-static void drivers(int roles)
-{
-    drivers_pid = fork();
-    if (!drivers_pid)
-        play(roles, 60 * 500);
-}
-
-/* ---- the test's side ---------------------------------------------------- */
 
 static void start(const char *a, const char *b)
 {
-    daemon_pid = peer_start("fake-xenstored.py", path,
-                            "/local/domain/5/device=", a, b, NULL);
-}
-
-static void end(pid_t *pid)
-{
-    if (*pid > 0) {
-        kill(*pid, SIGKILL);
-        waitpid(*pid, NULL, 0);
-    }
-    *pid = 0;
+    peer_xenstored("/local/domain/5/device=", a, b, NULL);
 }
 
 static int stop(void **state)
 {
-    (void)state;
-    xlx__xs_close(peer_ctx());
-    end(&drivers_pid);
-    end(&daemon_pid);
-    unlink(path);
-    return 0;
+    drivers_stop();
+    return peer_xenstored_stop(state);
 }
 
 static xlx_vscsi_entry entry(const char *vdev, const char *target,
@@ -283,7 +117,7 @@ static void both_ends(void **state)
     (void)state;
 
     start("--conflicts", "3");
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(attach(&a, false, 20000));
     is(B "/vscsi-devs/dev-0/p-dev", "naa.31:0");
     is(B "/frontend", F);
@@ -327,7 +161,7 @@ static void no_driver(void **state)
     assert_ok(detach(&a, 1000));
     all_gone();
 
-    drivers(BACKEND);
+    drivers_start(BACKEND);
     assert_fails(attach(&a, false, 1000), ERROR_NOT_READY,
                  "needs xen-scsifront");
     assert_ok(detach(&a, 1000));
@@ -337,8 +171,8 @@ static void no_driver(void **state)
     assert_ok(attach(&a, true, 20000));
     assert_ok(attach(&b, true, 20000));
     is(B "/state", "2");
-    end(&drivers_pid);
-    drivers(BACKEND | FRONTEND);
+    drivers_stop();
+    drivers_start(BACKEND | FRONTEND);
     {
         const xlx_vscsi_entry *both[] = { &a, &b };
         struct xlx__device dev;
@@ -358,7 +192,7 @@ static void refused(void **state)
     (void)state;
 
     start(NULL, NULL);
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     /* the adapter connects all the same */
     assert_fails(attach(&eight, false, 20000), ERROR_FAIL,
                  "0:0:0:8: the backend cannot use naa.31:8");
@@ -385,7 +219,7 @@ static void unanswered(void **state)
     (void)state;
 
     start(NULL, NULL);
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(attach(&a, false, 20000));
     kill(drivers_pid, SIGSTOP);
     assert_fails(attach(&b, false, 300), ERROR_TIMEDOUT,
@@ -418,7 +252,7 @@ static void several(void **state)
     (void)state;
 
     start(NULL, NULL);
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(attach(&other, false, 20000));
     assert_ok(attach(&a, false, 20000));
     assert_ok(attach(&b, false, 20000));
@@ -459,7 +293,7 @@ static void half_closed(void **state)
     (void)state;
 
     start(NULL, NULL);
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(attach(&a, false, 20000));
     assert_ok(attach(&b, false, 20000));
     kill(drivers_pid, SIGSTOP);
@@ -481,7 +315,7 @@ static void foreign(void **state)
     (void)state;
 
     start(NULL, NULL);
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(attach(&other, false, 20000));
     assert_fails(attach(&a, false, 20000), ERROR_DEVICE_EXISTS,
                  "the guest has it already");
@@ -498,7 +332,7 @@ static void taken_name(void **state)
     (void)state;
 
     start(NULL, NULL);
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(attach(&b, false, 20000));
     assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL,
                             B "/vscsi-devs/dev-0/v-dev", "0:0:7:7"));
@@ -521,9 +355,9 @@ static void garbage(void **state)
     (void)state;
 
     start("/local/domain/5/error/device/vscsi/0/error=a\\x1bb", NULL);
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(attach(&a, false, 20000));
-    end(&drivers_pid);
+    drivers_stop();
     assert_ok(xlx__scsi_adapter(&a, &dev));
     for (i = 0; i < XLX__ARRAY_SIZE(values); i++) {
         assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL,
@@ -558,13 +392,13 @@ static void woken(void **state)
     (void)state;
 
     start("--count", "/requests");
-    drivers(BACKEND);
+    drivers_start(BACKEND);
     assert_ok(attach(&a, true, 20000));
     assert_ok(xlx__scsi_adapter(&a, &dev));
     assert_ok(xlx__scsi_bus_wake(peer_ctx(), &dev, in(700)));
     is(F "/state", "1");
-    end(&drivers_pid);
-    drivers(BACKEND | FRONTEND);
+    drivers_stop();
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(xlx__scsi_bus_wake(peer_ctx(), &dev, in(20000)));
     is_not(F "/state", "1");
     xlx__device_dispose(&dev);
@@ -579,7 +413,7 @@ static void leftover(void **state)
     start(B "/vscsi-devs/dev-3/p-dev=naa.55:3",
           B "/vscsi-devs/dev-3/v-dev=0:0:0:3");
     assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL, B "/state", "4"));
-    drivers(BACKEND | FRONTEND);
+    drivers_start(BACKEND | FRONTEND);
     assert_ok(attach(&a, false, 20000));
     is_gone(B "/vscsi-devs/dev-3/p-dev");
 }
@@ -722,7 +556,5 @@ int main(void)
 
     if (peer_setup(&state))
         return 1;
-    snprintf(path, sizeof(path), "%s", peer_path("xenstored"));
-    setenv("XENSTORED_PATH", path, 1);
     return cmocka_run_group_tests(scsi_bus, NULL, peer_teardown);
 }

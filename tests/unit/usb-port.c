@@ -18,15 +18,14 @@
 #define Q5 "/local/domain/0/backend/qusb/5/0"
 #define L6 "/libxl/6/device/vusb/3"
 
-static char path[128], *folder;
-static pid_t daemon_pid;
+static char *folder;
 
 static void start(void)
 {
     char *pid = xlx__printf("/local/domain/5/image/device-model-pid=%d",
                             (int)getpid());
 
-    daemon_pid = peer_start("fake-xenstored.py", path,
+    peer_xenstored(
         "/local/domain/0/name=Domain-0", "/local/domain/5/domid=5", pid,
         "/libxl/5/type=pvh", "/libxl/6/type=hvm",
         "/libxl/5/device/vusb/0/type=qusb",
@@ -42,19 +41,6 @@ static void start(void)
         L6 "/port/15=1-8",
         "/libxl/6/device/vusb/4/type=astral", NULL);
     free(pid);
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    xlx__xs_close(peer_ctx());
-    if (daemon_pid > 0) {
-        kill(daemon_pid, SIGKILL);
-        waitpid(daemon_pid, NULL, 0);
-    }
-    daemon_pid = 0;
-    unlink(path);
-    return 0;
 }
 
 static char *put(const char *name, const char *text)
@@ -394,8 +380,6 @@ static int setup(void **state)
 {
     if (peer_setup(state))
         return -1;
-    snprintf(path, sizeof(path), "%s", peer_path("xenstored"));
-    setenv("XENSTORED_PATH", path, 1);
     folder = unit_folder();
     setenv("LIBXLX_SYSFS_DIR", folder, 1);
     setenv("LIBXLX_DEV_DIR", folder, 1);
@@ -413,13 +397,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest usb_port[] = {
-        cmocka_unit_test_teardown(controllers, stop),
-        cmocka_unit_test_teardown(places, stop),
-        cmocka_unit_test_teardown(holders, stop),
-        cmocka_unit_test_teardown(held, stop),
-        cmocka_unit_test_teardown(known, stop),
-        cmocka_unit_test_teardown(last_words, stop),
-        cmocka_unit_test_teardown(dead_ports, stop),
+        cmocka_unit_test_teardown(controllers, peer_xenstored_stop),
+        cmocka_unit_test_teardown(places, peer_xenstored_stop),
+        cmocka_unit_test_teardown(holders, peer_xenstored_stop),
+        cmocka_unit_test_teardown(held, peer_xenstored_stop),
+        cmocka_unit_test_teardown(known, peer_xenstored_stop),
+        cmocka_unit_test_teardown(last_words, peer_xenstored_stop),
+        cmocka_unit_test_teardown(dead_ports, peer_xenstored_stop),
         cmocka_unit_test(owners),
     };
 

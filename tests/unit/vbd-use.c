@@ -4,18 +4,14 @@
  * small xenstored of our own and a sysfs with two disks.
  */
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "peer.h"
 #include "vbd.h"
-#include "xs.h"
 
 #define BACKEND "/local/domain/0/backend"
 
-static char socket_path[128];
 static char *folder, *image;
-static pid_t daemon_pid;
 
 /* Guest 5 has the kernel's disk 8:16, that is sdb, and an image by QEMU; guest
  * 6 a partition of sdc, read-only; of guest 7 only folders are left. */
@@ -24,7 +20,7 @@ static void start(void)
     char *params = xlx__printf(BACKEND "/qdisk/5/51728/params=qcow2:%s",
                                image);
 
-    daemon_pid = peer_start("fake-xenstored.py", socket_path,
+    peer_xenstored(
         "/local/domain/5/name=web",
         "/local/domain/6/name=db",
         BACKEND "/vbd/5/51712/physical-device=8:10",
@@ -44,19 +40,6 @@ static void start(void)
         BACKEND "/vbd3/7/51712/mode=w",
         NULL);
     free(params);
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    xlx__xs_close(peer_ctx());
-    if (daemon_pid > 0) {
-        kill(daemon_pid, SIGKILL);
-        waitpid(daemon_pid, NULL, 0);
-    }
-    daemon_pid = 0;
-    unlink(socket_path);
-    return 0;
 }
 
 static void of_disk(const struct xlx__vbds *vbds, const char *disk,
@@ -141,8 +124,6 @@ static int setup(void **state)
 
     if (peer_setup(state))
         return -1;
-    snprintf(socket_path, sizeof(socket_path), "%s", peer_path("xenstored"));
-    setenv("XENSTORED_PATH", socket_path, 1);
     folder = unit_folder();
     setenv("LIBXLX_SYSFS_DIR", folder, 1);
     make("dev/block");
@@ -169,8 +150,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest vbd_use[] = {
-        cmocka_unit_test_teardown(users, stop),
-        cmocka_unit_test_teardown(no_xen, stop),
+        cmocka_unit_test_teardown(users, peer_xenstored_stop),
+        cmocka_unit_test_teardown(no_xen, peer_xenstored_stop),
     };
 
     return cmocka_run_group_tests(vbd_use, setup, teardown);

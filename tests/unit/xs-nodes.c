@@ -12,27 +12,6 @@
 #include "peer.h"
 #include "xs.h"
 
-static char path[128];
-static pid_t daemon_pid;
-
-static void start(const char *a, const char *b, const char *c)
-{
-    daemon_pid = peer_start("fake-xenstored.py", path, a, b, c, NULL);
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    xlx__xs_close(peer_ctx());
-    if (daemon_pid > 0) {
-        kill(daemon_pid, SIGKILL);
-        waitpid(daemon_pid, NULL, 0);
-    }
-    daemon_pid = 0;
-    unlink(path);
-    return 0;
-}
-
 static void no_daemon(void **state)
 {
     char *value = NULL;
@@ -40,7 +19,7 @@ static void no_daemon(void **state)
 
     assert_fails(xlx__xs_read(peer_ctx(), XBT_NULL, "/x", &value),
                  ERROR_NOTFOUND, "is this a Xen dom0");
-    assert_non_null(strstr(xlx_get_error(), path));
+    assert_non_null(strstr(xlx_get_error(), peer_path("xenstored")));
     assert_null(value);
     xlx__xs_close(peer_ctx());
 }
@@ -56,7 +35,7 @@ static void nodes(void **state)
     char *value, **names;
     (void)state;
 
-    start("/a/b=hello", "/a/zero=a\\0b", NULL);
+    peer_xenstored("/a/b=hello", "/a/zero=a\\0b", NULL);
     assert_int_equal(xlx__xs_read(ctx, XBT_NULL, "/a/b", &value), 0);
     assert_string_equal(value, "hello");
     free(value);
@@ -108,7 +87,7 @@ static void numbers(void **state)
     size_t i;
     (void)state;
 
-    start(NULL, NULL, NULL);
+    peer_xenstored(NULL);
     for (i = 0; i < XLX__ARRAY_SIZE(wrong); i++) {
         assert_int_equal(xlx__xs_write(ctx, XBT_NULL, "/n", wrong[i]), 0);
         assert_fails(xlx__xs_read_uint(ctx, XBT_NULL, "/n", 65535, &value),
@@ -156,7 +135,7 @@ static void transactions(void **state)
     int attempts = 0;
     (void)state;
 
-    start("--conflicts", "3", NULL);
+    peer_xenstored("--conflicts", "3", NULL);
     assert_int_equal(xlx__xs_transact(ctx, write_both, &attempts), 7);
     assert_int_equal(attempts, 4);
     assert_int_equal(xlx__xs_read(ctx, XBT_NULL, "/two", &value), 0);
@@ -187,7 +166,7 @@ static void conflict(void **state)
     int attempts = 0;
     (void)state;
 
-    start(NULL, NULL, NULL);
+    peer_xenstored(NULL);
     assert_int_equal(xlx__xs_transact(ctx, write_late, &attempts), 0);
     assert_int_equal(attempts, 2);
     assert_int_equal(xlx__xs_read(ctx, XBT_NULL, "/one", &value), 0);
@@ -244,7 +223,7 @@ static void waiting(void **state)
     pid_t pid;
     (void)state;
 
-    start("/w/state=1", NULL, NULL);
+    peer_xenstored("/w/state=1", NULL);
     pid = write_later("/w/state", "4");
     start_ms = xlx__now_ms();
     assert_int_equal(xlx__xs_wait(w.ctx, "/w", start_ms + 20000, has_value,
@@ -286,7 +265,7 @@ static void storm(void **state)
     pid_t pid;
     (void)state;
 
-    start("/w/state=1", NULL, NULL);
+    peer_xenstored("/w/state=1", NULL);
     pid = fork();
     if (!pid) {
         xsh = xs_open(0);
@@ -311,7 +290,7 @@ static void daemon_dies(void **state)
     int rc;
     (void)state;
 
-    start("--die-on", "/die", "/w/state=1");
+    peer_xenstored("--die-on", "/die", "/w/state=1", NULL);
     pid = write_later("/die", "");
     start_ms = xlx__now_ms();
     rc = xlx__xs_wait(w.ctx, "/w", start_ms + 20000, has_value, &w);
@@ -323,20 +302,18 @@ static void daemon_dies(void **state)
 int main(void)
 {
     const struct CMUnitTest xs_nodes[] = {
-        cmocka_unit_test_teardown(no_daemon, stop),
-        cmocka_unit_test_teardown(nodes, stop),
-        cmocka_unit_test_teardown(numbers, stop),
-        cmocka_unit_test_teardown(transactions, stop),
-        cmocka_unit_test_teardown(conflict, stop),
-        cmocka_unit_test_teardown(waiting, stop),
-        cmocka_unit_test_teardown(storm, stop),
-        cmocka_unit_test_teardown(daemon_dies, stop),
+        cmocka_unit_test_teardown(no_daemon, peer_xenstored_stop),
+        cmocka_unit_test_teardown(nodes, peer_xenstored_stop),
+        cmocka_unit_test_teardown(numbers, peer_xenstored_stop),
+        cmocka_unit_test_teardown(transactions, peer_xenstored_stop),
+        cmocka_unit_test_teardown(conflict, peer_xenstored_stop),
+        cmocka_unit_test_teardown(waiting, peer_xenstored_stop),
+        cmocka_unit_test_teardown(storm, peer_xenstored_stop),
+        cmocka_unit_test_teardown(daemon_dies, peer_xenstored_stop),
     };
     void *state = NULL;
 
     if (peer_setup(&state))
         return 1;
-    snprintf(path, sizeof(path), "%s", peer_path("xenstored"));
-    setenv("XENSTORED_PATH", path, 1);
     return cmocka_run_group_tests(xs_nodes, NULL, peer_teardown);
 }
