@@ -93,7 +93,8 @@ static int connect_again(struct xlx__usb_change *c, xlx_usb_entry *e,
         rc = xlx__usb_entry_is_at(e, d);
     if (rc) return rc;
     e->domid = c->guest.domid;
-    e->status = XLX_USB_STATUS_ATTACHING;
+    /* not ATTACHING: what a kill leaves of that is taken back for good */
+    e->status = XLX_USB_STATUS_ASIDE;
     rc = xlx__usb_record_write(c);
     if (rc) return rc;
     /* its kernel may still be starting */
@@ -306,7 +307,7 @@ static int finish(struct xlx__usb_change *c, xlx_usb_entry *e,
             xlx__usb_held(c->ctx, c->guest.domid, d);
     free(on_port);
     if (e->status == XLX_USB_STATUS_ASIDE)
-        return keep(c, e, works, dry_run, "it was not set aside in the end",
+        return keep(c, e, works, dry_run, "it was left halfway",
                     report);
     if (works)
         return keep(c, e, true, dry_run, "its attachment was not recorded as "

@@ -406,6 +406,19 @@ settled() {
     served a "$GUESTS/a.img"
 }
 
+@test "a repair after a reboot, killed: the next one does it" {
+    for point in port works; do
+        works a || xl usb-attach g 1d6b:0104
+        pkill -f xl-usb-watch || true
+        guest_reboot g
+        run env LIBXLX_FAULT="usb-attach.$point" xl usb-repair g
+        [ "$status" = 137 ] || { echo "$point: $status $output"; false; }
+        xl usb-repair g
+        wait_for 60 "the stick, after $point" works a
+    done
+    served a "$GUESTS/a.img"
+}
+
 @test "save --detach: set aside, nobody else's, and there after restore" {
     guest_destroy g
     xl usb-repair
