@@ -178,11 +178,22 @@ static int find_other_use(struct xlx__scsi_change *c,
 
 static int read_vbds(struct xlx__scsi_change *c)
 {
+    struct xlx__vbds *vbds;
+    int rc;
+
     if (c->vbds)
         return 0;
-    c->vbds = calloc(1, sizeof(*c->vbds));
-    return c->vbds ? xlx__vbds_read(c->ctx, c->vbds)
-                   : xlx__error(ERROR_NOMEM, "out of memory");
+    vbds = calloc(1, sizeof(*vbds));
+    if (!vbds)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__vbds_read(c->ctx, vbds);
+    if (rc) {                           /* part of them would be too few */
+        xlx__vbds_dispose(vbds);
+        free(vbds);
+        return rc;
+    }
+    c->vbds = vbds;
+    return 0;
 }
 
 int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_vscsi_entry *e,
