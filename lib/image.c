@@ -187,56 +187,6 @@ int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
 
 /* ---- what qemu-img does to an image ------------------------------------- */
 
-/* qemu-img snapshot has no -f: the format goes into the name.  A comma in
- * the path is written twice (QEMU's option syntax). */
-static char *qcow2_opts(const char *path)
-{
-    static const char prefix[] = "driver=qcow2,file.filename=";
-    char *opts = malloc(sizeof(prefix) + 2 * strlen(path)), *p;
-
-    if (!opts)
-        return NULL;
-    p = stpcpy(opts, prefix);
-    for (; *path; path++) {
-        if (*path == ',')
-            *p++ = ',';
-        *p++ = *path;
-    }
-    *p = 0;
-    return opts;
-}
-
-static int tag_command(xlx_ctx *ctx, const char *path, const char *option,
-                       const char *tag)
-{
-    char *opts = qcow2_opts(path);
-    const char *const argv[] = {
-        "qemu-img", "snapshot", "-q", option, tag, "--image-opts", opts, NULL
-    };
-    int rc;
-
-    if (!opts)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    rc = qemu_img(ctx, path, LONG_MS, argv);
-    free(opts);
-    return rc ? rc : xlx__store_sync(path);
-}
-
-int xlx__image_tag_create(xlx_ctx *ctx, const char *path, const char *tag)
-{
-    return tag_command(ctx, path, "-c", tag);
-}
-
-int xlx__image_tag_apply(xlx_ctx *ctx, const char *path, const char *tag)
-{
-    return tag_command(ctx, path, "-a", tag);
-}
-
-int xlx__image_tag_delete(xlx_ctx *ctx, const char *path, const char *tag)
-{
-    return tag_command(ctx, path, "-d", tag);
-}
-
 int xlx__image_check_repair(xlx_ctx *ctx, const char *path, bool *repaired_r)
 {
     const char *const check[] = {

@@ -30,9 +30,6 @@ int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
  * For a qcow2 that no QEMU has open. */
 int xlx__image_has_data(const char *path, bool *data_r);
 
-int xlx__image_tag_create(xlx_ctx *ctx, const char *path, const char *tag);
-int xlx__image_tag_apply(xlx_ctx *ctx, const char *path, const char *tag);
-int xlx__image_tag_delete(xlx_ctx *ctx, const char *path, const char *tag);
 /* qemu-img check -r leaks/all, for an image whose QEMU was killed. */
 int xlx__image_check_repair(xlx_ctx *ctx, const char *path,
                             bool *repaired_r);
@@ -57,9 +54,41 @@ bool xlx__image_same(const char *a, const char *b);
 /* Does a QEMU or qemu-img have it open, and locked? */
 int xlx__image_in_use(const char *path, bool *yes_r);
 
+/* The size that a guest sees, asked of the image itself. */
+int xlx__image_size(xlx_ctx *ctx, const char *path, const char *format,
+                    uint64_t *size_r);
+
+struct xlx__image_features {
+    bool data_file;                 /* the guest's data are in another file */
+    bool encrypted;
+};
+
+/* From the header, when the format (not the content) says that there is one. */
+int xlx__image_features(const char *path, const char *format,
+                        struct xlx__image_features *features_r);
+
+/* ---- image-backing.c ---------------------------------------------------- */
+
+/* The image below, an absolute path, and its format; NULL when there is none
+ * or the header does not say.  format is that of path as the configuration or
+ * the record has it: the content of a raw disk is the guest's.  ERROR_INVAL
+ * for a name that is not a plain file of this host. */
+int xlx__image_below(const char *path, const char *format, char **below_r,
+                     char **format_r);
+/* The same for a qcow2; NULL also when path is not one. */
+int xlx__image_backing(const char *path, char **backing_r);
+/* A name in the header of path, as QEMU reads it. */
+int xlx__image_backing_name(const char *path, const char *name,
+                            char **file_r);
+
+/* ---- image-tag.c -------------------------------------------------------- */
+
 struct xlx__image_tag {
+    char *id;                       /* unique in the image; names need not be */
     char *name;
     int64_t time;                   /* seconds since 1970 */
+    uint64_t l1_offset;
+    uint32_t l1_size;
 };
 
 /* The internal snapshots of a qcow2, of another format none.  Reads the table
@@ -68,9 +97,15 @@ struct xlx__image_tag {
 int xlx__image_tags(const char *path, struct xlx__image_tag **tags_r,
                     int *num_r);
 void xlx__image_tags_free(struct xlx__image_tag *tags, int num);
+/* The id of the one snapshot of that name, NULL when there is none;
+ * ERROR_INVAL when there are two. */
+int xlx__image_find_tag(const char *path, const char *name, char **id_r);
 int xlx__image_has_tag(const char *path, const char *tag, bool *found_r);
-/* The backing file that a qcow2 header names, absolute; *backing_r NULL when
- * it is no qcow2 or names none.  Reads the header only. */
-int xlx__image_backing(const char *path, char **backing_r);
+
+/* qemu-img's work on an image that no QEMU has open, and the look whether it
+ * did that: names that are numbers mean the name. */
+int xlx__image_tag_create(xlx_ctx *ctx, const char *path, const char *tag);
+int xlx__image_tag_apply(xlx_ctx *ctx, const char *path, const char *tag);
+int xlx__image_tag_delete(xlx_ctx *ctx, const char *path, const char *tag);
 
 #endif

@@ -270,10 +270,12 @@ static int tag_in_reach(const struct xlx__snapshot_change *c,
 {
     const xlx_snapshot_disk *now =
         xlx__snapshot_current_disk(&c->record, d->vdev);
-    bool readonly;
+    bool readonly, there;
     char *node;
     int rc;
 
+    rc = xlx__image_has_tag(d->image, d->tag, &there);
+    if (rc) return rc;              /* it cannot be told which one it is */
     if (!c->qmp || (now && xlx__image_same(now->image, d->image)))
         return 0;
     rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);
@@ -311,37 +313,6 @@ static int plan_disk(const struct xlx__snapshot_change *c, const char *name,
     if (!after->num_disks)
         return drop_snapshot(&journal->after, name);
     return 0;
-}
-
-static int delete_tag(struct xlx__snapshot_change *c,
-                      const xlx_snapshot_disk *d)
-{
-    struct xlx__json_out *args;
-    bool there, readonly;
-    char *node = NULL;
-    int rc;
-
-    rc = xlx__image_has_tag(d->image, d->tag, &there);
-    if (rc || !there) return rc;
-    rc = xlx__snapshot_connect(c);
-    if (rc) return rc;
-    rc = c->qmp ? xlx__disk_find_node(c->qmp, d->image, &node, &readonly)
-                : ERROR_NOTFOUND;
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return xlx__image_tag_delete(c->ctx, d->image, d->tag);
-    }
-    if (rc) return rc;
-    args = xlx__json_out_new(false);
-    xlx__json_out_object(args);
-    xlx__json_out_kv(args, "device", node);
-    xlx__json_out_kv(args, "name", d->tag);
-    xlx__json_out_end(args);
-    rc = xlx__qmp_call_within(c->qmp, 600 * 1000,
-                              "blockdev-snapshot-delete-internal-sync", args,
-                              NULL);
-    free(node);
-    return rc;
 }
 
 /* The merge is over: what it wrote to stays as it is from now on. */
@@ -397,7 +368,7 @@ static int delete_disk(struct xlx__snapshot_change *c, const char *name,
     if (rc) goto out;
     xlx__fault("snapshot-delete.journal");
     if (*xlx__text(s->disks[0].tag))
-        rc = delete_tag(c, &s->disks[0]);
+        rc = xlx__snapshot_remove_tag(c, &s->disks[0]);
     else if (*xlx__text(journal.merge_top))
         rc = xlx__snapshot_merge(c, &journal, progress);
     if (!rc)

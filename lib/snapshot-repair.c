@@ -140,31 +140,6 @@ static int all_exist(const xlx_snapshot_journal *journal, bool *yes_r)
     return 0;
 }
 
-static int remove_tag(struct xlx__snapshot_change *c,
-                      const xlx_snapshot_disk *d)
-{
-    struct xlx__json_out *args;
-    bool readonly;
-    char *node;
-    int rc;
-
-    rc = xlx__snapshot_connect(c);
-    if (rc) return rc;
-    if (!c->qmp)
-        return xlx__image_tag_delete(c->ctx, d->image, d->tag);
-    rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);
-    if (rc) return rc;
-    args = xlx__json_out_new(false);
-    xlx__json_out_object(args);
-    xlx__json_out_kv(args, "device", node);
-    xlx__json_out_kv(args, "name", d->tag);
-    xlx__json_out_end(args);
-    rc = xlx__qmp_call(c->qmp, "blockdev-snapshot-delete-internal-sync", args,
-                       NULL);
-    free(node);
-    return rc;
-}
-
 /* A QEMU that was killed while it made or deleted an internal snapshot leaves
  * an image with wrong reference counts. */
 static int check_image(const struct xlx__snapshot_change *c,
@@ -195,10 +170,7 @@ static int tags_complete(struct xlx__snapshot_change *c,
     }
     *yes_r = num == snapshot->num_disks;
     for (i = 0; i < snapshot->num_disks && !*yes_r; i++) {
-        rc = xlx__image_has_tag(snapshot->disks[i].image,
-                                snapshot->disks[i].tag, &there);
-        if (!rc && there)
-            rc = remove_tag(c, &snapshot->disks[i]);
+        rc = xlx__snapshot_remove_tag(c, &snapshot->disks[i]);
         if (rc) return rc;
     }
     return 0;

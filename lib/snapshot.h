@@ -12,6 +12,7 @@
  *   snapshot-repair.c  finish or undo, and check
  *   snapshot-record.c  the record, the journal, the tree
  *   snapshot-overlay.c names and making of overlays
+ *   snapshot-tag.c     removal of an internal snapshot
  */
 #ifndef XLX_SNAPSHOT_H
 #define XLX_SNAPSHOT_H
@@ -105,6 +106,13 @@ int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
                                const xlx_snapshot_disk *over);
 /* Notes the modification time of an image that is frozen from now on. */
 int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk);
+
+/* ---- snapshot-tag.c ----------------------------------------------------- */
+
+/* Removes the internal snapshot of a disk, if it is there, and looks that it
+ * is gone. */
+int xlx__snapshot_remove_tag(struct xlx__snapshot_change *c,
+                             const xlx_snapshot_disk *d);
 
 /* ---- snapshot.c --------------------------------------------------------- */
 

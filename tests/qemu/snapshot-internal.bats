@@ -177,3 +177,50 @@ teardown() { snapshot_teardown; }
     xl snapshot-create "$guest" > "$tmp/said"
     grep -Eq 'snapshot "snap-[0-9]{8}-[0-9]{6}" of xvda' "$tmp/said"
 }
+
+@test "a name that is the id of another snapshot means the name" {
+    disks 1
+    start_qemu
+    next_state
+    make_snapshot 2 --kind internal
+    next_state
+    stop_qemu
+    xl snapshot-revert "$uuid" 2
+    cp "$refs/2@xvda.raw" "$refs/xvda.raw"
+    present_is_right
+    # ids 1, 2, 3: the names of each are those of others
+    xl snapshot-delete --children "$uuid" 2
+    for name in 3 1 2; do
+        start_recorded
+        next_state
+        make_snapshot $name --kind internal
+        stop_qemu
+    done
+    holds 1 1
+    xl snapshot-revert --discard "$uuid" 1 || xl snapshot-revert "$uuid" 1
+    cp "$refs/1@xvda.raw" "$refs/xvda.raw"
+    present_is_right
+    # and when one is removed, live or not, the others stay
+    start_recorded
+    xl snapshot-delete "$guest" 2
+    holds 1 1
+    holds 3 3
+    stop_qemu
+    xl snapshot-delete "$uuid" 3
+    holds 1 1
+    present_is_right
+}
+
+@test "two snapshots of one name, made by another tool: refused" {
+    disks 1
+    start_qemu
+    next_state
+    make_snapshot one --kind internal
+    stop_qemu
+    # qemu-img does not ask
+    qemu-img snapshot -c one "${image[xvda]}"
+    for command in revert delete; do
+        refuses 1 '*two snapshots named "one" (ids 1 and 2)*' \
+            xl snapshot-$command "$uuid" one
+    done
+}

@@ -5,6 +5,7 @@
  */
 #include <endian.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "unit.h"
 
@@ -62,7 +63,8 @@ static int header(void **state)
     return 0;
 }
 
-static long put_tag(long offset, const char *name, uint32_t extra)
+static long put_tag_id(long offset, const char *id, const char *name,
+                       uint32_t extra)
 {
     size_t len = strlen(name);
 
@@ -70,9 +72,14 @@ static long put_tag(long offset, const char *name, uint32_t extra)
     put16(offset + 14, (uint16_t)len);
     put32(offset + 16, 1000);           /* seconds */
     put32(offset + 36, extra);
-    put(offset + 40 + extra, "1", 1);
+    put(offset + 40 + extra, id, 1);
     put(offset + 40 + extra + 1, name, len);
     return (long)((size_t)offset + 40 + extra + 1 + len + 7) / 8 * 8;
+}
+
+static long put_tag(long offset, const char *name, uint32_t extra)
+{
+    return put_tag_id(offset, "1", name, extra);
 }
 
 static void backing_is(const char *wanted)
@@ -102,6 +109,141 @@ static void backing_names(void **state)
     put32(BACKING_SIZE, 0);
     backing_is(NULL);
     free(beside);
+}
+
+static void put_backing(const char *name)
+{
+    put(512, name, strlen(name));
+    put64(BACKING_OFFSET, 512);
+    put32(BACKING_SIZE, (uint32_t)strlen(name));
+}
+
+/* What QEMU takes for a file of this host */
+static void backing_spellings(void **state)
+{
+    static const char *const spellings[] = {
+        "/a/b", "file:/a/b", "host_device:/a/b",
+        "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\","
+            "\"filename\":\"/a/b\"}}",
+        "json:{\"file.filename\": \"/a/b\"}",
+        "json:{\"driver\":\"file\",\"filename\":\"/a/b\"}",
+        "json:{\"file\":{\"filename\":\"/a/b\"}}",
+    };
+    char *colon = xlx__printf("%s/./a:b", folder);
+    size_t i;
+    (void)state;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(spellings); i++) {
+        put_backing(spellings[i]);
+        backing_is("/a/b");
+    }
+    put_backing("./a:b");
+    backing_is(colon);
+    free(colon);
+}
+
+static void backing_refused(void **state)
+{
+    static const struct { const char *name, *why; } names[] = {
+        { "nbd://host/disk", "not a file of this host" },
+        { "a:b", "not a file of this host" },
+        { "fat:/etc", "not a file of this host" },
+        { "file:base", "relative to the directory" },
+        { "json:{\"file\":{\"filename\":\"base\"}}", "relative to" },
+        { "json:", "cannot be read" },
+        { "json:[]", "more than the name" },
+        { "json:{\"file\":5}", "more than the name" },
+        { "json:{\"driver\":\"nbd\",\"filename\":\"/a/b\"}",
+          "more than the name" },
+        { "json:{\"driver\":\"raw\",\"offset\":512,"
+          "\"file\":{\"filename\":\"/a/b\"}}", "more than the name" },
+        { "json:{\"file\":{\"driver\":\"nbd\",\"filename\":\"/a/b\"}}",
+          "more than the name" },
+        { "json:{\"file\":{\"driver\":\"qcow2\",\"file\":"
+          "{\"filename\":\"/a/b\"}}}", "more than the name" },
+    };
+    char *backing = NULL;
+    size_t i;
+    (void)state;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(names); i++) {
+        put_backing(names[i].name);
+        assert_fails(xlx__image_backing(path, &backing), ERROR_INVAL,
+                     names[i].why);
+        assert_null(backing);
+    }
+}
+
+static void backing_formats(void **state)
+{
+    char *below, *format;
+    (void)state;
+
+    put_backing("/a/b");
+    assert_ok(xlx__image_below(path, "qcow2", &below, &format));
+    assert_string_equal(below, "/a/b");
+    assert_null(format);
+    free(below);
+    put32(100, 104);                    /* size of the header */
+    put32(104, 0x6803f857);             /* another extension, 9 bytes */
+    put32(108, 9);
+    put32(104 + 24, 0xe2792aca);
+    put32(104 + 28, 3);
+    put(104 + 32, "raw", 3);
+    assert_ok(xlx__image_below(path, "qcow2", &below, &format));
+    assert_string_equal(below, "/a/b");
+    assert_string_equal(format, "raw");
+    free(below);
+    free(format);
+    /* a guest that writes such a header into its raw disk names nothing */
+    assert_ok(xlx__image_below(path, "raw", &below, &format));
+    assert_null(below);
+    assert_null(format);
+}
+
+/* To open some files does something: they are not opened. */
+static void no_files(void **state)
+{
+    char *fifo = xlx__printf("%s/fifo", folder), *backing = NULL;
+    bool yes;
+    (void)state;
+
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_fails(xlx__image_backing(fifo, &backing), ERROR_INVAL,
+                 "not a file and not a block device");
+    assert_fails(xlx__image_in_use(fifo, &yes), ERROR_INVAL,
+                 "not a file and not a block device");
+    assert_fails(xlx__image_backing("/dev/null", &backing), ERROR_INVAL,
+                 "not a file and not a block device");
+    unlink(fifo);
+    free(fifo);
+}
+
+static void sizes_and_features(void **state)
+{
+    struct xlx__image_features features;
+    uint64_t size = 0;
+    (void)state;
+
+    put64(24, 12345 * 512);
+    assert_ok(xlx__image_size(NULL, path, "qcow2", &size));
+    assert_int_equal(size, 12345 * 512);
+    assert_ok(xlx__image_size(NULL, path, "raw", &size));
+    assert_int_equal(size, 65536);
+    assert_ok(xlx__image_features(path, "qcow2", &features));
+    assert_false(features.data_file || features.encrypted);
+    put64(72, 4);                       /* incompatible feature: data file */
+    put32(32, 2);                       /* LUKS */
+    assert_ok(xlx__image_features(path, "raw", &features));
+    assert_false(features.data_file || features.encrypted);
+    assert_ok(xlx__image_features(path, "qcow2", &features));
+    assert_true(features.data_file && features.encrypted);
+    put32(4, 2);                        /* version 2 has no features */
+    assert_ok(xlx__image_features(path, "qcow2", &features));
+    assert_false(features.data_file);
+    put32(0, 0);
+    assert_fails(xlx__image_features(path, "qcow2", &features), ERROR_INVAL,
+                 "not a qcow2 image");
 }
 
 static void hostile_backing(void **state)
@@ -191,8 +333,8 @@ static void tags(void **state)
     put32(NUM_TAGS, 3);
     put64(TAGS_OFFSET, TAGS);
     next = put_tag(TAGS, "first", 0);
-    next = put_tag(next, "", 16);
-    put_tag(next, "third one", 1024);
+    next = put_tag_id(next, "2", "", 16);
+    put_tag_id(next, "3", "third one", 1024);
     assert_ok(xlx__image_tags(path, &list, &num));
     assert_int_equal(num, 3);
     assert_string_equal(list[0].name, "first");
@@ -204,6 +346,34 @@ static void tags(void **state)
     assert_true(found);
     assert_ok(xlx__image_has_tag(path, "third", &found));
     assert_false(found);
+}
+
+static void tag_ids(void **state)
+{
+    char *id = NULL;
+    bool found;
+    long next;
+    (void)state;
+
+    put32(NUM_TAGS, 4);
+    put64(TAGS_OFFSET, TAGS);
+    next = put_tag_id(TAGS, "1", "2", 0);
+    next = put_tag_id(next, "2", "1", 16);
+    next = put_tag_id(next, "3", "twice", 0);
+    next = put_tag_id(next, "4", "twice", 0);
+    assert_ok(xlx__image_find_tag(path, "2", &id));
+    assert_string_equal(id, "1");
+    free(id);
+    assert_ok(xlx__image_find_tag(path, "3", &id));     /* an id alone */
+    assert_null(id);
+    assert_fails(xlx__image_find_tag(path, "twice", &id), ERROR_INVAL,
+                 "two snapshots named \"twice\" (ids 3 and 4)");
+    assert_fails(xlx__image_has_tag(path, "twice", &found), ERROR_INVAL,
+                 "two snapshots named");
+    put32(NUM_TAGS, 5);
+    put_tag_id(next, "1", "same id", 0);
+    assert_fails(xlx__image_find_tag(path, "2", &id), ERROR_INVAL,
+                 "two snapshots have the id 1");
 }
 
 static void hostile_tags(void **state)
@@ -273,11 +443,17 @@ int main(void)
 {
     const struct CMUnitTest image_headers[] = {
         cmocka_unit_test_setup(backing_names, header),
+        cmocka_unit_test_setup(backing_spellings, header),
+        cmocka_unit_test_setup(backing_refused, header),
+        cmocka_unit_test_setup(backing_formats, header),
+        cmocka_unit_test_setup(no_files, header),
+        cmocka_unit_test_setup(sizes_and_features, header),
         cmocka_unit_test_setup(hostile_backing, header),
         cmocka_unit_test_setup(no_qcow2, header),
         cmocka_unit_test_setup(data, header),
         cmocka_unit_test_setup(hostile_tables, header),
         cmocka_unit_test_setup(tags, header),
+        cmocka_unit_test_setup(tag_ids, header),
         cmocka_unit_test_setup(hostile_tags, header),
         cmocka_unit_test_setup(locks, header),
         cmocka_unit_test_setup(sameness, header),
