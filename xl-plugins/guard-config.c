@@ -4,18 +4,14 @@
  * text, or from the head of a save file, as stock xl reads them.  Whatever is
  * wrong with them is left for stock xl to say.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "guard.h"
+#include "plain-file.h"
 #include "text.h"
-
-/* Config texts are a few kilobytes. */
-#define MAX_TEXT (16 << 20)
 
 /* The head of a save file; then come len bytes, of which the first four are
  * the length of the config and the next the config itself. */
@@ -31,21 +27,6 @@ struct save_header {
 #define SAVE_FLAG_JSON 1            /* of mandatory_flags */
 
 /* ---- files -------------------------------------------------------------- */
-
-/* Only plain files are read: what comes out of a pipe comes out once. */
-static int open_plain(const char *path, off_t *size_r)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    struct stat st;
-
-    if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
-        close(fd);
-        return -1;
-    }
-    if (fd >= 0)
-        *size_r = st.st_size;
-    return fd;
-}
 
 static bool read_exactly(int fd, void *buf, size_t len)
 {
@@ -67,7 +48,7 @@ static char *read_text(int fd, size_t len)
 {
     char *text;
 
-    if (len > MAX_TEXT)
+    if (len > XL_MAX_CONFIG)
         return NULL;
     text = malloc(len + 1);
     if (!text)
@@ -86,7 +67,7 @@ static char *read_file(const char *path)
     char *text;
     int fd;
 
-    fd = open_plain(path, &size);
+    fd = xl_open_plain(path, &size);
     if (fd < 0)
         return NULL;
     text = read_text(fd, (size_t)size);
@@ -237,7 +218,7 @@ bool guest_config_from_save(const char *path, struct guest_config *config)
     bool ok;
     int fd;
 
-    fd = open_plain(path, &size);
+    fd = xl_open_plain(path, &size);
     if (fd < 0)
         return false;
     ok = read_save(fd, config);

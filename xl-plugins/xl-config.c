@@ -4,14 +4,13 @@
  * every "xl create", so it only looks for the words of our concepts, in the
  * arguments and in the files that they name: the guard reads properly.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "plain-file.h"
 #include "xl.h"
 
 /* Keys of xl.cfg(5) for which there is a guard-STEM.c. */
@@ -34,21 +33,22 @@ static bool text_has_key(const char *text, size_t len)
     return false;
 }
 
-/* What is no plain file is none for stock xl. */
+/* A file that is too large to be a config is one for stock xl to refuse. */
 static bool file_has_key(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     void *text = MAP_FAILED;
     bool found = false;
-    struct stat st;
+    off_t size = 0;
+    int fd;
 
+    fd = xl_open_plain(path, &size);
     if (fd < 0)
         return false;
-    if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0)
-        text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (size > 0 && size <= XL_MAX_CONFIG)
+        text = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (text != MAP_FAILED) {
-        found = text_has_key(text, (size_t)st.st_size);
-        munmap(text, (size_t)st.st_size);
+        found = text_has_key(text, (size_t)size);
+        munmap(text, (size_t)size);
     }
     close(fd);
     return found;

@@ -131,9 +131,18 @@ static bool have_records(void)
     return found;
 }
 
-static bool start_concerns_us(char **args)
+static bool create_concerns_us(char **args)
 {
     return have_records() || xl_config_is_ours(args);
+}
+
+/* A guest that is restored has all of our words already: what is left to ask
+ * is in records.  The save file is as large as the guest's memory, or a pipe:
+ * it is not looked at here. */
+static bool restore_concerns_us(char **args)
+{
+    (void)args;
+    return have_records();
 }
 
 static bool leaving_concerns_us(char **args)
@@ -151,8 +160,8 @@ static const struct {
     const char *program;
     bool (*needed)(char **args);    /* cheap: can it have a say? */
 } wrapped[] = {
-    { "create", "xl-guard", start_concerns_us },
-    { "restore", "xl-guard", start_concerns_us },
+    { "create", "xl-guard", create_concerns_us },
+    { "restore", "xl-guard", restore_concerns_us },
     { "save", "xl-guard", leaving_concerns_us },
     { "migrate", "xl-guard", leaving_concerns_us },
 };

@@ -46,8 +46,8 @@ char *xl_stock_path(void);
 void xl_stock_exec(char **argv) __attribute__((noreturn));
 
 /* xl-config.c */
-/* May the arguments of "xl create" or "xl restore", NULL after the last, or
- * the files among them, have one of our keys? */
+/* May the arguments of "xl create", NULL after the last, or the files among
+ * them, have one of our keys? */
 bool xl_config_is_ours(char **args);
 
 /* xl-help.c */

@@ -234,6 +234,37 @@ disks only as they were when it was saved: "* ]]
     same_as_stock restore a b c
 }
 
+# A writer waits at the FIFO: whoever opens it lets him go on.
+@test "a pipe is for stock xl to open" {
+    mkfifo "$tmp/fifo"
+    { echo x > "$tmp/fifo"; } 2> /dev/null 3>&- &
+    writer=$!
+    extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5)
+    for args in "restore $tmp/web.cfg $tmp/fifo" "create $tmp/fifo" \
+        "create -f $tmp/fifo"; do
+        # shellcheck disable=SC2086 # words
+        run xl $args
+        sleep 0.2
+        kill -0 $writer
+    done
+    rm -r "${tmp:?}/state"
+    run -5 xl restore "$tmp/fifo"
+    run -5 xl create "$tmp/fifo"
+    sleep 0.2
+    kill -0 $writer
+    cat "$tmp/fifo" > /dev/null
+    wait $writer
+}
+
+@test "no records: what is restored is not even looked at" {
+    rm -r "${tmp:?}/state" "$tmp/exec/xl-guard"
+    plant "$tmp/exec" xl-guard
+    { echo '{}' > "$tmp/json" && save_file "$tmp/json"; echo cpuid; } \
+        > "$tmp/save"
+    extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5)
+    run -5 xl restore "$tmp/save"
+}
+
 @test "no records: the guard is not even run" {
     rm "$tmp/exec/xl-guard"
     plant "$tmp/exec" xl-guard
