@@ -54,15 +54,19 @@ static int parse(const char *element, int number, char **argv, int num)
 static int attach(struct guard_start *s, const char *who)
 {
     char *argv[MAX_OPTIONS + 8];
+    const char *element;
     XLU_ConfigList *list;
     int i, j, n, num, status = 0;
 
     if (xlu_cfg_get_list(s->config.cfg, "vscsi", &list, &num, 1))
         return 0;
     for (i = 0; !status && i < num; i++) {
+        element = xlu_cfg_get_listitem(list, i);
         argv[0] = xl_format("xl-scsi-attach");
         argv[1] = xl_format("--no-wait");
-        n = parse(xlu_cfg_get_listitem(list, i), i + 1, argv, 2);
+        n = parse(element ? element : "", i + 1, argv, 2);
+        if (n < 0)                      /* guard_scsi() has let it pass */
+            return 1;
         argv[n] = NULL;
         argv[n - 3] = xl_format("%s", who);
         status = guard_run("xl-scsi-attach", argv);

@@ -121,11 +121,13 @@ static int attach(struct guard_start *s, const char *who)
         return 0;
     for (i = 0; !status && i < num; i++) {
         element = xlu_cfg_get_listitem(list, i);
-        if (!is_ours(element))
+        if (!element || !is_ours(element))
             continue;
         argv[0] = xl_format("xl-usb-attach");
         argv[1] = xl_format("--no-wait");
         n = parse(element, i + 1, argv, 2);
+        if (n < 0)                      /* guard_usb() has let it pass */
+            return 1;
         argv[n] = NULL;
         argv[n - 2] = xl_format("%s", who);
         status = guard_run("xl-usb-attach", argv);

@@ -218,17 +218,25 @@ static int ask_concepts(struct guard_start *s)
     return status;
 }
 
+/* The array with room for one more element. */
+static void *grown(void *array, int num, size_t size)
+{
+    array = reallocarray(array, (size_t)num + 1, size);
+    if (!array)
+        xl_no_memory();
+    return array;
+}
+
 void guard_add_line(struct guard_start *s, char *line)
 {
-    s->lines = realloc(s->lines,
-                       ((size_t)s->num_lines + 1) * sizeof(*s->lines));
-    if (!s->lines)
-        xl_no_memory();
+    s->lines = grown(s->lines, s->num_lines, sizeof(*s->lines));
     s->lines[s->num_lines++] = line;
 }
 
 void guard_afterwards(struct guard_start *s, guard_end *end)
 {
+    s->afterwards = grown(s->afterwards, s->num_afterwards,
+                          sizeof(*s->afterwards));
     s->afterwards[s->num_afterwards++] = end;
 }
 
@@ -316,6 +324,8 @@ int guard_while_paused(struct guard_start *s, const char *key,
                    "console afterwards", key);
         return 1;
     }
+    s->while_paused = grown(s->while_paused, s->num_while_paused,
+                            sizeof(*s->while_paused));
     s->while_paused[s->num_while_paused++] = step;
     return 0;
 }
@@ -454,6 +464,8 @@ int main(int argc, char **argv)
     else
         status = s.num_while_paused ? start_in_steps(&s, argc - 1, argv + 1)
                                     : run_stock(&s, argc - 1, argv + 1);
+    free(s.while_paused);
+    free(s.afterwards);
     guest_config_free(&s.config);
     return status;
 }

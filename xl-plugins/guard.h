@@ -66,9 +66,9 @@ struct guard_start {
     bool only_shows;                /* create -n */
     bool stays;                     /* create -F or -c: ends with the guest */
     bool paused;                    /* -p: so the user wants it */
-    guard_step *while_paused[4];    /* see guard_while_paused() */
+    guard_step **while_paused;      /* see guard_while_paused() */
     int num_while_paused;
-    guard_end *afterwards[2];       /* see guard_afterwards() */
+    guard_end **afterwards;         /* see guard_afterwards() */
     int num_afterwards;
     char **lines;                   /* "key=value", for stock xl to read after
                                      * the config: a later line wins */
