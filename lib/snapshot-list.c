@@ -51,32 +51,82 @@ static const xlx_snapshot_disk *recorded(const xlx_snapshots *record,
     return d ? d : find_disk(record, image, tag, xlx__image_same);
 }
 
+/* What another tool wrote need not be text: bytes that are not UTF-8 are shown
+ * as \xHH, because JSON has no other way to show them. */
+static int make_readable(char **s)
+{
+    size_t len = *s ? strlen(*s) : 0, i, n, used = 0;
+    char *text;
+
+    if (!len || xlx__utf8_valid(*s, len) == len)
+        return 0;
+    text = malloc(4 * len + 1);
+    if (!text)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < len; i += n) {
+        n = xlx__utf8_length(*s + i, len - i);
+        if (n)
+            memcpy(text + used, *s + i, n);
+        else
+            sprintf(text + used, "\\x%02x", (unsigned char)(*s)[i]);
+        used += n ? n : 4;
+        n = n ? n : 1;
+    }
+    text[used] = '\0';
+    free(*s);
+    *s = text;
+    return 0;
+}
+
+static int add_disk(xlx_ctx *ctx, xlx_snapshot *s,
+                    const xlx_snapshot_disk *disk)
+{
+    xlx_snapshot_disk *added = xlx__snapshot_disks_append(s);
+    int rc;
+
+    if (!added)
+        return ERROR_NOMEM;
+    rc = xlx_snapshot_disk_copy(ctx, added, disk);
+    if (rc) return rc;
+    rc = make_readable(&added->image);
+    if (rc) return rc;
+    rc = make_readable(&added->backing);
+    return rc ? rc : make_readable(&added->tag);
+}
+
 /* One of several disks' share of a foreign snapshot: tags of one name and
  * second are taken for one snapshot. */
 static int add_foreign(xlx_ctx *ctx, xlx_snapshots *list,
                        xlx_snapshot_kind kind, const char *name,
                        int64_t time, const xlx_snapshot_disk *disk)
 {
-    xlx_snapshot_disk *added;
     xlx_snapshot *s, fresh;
+    char *text = NULL;
     int rc;
 
-    s = xlx__snapshot_by_name(list, name);
+    rc = xlx__set_string(&text, name);
+    if (!rc)
+        rc = make_readable(&text);
+    if (rc) goto out;
+    s = xlx__snapshot_by_name(list, text);
     if (!s || s->status != XLX_SNAPSHOT_STATUS_FOREIGN || s->kind != kind ||
         xlx__snapshot_disk_of(s, disk->vdev)) {
         xlx_snapshot_init(&fresh);
         fresh.status = XLX_SNAPSHOT_STATUS_FOREIGN;
         fresh.kind = kind;
         fresh.time = time;
-        rc = xlx__set_string(&fresh.name, name);
+        rc = xlx__set_string(&fresh.name, text);
         if (!rc)
             rc = xlx__snapshot_append(ctx, list, &fresh);
         xlx_snapshot_dispose(&fresh);
-        if (rc) return rc;
+        if (rc) goto out;
         s = &list->snapshots[list->num_snapshots - 1];
     }
-    added = xlx__snapshot_disks_append(s);
-    return added ? xlx_snapshot_disk_copy(ctx, added, disk) : ERROR_NOMEM;
+    rc = add_disk(ctx, s, disk);
+
+ out:
+    free(text);
+    return rc;
 }
 
 /* Internal snapshots of one image that are not in the record. */

@@ -228,6 +228,7 @@ static int list_guest(const xlx_guest *guest,
                       bool title)
 {
     xlx_snapshots list;
+    char *json;
     int rc;
 
     xlx_snapshots_init(&list);
@@ -237,7 +238,11 @@ static int list_guest(const xlx_guest *guest,
         return rc;
     }
     if (args->json) {
-        xl_print_element(xlx_snapshots_to_json(xl_ctx(), &list), members);
+        json = xlx_snapshots_to_json(xl_ctx(), &list);
+        if (json)
+            xl_print_element(json, members);
+        else
+            rc = ERROR_FAIL;
     } else {
         if (title) {
             printf("%s", (*members)++ ? "\n" : "");
@@ -252,7 +257,7 @@ static int list_guest(const xlx_guest *guest,
             list_table(&list);
     }
     xlx_snapshots_dispose(&list);
-    return 0;
+    return rc;
 }
 
 /* One guest after the other, so that memory does not grow with their number;

@@ -135,6 +135,17 @@ teardown() { snapshot_teardown; }
         $'theirs\nalso-theirs' ]
 }
 
+@test "a name of another tool that is not UTF-8 is shown" {
+    disks 1
+    qemu-img snapshot -c $'caf\xe9' "${image[xvda]}"
+    start_qemu
+    make_snapshot ours --kind internal
+    run -0 xl snapshot-list --json "$guest"
+    jq -e '[.[0].snapshots[] | {name, tag: .disks[0].tag}] | sort_by(.name) ==
+        [{name: "caf\\xe9", tag: "caf\\xe9"}, {name: "ours", tag: "ours"}]' \
+        <<< "$output"
+}
+
 @test "an overlay made behind our back is found and kept" {
     disks 1
     start_qemu
