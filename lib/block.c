@@ -143,3 +143,40 @@ int xlx__block_use(const char *disk, char **use_r)
     free(folder);
     return rc;
 }
+
+/* ---- a file ------------------------------------------------------------- */
+
+static bool is_loop(const char *name)
+{
+    return !strncmp(name, "loop", 4);
+}
+
+int xlx__block_use_file(const char *path, char **use_r)
+{
+    struct stat ours, its;
+    char **names, *file;
+    int i, num, rc;
+
+    if (stat(path, &ours))
+        return xlx__error(ERROR_NOTFOUND, "%s: %m", path);
+    rc = xlx__attr_list(&names, &num, is_loop, "%s/class/block",
+                        xlx__sysfs_dir());
+    for (i = 0; !rc && !*use_r && i < num; i++) {
+        file = xlx__attr_text("%s/class/block/%s/loop/backing_file",
+                              xlx__sysfs_dir(), names[i]);
+        if (!file)
+            rc = xlx__error(ERROR_NOMEM, "out of memory");
+        else if (*file && !stat(file, &its) && its.st_dev == ours.st_dev &&
+                 its.st_ino == ours.st_ino)
+            rc = found(use_r, xlx__printf("it is behind %s", names[i]));
+        free(file);
+    }
+    free(names);
+    return rc;
+}
+
+char *xlx__block_name(dev_t number)
+{
+    return xlx__attr_link("%s/dev/block/%u:%u", xlx__sysfs_dir(),
+                          major(number), minor(number));
+}

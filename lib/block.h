@@ -6,10 +6,17 @@
 #ifndef XLX_BLOCK_H
 #define XLX_BLOCK_H
 
+#include <sys/types.h>
+
 #include "internal.h"
 
 /* disk: its name in /sys/class/block.  What uses it or one of its partitions,
  * for a message; *use_r stays as it is when nothing does. */
 int xlx__block_use(const char *disk, char **use_r);
+/* The name of the block device with that number in /sys/class/block, "" when
+ * there is none; NULL when memory is short. */
+char *xlx__block_name(dev_t number);
+/* The same as xlx__block_use of a file: a loop device. */
+int xlx__block_use_file(const char *path, char **use_r);
 
 #endif

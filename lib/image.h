@@ -81,6 +81,11 @@ int xlx__image_backing(const char *path, char **backing_r);
 int xlx__image_backing_name(const char *path, const char *name,
                             char **file_r);
 
+/* ---- image-name.c ------------------------------------------------------- */
+
+/* How many persistent dirty bitmaps a qcow2 holds, by its header. */
+int xlx__image_bitmaps(const char *path, int *num_r);
+
 /* ---- image-tag.c -------------------------------------------------------- */
 
 struct xlx__image_tag {

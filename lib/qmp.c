@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,6 +50,15 @@ struct xlx__qmp {
 const char *xlx__qmp_version(const struct xlx__qmp *qmp)
 {
     return qmp->version;
+}
+
+pid_t xlx__qmp_pid(const struct xlx__qmp *qmp)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    return getsockopt(qmp->wire.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len)
+           ? 0 : peer.pid;
 }
 
 void xlx__qmp_traffic(const struct xlx__qmp *qmp,

@@ -8,6 +8,8 @@
 #ifndef XLX_QMP_H
 #define XLX_QMP_H
 
+#include <sys/types.h>
+
 #include "internal.h"
 
 struct xlx__qmp;
@@ -30,6 +32,8 @@ int xlx__qmp_open_fd(xlx_ctx *ctx, int fd, const char *peer,
                      struct xlx__qmp **qmp_r);
 void xlx__qmp_close(struct xlx__qmp *qmp);          /* NULL is fine */
 
+/* The process that listens at the socket, 0 when the kernel does not say. */
+pid_t xlx__qmp_pid(const struct xlx__qmp *qmp);
 /* "7.2.22", from the greeting */
 const char *xlx__qmp_version(const struct xlx__qmp *qmp);
 

@@ -23,37 +23,6 @@ static int found(char **use_r, char *use)
     return use ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
 }
 
-/* ---- a file ------------------------------------------------------------- */
-
-static bool is_loop(const char *name)
-{
-    return !strncmp(name, "loop", 4);
-}
-
-static int find_loop(const char *path, char **use_r)
-{
-    struct stat ours, its;
-    char **names, *file;
-    int i, num, rc;
-
-    if (stat(path, &ours))
-        return xlx__error(ERROR_NOTFOUND, "%s: %m", path);
-    rc = xlx__attr_list(&names, &num, is_loop, "%s/class/block",
-                        xlx__sysfs_dir());
-    for (i = 0; !rc && !*use_r && i < num; i++) {
-        file = xlx__attr_text("%s/class/block/%s/loop/backing_file",
-                              xlx__sysfs_dir(), names[i]);
-        if (!file)
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
-        else if (*file && !stat(file, &its) && its.st_dev == ours.st_dev &&
-                 its.st_ino == ours.st_ino)
-            rc = found(use_r, xlx__printf("it is behind %s", names[i]));
-        free(file);
-    }
-    free(names);
-    return rc;
-}
-
 /* ---- a disk ------------------------------------------------------------- */
 
 /* The medium of a drive need not be there, hence O_NONBLOCK. */
@@ -91,7 +60,7 @@ static int find_file_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
     bool locked = false;
     int rc;
 
-    rc = find_loop(path, use_r);
+    rc = xlx__block_use_file(path, use_r);
     if (!rc && !*use_r)
         rc = xlx__vbds_use_file(ctx, vbds, path, readonly, use_r);
     if (!rc && !*use_r)

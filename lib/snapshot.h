@@ -13,11 +13,13 @@
  *   snapshot-record.c  the record, the journal, the tree
  *   snapshot-overlay.c names and making of overlays
  *   snapshot-tag.c     removal of an internal snapshot
+ *   snapshot-claim.c   what all records and journals say of images
  */
 #ifndef XLX_SNAPSHOT_H
 #define XLX_SNAPSHOT_H
 
 #include "gen-calls.h"
+#include "image-use.h"
 #include "internal.h"
 #include "lock.h"
 #include "qmp.h"
@@ -93,6 +95,18 @@ int xlx__snapshot_make_name(const xlx_snapshots *record,
  * the guest has gone on elsewhere since.  Where a config file is out of date,
  * disks is corrected instead. */
 int xlx__snapshot_reconcile(xlx_snapshots *record, xlx_disks *disks);
+
+/* ---- snapshot-claim.c --------------------------------------------------- */
+
+/* The world of image-use.h with what the records and journals of all guests
+ * say of images.  self, qmp: as there.  Close it with
+ * xlx__image_world_close. */
+int xlx__snapshot_world(xlx_ctx *ctx, const xlx_guest *self,
+                        struct xlx__qmp *qmp,
+                        struct xlx__image_world **world_r);
+/* The same for a change; connects to the guest's QEMU, if there is one. */
+int xlx__snapshot_world_of(struct xlx__snapshot_change *c,
+                           struct xlx__image_world **world_r);
 
 /* ---- snapshot-overlay.c ------------------------------------------------- */
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "block.h"
 #include "kernfs.h"
 #include "vbd.h"
 #include "xs.h"
@@ -41,8 +42,7 @@ static int read_node(xlx_ctx *ctx, const char *folder, const char *name,
 /* The block device with that number, or nothing when it has gone. */
 static int set_disk(struct xlx__vbd *vbd, unsigned int maj, unsigned int min)
 {
-    vbd->disk = xlx__attr_link("%s/dev/block/%u:%u", xlx__sysfs_dir(), maj,
-                               min);
+    vbd->disk = xlx__block_name(makedev(maj, min));
     return vbd->disk ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
 }
 
@@ -52,8 +52,10 @@ static int set_image(struct xlx__vbd *vbd, const char *params)
     const char *colon = strchr(params, ':');
     struct stat st;
 
-    if (*params != '/' && colon)
+    if (*params != '/' && colon) {
+        vbd->raw = !strncmp(params, "aio:", 4) || !strncmp(params, "raw:", 4);
         params = colon + 1;
+    }
     if (*params != '/' || stat(params, &st))
         return 0;
     if (S_ISBLK(st.st_mode))
@@ -166,9 +168,8 @@ void xlx__vbds_dispose(struct xlx__vbds *vbds)
 
 /* ---- asking ------------------------------------------------------------- */
 
-/* Says that the guest has it, unless it has gone, or nobody would write. */
-static int describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, bool readonly,
-                    char **use_r)
+int xlx__vbd_describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, char **use_r,
+                      bool *writes_r)
 {
     char home[32], *name = NULL, *mode = NULL, *dev = NULL;
     int rc;
@@ -179,8 +180,9 @@ static int describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, bool readonly,
         rc = read_node(ctx, vbd->backend, "mode", &mode);
     if (!rc)
         rc = read_node(ctx, vbd->backend, "dev", &dev);
-    if (rc || !name || (readonly && mode && *mode == 'r'))
+    if (rc || !name)
         goto out;
+    *writes_r = !mode || *mode != 'r';
     *use_r = xlx__printf("guest %s has it as its disk %s", name,
                          xlx__text(dev));
     if (!*use_r)
@@ -190,6 +192,22 @@ static int describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, bool readonly,
     free(name);
     free(mode);
     free(dev);
+    return rc;
+}
+
+/* Says that the guest has it, unless it has gone, or nobody would write. */
+static int describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, bool readonly,
+                    char **use_r)
+{
+    char *use = NULL;
+    bool writes;
+    int rc;
+
+    rc = xlx__vbd_describe(ctx, vbd, &use, &writes);
+    if (rc || !use || (readonly && !writes))
+        free(use);
+    else
+        *use_r = use;
     return rc;
 }
 

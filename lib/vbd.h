@@ -18,6 +18,7 @@ struct xlx__vbd {
     char *disk;                     /* in /sys/class/block; NULL for a file */
     dev_t dev;                      /* of a file */
     ino_t ino;
+    bool raw;                       /* its format is raw, as libxl says */
 };
 
 struct xlx__vbds {
@@ -29,6 +30,11 @@ struct xlx__vbds {
  * are no guests.  Dispose of it, also after a failure. */
 int xlx__vbds_read(xlx_ctx *ctx, struct xlx__vbds *vbds);
 void xlx__vbds_dispose(struct xlx__vbds *vbds);
+
+/* Which guest has it as which disk, for a message, and does it write to it?
+ * *use_r stays as it is when the guest has gone. */
+int xlx__vbd_describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, char **use_r,
+                      bool *writes_r);
 
 /* Which guest has that disk or a partition of it, for a message; *use_r stays
  * as it is when none has.  readonly: it will not be written to, and so a guest

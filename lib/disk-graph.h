@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * QEMU's block graph: which nodes are on which file, and what uses them.
+ */
+#ifndef XLX_DISK_GRAPH_H
+#define XLX_DISK_GRAPH_H
+
+#include "internal.h"
+#include "proc-files.h"
+#include "qmp.h"
+
+struct xlx__disk_graph;
+
+int xlx__disk_graph_read(struct xlx__qmp *qmp,
+                         struct xlx__disk_graph **graph_r);
+void xlx__disk_graph_free(struct xlx__disk_graph *graph);   /* NULL: ok */
+
+/* A user of a file in QEMU: something that is not a node on that file itself,
+ * and that a device, a job or an export leads to. */
+struct xlx__disk_graph_user {
+    const char *layer;              /* an image on top of it: its file */
+    const char *device;             /* else: name of the device, or NULL */
+    const char *job, *export;       /* else: its name */
+    bool writes;
+};
+
+/* Calls back for each; stops and returns what it returns when that is not 0.
+ * *open_r: does QEMU have the file open at all, used or not? */
+int xlx__disk_graph_users(const struct xlx__disk_graph *graph,
+                          const struct xlx__file_id *id, bool *open_r,
+                          int (*found)(void *user,
+                                       const struct xlx__disk_graph_user *u),
+                          void *user);
+/* The dirty bitmaps with a name on nodes of that file: their number, and one
+ * name. */
+int xlx__disk_graph_bitmaps(const struct xlx__disk_graph *graph,
+                            const struct xlx__file_id *id,
+                            const char **name_r);
+
+#endif
