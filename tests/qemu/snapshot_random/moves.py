@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The moves of ours: commands, killed at some step or not, and starts."""
+
+import os
+import re
+import shlex
+import time
+
+from . import oracle
+from .model import State
+from .oracle import Oracle
+from .world import Failed, can_mount
+
+FAULT = re.compile(r'xlx__fault\("((?:snapshot|store)-[^"]+)"')
+
+
+class NotNow(Exception):
+    """The move does not fit the state that the run is in."""
+
+
+def fault_points(source):
+    found = set()
+    for where, _, names in os.walk(source + "/lib"):
+        for name in names:
+            if name.endswith(".c"):
+                with open(os.path.join(where, name), encoding="utf-8") as f:
+                    found |= set(FAULT.findall(f.read()))
+    return sorted(found)
+
+
+class Moves:
+    """One run's.  Each move is a method; rng decides on its details."""
+
+    def __init__(self, world, guest, features):
+        self.world, self.guest, self.features = world, guest, features
+        self.points = fault_points(world.source)
+        self.rng = None
+
+    # ---- how a command is run -------------------------------------------
+
+    def cut(self, stems):
+        """Keyword arguments that kill the command, or its QEMU, or that make
+        its file system full; most often none"""
+        world, rng, dice = self.world, self.rng, self.rng.random()
+        if dice < 0.15:
+            points = [p for p in self.points if p.split(".")[0] in stems]
+            return {"env": {"LIBXLX_FAULT": f"{rng.choice(points)}:"
+                                            f"{rng.choice((1, 1, 2, 3))}"}}
+        if dice < 0.20:
+            return {"kill_after": rng.random() * 0.12}
+        if dice < 0.24 and world.live and world.qemu:
+            return {"alongside": self.qemu_killer(rng.random() * 0.12)}
+        if dice < 0.28 and can_mount():
+            return {"full": rng.choice((world.small, world.img))}
+        return {}
+
+    def qemu_killer(self, seconds):
+        def kill():
+            time.sleep(seconds)
+            self.world.stop_qemu(kill=True)
+        return kill
+
+    def command(self, *args, changes=True, full=None, **how):
+        """Runs a command of ours and says how it ended: done, refused, cut.
+        What is refused must have changed nothing."""
+        world, guest = self.world, self.guest
+        before = world.everything()
+        pending = guest.unsettled
+        filler = world.fill(full) if full else None
+        done = world.xl(*args, **how)
+        if filler:
+            world.empty(filler)
+        killed = done.status == -9 or ("alongside" in how and done.status)
+        # it says that it is to be repaired
+        half = done.status and full and "undoing it failed" in done.err
+        if killed or half:
+            guest.unsettled = True
+            result = "cut"
+        else:
+            result = "refused" if done.status else "done"
+        world.count(args[0], result)
+        if not killed and not pending and (done.status or not changes):
+            said = oracle.differences(before, world.everything())
+            # a merge that runs out of room has begun
+            if said and not full:
+                raise Failed(f"{args[0]}: "
+                             f"{'refused' if done.status else 'only asked'}, "
+                             f"and yet {'; '.join(said)}; it said: "
+                             f"{done.said}")
+        self.last = done
+        self.mend_config()
+        return result
+
+    def look(self, **how):
+        return Oracle(self.world, self.guest, self.rng).check(**how)
+
+    def settled(self):
+        """What a killed command left is settled, by a list or a repair."""
+        if self.guest.unsettled:
+            if self.rng.random() < 0.5:
+                self.repair()
+            self.look()
+
+    def who(self):
+        return oracle.who(self.world, self.guest, self.rng)
+
+    def a_state(self):
+        if not self.guest.states:
+            raise NotNow
+        return self.rng.choice(list(self.guest.states))
+
+    def overlay_dir(self):
+        if self.rng.random() < 0.3:
+            return ["--overlay-dir", self.world.img + "/c"]
+        return []
+
+    # ---- moves ----------------------------------------------------------------
+
+    def create(self):
+        world, guest, rng = self.world, self.guest, self.rng
+        if len(guest.states) > 7:
+            raise NotNow
+        self.settled()
+        name = self.new_name()
+        kind = rng.choice(("external", "external", "internal", "auto"))
+        vdevs = list(guest.original)
+        args = ["--kind", kind]
+        if rng.random() < 0.35:
+            vdevs = [rng.choice(vdevs)]
+            args += ["--disks", ",".join(vdevs)]
+        if kind == "external":
+            args += self.overlay_dir()
+        how = self.cut(("snapshot-create", "store"))
+        guest.states[name] = State({v: guest.present[v] for v in vdevs}, True)
+        state = guest.states[name]
+        result = self.command("snapshot-create", *args, *self.who(), name,
+                              **how)
+        if result == "done":
+            state.may_go = False
+        elif result == "refused":
+            del guest.states[name]
+
+    def mend_config(self):
+        """The overlay that the config names has been merged away: somebody
+        makes it name what the guest is on now."""
+        guest = self.guest
+        if "stale-config" in self.features or \
+                all(os.path.exists(p) for p, _ in guest.disks.values()):
+            return
+        record = oracle.raw_record(self.world, guest)
+        disks = dict(guest.original)
+        disks.update({d["vdev"]: (d["image"], d["format"])
+                      for d in record["disks"]})
+        write_config(self.world, guest, disks)
+
+    def new_name(self):
+        n = next(self.world.names)
+        if "numbers" in self.features and self.rng.random() < 0.3:
+            return str(self.rng.choice([k for k in range(1, 40) if str(k)
+                                        not in self.guest.states]))
+        return f"s{n}"
+
+    def revert(self):
+        world, guest, rng = self.world, self.guest, self.rng
+        self.settled()
+        name = self.a_state()
+        target = guest.states[name].disks
+        args = ["snapshot-revert", *self.overlay_dir()]
+        discard = rng.random() < 0.3
+        if discard:
+            args.append("--discard")
+        if world.qemu:
+            args += ["--force"] if rng.random() < 0.5 else []
+            if self.command(*args, *self.who(), name) == "done":
+                raise Failed("a plain QEMU was reverted while it runs")
+            return
+        left = dict(guest.present)
+        new = {**left, **target}
+        how = self.cut(("snapshot-revert", "store"))
+        result = self.command(*args, *self.who(), name, **how)
+        if result == "refused" and not guest.unsettled:
+            return
+        guest.left, guest.discarded = left, discard
+        guest.candidates = [new] if result == "done" else [left, new]
+
+    def delete(self):
+        guest, rng = self.guest, self.rng
+        self.settled()
+        name = self.a_state()
+        names, args = [name], ["snapshot-delete"]
+        if rng.random() < 0.25:
+            args.append("--children")
+            self.look()             # which these are
+            names = guest.children(name)
+        how = self.cut(("snapshot-delete", "snapshot-merge", "store"))
+        result = self.command(*args, *self.who(), name, **how)
+        if result == "refused" and not how.get("full"):
+            return
+        for one in names:
+            if one not in guest.states:
+                continue
+            if result == "done":
+                del guest.states[one]
+            else:
+                guest.states[one].may_go = True
+                guest.states[one].may_merge = True
+
+    def ask(self):
+        """list, info, dry runs: nothing changes"""
+        self.settled()
+        names = list(self.guest.states) or ["none"]
+        name = self.rng.choice(names)
+        what = self.rng.choice((
+            ["snapshot-list"], ["snapshot-list", "--tree"],
+            ["snapshot-info"], ["snapshot-create"], ["snapshot-delete"],
+            ["snapshot-delete", "--children"], ["snapshot-revert"],
+            ["snapshot-repair"]))
+        args = what + self.who()
+        if what[0] == "snapshot-create":
+            args.append("dry")
+        elif what[0] not in ("snapshot-list", "snapshot-repair"):
+            args.append(name)
+        if what[0] not in ("snapshot-list", "snapshot-info"):
+            args = ["-N"] + args
+        self.command(*args, changes=False)
+
+    def repair(self):
+        world, guest = self.world, self.guest
+        if not os.path.exists(f"{world.small}/state/{guest.uuid}"):
+            raise NotNow
+        self.command("snapshot-repair", *self.who())
+        if guest.unsettled:
+            # what it did is not to be done again
+            first = self.xl_repair()
+            second = self.xl_repair()
+            if (first.status, first.out) != (second.status, second.out):
+                raise Failed("a second repair says something else: "
+                             f"{first.said}; {second.said}")
+
+    def xl_repair(self):
+        return self.world.xl("snapshot-repair",
+                             *oracle.who(self.world, self.guest))
+
+    # ---- the guest runs --------------------------------------------------
+
+    def gate(self, guest=None):
+        """What xl create lets the guest start on: vdev -> (path, format);
+        None when it refuses for good"""
+        guest = guest or self.guest
+        argv = ["create", guest.config]
+        done = self.world.xl(*argv)
+        self.world.count("xl create", "refused" if done.status else "done")
+        if not done.status:
+            return dict(guest.disks)
+        for line in done.err.splitlines():
+            _, found, command = line.partition("go on from the present "
+                                               "state: xl ")
+            if found:
+                return self.go_on(shlex.split(command))
+        self.refusal = done.said
+        return None
+
+    def go_on(self, argv):
+        """The command that the refusal prints must pass."""
+        done = self.world.xl(*argv)
+        if done.status:
+            raise Failed(f"the command that a refusal prints is refused: "
+                         f"{shlex.join(argv)}: {done.said}")
+        disks = {}
+        for spec in re.findall(r'"([^"]*target=[^"]*)"', " ".join(argv)):
+            head, _, path = spec.partition("target=")
+            keys = dict(k.split("=") for k in head.strip(",").split(",")
+                        if "=" in k)
+            disks[keys["vdev"]] = path, keys["format"]
+        return disks
+
+    def start(self):
+        """The guest starts as xl create says, which must be on its present
+        state; returns its disks."""
+        world, guest = self.world, self.guest
+        disks = self.gate()
+        if disks is None:
+            # what the refusal may be about
+            if os.path.exists(f"{world.small}/state/{guest.uuid}"):
+                self.xl_repair()
+                self.look()
+            disks = self.gate()
+        if disks is None:
+            self.refused_start()
+            raise NotNow
+        found = {}
+        for vdev, (path, kind) in disks.items():
+            if not os.path.exists(path):
+                self.refused_start(f"{path} is not there")
+                raise NotNow
+            found[vdev] = oracle.content_of(world, path, kind)
+        Oracle(world, guest, self.rng).settle(found, disks, False)
+        return disks
+
+    def refused_start(self, why=None):
+        if not self.world.may_refuse:
+            raise Failed("the guest cannot be started: "
+                         + (why or self.refusal))
+
+    def run_guest(self):
+        """It writes; offline, it is started for that and stopped."""
+        world, guest = self.world, self.guest
+        if world.qemu and world.running is not guest:
+            raise NotNow
+        disks = world.served() if world.qemu else self.start()
+        if len(guest.candidates) > 1:
+            raise NotNow
+        world.count("guest", "writes")
+        world.guest_writes(guest, disks, self.rng)
+
+    def power(self):
+        """QEMU starts or ends."""
+        world = self.world
+        if not world.live:
+            raise NotNow
+        if world.qemu:
+            world.stop_qemu(kill=self.rng.random() < 0.5)
+            world.count("QEMU", "ends")
+        else:
+            disks = self.start()
+            world.start_qemu(self.guest, disks)
+            world.count("QEMU", "starts")
+
+    def edit_config(self):
+        """As docs/snapshot.md says: the images that the list names"""
+        world, guest = self.world, self.guest
+        self.settled()
+        record = oracle.listed(world, guest)
+        if record is None:
+            raise NotNow
+        disks = {v: oracle.where_present(world, guest, record)[v]
+                 for v in guest.original}
+        write_config(world, guest, disks)
+
+    def old_config(self):
+        """The config as it was at first"""
+        self.settled()
+        write_config(self.world, self.guest, self.guest.original)
+
+
+
+def write_config(world, guest, disks):
+    guest.disks = dict(disks)
+    specs = ", ".join(f'"format={kind},vdev={vdev},access=rw,target={path}"'
+                      for vdev, (path, kind) in disks.items())
+    text = f'name = "{guest.name}"\nuuid = "{guest.uuid}"\n' \
+           f'type = "pvh"\nmemory = 64\ndisk = [ {specs} ]\n'
+    with open(guest.config, "w", encoding="utf-8") as file:
+        file.write(text)
+    world.note(f"cat > {guest.config} <<'END'\n{text}END")
