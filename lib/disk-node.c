@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "disk-drive.h"
 #include "disk.h"
 #include "image.h"
 
@@ -55,9 +56,76 @@ void xlx__disk_files_free(char **files, int num)
     free(files);
 }
 
-static int match_node(const struct xlx__json *v, struct xlx__disk_node *node)
+/* ---- the nodes on which the guest's disks lie --------------------------- */
+
+struct names {
+    char **v;
+    int num;
+};
+
+static bool is_among(const struct names *names, const char *name)
+{
+    int i;
+
+    for (i = 0; i < names->num; i++)
+        if (!strcmp(names->v[i], name))
+            return true;
+    return false;
+}
+
+static int add_name(struct names *names, const char *name)
+{
+    char **v = realloc(names->v, ((size_t)names->num + 1) * sizeof(*v));
+
+    if (!v)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    names->v = v;
+    v[names->num] = NULL;
+    return xlx__set_string(&v[names->num++], name);
+}
+
+/* query-blockstats nests what lies below a device's node; nothing else tells
+ * the names of nodes in a chain. */
+static int add_chain(const struct xlx__json *device, struct names *names)
+{
+    const struct xlx__json *name, *v;
+    const char *text;
+    int i, rc;
+
+    for (v = device, i = 0; v && i < XLX__MAX_CHAIN; i++) {
+        name = xlx__json_member(v, "node-name");
+        if (name) {
+            rc = xlx__json_string(name, &text);
+            if (!rc)
+                rc = add_name(names, text);
+            if (rc) return rc;
+        }
+        v = xlx__json_member(v, "backing");
+    }
+    return 0;
+}
+
+static int ask_served(struct xlx__qmp *qmp, struct names *names)
+{
+    const struct xlx__json *result, *v;
+    int rc;
+
+    rc = xlx__qmp_call(qmp, "query-blockstats", NULL, &result);
+    if (rc) return rc;
+    for (v = xlx__json_first(result); v; v = xlx__json_next(v)) {
+        rc = add_chain(v, names);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+/* Another tool may have opened the same file for itself: a node on which no
+ * device of the guest lies counts only when there is no other. */
+static int match_node(const struct xlx__json *v, const struct names *served,
+                      struct xlx__disk_node *node)
 {
     const char *driver, *file, *name;
+    bool is_served;
     int rc;
 
     rc = xlx__json_member_string(v, "drv", &driver);
@@ -66,13 +134,17 @@ static int match_node(const struct xlx__json *v, struct xlx__disk_node *node)
     if (rc) return rc;
     /* below each format node is a protocol node on the same file, and
      * a job's filter above it shows that file as well */
-    if (node->name || !strcmp(driver, "file") ||
+    if (!strcmp(driver, "file") ||
         !strcmp(driver, "host_device") || !strcmp(driver, "commit_top") ||
         !strcmp(driver, "mirror_top") || !xlx__image_same(file, node->image))
         return 0;
-    rc = xlx__json_member_bool(v, "ro", &node->readonly);
-    if (rc) return rc;
     rc = xlx__json_member_string(v, "node-name", &name);
+    if (rc) return rc;
+    is_served = is_among(served, name);
+    if (node->name && (!is_served || node->served))
+        return 0;
+    node->served = is_served;
+    rc = xlx__json_member_bool(v, "ro", &node->readonly);
     return rc ? rc : xlx__set_string(&node->name, name);
 }
 
@@ -80,16 +152,22 @@ int xlx__disk_find_nodes(struct xlx__qmp *qmp, struct xlx__disk_node *nodes,
                          int num)
 {
     const struct xlx__json *result, *v;
+    struct names served = { NULL, 0 };
     int i, rc;
 
+    rc = ask_served(qmp, &served);
+    if (rc) goto out;
     rc = query_nodes(qmp, &result);
-    if (rc) return rc;
+    if (rc) goto out;
     for (v = xlx__json_first(result); v; v = xlx__json_next(v))
         for (i = 0; i < num; i++) {
-            rc = match_node(v, &nodes[i]);
-            if (rc) return rc;
+            rc = match_node(v, &served, &nodes[i]);
+            if (rc) goto out;
         }
-    return 0;
+
+ out:
+    xlx__disk_files_free(served.v, served.num);
+    return rc;
 }
 
 int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,
@@ -114,7 +192,7 @@ int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,
 int xlx__disk_no_jobs(struct xlx__qmp *qmp)
 {
     const struct xlx__json *result, *job;
-    const char *id, *type;
+    const char *id, *type, *status;
     int rc;
 
     rc = xlx__qmp_call(qmp, "query-jobs", NULL, &result);
@@ -126,6 +204,20 @@ int xlx__disk_no_jobs(struct xlx__qmp *qmp)
     if (rc) return rc;
     rc = xlx__json_member_string(job, "type", &type);
     if (rc) return rc;
+    rc = xlx__json_member_string(job, "status", &status);
+    if (rc) return rc;
+    if (!strcmp(status, "concluded"))
+        return xlx__error(ERROR_NOT_READY, "QEMU keeps the %s job \"%s\", "
+                          "which has ended: the tool that began it must "
+                          "dismiss it (job-dismiss)", type, id);
+    if (!strcmp(status, "pending"))
+        return xlx__error(ERROR_NOT_READY, "QEMU keeps the %s job \"%s\", "
+                          "which has ended: the tool that began it must "
+                          "finalize it (job-finalize)", type, id);
+    if (!strcmp(status, "ready"))
+        return xlx__error(ERROR_NOT_READY, "QEMU is busy with the %s job "
+                          "\"%s\", which goes on until it is completed or "
+                          "cancelled (job-complete, job-cancel)", type, id);
     return xlx__error(ERROR_NOT_READY, "QEMU is busy with the %s job \"%s\": "
                       "wait for it, or cancel it", type, id);
 }

@@ -7,21 +7,31 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "disk-drive.h"
 #include "disk.h"
 #include "gen-calls.h"
 #include "guest.h"
 #include "image.h"
 
-#define MAX_CHAIN 256
+static int set_unusable(xlx_disk *disk, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
-static int set_unusable(xlx_disk *disk, const char *why)
+static int set_unusable(xlx_disk *disk, const char *fmt, ...)
 {
+    char why[1024];
+    va_list ap;
+
     if (disk->unusable && *disk->unusable)
         return 0;                   /* the first reason is the best */
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
     return xlx__set_string(&disk->unusable, why);
 }
 
@@ -38,7 +48,6 @@ struct vdev {
 static bool parse_vdev(const char *s, struct vdev *v)
 {
     unsigned int n = 0;
-    char *end;
 
     if (!strncmp(s, "xvd", 3)) {
         v->kind = 'x';
@@ -57,10 +66,9 @@ static bool parse_vdev(const char *s, struct vdev *v)
     v->partition = 0;
     if (!*s)
         return true;
-    if (!isdigit((unsigned char)*s))
-        return false;
-    v->partition = (unsigned int)strtoul(s, &end, 10);
-    return !*end;
+    for (; isdigit((unsigned char)*s) && v->partition < 1000; s++)
+        v->partition = v->partition * 10 + (unsigned int)(*s - '0');
+    return !*s;
 }
 
 /* QEMU writes the partition always (xvda0), libxl's users never for 0. */
@@ -74,204 +82,53 @@ static bool same_vdev(const char *a, const char *b)
            va.disk == vb.disk && va.partition == vb.partition;
 }
 
-/* ---- what QEMU says ----------------------------------------------------- */
-
-/* One device of QEMU's with a medium: an entry of query-block. */
-struct drive {
-    char *name;                     /* drive id, or of its device */
-    char *qdev;
-    char *vdev;                     /* of a xen-disk, NULL otherwise */
-    char *node, *driver, *path, *format;
-    char *base;                     /* deepest image of the chain */
-    bool readonly;
-    uint64_t virtual_size;
-};
-
-struct drives {
-    struct drive *v;
-    int num;
-};
-
-static void drives_dispose(struct drives *d)
-{
-    int i;
-
-    for (i = 0; i < d->num; i++) {
-        free(d->v[i].name);
-        free(d->v[i].qdev);
-        free(d->v[i].vdev);
-        free(d->v[i].node);
-        free(d->v[i].driver);
-        free(d->v[i].path);
-        free(d->v[i].format);
-        free(d->v[i].base);
-    }
-    free(d->v);
-    d->v = NULL;
-    d->num = 0;
-}
-
-/* The string, or "" when there is no such member. */
-static int get_string(const struct xlx__json *obj, const char *key, char **s)
-{
-    const struct xlx__json *v = xlx__json_member(obj, key);
-    const char *text = "";
-    int rc;
-
-    if (v) {
-        rc = xlx__json_string(v, &text);
-        if (rc) return rc;
-    }
-    return xlx__set_string(s, text);
-}
-
-/* drive id; else "ID" of /machine/peripheral/ID/..., else the whole path */
-static int drive_name(struct drive *d)
-{
-    static const char user[] = "/machine/peripheral/";
-    const char *p = d->qdev;
-    char *name;
-
-    if (*d->name)
-        return 0;
-    if (!strncmp(p, user, sizeof(user) - 1))
-        p += sizeof(user) - 1;
-    name = *p == '/' ? strdup(p) : strndup(p, strcspn(p, "/"));
-    if (!name)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    free(d->name);
-    d->name = name;
-    return 0;
-}
-
-static int read_drive(const struct xlx__json *entry,
-                      const struct xlx__json *inserted, struct drive *d)
-{
-    const struct xlx__json *image, *below;
-    int64_t size;
-    int i, rc;
-
-    rc = get_string(entry, "device", &d->name);
-    if (rc) return rc;
-    rc = get_string(entry, "qdev", &d->qdev);
-    if (rc) return rc;
-    rc = drive_name(d);
-    if (rc) return rc;
-    rc = get_string(inserted, "node-name", &d->node);
-    if (rc) return rc;
-    rc = get_string(inserted, "drv", &d->driver);
-    if (rc) return rc;
-    rc = xlx__json_member_bool(inserted, "ro", &d->readonly);
-    if (rc) return rc;
-    image = xlx__json_member(inserted, "image");
-    rc = get_string(image, "filename", &d->path);
-    if (rc) return rc;
-    rc = get_string(image, "format", &d->format);
-    if (rc) return rc;
-    rc = xlx__json_member_int64(image, "virtual-size", &size);
-    if (rc) return rc;
-    d->virtual_size = (uint64_t)size;
-    for (i = 0; i < MAX_CHAIN; i++) {
-        below = xlx__json_member(image, "backing-image");
-        if (!below)
-            break;
-        image = below;
-    }
-    return get_string(image, "filename", &d->base);
-}
-
-/* xen-disk calls its disk by the guest's name for it; another device has no
- * such property, and that is no error. */
-static int ask_vdev(struct xlx__qmp *qmp, struct drive *d)
-{
-    const struct xlx__json *result;
-    struct xlx__json_out *args;
-    const char *text;
-    int rc;
-
-    if (*d->qdev != '/')
-        return 0;
-    args = xlx__json_out_new(false);
-    xlx__json_out_object(args);
-    xlx__json_out_kv(args, "path", d->qdev);
-    xlx__json_out_kv(args, "property", "vdev");
-    xlx__json_out_end(args);
-    rc = xlx__qmp_call(qmp, "qom-get", args, &result);
-    if (rc == ERROR_QMP_GENERIC_ERROR || rc == ERROR_QMP_DEVICE_NOT_FOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
-    rc = xlx__json_string(result, &text);
-    if (rc) return rc;
-    return xlx__set_string(&d->vdev, text);
-}
-
-static int ask_drives(struct xlx__qmp *qmp, bool xen, struct drives *drives)
-{
-    const struct xlx__json *result, *entry, *inserted;
-    int i, rc;
-
-    rc = xlx__qmp_call(qmp, "query-block", NULL, &result);
-    if (rc) return rc;
-    rc = xlx__json_expect(result, XLX__JSON_ARRAY);
-    if (rc) return rc;
-    drives->v = calloc(xlx__json_count(result) + 1, sizeof(*drives->v));
-    if (!drives->v)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    for (entry = xlx__json_first(result); entry;
-         entry = xlx__json_next(entry)) {
-        inserted = xlx__json_member(entry, "inserted");
-        if (!inserted)
-            continue;               /* an empty drive */
-        rc = read_drive(entry, inserted, &drives->v[drives->num++]);
-        if (rc) return rc;
-    }
-    /* the answer is gone with the next call: ask only now */
-    for (i = 0; xen && i < drives->num; i++) {
-        rc = ask_vdev(qmp, &drives->v[i]);
-        if (rc) return rc;
-    }
-    return 0;
-}
-
 /* ---- together ----------------------------------------------------------- */
 
-/* A node that changes what passes through it, or watches it, and holds no
- * image of its own */
-static bool is_filter(const char *driver)
+/* What the next start of a QEMU makes of the headers. */
+static int look_at_chain(xlx_disk *disk)
 {
-    static const char *const filters[] = {
-        "throttle", "copy-on-read", "copy-before-write", "compress",
-        "preallocate", "quorum", "blkdebug", "blkverify", "blklogwrites",
-    };
-    size_t i;
+    struct xlx__image_features features;
+    char *data_file;
+    int num, rc;
 
-    for (i = 0; i < XLX__ARRAY_SIZE(filters); i++)
-        if (!strcmp(driver, filters[i]))
-            return true;
-    return false;
+    rc = xlx__image_chain(disk->path, disk->format, &num);
+    if (!rc)
+        rc = xlx__image_data_file(disk->path, disk->format, &data_file);
+    if (!rc) {
+        free(data_file);
+        rc = xlx__image_features(disk->path, disk->format, &features);
+    }
+    if (rc && rc != ERROR_NOMEM) {
+        rc = set_unusable(disk, "%s", xlx_get_error());
+        xlx__error_clear();
+        return rc;
+    }
+    if (rc) return rc;
+    if ((uint32_t)num > disk->layers)
+        disk->layers = (uint32_t)num;
+    return features.encrypted
+        ? set_unusable(disk, "its image is encrypted: an overlay would hold "
+                       "what the guest writes in the clear")
+        : 0;
 }
 
-static int from_drive(xlx_disk *disk, const struct drive *d)
+static int check_path(xlx_disk *disk, const struct xlx__drive *d)
 {
     struct stat st;
-    int rc;
 
-    disk->backend = XLX_DISK_BACKEND_QEMU;
-    disk->virtual_size = d->virtual_size;
-    disk->readonly = disk->readonly || d->readonly;
-    rc = xlx__set_string(&disk->node, d->node);
-    if (rc) return rc;
-    rc = xlx__set_string(&disk->path, d->path);
-    if (rc) return rc;
-    rc = xlx__set_string(&disk->format, d->format);
-    if (rc) return rc;
-    if (strcmp(d->driver, d->format) || is_filter(d->driver))
+    if (!strcmp(d->driver, "luks") || d->encrypted)
+        return set_unusable(disk, "its image is encrypted: an overlay would "
+                            "hold what the guest writes in the clear");
+    if (xlx__drive_is_filtered(d))
         return set_unusable(disk, "QEMU has a filter or a job on top of it: "
                             "wait for the job to end, or remove the filter");
+    if (*d->path != '/' && d->path[strcspn(d->path, ":/")] == ':')
+        return set_unusable(disk, "its image \"%.200s\" is not a plain file "
+                            "of this host", d->path);
     if (*d->path != '/')
-        return set_unusable(disk, "its image is not a file of this host");
+        return set_unusable(disk, "QEMU was started with the path \"%.200s\", "
+                            "relative to a directory that QEMU does not "
+                            "tell: start it with an absolute path", d->path);
     if (stat(d->path, &st))
         return set_unusable(disk, "QEMU's image is not to be found by its "
                             "name: it was renamed, removed, or QEMU runs in "
@@ -279,29 +136,105 @@ static int from_drive(xlx_disk *disk, const struct drive *d)
     disk->allocated = (uint64_t)st.st_blocks * 512;
     if (!S_ISREG(st.st_mode) && strcmp(d->format, "raw"))
         return set_unusable(disk, "it is an image inside a block device");
-    return 0;
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return set_unusable(disk, "%s is neither a file nor a block device",
+                            d->path);
+    return look_at_chain(disk);
 }
 
-static bool shares_image(const struct drive *d, const char *path)
+static int from_drive(xlx_disk *disk, const struct xlx__drive *d)
 {
-    return xlx__image_same(d->path, path) || xlx__image_same(d->base, path);
+    int rc;
+
+    disk->backend = XLX_DISK_BACKEND_QEMU;
+    disk->virtual_size = d->virtual_size;
+    disk->readonly = disk->readonly || d->readonly;
+    disk->layers = (uint32_t)d->num_below + 1;
+    rc = xlx__set_string(&disk->node, d->node);
+    if (rc) return rc;
+    rc = xlx__set_string(&disk->path, d->path);
+    if (rc) return rc;
+    rc = xlx__set_string(&disk->format, d->format);
+    if (rc) return rc;
+    rc = xlx__set_string(&disk->detect_zeroes, d->detect_zeroes);
+    if (rc) return rc;
+    rc = xlx__set_string(&disk->bitmap, d->bitmap);
+    if (rc) return rc;
+    return check_path(disk, d);
+}
+
+static bool shares_image(const struct xlx__drive *d, const char *path)
+{
+    int i;
+
+    if (xlx__image_same(d->path, path))
+        return true;
+    for (i = 0; i < d->num_below; i++)
+        if (xlx__image_same(d->below[i], path))
+            return true;
+    return false;
+}
+
+/* Is to among the images below from?  By their headers, not by QEMU's word. */
+static bool leads_to(const char *from, const char *format, const char *to)
+{
+    char *at = strdup(from), *its = strdup(format), *below, *next;
+    bool found = false;
+    int i;
+
+    for (i = 0; at && its && !found && i < XLX__MAX_CHAIN; i++) {
+        found = xlx__image_same(at, to);
+        if (xlx__image_below(at, its, &below, &next)) {
+            xlx__error_clear();
+            break;
+        }
+        free(at);
+        free(its);
+        at = below;
+        its = next;
+    }
+    free(at);
+    free(its);
+    return found;
+}
+
+int xlx__disk_check_image(xlx_disk *disk, const char *xen_path,
+                          const char *xen_format)
+{
+    const char *format = *xen_format ? xen_format : disk->format;
+
+    if (*xlx__text(disk->unusable))
+        return 0;
+    if (xlx__image_same(disk->path, xen_path)) {
+        if (strcmp(format, disk->format))
+            return set_unusable(disk, "QEMU has %s open as %s, but Xen says "
+                                "%s", disk->path, disk->format, format);
+        return 0;
+    }
+    if (leads_to(disk->path, disk->format, xen_path) ||
+        leads_to(xen_path, format, disk->path))
+        return 0;                   /* another tool moved it along the chain */
+    return set_unusable(disk, "QEMU says that it has %s open, but Xen says "
+                        "%s, and neither is based on the other: look which "
+                        "is right, and shut the guest down", disk->path,
+                        xen_path);
 }
 
 /* The xen-disk of this name; and is the image also open elsewhere, as the
  * emulated disk that the guest's firmware starts from? */
-static int match_drive(xlx_disk *disk, const struct drives *drives)
+static int match_drive(xlx_disk *disk, const struct xlx__drives *drives)
 {
-    const struct drive *pv = NULL, *emulated = NULL;
+    const struct xlx__drive *pv = NULL, *emulated = NULL;
     int i, rc;
 
     for (i = 0; i < drives->num; i++) {
-        const struct drive *d = &drives->v[i];
+        const struct xlx__drive *d = &drives->v[i];
 
         if (d->vdev && same_vdev(d->vdev, disk->vdev))
             pv = d;
     }
     for (i = 0; i < drives->num; i++) {
-        const struct drive *d = &drives->v[i];
+        const struct xlx__drive *d = &drives->v[i];
 
         if (d != pv && shares_image(d, pv ? pv->path : disk->path))
             emulated = d;
@@ -351,7 +284,22 @@ static int from_libxl(const libxl_device_disk *xl, xlx_disk *disk)
     return xlx__set_string(&disk->format, format_name(xl->format));
 }
 
-static int of_domain(const libxl_device_disk *xl, const struct drives *drives,
+/* The image that QEMU names is the one that Xen was told, or continues it. */
+static int match_xen(const libxl_device_disk *xl, xlx_disk *disk,
+                     const struct xlx__drives *drives)
+{
+    bool told = xl->format != LIBXL_DISK_FORMAT_UNKNOWN;
+    int rc;
+
+    rc = match_drive(disk, drives);
+    if (rc || disk->backend != XLX_DISK_BACKEND_QEMU || !xl->pdev_path ||
+        !*xl->pdev_path)
+        return rc;
+    return xlx__disk_check_image(disk, xl->pdev_path,
+                                 told ? format_name(xl->format) : "");
+}
+
+static int of_domain(const libxl_device_disk *xl, const struct xlx__drives *drives,
                      bool qemu, xlx_disk *disk)
 {
     int rc;
@@ -368,7 +316,8 @@ static int of_domain(const libxl_device_disk *xl, const struct drives *drives,
         disk->backend = XLX_DISK_BACKEND_PHY;
         return set_unusable(disk, "the kernel serves it (phy), not QEMU: "
                             "snapshot the volume below it, or configure it "
-                            "with backendtype=qdisk");
+                            "with backendtype=qdisk and say --overlay-dir "
+                            "DIR, a directory that outlasts a reboot");
     case LIBXL_DISK_BACKEND_TAP:
         disk->backend = XLX_DISK_BACKEND_TAP;
         return set_unusable(disk, "a tapdisk serves it, not QEMU: configure "
@@ -379,7 +328,7 @@ static int of_domain(const libxl_device_disk *xl, const struct drives *drives,
             return set_unusable(disk, "the domain has no QEMU with a "
                                 "monitor on this host");
         }
-        return match_drive(disk, drives);
+        return match_xen(xl, disk, drives);
     default:
         return set_unusable(disk, "it is not known what serves it");
     }
@@ -401,7 +350,7 @@ static int alloc_disks(xlx_disks *list, int num)
 static int list_domain(xlx_ctx *ctx, const xlx_guest *guest,
                        struct xlx__qmp *qmp, xlx_disks *list)
 {
-    struct drives drives = { NULL, 0 };
+    struct xlx__drives drives = { NULL, 0 };
     libxl_device_disk *disks = NULL;
     libxl_ctx *xl;
     int i, num = 0, rc;
@@ -412,7 +361,7 @@ static int list_domain(xlx_ctx *ctx, const xlx_guest *guest,
     rc = alloc_disks(list, num);
     if (rc) goto out;
     if (qmp) {
-        rc = ask_drives(qmp, true, &drives);
+        rc = xlx__drives_ask(qmp, true, &drives);
         if (rc) goto out;
     }
     for (i = 0; i < num; i++) {
@@ -421,19 +370,19 @@ static int list_domain(xlx_ctx *ctx, const xlx_guest *guest,
     }
 
  out:
-    drives_dispose(&drives);
+    xlx__drives_dispose(&drives);
     libxl_device_disk_list_free(disks, num);
     return rc;
 }
 
 /* Two devices that write to one image have each a view of its tables of their
  * own: a snapshot through one is overwritten through the other. */
-static int check_shared(xlx_disk *disk, const struct drives *drives, int self)
+static int check_shared(xlx_disk *disk, const struct xlx__drives *drives, int self)
 {
     int i, rc;
 
     for (i = 0; i < drives->num; i++) {
-        const struct drive *d = &drives->v[i];
+        const struct xlx__drive *d = &drives->v[i];
 
         if (i == self || d->readonly || !shares_image(d, disk->path))
             continue;
@@ -446,10 +395,10 @@ static int check_shared(xlx_disk *disk, const struct drives *drives, int self)
 
 static int list_qemu(struct xlx__qmp *qmp, xlx_disks *list)
 {
-    struct drives drives = { NULL, 0 };
+    struct xlx__drives drives = { NULL, 0 };
     int i, rc;
 
-    rc = ask_drives(qmp, false, &drives);
+    rc = xlx__drives_ask(qmp, false, &drives);
     if (rc) goto out;
     rc = alloc_disks(list, drives.num);
     if (rc) goto out;
@@ -463,7 +412,7 @@ static int list_qemu(struct xlx__qmp *qmp, xlx_disks *list)
     }
 
  out:
-    drives_dispose(&drives);
+    xlx__drives_dispose(&drives);
     return rc;
 }
 
@@ -486,6 +435,8 @@ static int look_at_file(xlx_ctx *ctx, xlx_disk *disk)
     if (!S_ISREG(st.st_mode))
         return set_unusable(disk, "it is not a file: snapshot the volume "
                             "below it");
+    rc = look_at_chain(disk);
+    if (rc || *xlx__text(disk->unusable)) return rc;
     rc = xlx__image_info(ctx, disk->path, disk->format, &image);
     if (rc) return rc;
     disk->virtual_size = image.virtual_size;

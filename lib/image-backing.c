@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "image-qcow2.h"
@@ -15,14 +16,16 @@
 #define MAX_EXTENSIONS 64
 #define EXTENSION_END 0
 #define EXTENSION_BACKING_FORMAT 0xe2792acau
+#define EXTENSION_DATA_FILE 0x44415441u
 #define MAX_FORMAT 31
 
 static const struct xlx__json_limits limits = { MAX_BACKING + 1, 8 };
 
 static int refuse(const char *path, const char *name, const char *why)
 {
-    return xlx__error(ERROR_INVAL, "%s: its backing file \"%s\" %s: give it "
-                      "a plain path with qemu-img rebase -u", path, name, why);
+    return xlx__error(ERROR_INVAL, "%s: names \"%s\" as another file of its, "
+                      "which %s: give it a plain path (qemu-img rebase -u, "
+                      "qemu-img amend)", path, name, why);
 }
 
 /* The value of "KEY" in an object, or of "PREFIX.KEY" one level up: QEMU
@@ -160,12 +163,12 @@ static int read_name(int fd, const struct xlx__qcow2_header *h,
 }
 
 /* Extensions follow the header: a type, a length, and so many bytes, rounded
- * up to eight. */
-static int read_format(int fd, const struct xlx__qcow2_header *h,
-                       char **format_r)
+ * up to eight.  *text_r stays NULL when there is none of that type. */
+static int read_extension(int fd, const struct xlx__qcow2_header *h,
+                          uint32_t type, uint32_t max, char **text_r)
 {
-    char format[MAX_FORMAT + 1];
     uint64_t at = XLX__QCOW2_V2_SIZE;
+    char text[MAX_BACKING + 1];
     uint32_t head[2], len;
     int i;
 
@@ -177,11 +180,11 @@ static int read_format(int fd, const struct xlx__qcow2_header *h,
             return 0;
         at += sizeof(head);
         len = be32toh(head[1]);
-        if (be32toh(head[0]) == EXTENSION_BACKING_FORMAT) {
-            if (len > MAX_FORMAT || !xlx__qcow2_read(fd, format, len, at))
+        if (be32toh(head[0]) == type) {
+            if (len > max || !xlx__qcow2_read(fd, text, len, at))
                 return 0;
-            format[len] = 0;
-            return xlx__set_string(format_r, format);
+            text[len] = 0;
+            return xlx__set_string(text_r, text);
         }
         at += ((uint64_t)len + 7) & ~(uint64_t)7;
     }
@@ -202,7 +205,8 @@ int xlx__image_below(const char *path, const char *format, char **below_r,
     if (rc || fd < 0) return rc;
     rc = read_name(fd, &h, path, &below);
     if (!rc && below)
-        rc = read_format(fd, &h, &its_format);
+        rc = read_extension(fd, &h, EXTENSION_BACKING_FORMAT, MAX_FORMAT,
+                            &its_format);
     close(fd);
     if (rc) {
         free(below);
@@ -222,5 +226,66 @@ int xlx__image_backing(const char *path, char **backing_r)
     rc = xlx__image_below(path, "qcow2", backing_r, &format);
     if (!rc)
         free(format);
+    return rc;
+}
+
+int xlx__image_data_file(const char *path, const char *format, char **file_r)
+{
+    struct xlx__qcow2_header h;
+    char *name = NULL;
+    int fd, rc;
+
+    *file_r = NULL;
+    if (strcmp(format, "qcow2"))
+        return 0;
+    rc = xlx__qcow2_open(path, &h, &fd);
+    if (rc || fd < 0) return rc;
+    rc = 0;
+    if (be64toh(h.incompatible) & XLX__QCOW2_DATA_FILE) {
+        rc = read_extension(fd, &h, EXTENSION_DATA_FILE, MAX_BACKING, &name);
+        if (!rc && !name)
+            rc = xlx__error(ERROR_INVAL, "%s: the name of its data file "
+                            "cannot be read", path);
+    }
+    if (!rc && name)
+        rc = xlx__image_backing_name(path, name, file_r);
+    free(name);
+    close(fd);
+    return rc;
+}
+
+int xlx__image_chain(const char *path, const char *format, int *num_r)
+{
+    struct stat seen[XLX__IMAGE_MAX_CHAIN];
+    char *at = strdup(path), *its = strdup(format), *below = NULL, *next;
+    int i, num, rc = 0;
+
+    for (num = 0; at && its; num++) {
+        /* one that is missing is QEMU's to refuse */
+        if (num == XLX__IMAGE_MAX_CHAIN || stat(at, &seen[num]))
+            break;
+        for (i = 0; i < num; i++)
+            if (seen[i].st_dev == seen[num].st_dev &&
+                seen[i].st_ino == seen[num].st_ino) {
+                rc = xlx__error(ERROR_INVAL, "%s: its chain of images comes "
+                                "back to %s", path, at);
+                goto out;
+            }
+        rc = xlx__image_below(at, its, &below, &next);
+        if (rc) goto out;
+        free(at);
+        free(its);
+        at = below;
+        /* without a word in the header QEMU looks, too */
+        its = next ? next : below ? strdup("qcow2") : NULL;
+    }
+    *num_r = num;
+    if (num == XLX__IMAGE_MAX_CHAIN)
+        rc = xlx__error(ERROR_INVAL, "%s: over %d images in its chain", path,
+                        num - 1);
+
+ out:
+    free(at);
+    free(its);
     return rc;
 }

@@ -77,6 +77,13 @@ int xlx__image_below(const char *path, const char *format, char **below_r,
                      char **format_r);
 /* The same for a qcow2; NULL also when path is not one. */
 int xlx__image_backing(const char *path, char **backing_r);
+/* How many images the chain has, by what headers say; ERROR_INVAL for a loop
+ * and for names that are refused. */
+#define XLX__IMAGE_MAX_CHAIN 257
+int xlx__image_chain(const char *path, const char *format, int *num_r);
+/* The file with the guest's data, when they are not in the image itself. */
+int xlx__image_data_file(const char *path, const char *format,
+                         char **file_r);
 /* A name in the header of path, as QEMU reads it. */
 int xlx__image_backing_name(const char *path, const char *name,
                             char **file_r);

@@ -33,7 +33,7 @@
 /* query-named-block-nodes of 500 disks with long chains is some 20 MiB. */
 static const struct xlx__json_limits qmp_limits = {
     .bytes = 64 << 20,
-    .depth = 64,
+    .depth = 300,                   /* query-block nests a chain of images */
 };
 
 struct xlx__qmp {

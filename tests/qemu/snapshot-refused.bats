@@ -315,3 +315,60 @@ greet 'expect qmp_capabilities' 'return {}' 'expect query-uuid' 'error GenericEr
 EOF2
     [ "$n" = 9 ]
 }
+
+@test "a second node of another tool on the same file is not the disk" {
+    disks 1
+    start_qemu -blockdev "driver=qcow2,node-name=a-look,read-only=on,`
+        `file.driver=file,file.read-only=on,`
+        `file.filename=${image[xvda]},file.locking=off"
+    next_state
+    make_snapshot one --kind internal
+    xl snapshot-delete "$guest" one
+    make_snapshot two --kind external
+    next_state
+    # one that is newer than the disk's own comes first in QEMU's list
+    qmp blockdev-add "{\"driver\": \"qcow2\", \"node-name\": \"a-look-too\",
+        \"read-only\": true, \"file\": {\"driver\": \"file\",
+        \"filename\": \"$images/xvda.two.qcow2\", \"locking\": \"off\"}}"
+    create three --kind external
+    present_is_right
+}
+
+@test "a job that has ended, and that its tool has not dismissed" {
+    disks 1
+    start_qemu
+    qmp blockdev-create '{"job-id": "theirs", "options": {"driver": "file",
+        "filename": "'"$tmp"'/made", "size": 512}}'
+    until [ "$(qmp query-jobs | jq -r '.[0].status')" = concluded ]; do
+        sleep 0.05
+    done
+    refuses 1 '*job "theirs", which has ended*job-dismiss*' create one
+    qmp job-dismiss '{"id": "theirs"}'
+    create one
+}
+
+@test "an encrypted disk, and one that QEMU names by a relative path" {
+    disks 1
+    printf secret > "$tmp/secret"
+    qemu-img create -q -f luks --object "secret,id=s,file=$tmp/secret" \
+        -o key-secret=s,iter-time=10 "$images/luks" 8M
+    qemu-img create -q -f qcow2 --object "secret,id=s,file=$tmp/secret" \
+        -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 \
+        "$images/inside" 8M
+    qemu-img create -q -f qcow2 "$images/relative" 8M
+    cd "$images"
+    start_qemu -object "secret,id=s,file=$tmp/secret" \
+        -blockdev "driver=luks,node-name=l,key-secret=s,file.driver=file,`
+                  `file.filename=$images/luks" \
+        -device virtio-blk-pci,id=xvdb,drive=l \
+        -blockdev "driver=qcow2,node-name=q,encrypt.format=luks,`
+                  `encrypt.key-secret=s,file.driver=file,`
+                  `file.filename=$images/inside" \
+        -device virtio-blk-pci,id=xvdc,drive=q \
+        -blockdev driver=qcow2,node-name=r,file.driver=file,file.filename=relative \
+        -device virtio-blk-pci,id=xvdd,drive=r
+    refuses 1 '*xvdb: its image is encrypted*' create one --disks xvdb
+    refuses 1 '*xvdc: its image is encrypted*' create one --disks xvdc
+    refuses 1 '*xvdd: QEMU was started with the path "relative"*' \
+        create one --disks xvdd
+}
