@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A program run as a child: without a shell, waited for, with a deadline, its
- * output bounded.  child.c alone starts one.
+ * output bounded.  child.c alone starts one.  Its status is had whatever the
+ * caller does with SIGCHLD and whoever else waits for children; a child whose
+ * status is not known has failed.
  */
 #ifndef XLX_CHILD_H
 #define XLX_CHILD_H
 
+#include <sys/types.h>
+
 #include "internal.h"
+
+/* The descriptors that a child is given have these numbers in it. */
+#define XLX__CHILD_FIRST_FILE 10
+#define XLX__CHILD_MAX_FILES 8
 
 struct xlx__child {
     const char *const *argv;        /* found on PATH; ends with NULL */
@@ -19,6 +27,17 @@ struct xlx__child {
     void *user;
     /* When set, an exit status other than 0 is given here, not an error. */
     int *status_r;
+    /* Limits; 0 is none. */
+    uint64_t max_memory;            /* bytes of address space */
+    uint64_t max_cpu_s;
+    /* Open files, the caller's still, which the child has as
+     * XLX__CHILD_FIRST_FILE and the numbers after it. */
+    const int *files;
+    int num_files;
+    /* Run as this user, without further groups; needs root. */
+    bool as_owner;
+    uid_t uid;
+    gid_t gid;
 };
 
 /* Runs it to its end.  *output_r (may be NULL) is its stdout, the caller's to
@@ -26,5 +45,12 @@ struct xlx__child {
  * it wrote to stderr. */
 int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
                    char **output_r, size_t *len_r);
+
+/* A copy of this process of which no wait() but one for it with __WALL knows
+ * and whose end sends end_signal, 0 for none.  What runs in it may make only
+ * calls that are async-signal-safe, and not fork(). */
+pid_t xlx__clone(int end_signal);
+/* Closes those descriptors; async-signal-safe. */
+void xlx__close_range(unsigned int first, unsigned int last);
 
 #endif

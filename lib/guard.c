@@ -2,9 +2,8 @@
 /*
  * The child that thaws a guest.  It is forked from a program that may have
  * threads, so from fork on it makes only calls that are async-signal-safe.
- * It is nobody's child for long: an intermediate child, which we wait for,
- * makes it an orphan, so that the caller's own waiting for children never
- * meets it.  The two ends of a socket pair tell each that the other lives.
+ * It is nobody's child for long: an intermediate child, which we wait for
+ * and which no other wait can meet (child.h), makes it an orphan.  The two ends of a socket pair tell each that the other lives.
  */
 #include <errno.h>
 #include <limits.h>
@@ -12,13 +11,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "guard.h"
 
 #define START_TIMEOUT_MS    5000
@@ -101,28 +99,15 @@ static void await_sync(int fd)
     }
 }
 
-static void close_range_of(unsigned int first, unsigned int last,
-                           unsigned int limit)
-{
-    if (first > last)
-        return;
-#ifdef SYS_close_range
-    if (!syscall(SYS_close_range, first, last, 0))
-        return;
-#endif
-    for (; first <= last && first < limit; first++)
-        close(first);
-}
-
 /* Locks, pipes and sockets of the caller's must not live on in the guard. */
-static void close_all_but(int a, int b, unsigned int limit)
+static void close_all_but(int a, int b)
 {
     unsigned int low = a < b ? a : b, high = a < b ? b : a;
 
     if (low)
-        close_range_of(0, low - 1, limit);
-    close_range_of(low + 1, high - 1, limit);
-    close_range_of(high + 1, UINT_MAX, limit);
+        xlx__close_range(0, low - 1);
+    xlx__close_range(low + 1, high - 1);
+    xlx__close_range(high + 1, UINT_MAX);
 }
 
 /* The parent's word; 0 when it has gone without one. */
@@ -138,14 +123,14 @@ static char hear(int parent_fd)
 /* All signals are blocked from before the fork: neither Ctrl-C nor a service
  * manager's SIGTERM ends the guard before its time. */
 static void __attribute__((noreturn))
-guard_main(int agent_fd, int parent_fd, unsigned int limit)
+guard_main(int agent_fd, int parent_fd)
 {
     static const char ready = WORD_READY;
 
     setsid();
     if (chdir("/") < 0)
         _exit(1);
-    close_all_but(agent_fd, parent_fd, limit);
+    close_all_but(agent_fd, parent_fd);
     prctl(PR_SET_NAME, "xlx-thaw-guard");
     say(parent_fd, &ready, 1);
 
@@ -167,47 +152,40 @@ guard_main(int agent_fd, int parent_fd, unsigned int limit)
 
 /* The intermediate child: the exit code is the errno of the second fork. */
 static void __attribute__((noreturn))
-intermediate(int agent_fd, int parent_fd, unsigned int limit)
+intermediate(int agent_fd, int parent_fd)
 {
-    pid_t pid = fork();
+    pid_t pid = xlx__clone(SIGCHLD);
 
     if (pid < 0)
         _exit(errno < 256 ? errno : EAGAIN);
     if (!pid)
-        guard_main(agent_fd, parent_fd, limit);
+        guard_main(agent_fd, parent_fd);
     _exit(0);
 }
 
 /* Returns 0 or an errno value. */
 static int fork_guard(int agent_fd, int parent_fd)
 {
-    struct rlimit files = { .rlim_cur = 1024 };
     sigset_t all, before;
-    unsigned int limit;
     int status, r;
     pid_t pid;
 
-    getrlimit(RLIMIT_NOFILE, &files);
-    limit = files.rlim_cur < 1 << 20 ? files.rlim_cur : 1 << 20;
-
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid = fork();
+    pid = xlx__clone(0);
     if (!pid)
-        intermediate(agent_fd, parent_fd, limit);
+        intermediate(agent_fd, parent_fd);
     r = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
         return r;
 
     do {
-        r = waitpid(pid, &status, 0);
+        r = waitpid(pid, &status, __WALL);
     } while (r < 0 && errno == EINTR);
-    /* ECHILD: SIGCHLD is ignored, or somebody waits for any child.  Whether
-     * the guard lives, it says itself. */
-    if (r == pid && !(WIFEXITED(status) && !WEXITSTATUS(status)))
-        return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
-    return 0;
+    if (r != pid)
+        return errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 }
 
 /* Waits for one byte or the end of the stream. */

@@ -3,8 +3,13 @@
  * Programs that are run as children: what they say, how they end, and that
  * they do end.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 #include "unit.h"
 
@@ -125,6 +130,244 @@ static void status(void **state)
     assert_int_equal(got, 7);
 }
 
+/* ---- callers that do something with SIGCHLD ------------------------------ */
+
+static atomic_int told;
+
+static void on_child(int signo)
+{
+    (void)signo;
+    told++;
+}
+
+static void on_child_reaps(int signo)
+{
+    int saved = errno;
+    (void)signo;
+
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        told++;
+    errno = saved;
+}
+
+/* A failure is a failure, a success one, and the status is the program's. */
+static void statuses(void)
+{
+    int i;
+
+    for (i = 0; i < 20; i++) {
+        assert_fails(run("echo 'sh: why' >&2; exit 3", 30000, NULL),
+                     ERROR_FAIL, "sh -c: why");
+        assert_fails(run("kill -SEGV $$", 30000, NULL), ERROR_FAIL,
+                     "killed by signal 11");
+        assert_ok(run("exit 0", 30000, NULL));
+        status(NULL);
+    }
+}
+
+static void with_action(void (*handler)(int), int flags)
+{
+    struct sigaction new = { .sa_handler = handler, .sa_flags = flags }, old;
+
+    told = 0;
+    assert_int_equal(sigaction(SIGCHLD, &new, &old), 0);
+    statuses();
+    assert_int_equal(sigaction(SIGCHLD, &old, NULL), 0);
+    /* our children are none of the caller's business */
+    assert_int_equal(told, 0);
+}
+
+static void ignored(void **state)
+{
+    (void)state;
+    with_action(SIG_IGN, 0);
+    with_action(SIG_DFL, SA_NOCLDWAIT);
+}
+
+static void handled(void **state)
+{
+    (void)state;
+    with_action(on_child, SA_RESTART);
+    with_action(on_child, 0);
+    with_action(on_child_reaps, 0);
+}
+
+static atomic_bool stop;
+
+static void *reap_all(void *flags)
+{
+    while (!stop)
+        if (waitpid(-1, NULL, *(int *)flags) > 0)
+            told++;
+    return NULL;
+}
+
+static void with_reaper(int flags, void (*check)(void))
+{
+    pthread_t thread;
+
+    told = 0;
+    stop = false;
+    assert_int_equal(pthread_create(&thread, NULL, reap_all, &flags), 0);
+    check();
+    stop = true;
+    pthread_join(thread, NULL);
+}
+
+static void reaping_thread(void **state)
+{
+    (void)state;
+    with_reaper(WNOHANG, statuses);
+    assert_int_equal(told, 0);
+    /* even one that takes all there is: the status came another way */
+    with_reaper(WNOHANG | __WALL, statuses);
+}
+
+/* The caller's own child is still there to be waited for. */
+static void own_children(void **state)
+{
+    int code = 0;
+    pid_t pid;
+    (void)state;
+
+    pid = fork();
+    if (!pid)
+        _exit(9);
+    statuses();
+    assert_int_equal(waitpid(pid, &code, 0), pid);
+    assert_int_equal(WEXITSTATUS(code), 9);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_int_equal(errno, ECHILD);
+}
+
+/* Nobody knows how it ended: that is no success.  The program goes with its
+ * keeper. */
+static void keeper_killed(void **state)
+{
+    char *folder = unit_folder();
+    char *file = xlx__printf("%s/done", folder);
+    char *script = xlx__printf("kill -KILL $PPID; sleep 2; echo > %s", file);
+    (void)state;
+
+    assert_fails(run(script, 30000, NULL), ERROR_FAIL,
+                 "how it ended is not known");
+    sleep(3);
+    assert_int_equal(access(file, F_OK), -1);
+    free(script);
+    free(file);
+    unit_folder_remove(folder);
+}
+
+/* When the call returns, the program has ended, however that came. */
+static void no_remains(void **state)
+{
+    char *folder = unit_folder(), *script, *file;
+    struct stat st;
+    (void)state;
+
+    file = xlx__printf("%s/pid", folder);
+    script = xlx__printf("echo $$ > %s; exec sleep 1000", file);
+    assert_fails(run(script, 1000, NULL), ERROR_TIMEDOUT, "no end");
+    free(script);
+    script = xlx__printf("test ! -e /proc/$(cat %s)", file);
+    assert_ok(run(script, 30000, NULL));
+    assert_int_equal(stat(file, &st), 0);
+    free(script);
+    free(file);
+    unit_folder_remove(folder);
+}
+
+/* What a kept program runs on with when we are killed has none of our locks:
+ * not the program, not its keeper. */
+static void locks(void **state)
+{
+    char *folder = unit_folder(), *file = xlx__printf("%s/lock", folder);
+    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600), pipes[2];
+    char byte;
+    pid_t pid;
+    (void)state;
+
+    assert_int_equal(pipe(pipes), 0);
+    pid = fork();
+    if (!pid) {
+        int mine = open(file, O_RDWR | O_CLOEXEC);
+
+        if (flock(mine, LOCK_EX) || write(pipes[1], "x", 1) != 1)
+            _exit(1);
+        run("exec sleep 5", 30000, NULL);
+        _exit(0);
+    }
+    assert_int_equal(read(pipes[0], &byte, 1), 1);
+    usleep(500 * 1000);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), -1);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    close(fd);
+    close(pipes[0]);
+    close(pipes[1]);
+    free(file);
+    unit_folder_remove(folder);
+}
+
+/* ---- limits, files, users ------------------------------------------------ */
+
+static int run_child(struct xlx__child *child, const char *script, char **text)
+{
+    const char *const argv[] = { "bash", "-c", script, NULL };
+
+    child->argv = argv;
+    child->timeout_ms = 60000;
+    child->max_output = 1000;
+    return xlx__child_run(ctx, child, text, NULL);
+}
+
+static void limits(void **state)
+{
+    struct xlx__child small = { .max_memory = 256 << 20 };
+    struct xlx__child short_ = { .max_cpu_s = 1 };
+    char *text = NULL;
+    (void)state;
+
+    assert_ok(run_child(&small, "ulimit -v; ulimit -c", &text));
+    assert_string_equal(text, "262144\n0\n");
+    free(text);
+    assert_fails(run_child(&small, "printf -v a %400000000d 0", NULL),
+                 ERROR_FAIL, "");
+    assert_fails(run_child(&short_, "while :; do :; done", NULL),
+                 ERROR_FAIL, "more than 1 seconds of processor time");
+}
+
+static void files(void **state)
+{
+    int fds[2] = { open("/etc/passwd", O_RDONLY | O_CLOEXEC),
+                   open("/dev/null", O_RDONLY | O_CLOEXEC) };
+    struct xlx__child child = { .files = fds, .num_files = 2 };
+    char *text = NULL;
+    (void)state;
+
+    assert_ok(run_child(&child, "readlink /proc/self/fd/10 /proc/self/fd/11;"
+                        "shopt -s nullglob; f=(/proc/$$/fd/*);"
+                        "g=(${f[@]##*/}); echo ${g[@]}", &text));
+    assert_non_null(strstr(text, "/etc/passwd\n/dev/null\n0 1 10 11 2"));
+    free(text);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void as_owner(void **state)
+{
+    struct xlx__child child = { .as_owner = true, .uid = 65534, .gid = 65534 };
+    char *text = NULL;
+    (void)state;
+
+    if (geteuid())
+        skip();
+    assert_ok(run_child(&child, "id -u; id -g; id -G", &text));
+    assert_string_equal(text, "65534\n65534\n65534\n");
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest child_run[] = {
@@ -134,6 +377,16 @@ int main(void)
         cmocka_unit_test(cancelled),
         cmocka_unit_test(inheritance),
         cmocka_unit_test(status),
+        cmocka_unit_test(ignored),
+        cmocka_unit_test(handled),
+        cmocka_unit_test(reaping_thread),
+        cmocka_unit_test(own_children),
+        cmocka_unit_test(keeper_killed),
+        cmocka_unit_test(no_remains),
+        cmocka_unit_test(locks),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(files),
+        cmocka_unit_test(as_owner),
     };
     int r;
 
