@@ -7,6 +7,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +186,27 @@ void xlx_ctx_free(xlx_ctx *ctx)
     free(ctx);
 }
 
+/* ---- libxl --------------------------------------------------------------- */
+
+/* libxl, left to itself, reaps all children of the process while it has one
+ * of its own.  A context of ours rests in the first of these, where libxl
+ * touches neither SIGCHLD nor any child, and takes the second, in which it
+ * reaps its own children alone, for the calls that may start one. */
+static pid_t no_fork(void *user)
+{
+    (void)user;
+    errno = EPERM;              /* a call of ours asked for the wrong one */
+    return -1;
+}
+
+static const libxl_childproc_hooks resting = {
+    .chldowner = libxl_sigchld_owner_mainloop,
+    .fork_replacement = no_fork,
+};
+static const libxl_childproc_hooks working = {
+    .chldowner = libxl_sigchld_owner_libxl_always_selective_reap,
+};
+
 const char *xlx_version(void)
 {
     return PACKAGE_VERSION;
@@ -209,9 +231,51 @@ int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r)
                               xlx__ctx_libxl_said(ctx, rc));
         }
         ctx->own_libxl = true;
+        libxl_childproc_setmode(ctx->libxl, &resting, NULL);
     }
     *libxl_r = ctx->libxl;
     return 0;
+}
+
+/* libxl's assertion would end the program. */
+static int check_sigchld(void)
+{
+    struct sigaction now;
+
+    if (sigaction(SIGCHLD, NULL, &now))
+        return xlx__error(ERROR_FAIL, "SIGCHLD: %m");
+    if (!(now.sa_flags & SA_SIGINFO) &&
+        (now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN))
+        return 0;
+    return xlx__error(ERROR_INVAL, "this program handles SIGCHLD itself, and "
+                      "libxl needs it for this: the program must give "
+                      "xlx_ctx_alloc a libxl context that it prepared with "
+                      "libxl_childproc_setmode");
+}
+
+int xlx__ctx_libxl_working(xlx_ctx *ctx, libxl_ctx **libxl_r)
+{
+    libxl_ctx *libxl;
+    int rc;
+
+    rc = xlx__ctx_libxl(ctx, &libxl);
+    if (rc) return rc;
+    if (ctx->own_libxl && !ctx->libxl_working) {
+        rc = check_sigchld();
+        if (rc) return rc;
+        libxl_childproc_setmode(libxl, &working, NULL);
+        ctx->libxl_working = true;
+    }
+    *libxl_r = libxl;
+    return 0;
+}
+
+/* SIGCHLD is the caller's again. */
+static void rest(xlx_ctx *ctx)
+{
+    if (ctx->libxl_working)
+        libxl_childproc_setmode(ctx->libxl, &resting, NULL);
+    ctx->libxl_working = false;
 }
 
 /* "ERROR_FAIL"; libxl itself calls that "fail". */
@@ -247,6 +311,7 @@ int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc)
 {
     char name[RC_NAME_SIZE];
 
+    rest(ctx);
     if (!rc) {
         xlx__debug(ctx, "%s: done", call);
         return 0;

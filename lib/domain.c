@@ -52,7 +52,7 @@ int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest)
     libxl_ctx *xl;
     int rc;
 
-    rc = xlx__ctx_libxl(ctx, &xl);
+    rc = xlx__ctx_libxl_working(ctx, &xl);
     if (rc) return rc;
     rc = libxl_domain_destroy(xl, guest->domid, NULL);
     if (rc && rc != ERROR_DOMAIN_NOTFOUND)

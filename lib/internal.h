@@ -21,6 +21,7 @@ struct xs_handle;
 struct xlx_ctx {
     libxl_ctx *libxl;               /* NULL until something needs it */
     bool own_libxl;
+    bool libxl_working;             /* it may have children, see ctx.c */
     xentoollog_logger *logger;      /* never NULL; ours, see ctx.c */
     struct xs_handle *xenstore;     /* NULL until something needs it */
     char *state_dir;                /* durable state, see store.h */
@@ -56,6 +57,9 @@ int xlx__errno_rc(int errnoval);
 void xlx__call_enter(xlx_ctx *ctx, const char *call);
 int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc);
 int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r);
+/* For the calls of libxl that may start a process: those that change a
+ * domain or its devices.  Until the call of ours ends. */
+int xlx__ctx_libxl_working(xlx_ctx *ctx, libxl_ctx **libxl_r);
 /* For a message about a libxl call that failed: the errors that libxl logged
  * since xlx__ctx_libxl(), or else rc's name.  Lives until the next message.
  * A libxl_ctx of the caller's logs to the caller, not here. */

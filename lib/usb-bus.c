@@ -61,7 +61,7 @@ static int remove_usbdev(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e)
     libxl_ctx *xl;
     int rc;
 
-    rc = xlx__ctx_libxl(ctx, &xl);
+    rc = xlx__ctx_libxl_working(ctx, &xl);
     if (rc) return rc;
     libxl_device_usbdev_init(&dev);
     dev.ctrl = (libxl_devid)e->ctrl;
@@ -268,7 +268,7 @@ static int add_usbdev(struct xlx__usb_change *c, const xlx_usb_entry *e,
     libxl_ctx *xl;
     int rc;
 
-    rc = xlx__ctx_libxl(c->ctx, &xl);
+    rc = xlx__ctx_libxl_working(c->ctx, &xl);
     if (rc) return rc;
     libxl_device_usbdev_init(&dev);
     dev.ctrl = (libxl_devid)e->ctrl;

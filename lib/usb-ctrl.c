@@ -33,7 +33,7 @@ static int make_ctrl(struct xlx__usb_change *c, const xlx_usb_ctrl *wanted)
     libxl_ctx *xl;
     int rc;
 
-    rc = xlx__ctx_libxl(c->ctx, &xl);
+    rc = xlx__ctx_libxl_working(c->ctx, &xl);
     if (rc) return rc;
     libxl_device_usbctrl_init(&ctrl);
     ctrl.type = wanted->type == XLX_USB_TYPE_DEVICEMODEL
@@ -98,7 +98,7 @@ static int remove_ctrl(struct xlx__usb_change *c, xlx_usb_type type,
     libxl_ctx *xl;
     int rc;
 
-    rc = xlx__ctx_libxl(c->ctx, &xl);
+    rc = xlx__ctx_libxl_working(c->ctx, &xl);
     if (rc) return rc;
     if (type == XLX_USB_TYPE_QUSB &&
         !xlx__usb_backend_runs(c->ctx, c->guest.domid))

@@ -456,6 +456,7 @@ int main(int argc, char **argv)
         fputs("xl-guard is run by xl, not by people\n", stderr);
         return 2;
     }
+    signal(SIGCHLD, SIG_DFL);       /* ignored, it would take statuses away */
     s.stock = argv[1];
     argv[1] = argv[0];
     status = check_command_line(&s, argc - 1, argv + 1);

@@ -224,6 +224,8 @@ int main(int argc, char **argv)
     const struct xl_command *command;
     int status;
 
+    /* a parent that ignores it hands that down over exec */
+    signal(SIGCHLD, SIG_DFL);
     command = xl_command_find(xl_commands, &argc, &argv);
     if (!command)
         return 2;

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,7 @@ static int run_stock(char **argv)
     pid_t pid, r;
 
     fflush(NULL);
+    signal(SIGCHLD, SIG_DFL);       /* it may have been handed down ignored */
     pid = fork();
     if (pid < 0)
         xl_die(XL_CANNOT_RUN, "fork: %s", strerror(errno));
