@@ -24,6 +24,9 @@
 #define SEND_TIMEOUT_MS     10000
 /* How long an orphaned guard waits for the guest to take note. */
 #define ANSWER_TIMEOUT_MS   60000
+/* How much it reads while it waits: far above what answers to our few
+ * commands can be. */
+#define MAX_ANSWER          (4u << 20)
 
 #define WORD_READY  'r'             /* the guard's */
 #define WORD_DONE   'd'             /* the parent's */
@@ -80,22 +83,37 @@ static void say(int fd, const char *text, size_t len)
     }
 }
 
-/* Until the number of our sync has passed by, or the guest takes too long.
- * Its first digit occurs in it only once, so a mismatch needs no step back. */
+/* Does the number of our sync end in these bytes?  *seen is how much of it
+ * came before them.  Its first digit occurs in it only once, so a mismatch
+ * needs no step back. */
+static bool find_sync(const char *bytes, size_t len, size_t *seen)
+{
+    static const char id[] = SYNC_ID;
+    size_t i;
+
+    for (i = 0; i < len && id[*seen]; i++)
+        *seen = bytes[i] == id[*seen] ? *seen + 1 : bytes[i] == id[0];
+    return !id[*seen];
+}
+
+/* Until that number has passed by, or the guest takes too long or talks too
+ * much: a guest that floods us costs no more than the bytes that an agent
+ * may have left behind. */
 static void await_sync(int fd)
 {
     int64_t deadline = now_ms() + ANSWER_TIMEOUT_MS;
-    static const char id[] = SYNC_ID;
-    size_t seen = 0;
+    char bytes[16384];
+    size_t seen = 0, total = 0;
     ssize_t r;
-    char c;
 
-    while (id[seen] && wait_for(fd, POLLIN, deadline)) {
-        r = recv(fd, &c, 1, MSG_DONTWAIT);
+    while (total < MAX_ANSWER && wait_for(fd, POLLIN, deadline)) {
+        r = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
         if (r == 0 || (r < 0 && errno != EAGAIN && errno != EINTR))
             return;
+        if (r > 0 && find_sync(bytes, r, &seen))
+            return;
         if (r > 0)
-            seen = c == id[seen] ? seen + 1 : c == id[0];
+            total += r;
     }
 }
 

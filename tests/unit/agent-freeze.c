@@ -234,6 +234,20 @@ static void killed(void **state)
     assert_true(logged_within("thawed\n", 10000));
 }
 
+/* A guest that talks without end costs the guard neither a minute nor its
+ * processor. */
+static void floods(void **state)
+{
+    pid_t pid;
+    (void)state;
+
+    start("flood");
+    pid = freezer(NULL);
+    kill(pid, SIGKILL);
+    assert_int_equal(peer_wait(pid), -SIGKILL);
+    assert_true(logged_within("hung up\n", 20000));
+}
+
 /* The whole process group gets Ctrl-C, SIGTERM, and SIGKILL in the end. */
 static void group_killed(void **state)
 {
@@ -348,6 +362,7 @@ int main(void)
         cmocka_unit_test_teardown(too_slow, stop),
         cmocka_unit_test_teardown(thaw_fails, stop),
         cmocka_unit_test_teardown(did_not_last, stop),
+        cmocka_unit_test_teardown(floods, stop),
         cmocka_unit_test_teardown(killed, stop),
         cmocka_unit_test_teardown(group_killed, stop),
         cmocka_unit_test_teardown(guard_holds_nothing, stop),

@@ -22,6 +22,7 @@ does, and runs until it is killed.  FAULT is one of
     stuck           cannot thaw
     noise           has old answers in the stream before every sync
     huge            answers with an object without end
+    flood           when told to thaw it does, and then talks without end
     liar            answers freeze with what is no number
 """
 import importlib.util
@@ -87,6 +88,13 @@ class Agent(fake_qmp.Peer):
         count = 2 if self.frozen else 0
         self.frozen = False
         self.note('thawed')
+        if self.fault == 'flood':
+            try:
+                while True:
+                    self.send(b'x' * 65536)
+            except OSError:
+                self.note('hung up')
+                raise
         return count
 
     def handle(self, request):
