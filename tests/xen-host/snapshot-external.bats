@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# External snapshots of a running PVH guest, and the path problem: whatever
-# starts the guest again uses the newest image, or is stopped.
+# External snapshots of a running guest, and the path problem: whatever starts
+# the guest again uses the newest image, or is stopped.
+# xen-host: guests pv pvh
 # xen-host: deadline 1500
 
 setup_file() { load guest; guests_begin; }
@@ -22,7 +23,7 @@ opened() {
 @test "a snapshot of two disks is one instant, while the guest writes" {
     disk_create "$D/a.qcow2"
     disk_create "$D/b.raw" raw
-    guest_create g pvh "qcow2:$D/a.qcow2" "raw:$D/b.raw"
+    guest_create g "$GUEST_TYPE" "qcow2:$D/a.qcow2" "raw:$D/b.raw"
     guest_wait_tick g 3
     run xl snapshot-create --description 'first one' g s1
     echo "$output"
