@@ -18,7 +18,7 @@ busy() {
     GUEST_CONFIG=$'on_reboot = "destroy"\non_crash = "destroy"' \
         guest_create "$1" "$2" || return
     # -f: against vm.hvm.cpumask of dom0-init
-    [ -z "${3:-}" ] || xl vcpu-pin -f "$1" all "$3" || return
+    [ -z "${3:-}" ] || xl vcpu-pin -f "$1" 0 "$3" || return
     guest_run "$1" 'while :; do : $(echo 1 | md5sum); done > /dev/null 2>&1 &'
 }
 
