@@ -21,6 +21,7 @@ import re
 import shutil
 import subprocess
 import sys
+import traceback
 
 from snapshot_random import foreign
 from snapshot_random.run import Run
@@ -53,10 +54,9 @@ def play(seed, features, skip, counts):
         run.play()
     except Failed as e:
         return e, run
-    except Exception:
-        print(f"# {seed}: the test itself failed at move {run.move}\n"
-              + run.world.reproducer(), file=sys.stderr)
-        raise
+    except Exception as e:
+        traceback.print_exc()
+        return RuntimeError(f"the test itself: {e}"), run
     finally:
         run.world.close()
         counts.update(run.world.counts)

@@ -100,6 +100,8 @@ class Moves:
             if self.rng.random() < 0.5:
                 self.repair()
             self.look()
+        elif self.guest.left is not None:
+            self.look()             # which name that state has
 
     def who(self):
         return oracle.who(self.world, self.guest, self.rng)

@@ -64,13 +64,28 @@ def raw_record(world, guest):
         return {"disks": [], "snapshots": []}
 
 
+def place_of(guest, disk):
+    """Where the configuration has a disk of the record: it may have changed
+    places with another one.  The configuration may name a frozen layer."""
+    if not guest.swapped:
+        return disk["vdev"]
+    try:
+        layers = qcow2.chain(disk["image"], disk["format"])
+    except qcow2.Unreadable:
+        return None
+    return next((v for v, (path, _) in guest.disks.items() if path in layers),
+                None)
+
+
 def where_present(world, guest, record):
     """vdev -> (path, format) of the images that take the guest's writes"""
     if world.qemu and world.running is guest:
         return world.served()
     found = dict(guest.disks)
     for disk in record["disks"]:
-        found[disk["vdev"]] = (disk["image"], disk["format"])
+        vdev = place_of(guest, disk)
+        if vdev:
+            found[vdev] = (disk["image"], disk["format"])
     if not record["snapshots"]:         # the last one has been deleted
         found = {v: p if os.path.exists(p[0]) or p[0] in world.away
                  else guest.original[v] for v, p in found.items()}
@@ -235,6 +250,10 @@ class Oracle:
                                    disk["tag"], by)
             except qcow2.Unreadable as e:
                 found = str(e).encode()
+            # qemu-img gives a tag the size of the image that it is in
+            if disk["tag"] and by is by_qemu and not found[len(wanted):].strip(
+                    b"\0"):
+                found = found[:len(wanted)]
             if found == wanted:
                 continue
             if foreign:

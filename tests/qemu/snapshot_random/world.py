@@ -394,6 +394,13 @@ class World:
                 self.io(vdev, what)
                 self.io(vdev, "flush")
             else:
-                self.tool("qemu-io", "-f", kind,
-                          "-c", what, path)
+                done = self.run(["qemu-io", "-f", kind, "-c", what, path])
+                if done.status and "lock" in done.err and self.disturbed:
+                    return
+                if done.status or "failed" in done.out:
+                    raise RuntimeError(f"{path}: {done.said}")
             guest.written(vdev, first, count, byte)
+        if guest.swapped:
+            # which of them is which cannot be told when they hold the same
+            guest.candidates = [{v: qcow2.read(*d)
+                                 for v, d in disks.items()}]
