@@ -97,7 +97,7 @@ class Moves:
     def settled(self):
         """What a killed command left is settled, by a list or a repair."""
         if self.guest.unsettled:
-            if self.rng.random() < 0.5:
+            if self.rng.random() < 0.5 and self.has_state():
                 self.repair()
             self.look()
         elif self.guest.left is not None:
@@ -226,9 +226,12 @@ class Moves:
             args = ["-N"] + args
         self.command(*args, changes=False)
 
+    def has_state(self):
+        return os.path.exists(f"{self.world.small}/state/{self.guest.uuid}")
+
     def repair(self):
-        world, guest = self.world, self.guest
-        if not os.path.exists(f"{world.small}/state/{guest.uuid}"):
+        guest = self.guest
+        if not self.has_state():
             raise NotNow
         self.command("snapshot-repair", *self.who())
         if guest.unsettled:

@@ -18,17 +18,17 @@ MAGIC = b"QFI\xfb"
 OFFSET = 0x00fffffffffffe00
 BACKING_FORMAT = 0xE2792ACA
 DEEPEST = 100
+MIXED = -1
 
 
 class Unreadable(Exception):
     """The image is not there or is damaged."""
 
 
-def filling(data, where):
-    """The byte that a block is filled with"""
-    if data.count(data[:1]) != len(data):
-        raise Unreadable(f"{where}: one block holds different bytes")
-    return data[0]
+def filling(data):
+    """The byte that a block is filled with; MIXED when there are several, as
+    after a merge that ran out of room"""
+    return data[0] if data.count(data[:1]) == len(data) else MIXED
 
 
 class Image:
@@ -115,12 +115,12 @@ class Image:
         if not entry & OFFSET:
             return None
         data = os.pread(self.fd, BLOCK, entry & OFFSET)
-        return filling(data.ljust(BLOCK, b"\0"), f"{self.path}: {number}")
+        return filling(data.ljust(BLOCK, b"\0"))
 
     def own(self, tag=None):
         """A list: the byte of each block, None where the backing is read"""
         if self.kind != "qcow2":
-            return [filling(os.pread(self.fd, BLOCK, i * BLOCK), self.path)
+            return [filling(os.pread(self.fd, BLOCK, i * BLOCK))
                     for i in range(self.size // BLOCK)]
         where = self.l1_at, self.l1_len, self.size
         if tag:
@@ -144,8 +144,16 @@ def looks_like(path):
         return "qcow2" if file.read(4) == MAGIC else "raw"
 
 
-def read(path, kind, tag=None, depth=0):
+def read(path, kind, tag=None):
     """The content of an image with all that it is based on"""
+    blocks = layers(path, kind, tag, 0)
+    if MIXED in blocks:
+        raise Unreadable(f"{path}: block {blocks.index(MIXED)} holds "
+                         "different bytes")
+    return bytes(b or 0 for b in blocks)
+
+
+def layers(path, kind, tag, depth):
     if depth > DEEPEST:
         raise Unreadable(f"{path}: the chain is endless")
     with Image(path, kind) as image:
@@ -155,10 +163,10 @@ def read(path, kind, tag=None, depth=0):
                 below_kind = image.backing_kind or looks_like(image.backing)
             except OSError as e:
                 raise Unreadable(f"{image.backing}: {e.strerror}") from e
-            below = read(image.backing, below_kind, None, depth + 1)
+            below = layers(image.backing, below_kind, None, depth + 1)
             blocks = [below[i] if b is None and i < len(below) else b
                       for i, b in enumerate(blocks)]
-    return bytes(b or 0 for b in blocks)
+    return blocks
 
 
 def chain(path, kind):

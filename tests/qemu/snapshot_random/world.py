@@ -141,6 +141,7 @@ class World:
         with subprocess.Popen(argv, env={**self.env, **(env or {})},
                               stdin=subprocess.DEVNULL, text=True,
                               stdout=subprocess.PIPE, errors="replace",
+                              start_new_session=True,
                               stderr=subprocess.PIPE) as process:
             try:
                 if alongside:
@@ -153,12 +154,24 @@ class World:
                 process.kill()
                 self.note(shown + "    # hangs")
                 raise Failed(f"{shown}: takes over {LIMIT} s") from None
+        if process.returncode < 0:
+            self.wait_children(process.pid)
         done = Done(process.returncode, out, err)
         how = f"killed after {kill_after:.3f} s" if kill_after else "exit"
         said = "" if "--json" in argv else done.first_line
         self.note(f"{shown}    # {how}: {done.status}"
                   f"{': ' + said if said else ''}")
         return done
+
+    @staticmethod
+    def wait_children(group):
+        """A qemu-img goes on when the command that started it is killed."""
+        try:
+            for _ in range(500):
+                os.killpg(group, 0)
+                time.sleep(0.01)
+        except ProcessLookupError:
+            pass
 
     def tool(self, *argv, note=None):
         """A program that is not ours and has to succeed"""
