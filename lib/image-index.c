@@ -211,7 +211,7 @@ int xlx__image_index_dir_of(struct xlx__image_index *index, const char *path)
 {
     char *real = realpath(path, NULL), *dir;
     const char *names[] = { path, real }, *slash;
-    bool fresh;
+    bool fresh = false;
     size_t i;
     int rc = 0;
 
