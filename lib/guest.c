@@ -285,41 +285,82 @@ int xlx__guest_wait(xlx_ctx *ctx, xlx_guest *guest, int64_t deadline)
     return rc;
 }
 
-/* ---- the records of a guest whose UUID is new --------------------------- */
+/* ---- whose records are they? -------------------------------------------- */
 
-static bool has_disk(const libxl_device_disk *disks, int num,
-                     const xlx_snapshots *record)
+static bool names_disk(const xlx_snapshots *record, const char *image)
 {
     int i, j;
 
-    for (i = 0; i < num; i++)
-        for (j = 0; j < record->num_disks; j++)
-            if (xlx__image_same(disks[i].pdev_path,
-                                record->disks[j].image))
+    for (i = 0; i < record->num_disks; i++)
+        if (xlx__image_same(record->disks[i].image, image))
+            return true;
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++)
+            if (xlx__image_same(record->snapshots[i].disks[j].image, image))
                 return true;
     return false;
 }
 
-static int adopt_from(xlx_ctx *ctx, const xlx_guest *old,
-                      const xlx_guest *guest, const libxl_device_disk *disks,
-                      int num)
+static bool has_disk(const libxl_device_disk *disks, int num,
+                     const xlx_snapshots *record)
 {
-    xlx_snapshots record;
+    int i;
+
+    for (i = 0; i < num; i++)
+        if (names_disk(record, disks[i].pdev_path))
+            return true;
+    return false;
+}
+
+/* The record of snapshots, or what a journal has instead when a command was
+ * cut short: ERROR_NOTFOUND when there is none of that name. */
+static int read_images(xlx_ctx *ctx, const libxl_uuid *uuid, bool journal,
+                       xlx_snapshots *record)
+{
     struct xlx__json_doc *doc = NULL;
+    xlx_snapshot_journal j;
     int rc;
 
-    xlx_snapshots_init(&record);
-    rc = xlx__store_read(ctx, &old->uuid, "snapshots.json", 1, &doc);
+    xlx_snapshot_journal_init(&j);
+    rc = xlx__store_read(ctx, uuid, journal ? "snapshot-journal.json"
+                                            : "snapshots.json", 1, &doc);
     if (rc) goto out;
-    rc = xlx__snapshots_parse(xlx__json_root(doc), &record);
-    if (rc) goto out;
-    rc = ERROR_NOTFOUND;
-    if (has_disk(disks, num, &record))
-        rc = xlx__store_adopt(ctx, &old->uuid, &guest->uuid);
+    if (!journal) {
+        rc = xlx__snapshots_parse(xlx__json_root(doc), record);
+        goto out;
+    }
+    rc = xlx__snapshot_journal_parse(xlx__json_root(doc), &j);
+    if (!rc)
+        rc = xlx_snapshots_copy(ctx, record, &j.after);
 
  out:
     xlx__json_free(doc);
-    xlx_snapshots_dispose(&record);
+    xlx_snapshot_journal_dispose(&j);
+    return rc;
+}
+
+/* Do the records under that UUID name one of these disks?  *any_r: is there
+ * such a record at all? */
+static int records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
+                        const libxl_device_disk *disks, int num, bool *any_r,
+                        bool *yes_r)
+{
+    xlx_snapshots record;
+    int i, rc = 0;
+
+    *any_r = *yes_r = false;
+    for (i = 0; !rc && !*yes_r && i < 2; i++) {
+        xlx_snapshots_init(&record);
+        rc = read_images(ctx, uuid, i == 1, &record);
+        if (!rc) {
+            *any_r = true;
+            *yes_r = has_disk(disks, num, &record);
+        } else if (rc == ERROR_NOTFOUND) {
+            xlx__error_clear();
+            rc = 0;
+        }
+        xlx_snapshots_dispose(&record);
+    }
     return rc;
 }
 
@@ -330,6 +371,7 @@ static int adopt(xlx_ctx *ctx, const xlx_guest *guest,
 {
     xlx_guests known;
     xlx_guest other;
+    bool any, same;
     int i, rc;
 
     xlx_guests_init(&known);
@@ -346,9 +388,12 @@ static int adopt(xlx_ctx *ctx, const xlx_guest *guest,
             continue;
         if (running_domain(ctx, NULL, &old->uuid, &other) == 0)
             continue;
-        rc = adopt_from(ctx, old, guest, disks, num);
-        if (rc != ERROR_NOTFOUND)
+        rc = records_name(ctx, &old->uuid, disks, num, &any, &same);
+        if (rc) goto out;
+        if (same) {
+            rc = xlx__store_adopt(ctx, &old->uuid, &guest->uuid);
             goto out;
+        }
     }
     rc = 0;
 
@@ -376,35 +421,122 @@ static int adopt_running(xlx_ctx *ctx, const xlx_guest *guest)
 
 /* ---- a config file ------------------------------------------------------ */
 
-/* A guest without a uuid= that nobody knows gets one now; the records and the
- * command that starts it then carry it on. */
-static int identity_by_name(xlx_ctx *ctx, xlx_guest *guest)
+/* A name is not an identity: two guests may have it.  A guest without a uuid=
+ * is the known one of its name whose records name one of its disks, or which
+ * has no records of disks; otherwise it gets a UUID now, which the records and
+ * the command that starts it then carry on. */
+static int identity_by_disks(xlx_ctx *ctx, const libxl_device_disk *disks,
+                             int num, xlx_guest *guest)
 {
+    const xlx_guest *found = NULL;
     xlx_guests known;
+    bool any, same;
     int i, rc;
 
     xlx_guests_init(&known);
     rc = read_known(ctx, &known);
-    if (rc) goto out;
-    for (i = 0; i < known.num_guests; i++)
-        if (known.guests[i].name &&
-            !strcmp(known.guests[i].name, guest->name)) {
-            libxl_uuid_copy(NULL, &guest->uuid, &known.guests[i].uuid);
-            goto out;
-        }
-    libxl_uuid_generate(&guest->uuid);
+    for (i = 0; !rc && i < known.num_guests; i++) {
+        const xlx_guest *g = &known.guests[i];
 
- out:
+        if (!g->name || strcmp(g->name, guest->name))
+            continue;
+        rc = records_name(ctx, &g->uuid, disks, num, &any, &same);
+        if (!rc && (same || (!any && !found)))
+            found = g;
+        if (same)
+            break;
+    }
+    if (!rc && found)
+        libxl_uuid_copy(NULL, &guest->uuid, &found->uuid);
+    else if (!rc)
+        libxl_uuid_generate(&guest->uuid);
     xlx_guests_dispose(&known);
     return rc;
+}
+
+/* Is the running domain the guest of this config?  It is when it has one of
+ * the disks, or when the records under its UUID name one: after a snapshot the
+ * domain is on an overlay, and the config names what is below. */
+static int runs_config(xlx_ctx *ctx, const xlx_guest *domain,
+                       const libxl_device_disk *disks, int num, bool *yes_r)
+{
+    libxl_device_disk *now;
+    libxl_ctx *xl;
+    int i, j, num_now = 0, rc;
+    bool any;
+
+    rc = xlx__ctx_libxl(ctx, &xl);
+    if (rc) return rc;
+    now = libxl_device_disk_list(xl, domain->domid, &num_now);
+    *yes_r = !num || !num_now;      /* no disk tells them apart */
+    for (i = 0; i < num; i++)
+        for (j = 0; j < num_now; j++)
+            if (xlx__image_same(disks[i].pdev_path, now[j].pdev_path))
+                *yes_r = true;
+    libxl_device_disk_list_free(now, num_now);
+    return *yes_r ? 0 : records_name(ctx, &domain->uuid, disks, num, &any,
+                                     yes_r);
+}
+
+/* The running domain of that name, when it is this guest: ERROR_NOTFOUND when
+ * none is. */
+static int running_of_config(xlx_ctx *ctx, const char *path,
+                             const libxl_device_disk *disks, int num,
+                             bool has_uuid, xlx_guest *guest)
+{
+    xlx_guest domain;
+    bool same;
+    int rc;
+
+    xlx_guest_init(&domain);
+    rc = running_domain(ctx, guest->name, NULL, &domain);
+    if (rc) goto out;
+    same = has_uuid && !libxl_uuid_compare(&domain.uuid, &guest->uuid);
+    if (!same)
+        rc = runs_config(ctx, &domain, disks, num, &same);
+    if (rc) goto out;
+    if (!same && has_uuid)
+        rc = ERROR_NOTFOUND;
+    else if (!same)
+        rc = xlx__error(ERROR_INVAL, "%s: domain %u has the name \"%s\", but "
+                        "none of the disks of this config: it is another "
+                        "guest; put a uuid= into the config", path,
+                        domain.domid, guest->name);
+    else
+        rc = xlx_guest_copy(ctx, guest, &domain);
+
+ out:
+    xlx_guest_dispose(&domain);
+    return rc;
+}
+
+static int find_config(xlx_ctx *ctx, const char *path,
+                       const libxl_device_disk *disks, int num, bool has_uuid,
+                       xlx_guest *guest)
+{
+    int rc;
+
+    rc = running_of_config(ctx, path, disks, num, has_uuid, guest);
+    if (!rc)
+        return adopt_running(ctx, guest);
+    if (rc == ERROR_INVAL || (rc != ERROR_NOTFOUND && on_xen()))
+        return rc;
+    xlx__error_clear();
+    if (!has_uuid) {
+        rc = identity_by_disks(ctx, disks, num, guest);
+        if (rc) return rc;
+    }
+    guest->domid = XLX_DOMID_NONE;
+    return xlx__set_string(&guest->config_file, path);
 }
 
 static int from_config(xlx_ctx *ctx, const char *who, const char *path,
                        xlx_guest *guest)
 {
+    libxl_device_disk *disks;
     char text[40];
     bool has_uuid;
-    int rc;
+    int num, rc;
 
     rc = xlx__guest_config_identity(ctx, path, &guest->name, &guest->uuid,
                                     &has_uuid);
@@ -414,18 +546,11 @@ static int from_config(xlx_ctx *ctx, const char *who, const char *path,
     if (strcmp(who, guest->name) && !(has_uuid && !strcasecmp(who, text)))
         return xlx__error(ERROR_INVAL, "%s: it is the config of \"%s\", not "
                           "of \"%s\"", path, guest->name, who);
-    rc = running_domain(ctx, guest->name, NULL, guest);
-    if (!rc)
-        return adopt_running(ctx, guest);
-    if (rc != ERROR_NOTFOUND && on_xen())
-        return rc;
-    xlx__error_clear();
-    if (!has_uuid) {
-        rc = identity_by_name(ctx, guest);
-        if (rc) return rc;
-    }
-    guest->domid = XLX_DOMID_NONE;
-    return xlx__set_string(&guest->config_file, path);
+    rc = xlx__guest_config_disks(ctx, path, &disks, &num);
+    if (rc) return rc;
+    rc = find_config(ctx, path, disks, num, has_uuid, guest);
+    libxl_device_disk_list_free(disks, num);
+    return rc;
 }
 
 /* ---- a QEMU without Xen ------------------------------------------------- */
@@ -490,25 +615,34 @@ static int check_socket(xlx_ctx *ctx, xlx_guest *guest)
 static int from_records(xlx_ctx *ctx, const char *who,
                         const libxl_uuid *uuid, xlx_guest *guest)
 {
+    xlx_guest *g, *found = NULL;
     xlx_guests known;
     int i, rc;
 
     xlx_guests_init(&known);
     rc = read_known(ctx, &known);
     if (rc) goto out;
-    rc = ERROR_NOTFOUND;
     for (i = 0; i < known.num_guests; i++) {
-        xlx_guest *g = &known.guests[i];
-
+        g = &known.guests[i];
         if (uuid ? libxl_uuid_compare(&g->uuid, uuid)
                  : !g->name || strcmp(g->name, who))
             continue;
-        rc = check_socket(ctx, g);
-        if (rc) goto out;
-        xlx_guest_dispose(guest);
-        rc = xlx_guest_copy(ctx, guest, g);
-        break;
+        if (found) {
+            rc = xlx__error(ERROR_INVAL, "%s: there are records of two guests "
+                            "of that name: say the UUID, " LIBXL_UUID_FMT
+                            " or " LIBXL_UUID_FMT, who,
+                            LIBXL_UUID_BYTES(found->uuid),
+                            LIBXL_UUID_BYTES(g->uuid));
+            goto out;
+        }
+        found = g;
     }
+    rc = ERROR_NOTFOUND;
+    if (!found) goto out;
+    rc = check_socket(ctx, found);
+    if (rc) goto out;
+    xlx_guest_dispose(guest);
+    rc = xlx_guest_copy(ctx, guest, found);
 
  out:
     xlx_guests_dispose(&known);
