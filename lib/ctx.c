@@ -332,6 +332,15 @@ void xlx__debug(xlx_ctx *ctx, const char *fmt, ...)
     va_end(ap);
 }
 
+void xlx__notice(xlx_ctx *ctx, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    xtl_logv(ctx->logger, XTL_NOTICE, -1, "libxlx", fmt, ap);
+    va_end(ap);
+}
+
 int64_t xlx__now_ms(void)
 {
     struct timespec now;

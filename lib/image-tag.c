@@ -257,6 +257,32 @@ static int shows(int fd, const char *path, const struct xlx__qcow2_header *h,
     return rc;
 }
 
+int xlx__image_shows_tag(const char *path, const char *name, bool *yes_r)
+{
+    const struct xlx__image_tag *tag = NULL;
+    struct xlx__image_tag *tags = NULL;
+    struct xlx__qcow2_header h;
+    int fd, num = 0, rc;
+
+    *yes_r = false;
+    rc = xlx__qcow2_open(path, &h, &fd);
+    if (rc || fd < 0) return rc;
+    rc = read_tags(fd, path, &h, &tags, &num);
+    if (!rc)
+        rc = only_tag(path, tags, num, name, &tag);
+    if (!rc && tag) {
+        rc = shows(fd, path, &h, tag);
+        *yes_r = !rc;
+    }
+    if (rc == ERROR_FAIL) {
+        xlx__error_clear();
+        rc = 0;
+    }
+    xlx__image_tags_free(tags, num);
+    close(fd);
+    return rc;
+}
+
 /* ---- what qemu-img does ------------------------------------------------- */
 
 /* What the table must be afterwards. */

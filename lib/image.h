@@ -113,6 +113,9 @@ void xlx__image_tags_free(struct xlx__image_tag *tags, int num);
  * ERROR_INVAL when there are two. */
 int xlx__image_find_tag(const char *path, const char *name, char **id_r);
 int xlx__image_has_tag(const char *path, const char *tag, bool *found_r);
+/* Is the image's content that of its snapshot, untouched since?  false also
+ * when there is no such snapshot. */
+int xlx__image_shows_tag(const char *path, const char *tag, bool *yes_r);
 
 /* qemu-img's work on an image that no QEMU has open, and the look whether it
  * did that: names that are numbers mean the name. */

@@ -68,6 +68,10 @@ const char *xlx__ctx_libxl_said(xlx_ctx *ctx, int rc);
 int xlx__make_folder(const char *path);
 void xlx__debug(xlx_ctx *ctx, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* One line that the caller's user must see although the call goes on: the
+ * caller's logger gets it at the level XTL_NOTICE. */
+void xlx__notice(xlx_ctx *ctx, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Milliseconds of CLOCK_MONOTONIC; deadlines are such values. */
 int64_t xlx__now_ms(void);
 

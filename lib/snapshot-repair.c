@@ -184,7 +184,7 @@ static int settle_create(struct xlx__snapshot_change *c,
 {
     const char *name = journal->after.current;
     const xlx_snapshot *s = xlx__snapshot_by_name(&journal->after, name);
-    bool done;
+    bool done, went_on;
     int rc;
 
     if (!s)
@@ -192,6 +192,10 @@ static int settle_create(struct xlx__snapshot_change *c,
     rc = xlx__snapshot_is_external(s) ? new_in_use(c, journal, &done)
                                       : tags_complete(c, s, &done);
     if (rc) return rc;
+    if (done && !c->served && xlx__snapshot_is_external(s)) {
+        xlx__snapshot_went_on(journal, &went_on);
+        done = !went_on;
+    }
     rc = xlx__report(report, true,
                      done ? "finished: the snapshot is there"
                           : "undone: there is no such snapshot",
@@ -201,25 +205,37 @@ static int settle_create(struct xlx__snapshot_change *c,
                 : undo(c, journal, report);
 }
 
+static xlx_snapshot *left_of(const xlx_snapshot_journal *journal)
+{
+    const xlx_snapshots *after = &journal->after;
+
+    return after->num_snapshots > journal->before.num_snapshots
+        ? &after->snapshots[after->num_snapshots - 1] : NULL;
+}
+
 static int settle_revert(struct xlx__snapshot_change *c,
                          xlx_snapshot_journal *journal,
                          xlx_repair_report *report)
 {
+    enum xlx__snapshot_outcome outcome = XLX__SNAPSHOT_UNDONE;
     const char *name = journal->after.current;
     const xlx_snapshot *s = xlx__snapshot_by_name(&journal->before, name);
-    bool done;
+    bool done = false, went_on = false;
     int rc;
 
     if (!s)
         return xlx__error(ERROR_INVAL, "the journal names no snapshot");
     if (!xlx__snapshot_is_external(s)) {
-        /* the guest still runs on the images: nothing was put back */
-        done = !c->served;
-        rc = done ? xlx__snapshot_apply_tags(c, journal) : 0;
+        rc = xlx__snapshot_settle_tags(c, journal, s, left_of(journal),
+                                       report, &outcome);
+        if (rc || outcome == XLX__SNAPSHOT_LEFT) return rc;
+        done = outcome == XLX__SNAPSHOT_DONE;
     } else if (c->served) {
         rc = new_in_use(c, journal, &done);
     } else {
+        xlx__snapshot_went_on(journal, &went_on);
         rc = all_exist(journal, &done);
+        done = done && !went_on;
     }
     if (rc) return rc;
     rc = xlx__report(report, true,
@@ -282,8 +298,8 @@ static int settle_delete(struct xlx__snapshot_change *c,
                   : undo(c, journal, report);
 }
 
-int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
-                          xlx_repair_report *report)
+static int settle(struct xlx__snapshot_change *c, bool dry_run,
+                  xlx_repair_report *report)
 {
     xlx_snapshot_journal journal;
     int rc;
@@ -326,11 +342,49 @@ int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
     return rc;
 }
 
+/* all: also what is in order by now */
+static void tell(struct xlx__snapshot_change *c,
+                 const xlx_repair_report *report, bool all)
+{
+    const xlx_repair_finding *f;
+    char title[128];
+    int i;
+
+    xlx__guest_title(c->guest, title, sizeof(title));
+    for (i = 0; i < report->num_findings; i++) {
+        f = &report->findings[i];
+        if (all || !f->repaired)
+            xlx__notice(c->ctx, "%s: %s; %s", title, f->what,
+                        xlx__text(f->done));
+    }
+}
+
+int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
+                          xlx_repair_report *report)
+{
+    xlx_repair_report own;
+    int rc;
+
+    if (report)
+        return settle(c, dry_run, report);
+    xlx_repair_report_init(&own);
+    rc = settle(c, dry_run, &own);
+    tell(c, &own, true);
+    xlx_repair_report_dispose(&own);
+    return rc;
+}
+
 int xlx__snapshot_undo(struct xlx__snapshot_change *c, int rc)
 {
     char *why = strdup(xlx_get_error());
-    int undo = xlx__snapshot_recover(c, false, NULL);
+    xlx_repair_report report;
+    int undo;
 
+    xlx_repair_report_init(&report);
+    undo = settle(c, false, &report);
+    /* that it was cut short its caller knows, and says so */
+    tell(c, &report, false);
+    xlx_repair_report_dispose(&report);
     if (why && !undo)
         xlx__error(rc, "%s", why);
     else if (why)
@@ -346,7 +400,7 @@ static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
                       xlx_repair_report *report)
 {
     xlx_snapshot_disk seen;
-    char *below = NULL;
+    char *below = NULL, *format = NULL;
     struct stat st;
     bool there;
     int rc;
@@ -365,8 +419,9 @@ static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
                            "--metadata-only", "%s: %s: %s no longer holds "
                            "it", s->name, d->vdev, d->image);
     }
-    rc = xlx__image_backing(d->image, &below);
+    rc = xlx__image_below(d->image, xlx__text(d->format), &below, &format);
     if (rc) return rc;
+    free(format);
     if (below ? !xlx__image_same(below, d->backing)
               : *xlx__text(d->backing) != 0)
         rc = xlx__report(report, false, "somebody changed it with another "

@@ -10,6 +10,7 @@
  *   snapshot-delete.c  delete: which layers go, which are merged
  *   snapshot-merge.c   two layers into one, live or not
  *   snapshot-repair.c  finish or undo, and check
+ *   snapshot-halfway.c how far did it come, when the guest went on since?
  *   snapshot-record.c  the record, the journal, the tree
  *   snapshot-overlay.c names and making of overlays
  *   snapshot-tag.c     removal of an internal snapshot
@@ -56,7 +57,8 @@ int xlx__snapshot_look_again(struct xlx__snapshot_change *c);
 
 int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
                               xlx_snapshots *record);
-/* An empty record (no snapshots) is removed instead. */
+/* A record of nothing (no snapshots, and no image of ours in use) is removed
+ * instead. */
 int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
                                const xlx_snapshots *record);
 
@@ -163,9 +165,29 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal,
                                bool *merged_r);
 
+/* ---- snapshot-halfway.c -------------------------------------------------- */
+
+/* Did a guest go on in the images that the operation has left? */
+void xlx__snapshot_went_on(const xlx_snapshot_journal *journal, bool *yes_r);
+
+enum xlx__snapshot_outcome {
+    XLX__SNAPSHOT_UNDONE,           /* nothing has changed */
+    XLX__SNAPSHOT_DONE,             /* all has, by now */
+    XLX__SNAPSHOT_LEFT,             /* some has: reported, recorded, over */
+};
+
+/* How far did the revert to an internal snapshot come?  left is the snapshot
+ * of what was left, in journal->after, or NULL. */
+int xlx__snapshot_settle_tags(struct xlx__snapshot_change *c,
+                              xlx_snapshot_journal *journal,
+                              const xlx_snapshot *to, xlx_snapshot *left,
+                              xlx_repair_report *report,
+                              enum xlx__snapshot_outcome *outcome_r);
+
 /* ---- snapshot-repair.c -------------------------------------------------- */
 
-/* Finishes or undoes what a journal says; report (may be NULL) is told. */
+/* Finishes or undoes what a journal says.  What was found goes into report;
+ * when that is NULL, as a notice to the user: nothing is settled in silence. */
 int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
                           xlx_repair_report *report);
 /* The same after a failure of ours, whose rc is returned and whose message

@@ -193,6 +193,46 @@ const xlx_progress *xl_progress(void)
 
 /* ---- main --------------------------------------------------------------- */
 
+/* Without -v only what the library has to tell the user is shown. */
+static void show_notice(xentoollog_logger *self, xentoollog_level level,
+                        int errnoval, const char *from, const char *format,
+                        va_list ap) __attribute__((format(printf, 5, 0)));
+
+static void show_notice(xentoollog_logger *self, xentoollog_level level,
+                        int errnoval, const char *from, const char *format,
+                        va_list ap)
+{
+    (void)self;
+    (void)errnoval;
+    if (level != XTL_NOTICE || !from || strcmp(from, "libxlx"))
+        return;
+    end_line();
+    xl_vmessage(format, ap);
+}
+
+static void show_no_progress(xentoollog_logger *self, const char *from,
+                             const char *doing, int percent,
+                             unsigned long done, unsigned long total)
+{
+    (void)self;
+    (void)from;
+    (void)doing;
+    (void)percent;
+    (void)done;
+    (void)total;
+}
+
+static void keep_logger(xentoollog_logger *self)
+{
+    (void)self;
+}
+
+static xentoollog_logger notices = {
+    .vmessage = show_notice,
+    .progress = show_no_progress,
+    .destroy = keep_logger,
+};
+
 /* With -v the library's messages are shown as xl shows those of libxl. */
 static xentoollog_logger *make_logger(void)
 {
@@ -203,7 +243,7 @@ static xentoollog_logger *make_logger(void)
     if (xl_global_option('T'))
         flags |= XTL_STDIOSTREAM_SHOW_DATE | XTL_STDIOSTREAM_SHOW_PID;
     if (level == XTL_PROGRESS)
-        return NULL;
+        return secure_getenv("LIBXLX_DEBUG") ? NULL : &notices;
     return (xentoollog_logger *)xtl_createlogger_stdiostream(
         stderr, level < XTL_DEBUG ? XTL_DEBUG : (xentoollog_level)level,
         flags);

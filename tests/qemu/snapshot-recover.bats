@@ -1,0 +1,126 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154  # variables of snapshot.bash
+#
+# What is said and kept when a command was cut short and the guest was started
+# again in between; and whose records are whose.
+
+load snapshot
+
+setup() { snapshot_setup; }
+teardown() { snapshot_teardown; }
+
+# cut_short POINT COMMAND...
+cut_short() {
+    local point=$1
+    shift
+    LIBXLX_FAULT=$point run "$@"
+    echo "$point: $status: $output"
+    [ "$status" = 137 ]
+}
+
+# config FILE NAME IMAGE: without a uuid
+config() {
+    printf "name='%s'\ndisk=['format=qcow2,vdev=xvda,access=rw,target=%s']\n" \
+        "$2" "$3" > "$1"
+}
+
+@test "the guest was started on the old image: each command says so" {
+    disks 1
+    start_qemu
+    next_state
+    cut_short snapshot-create.switched \
+        xl snapshot-create "$guest" one --kind external
+    cp "$refs/xvda.raw" "$tmp/base.raw"
+    next_state                          # in the overlay
+    kill_qemu
+    start_qemu
+    run -0 --separate-stderr xl snapshot-list "$guest"
+    [ "$output" = 'no snapshots' ]
+    echo "$stderr"
+    [[ ${stderr_lines[0]} = 'xl snapshot-list: guest: making the snapshot '*\
+'"one" was cut short; undone'* ]]
+    [[ ${stderr_lines[1]} = "xl snapshot-list: guest: $images/xvda.one.qcow2 "*\
+'holds data; kept'* ]]
+    same "$images/xvda.one.qcow2" qcow2 "$refs/xvda.raw"
+    same "${image[xvda]}" qcow2 "$tmp/base.raw"
+}
+
+@test "the guest went on in the old image and ended: that is its state" {
+    disks 1
+    start_qemu
+    next_state
+    cut_short snapshot-create.switched \
+        xl snapshot-create "$guest" one --kind external
+    next_state                          # in the overlay
+    kill_qemu
+    cp "$refs/xvda.raw" "$tmp/overlay.raw"
+    qemu-io -f qcow2 -c 'write -P 77 32m 64k' "${image[xvda]}"
+    run -1 xl snapshot-repair "$uuid"
+    [[ ${lines[0]} = *'cut short; undone: there is no such snapshot' ]]
+    [[ ${lines[1]} = *"$images/xvda.one.qcow2 holds data; kept"* ]]
+    [ "$(list | jq '.snapshots | length')" = 0 ]
+}
+
+@test "a revert that put back one disk of two, and then a start" {
+    disks 2
+    start_qemu
+    next_state
+    make_snapshot one --kind internal
+    next_state
+    stop_qemu
+    keep before
+    cut_short snapshot-revert.applied:1 xl snapshot-revert "$uuid" one
+    start_qemu
+    io xvda 'write -P 99 40m 4k' flush
+    run -1 xl snapshot-repair "$guest"
+    echo "$output"
+    [[ $output != *'goes on as before'* ]]
+    [[ ${lines[0]} = *'started while only some of its disks were put back'* ]]
+    [[ ${lines[1]} = *'one: xvda; '*'put back'* ]]
+    [[ ${lines[2]} = *'one: xvdb; not put back' ]]
+    run -0 xl snapshot-repair "$guest"
+    [ "$output" = 'guest: all in order' ]
+    stop_qemu
+    left=$(list | names_of | grep '^left-')
+    cp "$refs/before@xvda.raw" "$refs/$left@xvda.raw"
+    holds "$left" "$left"
+    xl snapshot-revert "$uuid" one
+    cp "$refs/one@xvda.raw" "$refs/xvda.raw"
+    cp "$refs/one@xvdb.raw" "$refs/xvdb.raw"
+    present_is_right
+}
+
+@test "a revert that did not begin is undone, and nothing is put back" {
+    disks 2
+    start_qemu
+    next_state
+    make_snapshot one --kind internal
+    next_state
+    stop_qemu
+    cut_short snapshot-revert.journal xl snapshot-revert "$uuid" one
+    start_qemu
+    next_state
+    stop_qemu
+    run -0 xl snapshot-repair "$uuid"
+    [[ $output = *'was cut short; undone: the guest goes on as before' ]]
+    all_is_right
+}
+
+@test "two guests of one name: each has its own records" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    qemu-img create -q -f qcow2 "$images/b.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    config "$tmp/b.cfg" web "$images/b.qcow2"
+    for guest in a b; do
+        xl snapshot-create --config "$tmp/$guest.cfg" --kind internal web old1
+    done
+    xl snapshot-delete --config "$tmp/b.cfg" web old1
+    [[ $(qemu-img snapshot -l "$images/a.qcow2") = *old1* ]]
+    [[ $(qemu-img snapshot -l "$images/b.qcow2") != *old1* ]]
+    run -0 xl snapshot-list --json --config "$tmp/a.cfg" web
+    [ "$(jq -r '.[0].snapshots[].name' <<< "$output")" = old1 ]
+    xl snapshot-create --config "$tmp/b.cfg" --kind internal web old2
+    run -1 xl snapshot-list web
+    [[ $output = *'there are records of two guests of that name: say the '* ]]
+}
