@@ -405,12 +405,23 @@ static int say_disk(const char *name, const xlx_snapshot_disk *d,
                     const xlx_snapshot_journal *journal,
                     xlx_snapshot_plan *plan)
 {
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(&journal->before, xlx__text(d->vdev));
+    int rc;
+
     if (*xlx__text(d->tag))
         return say(plan, "%s: %s: remove it from %s", name, d->vdev,
                    d->image);
-    if (*xlx__text(journal->merge_top))
-        return say(plan, "%s: %s: merge %s into %s", name, d->vdev,
-                   journal->merge_top, journal->merge_base);
+    if (*xlx__text(journal->merge_top)) {
+        rc = say(plan, "%s: %s: merge %s into %s", name, d->vdev,
+                 journal->merge_top, journal->merge_base);
+        if (rc || !now || strcmp(xlx__text(now->image), journal->merge_top))
+            return rc;
+        return say(plan, "%s: the guest goes on in %s (format %s): a config "
+                   "that names %s must be changed", d->vdev,
+                   journal->merge_base, xlx__text(d->format),
+                   journal->merge_top);
+    }
     if (journal->num_old_files)
         return say(plan, "%s: %s: remove %s, nothing is based on it", name,
                    d->vdev, d->image);
@@ -475,6 +486,16 @@ static int forget(struct xlx__snapshot_change *c, char **names, int num,
                  names[i]);
         if (rc) return rc;
         rc = drop_snapshot(&c->record, names[i]);
+        if (rc) return rc;
+    }
+    for (i = 0; i < c->record.num_disks; i++) {
+        const xlx_snapshot_disk *d = &c->record.disks[i];
+
+        if (!d->owned || !*xlx__text(d->backing))
+            continue;
+        rc = say(plan, "%s: the guest stays on %s, and needs %s below it: no "
+                 "guest may be started on that one", d->vdev, d->image,
+                 d->backing);
         if (rc) return rc;
     }
     return dry_run ? 0 : xlx__snapshot_record_write(c->ctx, c->guest,

@@ -11,6 +11,7 @@
 #include "disk.h"
 #include "guest.h"
 #include "image.h"
+#include "image-use.h"
 #include "snapshot.h"
 
 #define MAX_CHAIN 256
@@ -162,38 +163,67 @@ static int foreign_layer(xlx_ctx *ctx, const xlx_snapshots *record,
     const char *slash = strrchr(layer->image, '/');
     struct stat st;
 
-    if (recorded(record, layer->image, "") || stat(layer->image, &st))
+    if (recorded(record, layer->image, "") || stat(layer->image, &st) ||
+        find_disk(list, layer->image, "", same_name))
         return 0;
     return add_foreign(ctx, list, XLX_SNAPSHOT_KIND_EXTERNAL,
                        slash ? slash + 1 : layer->image,
                        st.st_mtim.tv_sec, layer);
 }
 
+/* What the header of layer names becomes the layer; false when that is
+ * nothing.  Its format is what the record says, or else the header, which is
+ * of an image whose headers no guest writes.  Where neither says, QEMU would
+ * look at the content, which a guest may have written, and we do not look
+ * further. */
+static int go_down(const xlx_snapshots *record, xlx_snapshot_disk *layer,
+                   bool *more_r)
+{
+    const xlx_snapshot_disk *known;
+    char *below = NULL, *format = NULL;
+    int rc;
+
+    *more_r = false;
+    rc = xlx__image_below(layer->image, xlx__text(layer->format), &below,
+                          &format);
+    if (rc || !below) goto out;
+    *more_r = true;
+    layer->owned = false;
+    rc = xlx__set_string(&layer->image, below);
+    if (rc) goto out;
+    known = find_disk(record, below, "", same_name);
+    rc = xlx__set_string(&layer->format, known && known->format
+                         ? known->format : format);
+    if (rc) goto out;
+    rc = xlx__set_string(&layer->backing, NULL);
+
+ out:
+    free(below);
+    free(format);
+    return rc;
+}
+
 static int foreign_in_chain(xlx_ctx *ctx, const xlx_snapshots *record,
                             const xlx_snapshot_disk *top, xlx_snapshots *list)
 {
     xlx_snapshot_disk layer;
-    char *below;
+    bool more = true;
     int i, rc;
 
     xlx_snapshot_disk_init(&layer);
     rc = xlx_snapshot_disk_copy(ctx, &layer, top);
-    for (i = 0; !rc && i < MAX_CHAIN; i++) {
-        rc = foreign_tags(ctx, record, &layer, list);
-        if (rc) break;
-        if (i) {
+    for (i = 0; !rc && more && i < MAX_CHAIN; i++) {
+        if (!strcmp(xlx__text(layer.format), "qcow2"))
+            rc = foreign_tags(ctx, record, &layer, list);
+        if (!rc && i)
             rc = foreign_layer(ctx, record, &layer, list);
-            if (rc) break;
-        }
-        rc = xlx__image_backing(layer.image, &below);
-        if (rc || !below) break;
-        free(layer.image);
-        layer.image = below;
-        layer.owned = false;
-        rc = xlx__set_string(&layer.format, NULL);
         if (!rc)
-            rc = xlx__set_string(&layer.backing, NULL);
+            rc = go_down(record, &layer, &more);
     }
+    if (!rc && more)
+        rc = xlx__error(ERROR_INVAL, "%s: its chain of backing files has "
+                        "more than %d images, or goes in a circle",
+                        top->image, MAX_CHAIN);
     xlx_snapshot_disk_dispose(&layer);
     return rc;
 }
@@ -278,81 +308,106 @@ int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
 
 /* ---- frozen images ------------------------------------------------------ */
 
-static int fill_frozen(xlx_ctx *ctx, const xlx_snapshots *record,
-                       const xlx_snapshot *snapshot,
-                       const xlx_snapshot_disk *disk,
-                       xlx_frozen_image *frozen)
+/* Only a lock that somebody holds tells a command at work from one that was
+ * cut short. */
+static int describe_unsettled(xlx_ctx *ctx, const xlx_guest *guest,
+                              char **what_r)
 {
-    const xlx_snapshot_disk *now =
-        xlx__snapshot_current_disk(record, disk->vdev);
+    struct xlx__lock lock = XLX__LOCK_NONE;
+    char title[128];
+    int rc;
+
+    xlx__guest_title(guest, title, sizeof(title));
+    rc = xlx__lock_guest(ctx, &guest->uuid, &lock);
+    xlx__unlock(&lock);
+    if (rc == ERROR_LOCK_FAIL) {
+        rc = xlx__set_string(what_r, xlx_get_error());
+        xlx__error_clear();
+        return rc;
+    }
+    if (rc) return rc;
+    *what_r = xlx__printf("a command that changed the snapshots of \"%s\" was "
+                          "cut short; xl snapshot-repair "LIBXL_UUID_FMT
+                          " finishes or undoes it", title,
+                          LIBXL_UUID_BYTES(guest->uuid));
+    return *what_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+}
+
+static int fill_claimed(xlx_ctx *ctx, const struct xlx__image_claim *c,
+                        xlx_frozen_image *frozen)
+{
     int rc;
 
     frozen->frozen = true;
-    rc = xlx_guest_copy(ctx, &frozen->guest, &record->guest);
+    frozen->reason = c->journal ? XLX_FROZEN_REASON_UNSETTLED
+                                : XLX_FROZEN_REASON_SNAPSHOT;
+    rc = xlx_guest_copy(ctx, &frozen->guest, &c->guest);
     if (rc) return rc;
-    rc = xlx__set_string(&frozen->snapshot, snapshot->name);
+    if (c->journal)
+        return describe_unsettled(ctx, &c->guest, &frozen->what);
+    rc = xlx__set_string(&frozen->snapshot, c->snapshot);
     if (rc) return rc;
-    rc = xlx__set_string(&frozen->vdev, disk->vdev);
-    if (rc || !now) return rc;
-    rc = xlx__set_string(&frozen->current_path, now->image);
+    rc = xlx__set_string(&frozen->vdev, c->vdev);
     if (rc) return rc;
-    return xlx__set_string(&frozen->current_format, now->format);
+    rc = xlx__set_string(&frozen->current_path, c->current_path);
+    if (rc) return rc;
+    return xlx__set_string(&frozen->current_format, c->current_format);
 }
 
-static bool is_file(const char *path, const struct stat *st)
+/* What of the users of an image keeps guests from it; NULL: nothing.  A
+ * journal counts before a record, because it says that the record may not be
+ * so; what the record says comes before what headers say, because it has the
+ * words for a person. */
+static const struct xlx__image_user *
+find_reason(const struct xlx__image_use *use)
 {
-    struct stat other;
+    const struct xlx__image_user *found = NULL, *based = NULL;
+    int i;
 
-    return path && !stat(path, &other) && other.st_dev == st->st_dev &&
-           other.st_ino == st->st_ino;
-}
+    for (i = 0; i < use->num; i++) {
+        const struct xlx__image_user *u = &use->users[i];
 
-static int frozen_by(xlx_ctx *ctx, const xlx_guest *guest,
-                     const struct stat *st, xlx_frozen_image *frozen)
-{
-    xlx_snapshots record;
-    int i, j, rc;
-
-    xlx_snapshots_init(&record);
-    rc = xlx__snapshot_record_read(ctx, guest, &record);
-    if (rc) goto out;
-    for (i = 0; i < record.num_snapshots && !frozen->frozen; i++) {
-        const xlx_snapshot *s = &record.snapshots[i];
-
-        if (!xlx__snapshot_is_external(s))
+        if (u->kind == XLX__USER_OVERLAY && !based)
+            based = u;
+        if (u->kind != XLX__USER_CLAIM)
             continue;
-        for (j = 0; j < s->num_disks && !frozen->frozen; j++)
-            if (is_file(s->disks[j].image, st)) {
-                rc = fill_frozen(ctx, &record, s, &s->disks[j], frozen);
-                if (rc) goto out;
-            }
+        if (u->claim->journal)
+            return u;
+        if (u->claim->role == XLX__ROLE_FROZEN && !found)
+            found = u;
     }
-
- out:
-    xlx_snapshots_dispose(&record);
-    return rc;
+    return found ? found : based;
 }
 
 int xlx__image_frozen(xlx_ctx *ctx, const char *path,
                       xlx_frozen_image *frozen)
 {
-    xlx_guests guests;
-    struct stat st;
-    int i, rc;
+    struct xlx__image_use use = { .num = 0 };
+    struct xlx__image_world *world = NULL;
+    const struct xlx__image_user *u;
+    int rc;
 
-    xlx_guests_init(&guests);
     rc = xlx__set_string(&frozen->path, path);
     if (rc) goto out;
-    if (stat(path, &st))
-        goto out;                   /* what is not there is not frozen */
-    rc = xlx__guest_known(ctx, &guests);
+    rc = xlx__snapshot_world(ctx, NULL, NULL, &world);
     if (rc) goto out;
-    for (i = 0; i < guests.num_guests && !frozen->frozen; i++) {
-        rc = frozen_by(ctx, &guests.guests[i], &st, frozen);
-        if (rc) goto out;
+    rc = xlx__image_use(world, path, &use);
+    if (rc) goto out;
+    u = find_reason(&use);
+    if (u && u->kind == XLX__USER_CLAIM) {
+        rc = fill_claimed(ctx, u->claim, frozen);
+    } else if (u) {
+        frozen->frozen = true;
+        frozen->reason = XLX_FROZEN_REASON_BASE;
+        rc = xlx__set_string(&frozen->what, u->what);
+    } else {
+        u = xlx__image_user(&use, 1u << XLX__USER_UNKNOWN);
+        if (u)
+            rc = xlx__error(ERROR_FAIL, "%s: %s", path, u->what);
     }
 
  out:
-    xlx_guests_dispose(&guests);
+    xlx__image_use_dispose(&use);
+    xlx__image_world_close(world);
     return rc;
 }

@@ -39,12 +39,24 @@ int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
     return rc ? rc : xlx_guest_copy(ctx, &record->guest, guest);
 }
 
+/* With no snapshot left, the guest may still be on an image that we made, and
+ * its config on the one below. */
+static bool is_worth_keeping(const xlx_snapshots *record)
+{
+    int i;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (record->disks[i].owned)
+            return true;
+    return record->num_snapshots > 0;
+}
+
 int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
                                const xlx_snapshots *record)
 {
     struct xlx__json_out *out = NULL;
 
-    if (record->num_snapshots) {
+    if (is_worth_keeping(record)) {
         out = xlx__json_out_new(true);
         xlx__snapshots_gen(out, record);
     }

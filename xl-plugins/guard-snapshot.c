@@ -136,7 +136,12 @@ static void say_what(const struct check *c)
 
     for (i = 0; i < c->config->num_disks; i++) {
         f = &c->frozen[i];
-        if (f->frozen)
+        if (f->reason == XLX_FROZEN_REASON_UNSETTLED && i > c->first)
+            continue;               /* the same command, or it is the next */
+        if (f->frozen && f->reason != XLX_FROZEN_REASON_SNAPSHOT)
+            xl_message("%s: no guest may write to \"%s\": %s",
+                       c->config->disks[i].vdev, f->path, f->what);
+        else if (f->frozen)
             xl_message("%s: \"%s\" holds the snapshot \"%s\" of \"%s\"; to"
                        " write to it would destroy that snapshot and all"
                        " data written since", c->config->disks[i].vdev,
@@ -144,12 +149,37 @@ static void say_what(const struct check *c)
     }
 }
 
+/* Nobody can say what is to be started while one of them is not settled; and
+ * of an image that others are based on nobody knows what they are. */
+static bool say_what_else(const struct check *c)
+{
+    const xlx_frozen_image *base = NULL, *f;
+    int i;
+
+    for (i = 0; i < c->config->num_disks; i++) {
+        f = &c->frozen[i];
+        if (f->reason == XLX_FROZEN_REASON_UNSETTLED)
+            return true;            /* what to do is part of the message */
+        if (f->reason == XLX_FROZEN_REASON_BASE && !base)
+            base = f;
+    }
+    if (base)
+        xl_message("to write to it would destroy what is in that image: start"
+                   " the guest on that one, or remove it when nobody needs"
+                   " it; or use \"%s\" instead of xl to start the guest"
+                   " regardless", c->start->stock);
+    return base;
+}
+
 static void say_what_to_do(struct check *c)
 {
     const xlx_frozen_image *f = &c->frozen[c->first];
-    uint32_t domid = running_domid(c, &f->guest);
+    uint32_t domid;
     char *command;
 
+    if (say_what_else(c))
+        return;
+    domid = running_domid(c, &f->guest);
     if (domid != XLX_DOMID_NONE) {
         xl_message("\"%s\" is running, as domain %u", name_of(&f->guest),
                    domid);

@@ -19,7 +19,9 @@ setup() {
         [ -x "$path" ] || path=$top_builddir/xl-plugins/xl-$program
         ln -s "$path" "$tmp/exec/xl-$program"
     done
-    ln -s xl-snapshot "$tmp/exec/xl-snapshot-create"
+    for command in create delete list repair; do
+        ln -s xl-snapshot "$tmp/exec/xl-snapshot-$command"
+    done
     ln -s "$xl" "$tmp/path/xl"
     base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs"
            LIBXLX_RUN_DIR="$tmp/run")
@@ -232,6 +234,98 @@ disks only as they were when it was saved: "* ]]
     same_as_stock restore "$tmp"
     same_as_stock restore
     same_as_stock restore a b c
+}
+
+# cut_short POINT: the making of s1 is, at that fault point
+cut_short() {
+    rm -rf "$tmp/state" "$overlay"
+    extra=(LIBXLX_FAULT="$1")
+    run xl snapshot-create --disks xvda --kind external --config \
+        "$tmp/web.cfg" web s1
+    extra=()
+    [ "$status" != 0 ] || skip 'built without --enable-fault-points'
+    [ "$status" = 137 ]
+    uuid=$(basename "$tmp"/state/*-*)
+    [ -e "$tmp/state/$uuid/snapshot-journal.json" ]
+}
+
+# unsettled XL-ARGS...: refused, before stock xl is started
+unsettled() {
+    rm -f "$tmp/record"
+    extra=(FAKE_RECORD="$tmp/record")
+    run --separate-stderr xl "$@"
+    echo "$stderr"
+    extra=()
+    [ "$status" = 1 ]
+    [ ! -e "$tmp/record" ]
+    [ "$stderr" = "xl create: xvda: no guest may write to \"$image\": a command \
+that changed the snapshots of \"web\" was cut short; xl snapshot-repair $uuid \
+finishes or undoes it" ]
+}
+
+@test "a command that was cut short: no start before it is settled" {
+    image=$base_image
+    for point in snapshot-create.journal snapshot-create.overlay \
+        snapshot-create.configured; do
+        cut_short $point
+        unsettled create -n "$tmp/web.cfg"
+        # by another guest, and on the new image
+        config mail "$base_image" > "$tmp/g.cfg"
+        unsettled create "$tmp/g.cfg"
+        run -0 xl snapshot-repair "$uuid"
+        [[ $output = *'undone: there is no such snapshot' ]]
+        [ ! -e "$overlay" ]
+        same_as_stock create -n "$tmp/web.cfg" "uuid=\"$uuid\""
+        [ "$(cat "$tmp/ours.code")" = 0 ]
+    done
+}
+
+@test "a switch that is in the journal only: the old image is frozen" {
+    image=$base_image
+    cut_short snapshot-create.configured
+    qemu-io -f qcow2 -c 'write -P 7 0 64k' "$overlay"
+    unsettled create "$tmp/web.cfg"
+    image=$overlay
+    config web "$overlay" > "$tmp/g.cfg"
+    unsettled create "$tmp/g.cfg"
+    run -0 xl snapshot-repair web
+    [[ $output = *'finished: the snapshot is there' ]]
+    refused create "$tmp/web.cfg"
+}
+
+@test "a journal that cannot be read: no start, and why" {
+    echo '{' > "$tmp/state/$uuid/snapshot-journal.json"
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    run -1 xl create "$tmp/now.cfg"
+    [[ ${lines[0]} = "xl create: "*"$tmp/state/$uuid/snapshot-journal.json"* ]]
+    [[ ${lines[1]} = *"use \"$real\" instead of xl to start the guest"* ]]
+}
+
+@test "a forgotten snapshot: what the guest is based on stays guarded" {
+    run -0 xl snapshot-delete --metadata-only web s1
+    [ "${lines[1]}" = "xvda: the guest stays on $overlay, and needs \
+$base_image below it: no guest may be started on that one" ]
+    extra=(FAKE_RECORD="$tmp/record")
+    run xl create "$tmp/web.cfg"
+    [ "$status" = 1 ]
+    [ ! -e "$tmp/record" ]
+    [ "${lines[0]}" = "xl create: xvda: no guest may write to \
+\"$base_image\": $overlay is based on it" ]
+    [[ ${lines[1]} = *"start the guest on that one, or remove it when nobody \
+needs it; or use \"$real\" instead"* ]]
+    extra=()
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    same_as_stock create -n "$tmp/now.cfg"
+    [ "$(cat "$tmp/ours.code")" = 0 ]
+}
+
+@test "a clone that no record knows: its base is not started" {
+    rm -r "${tmp:?}/state/$uuid" "$overlay"
+    mkdir -p "$tmp/state/$other"
+    qemu-img create -q -f qcow2 -b "$base_image" -F qcow2 "$tmp/clone.qcow2"
+    run -1 xl create "$tmp/web.cfg"
+    [ "${lines[0]}" = "xl create: xvda: no guest may write to \
+\"$base_image\": $tmp/clone.qcow2 is based on it" ]
 }
 
 # A writer waits at the FIFO: whoever opens it lets him go on.
