@@ -172,11 +172,12 @@ static int find_file(const char *name, struct node *n)
 
 static int read_bitmaps(const struct xlx__json *v, struct node *n)
 {
-    const struct xlx__json *map, *name;
+    const struct xlx__json *list, *map, *name;
     const char *text;
     int rc;
 
-    for (map = xlx__json_first(xlx__json_member(v, "dirty-bitmaps")); map;
+    list = xlx__json_member(v, "dirty-bitmaps");
+    for (map = list ? xlx__json_first(list) : NULL; map;
          map = xlx__json_next(map)) {
         name = xlx__json_member(map, "name");
         if (!name)

@@ -175,29 +175,6 @@ static bool shares_image(const struct xlx__drive *d, const char *path)
     return false;
 }
 
-/* Is to among the images below from?  By their headers, not by QEMU's word. */
-static bool leads_to(const char *from, const char *format, const char *to)
-{
-    char *at = strdup(from), *its = strdup(format), *below, *next;
-    bool found = false;
-    int i;
-
-    for (i = 0; at && its && !found && i < XLX__MAX_CHAIN; i++) {
-        found = xlx__image_same(at, to);
-        if (xlx__image_below(at, its, &below, &next)) {
-            xlx__error_clear();
-            break;
-        }
-        free(at);
-        free(its);
-        at = below;
-        its = next;
-    }
-    free(at);
-    free(its);
-    return found;
-}
-
 int xlx__disk_check_image(xlx_disk *disk, const char *xen_path,
                           const char *xen_format)
 {
@@ -211,8 +188,8 @@ int xlx__disk_check_image(xlx_disk *disk, const char *xen_path,
                                 "%s", disk->path, disk->format, format);
         return 0;
     }
-    if (leads_to(disk->path, disk->format, xen_path) ||
-        leads_to(xen_path, format, disk->path))
+    if (xlx__image_leads_to(disk->path, disk->format, xen_path) ||
+        xlx__image_leads_to(xen_path, format, disk->path))
         return 0;                   /* another tool moved it along the chain */
     return set_unusable(disk, "QEMU says that it has %s open, but Xen says "
                         "%s, and neither is based on the other: look which "

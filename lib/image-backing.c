@@ -289,3 +289,26 @@ int xlx__image_chain(const char *path, const char *format, int *num_r)
     free(its);
     return rc;
 }
+
+bool xlx__image_leads_to(const char *path, const char *format,
+                         const char *to)
+{
+    char *at = strdup(path), *its = strdup(format), *below, *next;
+    bool found = false;
+    int i;
+
+    for (i = 0; at && its && !found && i < XLX__IMAGE_MAX_CHAIN; i++) {
+        found = xlx__image_same(at, to);
+        if (found || xlx__image_below(at, its, &below, &next)) {
+            xlx__error_clear();
+            break;
+        }
+        free(at);
+        free(its);
+        at = below;
+        its = next ? next : below ? strdup("qcow2") : NULL;
+    }
+    free(at);
+    free(its);
+    return found;
+}

@@ -126,8 +126,26 @@ static int sync_folder_of(const char *path)
 
 /* ---- overlays ----------------------------------------------------------- */
 
-/* An empty file that is ours alone, so that nobody else's is overwritten;
- * who may read the disk below may read what is written over it, no more. */
+/* Those who may open the image below may open what is written over it: the
+ * QEMU of a guest may run as a user who has access by the group alone.  Never
+ * more: others get nothing, and neither does another group. */
+static int give_owner(int fd, const char *path, const char *backing,
+                      const struct stat *below)
+{
+    struct stat st;
+
+    if (fchown(fd, below->st_uid, below->st_gid) && errno != EPERM)
+        return xlx__error(ERROR_FAIL, "%s: cannot give it the owner of %s: "
+                          "%m", path, backing);
+    if (fstat(fd, &st) ||
+        fchmod(fd, 0600 | (st.st_gid == below->st_gid
+                           ? below->st_mode & 0060 : 0)))
+        return xlx__error(ERROR_FAIL, "%s: cannot give it the mode of %s: "
+                          "%m", path, backing);
+    return 0;
+}
+
+/* An empty file that is ours alone, so that nobody else's is overwritten. */
 static int reserve(const char *path, const char *backing)
 {
     struct stat st;
@@ -139,12 +157,9 @@ static int reserve(const char *path, const char *backing)
               0600);
     if (fd < 0)
         return xlx__error(xlx__errno_rc(errno), "%s: %m", path);
-    rc = 0;
-    if (fchown(fd, st.st_uid, st.st_gid) && errno != EPERM) {
-        rc = xlx__error(ERROR_FAIL, "%s: cannot give it the owner of %s: %m",
-                        path, backing);
+    rc = give_owner(fd, path, backing, &st);
+    if (rc)
         unlink(path);
-    }
     close(fd);
     return rc;
 }

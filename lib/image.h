@@ -21,8 +21,8 @@ int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
                     struct xlx__image *image_r);
 void xlx__image_dispose(struct xlx__image *image);
 
-/* Makes a qcow2 image over backing: O_EXCL, mode 0600, owner of backing,
- * flushed to disk with its folder. */
+/* Makes a qcow2 image over backing: O_EXCL, with the owner of backing and the
+ * access that backing gives to its group, flushed to disk with its directory. */
 int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
                               const char *backing, const char *backing_format,
                               uint64_t virtual_size);
@@ -81,6 +81,10 @@ int xlx__image_backing(const char *path, char **backing_r);
  * and for names that are refused. */
 #define XLX__IMAGE_MAX_CHAIN 257
 int xlx__image_chain(const char *path, const char *format, int *num_r);
+/* Is to the image itself or among those below it?  By headers; a chain that
+ * cannot be followed ends there. */
+bool xlx__image_leads_to(const char *path, const char *format,
+                         const char *to);
 /* The file with the guest's data, when they are not in the image itself. */
 int xlx__image_data_file(const char *path, const char *format,
                          char **file_r);

@@ -527,7 +527,7 @@ static int check_live(struct xlx__snapshot_change *c)
     xlx_disks_init(&disks);
     rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
     if (!rc)
-        rc = xlx__snapshot_reconcile(&c->record, &disks);
+        rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
     xlx_disks_dispose(&disks);
     return rc;
 }

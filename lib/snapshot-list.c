@@ -268,7 +268,7 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
     xlx_disks_init(&disks);
     rc = xlx__disk_list(ctx, guest, &disks);
     if (!rc)
-        rc = xlx__snapshot_reconcile(list, &disks);
+        rc = xlx__snapshot_reconcile(ctx, list, &disks);
     xlx_disks_dispose(&disks);
     if (rc == ERROR_NOT_READY) {
         xlx__debug(ctx, "listing what is recorded: %s", xlx_get_error());

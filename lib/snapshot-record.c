@@ -22,7 +22,6 @@
 #define JOURNAL_VERSION 1
 
 #define MAX_NAME 200                /* bytes; QEMU cuts a tag at 255 */
-#define MAX_CHAIN 256
 
 /* ---- record ------------------------------------------------------------- */
 
@@ -207,6 +206,7 @@ void xlx__snapshot_end(struct xlx__snapshot_change *c)
     xlx_snapshots_dispose(&c->record);
     xlx_guest_dispose(&c->self);
     xlx__disk_files_free(c->files, c->num_files);
+    xlx_disks_dispose(&c->disks);
     xlx__unlock(&c->lock);
 }
 
@@ -338,26 +338,6 @@ int xlx__snapshot_make_name(const xlx_snapshots *record, const char *prefix,
 
 /* ---- the present -------------------------------------------------------- */
 
-/* Is image in the chain that begins with top?  Follows the names in the qcow2
- * headers; a chain that cannot be followed ends there. */
-static bool in_chain(const char *top, const char *image)
-{
-    char *path = strdup(top), *below;
-    bool found = false;
-    int i;
-
-    for (i = 0; path && i < MAX_CHAIN && !found; i++) {
-        found = xlx__image_same(path, image);
-        below = NULL;
-        if (!found && xlx__image_backing(path, &below))
-            xlx__error_clear();
-        free(path);
-        path = below;
-    }
-    free(path);
-    return found;
-}
-
 /* Does the guest's state contain this snapshot, on all disks that it has? */
 static bool is_ancestor(const xlx_snapshots *record,
                         const xlx_snapshot *snapshot)
@@ -369,7 +349,8 @@ static bool is_ancestor(const xlx_snapshots *record,
         const xlx_snapshot_disk *now =
             xlx__snapshot_current_disk(record, xlx__text(d->vdev));
 
-        if (!now || !in_chain(now->image, d->image))
+        if (!now || !xlx__image_leads_to(now->image, xlx__text(now->format),
+                                         d->image))
             return false;
     }
     return snapshot->num_disks > 0;
@@ -411,12 +392,13 @@ static bool is_frozen(const xlx_snapshots *record, const char *image)
 
 /* The config file of a guest that is shut down names the image of long ago,
  * which by now is frozen: the guest goes on where the record says. */
-static int correct_config(const xlx_snapshots *record, xlx_disk *disk)
+static int correct_config(xlx_ctx *ctx, const xlx_snapshots *record,
+                          xlx_disk *disk)
 {
     const xlx_snapshot_disk *now =
         xlx__snapshot_current_disk(record, disk->vdev);
     struct stat st;
-    int rc;
+    int layers, rc;
 
     if (!now || disk->backend != XLX_DISK_BACKEND_FILE ||
         !is_frozen(record, disk->path))
@@ -425,7 +407,12 @@ static int correct_config(const xlx_snapshots *record, xlx_disk *disk)
         return xlx__error(xlx__errno_rc(errno), "%s: %s: %m", disk->vdev,
                           now->image);
     disk->allocated = (uint64_t)st.st_blocks * 512;
-    disk->virtual_size = now->virtual_size;
+    /* it may have been resized since it was recorded */
+    rc = xlx__image_size(ctx, now->image, now->format, &disk->virtual_size);
+    if (rc) return rc;
+    rc = xlx__image_chain(now->image, now->format, &layers);
+    if (rc) return rc;
+    disk->layers = (uint32_t)layers;
     rc = xlx__set_string(&disk->path, now->image);
     if (rc) return rc;
     return xlx__set_string(&disk->format, now->format);
@@ -451,7 +438,8 @@ static int take_over(const xlx_disk *disk, xlx_snapshot_disk *now)
     return 0;
 }
 
-int xlx__snapshot_reconcile(xlx_snapshots *record, xlx_disks *disks)
+int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
+                            xlx_disks *disks)
 {
     bool moved = false;
     int i, rc;
@@ -462,7 +450,7 @@ int xlx__snapshot_reconcile(xlx_snapshots *record, xlx_disks *disks)
 
         if (d->cdrom || d->readonly || *xlx__text(d->unusable))
             continue;
-        rc = correct_config(record, d);
+        rc = correct_config(ctx, record, d);
         if (rc) return rc;
         now = xlx__snapshot_current_disk(record, d->vdev);
         if (now && xlx__image_same(now->image, d->path))

@@ -151,7 +151,7 @@ static int reconcile(struct xlx__snapshot_change *c)
     xlx_disks_init(&disks);
     rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
     if (!rc)
-        rc = xlx__snapshot_reconcile(&c->record, &disks);
+        rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
     xlx_disks_dispose(&disks);
     return rc;
 }

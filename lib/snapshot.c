@@ -17,293 +17,43 @@
 #include "snapshot.h"
 #include "store.h"
 
-/* How long the guest stands still, in ms: an external snapshot grows with the
- * number of disks, an internal one with what the images have allocated.  But
- * an external one leaves a chain, and up to INTERNAL_MAX_ALLOCATED the
- * difference is not worth one.  docs/snapshot.md has the measurements. */
-#define EXTERNAL_STOP(disks) (5 * (disks))
-#define INTERNAL_STOP(mib) (20 + (mib) * 6 / 1024)
-#define INTERNAL_MAX_ALLOCATED ((uint64_t)1 << 30)
-
-#define MAX_DESCRIPTION 4096
 #define TRANSACTION_MS 60000
-
-/* ---- what to snapshot --------------------------------------------------- */
-
-static const xlx_disk *disk_named(const xlx_disks *disks, const char *vdev)
-{
-    int i;
-
-    for (i = 0; i < disks->num_disks; i++)
-        if (!strcmp(xlx__text(disks->disks[i].vdev), vdev))
-            return &disks->disks[i];
-    return NULL;
-}
-
-static int usable(const xlx_disk *disk)
-{
-    if (disk->cdrom)
-        return xlx__error(ERROR_INVAL, "%s: it is a CD-ROM", disk->vdev);
-    if (disk->readonly)
-        return xlx__error(ERROR_INVAL, "%s: it is read-only", disk->vdev);
-    if (disk->unusable && *disk->unusable)
-        return xlx__error(ERROR_INVAL, "%s: %s", disk->vdev, disk->unusable);
-    return 0;
-}
-
-static int choose_named(const xlx_disks *disks, const xlx_snapshot_spec *spec,
-                        const xlx_disk **chosen)
-{
-    const xlx_disk *d;
-    int i, j, rc;
-
-    for (i = 0; i < spec->num_disks; i++) {
-        const char *vdev = xlx__text(spec->disks[i]);
-
-        if (!*vdev)
-            return xlx__error(ERROR_INVAL, "a name in the list of disks is "
-                              "empty");
-        d = disk_named(disks, vdev);
-        if (!d)
-            return xlx__error(ERROR_NOTFOUND, "the guest has no disk \"%s\"",
-                              vdev);
-        for (j = 0; j < i; j++)
-            if (chosen[j] == d)
-                return xlx__error(ERROR_INVAL, "disk \"%s\" is named twice",
-                                  vdev);
-        rc = usable(d);
-        if (rc) return rc;
-        chosen[i] = d;
-    }
-    return 0;
-}
-
-static int choose_all(const xlx_disks *disks, const xlx_disk **chosen,
-                      int *num_r)
-{
-    int i, n = 0, rc;
-
-    for (i = 0; i < disks->num_disks; i++) {
-        const xlx_disk *d = &disks->disks[i];
-
-        if (d->cdrom || d->readonly)
-            continue;
-        rc = usable(d);
-        if (rc) {
-            if (disks->num_disks > 1)
-                xlx__error_prefix(rc, "not all disks can be snapshot (leave "
-                                  "some out with --disks)");
-            return rc;
-        }
-        chosen[n++] = d;
-    }
-    if (!n)
-        return xlx__error(ERROR_INVAL, "the guest has no disk that it can "
-                          "write to");
-    *num_r = n;
-    return 0;
-}
-
-/* ---- which kind --------------------------------------------------------- */
-
-static bool has_overlays(const xlx_snapshots *record, const char *vdev)
-{
-    const xlx_snapshot_disk *now = xlx__snapshot_current_disk(record, vdev);
-
-    return now && now->owned;
-}
-
-static int auto_kind(const xlx_snapshots *record, const xlx_disk **disks,
-                     int num, xlx_snapshot *snapshot)
-{
-    unsigned long long mib;
-    uint64_t allocated = 0;
-    char *why = NULL;
-    int i, rc;
-
-    snapshot->kind = XLX_SNAPSHOT_KIND_EXTERNAL;
-    for (i = 0; i < num && !why; i++) {
-        if (strcmp(disks[i]->format, "qcow2"))
-            why = xlx__printf("%s is %s, and only qcow2 can hold internal "
-                              "snapshots", disks[i]->vdev, disks[i]->format);
-        else if (has_overlays(record, disks[i]->vdev))
-            why = xlx__printf("%s already has overlays, and an internal "
-                              "snapshot in one would keep it from being "
-                              "merged", disks[i]->vdev);
-        else
-            allocated += disks[i]->allocated;
-    }
-    mib = allocated >> 20;
-    if (!why && allocated > INTERNAL_MAX_ALLOCATED) {
-        why = xlx__printf("%llu MiB are allocated: an internal snapshot "
-                          "would stop the guest for about %llu ms, an "
-                          "external one for about %d ms", mib,
-                          INTERNAL_STOP(mib), EXTERNAL_STOP(num));
-    } else if (!why) {
-        snapshot->kind = XLX_SNAPSHOT_KIND_INTERNAL;
-        why = xlx__printf("only %llu MiB are allocated: it stops the guest "
-                          "hardly longer than an external one, and the disks "
-                          "stay where they are", mib);
-    }
-    rc = why ? xlx__set_string(&snapshot->why, why)
-             : xlx__error(ERROR_NOMEM, "out of memory");
-    free(why);
-    return rc;
-}
-
-static int internal_possible(const xlx_disk *disk, const char *name)
-{
-    bool taken;
-    int rc;
-
-    if (strcmp(disk->format, "qcow2"))
-        return xlx__error(ERROR_INVAL, "%s: an internal snapshot needs a "
-                          "qcow2 image, %s is %s", disk->vdev, disk->path,
-                          disk->format);
-    rc = xlx__image_has_tag(disk->path, name, &taken);
-    if (rc) return rc;
-    if (taken)
-        return xlx__error(ERROR_DEVICE_EXISTS, "%s: %s already holds a "
-                          "snapshot \"%s\" of another tool", disk->vdev,
-                          disk->path, name);
-    return 0;
-}
-
-/* ---- plan --------------------------------------------------------------- */
-
-static int plan_disk(struct xlx__snapshot_change *c,
-                     const xlx_snapshot_spec *spec, const xlx_disk *disk,
-                     xlx_snapshot *snapshot, xlx_snapshot_journal *journal)
-{
-    xlx_snapshot_disk *sd = &snapshot->disks[snapshot->num_disks];
-    xlx_snapshot_disk *now =
-        xlx__snapshot_current_disk(&journal->after, disk->vdev);
-    int rc;
-
-    if (!now)
-        return xlx__error(ERROR_FAIL, "%s: its image is not known",
-                          disk->vdev);
-    xlx_snapshot_disk_init(sd);
-    snapshot->num_disks++;
-    rc = xlx_snapshot_disk_copy(c->ctx, sd, now);
-    if (rc) return rc;
-    sd->allocated = disk->allocated;
-    sd->virtual_size = disk->virtual_size;
-    rc = xlx__set_string(&sd->node, disk->node);
-    if (rc) return rc;
-    if (!xlx__snapshot_is_external(snapshot)) {
-        rc = internal_possible(disk, snapshot->name);
-        if (rc) return rc;
-        return xlx__set_string(&sd->tag, snapshot->name);
-    }
-    rc = xlx__snapshot_plan_overlay(c, sd, spec->overlay_dir,
-                                    snapshot->name, now);
-    if (rc) return rc;
-    return xlx__snapshot_add_string(&journal->new_files,
-                                    &journal->num_new_files, now->image);
-}
-
-static int plan_kind(const struct xlx__snapshot_change *c,
-                     const xlx_snapshot_spec *spec, const xlx_disk **disks,
-                     int num, xlx_snapshot *snapshot)
-{
-    int rc;
-
-    if (spec->kind == XLX_SNAPSHOT_KIND_AUTO) {
-        rc = auto_kind(&c->record, disks, num, snapshot);
-        if (rc) return rc;
-    } else {
-        snapshot->kind = spec->kind;
-        rc = xlx__set_string(&snapshot->why, "as asked for");
-        if (rc) return rc;
-    }
-    if (!xlx__snapshot_is_external(snapshot) && spec->overlay_dir &&
-        *spec->overlay_dir && spec->kind != XLX_SNAPSHOT_KIND_AUTO)
-        return xlx__error(ERROR_INVAL, "an internal snapshot makes no "
-                          "overlay: an overlay folder means nothing to it");
-    return 0;
-}
-
-static int plan_name(struct xlx__snapshot_change *c,
-                     const xlx_snapshot_spec *spec, xlx_snapshot *snapshot)
-{
-    const char *name = xlx__text(spec->name);
-    const char *description = xlx__text(spec->description);
-    int rc;
-
-    if (strlen(description) > MAX_DESCRIPTION)
-        return xlx__error(ERROR_INVAL, "description: over %d bytes",
-                          MAX_DESCRIPTION);
-    if (xlx__utf8_valid(description, strlen(description)) !=
-        strlen(description))
-        return xlx__error(ERROR_INVAL, "description: not valid UTF-8");
-    rc = xlx__set_string(&snapshot->description, description);
-    if (rc) return rc;
-    if (!*name)
-        return xlx__snapshot_make_name(&c->record, "snap", &snapshot->name);
-    if (xlx__snapshot_by_name(&c->record, name))
-        return xlx__error(ERROR_DEVICE_EXISTS, "the guest already has a "
-                          "snapshot \"%s\"", name);
-    return xlx__set_string(&snapshot->name, name);
-}
-
-/* Everything about the snapshot that is known before it is made, and the
- * journal of making it. */
-static int plan(struct xlx__snapshot_change *c, const xlx_snapshot_spec *spec,
-                xlx_snapshot *snapshot, xlx_snapshot_journal *journal)
-{
-    const xlx_disk **chosen = NULL;
-    xlx_disks disks;
-    int i, num = spec->num_disks, rc;
-
-    xlx_disks_init(&disks);
-    rc = plan_name(c, spec, snapshot);
-    if (rc) goto out;
-    rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
-    if (rc) goto out;
-    rc = xlx__snapshot_reconcile(&c->record, &disks);
-    if (rc) goto out;
-    chosen = calloc(disks.num_disks + num + 1, sizeof(*chosen));
-    if (!chosen) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
-        goto out;
-    }
-    rc = num ? choose_named(&disks, spec, chosen)
-             : choose_all(&disks, chosen, &num);
-    if (rc) goto out;
-    rc = plan_kind(c, spec, chosen, num, snapshot);
-    if (rc) goto out;
-
-    rc = xlx__snapshot_journal_init(c, XLX_SNAPSHOT_OPERATION_CREATE,
-                                    journal);
-    if (rc) goto out;
-    snapshot->time = time(NULL);
-    snapshot->running = xlx__guest_running(c->guest);
-    rc = xlx__set_string(&snapshot->parent, c->record.current);
-    if (rc) goto out;
-    rc = xlx__set_string(&snapshot->qemu_version,
-                         c->qmp ? xlx__qmp_version(c->qmp) : "");
-    if (rc) goto out;
-    snapshot->disks = calloc(num, sizeof(*snapshot->disks));
-    if (!snapshot->disks) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
-        goto out;
-    }
-    for (i = 0; i < num; i++) {
-        rc = plan_disk(c, spec, chosen[i], snapshot, journal);
-        if (rc) goto out;
-    }
-    rc = xlx__set_string(&journal->after.current, snapshot->name);
-
- out:
-    free(chosen);
-    xlx_disks_dispose(&disks);
-    return rc;
-}
 
 /* ---- the switch in QEMU ------------------------------------------------- */
 
-static void add_action(struct xlx__json_out *args,
+/* QEMU takes flags over to the overlay (cache, discard, aio), and limits of a
+ * device stay with the device; but how zeroes are treated belongs to the node
+ * alone.  The name of a file may carry options: "json:{...}". */
+static void add_file(struct xlx__json_out *args, const xlx_disk *seen,
+                     const xlx_snapshot_disk *over)
+{
+    const char *zeroes = seen ? xlx__text(seen->detect_zeroes) : "";
+    struct xlx__json_out *name;
+    char *text = NULL, *file;
+
+    xlx__json_out_key(args, "snapshot-file");
+    if (!*zeroes || !strcmp(zeroes, "off")) {
+        xlx__json_out_string(args, over->image);
+        return;
+    }
+    name = xlx__json_out_new(false);
+    xlx__json_out_object(name);
+    xlx__json_out_kv(name, "driver", over->format);
+    xlx__json_out_kv(name, "detect-zeroes", zeroes);
+    xlx__json_out_key(name, "file");
+    xlx__json_out_object(name);
+    xlx__json_out_kv(name, "driver", "file");
+    xlx__json_out_kv(name, "filename", over->image);
+    xlx__json_out_end(name);
+    xlx__json_out_end(name);
+    file = xlx__json_out_finish(name, &text, NULL)
+        ? NULL : xlx__printf("json:%s", text);
+    xlx__json_out_string(args, file);       /* NULL: lack of memory sticks */
+    free(text);
+    free(file);
+}
+
+static void add_action(struct xlx__json_out *args, const xlx_disk *seen,
                        const xlx_snapshot_disk *frozen,
                        const xlx_snapshot_disk *over)
 {
@@ -314,7 +64,7 @@ static void add_action(struct xlx__json_out *args,
     xlx__json_out_object(args);
     if (over) {
         xlx__json_out_kv(args, "node-name", frozen->node);
-        xlx__json_out_kv(args, "snapshot-file", over->image);
+        add_file(args, seen, over);
         xlx__json_out_kv(args, "snapshot-node-name", over->node);
         xlx__json_out_kv(args, "format", over->format);
         xlx__json_out_kv(args, "mode", "existing");
@@ -341,7 +91,8 @@ static int transaction(struct xlx__snapshot_change *c,
     for (i = 0; i < snapshot->num_disks; i++) {
         const xlx_snapshot_disk *d = &snapshot->disks[i];
 
-        add_action(args, d, xlx__snapshot_is_external(snapshot)
+        add_action(args, xlx__snapshot_seen_disk(&c->disks, d->vdev), d,
+                   xlx__snapshot_is_external(snapshot)
                    ? xlx__snapshot_current_disk(after, d->vdev) : NULL);
     }
     xlx__json_out_end(args);
@@ -350,26 +101,51 @@ static int transaction(struct xlx__snapshot_change *c,
                                 NULL);
 }
 
+/* The device of the guest is on the overlay, and the overlay on the image that
+ * was frozen: by QEMU's graph and by the header. */
+static int verify_overlay(struct xlx__snapshot_change *c,
+                          const xlx_disks *disks,
+                          const xlx_snapshot_disk *frozen,
+                          const xlx_snapshot_disk *over)
+{
+    const xlx_disk *before = xlx__snapshot_seen_disk(&c->disks, frozen->vdev);
+    const xlx_disk *now = xlx__snapshot_seen_disk(disks, frozen->vdev);
+    char *below, *format;
+    bool right;
+    int rc;
+
+    if (!now || strcmp(xlx__text(now->node), over->node) ||
+        !xlx__image_same(now->path, over->image) || now->readonly)
+        return xlx__error(ERROR_FAIL, "%s: QEMU did not open %s for writing",
+                          frozen->vdev, over->image);
+    if (before && strcmp(xlx__text(before->detect_zeroes),
+                         xlx__text(now->detect_zeroes)))
+        xlx__debug(c->ctx, "%s: detect-zeroes is %s now", frozen->vdev,
+                   xlx__text(now->detect_zeroes));
+    rc = xlx__image_below(over->image, over->format, &below, &format);
+    if (rc) return rc;
+    right = xlx__image_same(below, frozen->image) &&
+            !strcmp(xlx__text(format), frozen->format);
+    free(below);
+    free(format);
+    return right ? 0 : xlx__error(ERROR_FAIL, "%s: %s is not based on %s",
+                                  frozen->vdev, over->image, frozen->image);
+}
+
 static int verify_overlays(struct xlx__snapshot_change *c,
                            const xlx_snapshot *snapshot,
                            const xlx_snapshots *after)
 {
-    int i, num = snapshot->num_disks, rc = 0;
-    struct xlx__disk_node *nodes = calloc(num, sizeof(*nodes));
+    xlx_disks disks;
+    int i, rc;
 
-    if (!nodes)
-        return xlx__error(ERROR_NOMEM, "out of memory");
-    for (i = 0; i < num; i++)
-        nodes[i].image = xlx__snapshot_current_disk(after,
-                             snapshot->disks[i].vdev)->image;
-    rc = xlx__disk_find_nodes(c->qmp, nodes, num);
-    for (i = 0; !rc && i < num; i++)
-        if (!nodes[i].name || nodes[i].readonly)
-            rc = xlx__error(ERROR_FAIL, "%s: QEMU did not open %s for writing",
-                            snapshot->disks[i].vdev, nodes[i].image);
-    for (i = 0; i < num; i++)
-        free(nodes[i].name);
-    free(nodes);
+    xlx_disks_init(&disks);
+    rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
+    for (i = 0; !rc && i < snapshot->num_disks; i++)
+        rc = verify_overlay(c, &disks, &snapshot->disks[i],
+                            xlx__snapshot_current_disk(after,
+                                snapshot->disks[i].vdev));
+    xlx_disks_dispose(&disks);
     return rc;
 }
 
@@ -589,7 +365,7 @@ int xlx__snapshot_create(xlx_ctx *ctx, const xlx_guest *guest,
     }
     rc = xlx__snapshot_begin(ctx, guest, spec->dry_run, &c);
     if (rc) goto out;
-    rc = plan(&c, spec, snapshot, &journal);
+    rc = xlx__snapshot_plan(&c, spec, snapshot, &journal);
     if (rc) goto out;
     rc = check_live(&c, snapshot);
     if (rc || spec->dry_run) goto out;

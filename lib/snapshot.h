@@ -4,6 +4,7 @@
  * struct xlx__snapshot_change from begin to end: the lock is held, what a
  * killed command left is finished or undone, the record is read.
  *
+ *   snapshot-plan.c    what is created, and whether it may be
  *   snapshot.c         create
  *   snapshot-list.c    list, with what other tools made
  *   snapshot-revert.c  revert
@@ -33,8 +34,10 @@ struct xlx__snapshot_change {
     xlx_snapshots record;
     bool served;                    /* a QEMU serves the guest's disks */
     struct xlx__qmp *qmp;           /* NULL when not connected to it */
-    char **files;                   /* that QEMU knows, read when needed */
+    char **files;                   /* that QEMU knows, read when needed, and
+                                     * those that the plan has named */
     int num_files;
+    xlx_disks disks;                /* as they were when a create planned */
 };
 
 /* ---- snapshot-record.c -------------------------------------------------- */
@@ -96,7 +99,8 @@ int xlx__snapshot_make_name(const xlx_snapshots *record,
  * the guest's state is based on into record->current: what is recorded, unless
  * the guest has gone on elsewhere since.  Where a config file is out of date,
  * disks is corrected instead. */
-int xlx__snapshot_reconcile(xlx_snapshots *record, xlx_disks *disks);
+int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
+                            xlx_disks *disks);
 
 /* ---- snapshot-claim.c --------------------------------------------------- */
 
@@ -112,12 +116,16 @@ int xlx__snapshot_world_of(struct xlx__snapshot_change *c,
 
 /* ---- snapshot-overlay.c ------------------------------------------------- */
 
-/* Fills in *over: an unused path in dir (empty: beside the image below),
- * named after the snapshot, and the rest of what is known beforehand. */
+/* Fills in *over: an unused path in dir (empty: next to the image below),
+ * named after the snapshot, and the rest of what is known beforehand; the size
+ * is that of the image below, asked of it now. */
 int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
                                const xlx_snapshot_disk *below,
                                const char *dir, const char *name,
                                xlx_snapshot_disk *over);
+/* ERROR_FAIL when there is hardly space for num overlays where that one is to
+ * go. */
+int xlx__snapshot_check_space(const xlx_snapshot_disk *over, int num);
 int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
                                const xlx_snapshot_disk *over);
 /* Notes the modification time of an image that is frozen from now on. */
@@ -129,6 +137,16 @@ int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk);
  * is gone. */
 int xlx__snapshot_remove_tag(struct xlx__snapshot_change *c,
                              const xlx_snapshot_disk *d);
+
+/* ---- snapshot-plan.c ---------------------------------------------------- */
+
+/* Everything about a new snapshot that is known before it is made, and the
+ * journal of making it; what speaks against it is an error.  Changes nothing. */
+int xlx__snapshot_plan(struct xlx__snapshot_change *c,
+                       const xlx_snapshot_spec *spec, xlx_snapshot *snapshot,
+                       xlx_snapshot_journal *journal);
+const xlx_disk *xlx__snapshot_seen_disk(const xlx_disks *disks,
+                                        const char *vdev);
 
 /* ---- snapshot.c --------------------------------------------------------- */
 

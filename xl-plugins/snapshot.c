@@ -121,6 +121,9 @@ int xl_snapshot_create_main(int argc, char **argv)
     spec.overlay_dir = xl_format("%s", xl_text(args.overlay_dir));
     spec.kind = args.kind;
     spec.quiesce = args.quiesce;
+    spec.force_open = args.force_open;
+    spec.force_based = args.force_based;
+    spec.force_unknown = args.force_unknown;
     spec.dry_run = args.dry_run;
 
     rc = find(args.domain, args.config, &guest);

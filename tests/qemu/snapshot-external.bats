@@ -61,13 +61,13 @@ frozen_layers_stay() {
     same "$images/xvda.one.qcow2" qcow2 "$refs/xvda.raw"
 }
 
-@test "a new overlay has the owner of its disk, and mode 0600" {
+@test "a new overlay has the owner of its disk, and no access for others" {
     [ "$(id -u)" = 0 ] || skip "not root"
     disks 1
     chown 12:34 "${image[xvda]}"
     start_qemu
     make_snapshot one --kind external
-    [ "$(stat -c '%u:%g %a' "$images/xvda.one.qcow2")" = '12:34 600' ]
+    [ "$(stat -c '%u:%g %a' "$images/xvda.one.qcow2")" = '12:34 640' ]
 }
 
 @test "an existing file is never overwritten" {
