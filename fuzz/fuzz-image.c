@@ -23,8 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char start[8] = "QFI\xfb\0\0\0\3";
     struct xlx__image_tag *tags = NULL;
     char path[40], *backing = NULL;
+    struct xlx__image_features features;
+    char *below, *format, *data_file, *id;
     bool has_data;
-    int fd, num = 0;
+    int fd, num = 0, layers;
 
     if (!size)
         return 0;
@@ -41,6 +43,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     outcome(xlx__image_tags(path, &tags, &num));
     xlx__image_tags_free(tags, num);
     free(backing);
+    outcome(xlx__image_features(path, "qcow2", &features));
+    outcome(xlx__image_chain(path, "qcow2", &layers));
+    if (!xlx__image_below(path, "qcow2", &below, &format)) {
+        free(below);
+        free(format);
+    }
+    if (!xlx__image_data_file(path, "qcow2", &data_file))
+        free(data_file);
+    if (!xlx__image_find_tag(path, "1", &id))
+        free(id);
     close(fd);
     return 0;
 }
