@@ -63,9 +63,9 @@ class Foreign(ForeignGuest):
 
     # ---- overlays of others -------------------------------------------------
 
-    def clone_at(self, path, known):
+    def clone_at(self, path, known, active=False):
         world, rng = self.world, self.rng
-        base, kind, _ = self.pick(self.places()[1])
+        base, kind, _ = self.pick(self.places()[0 if active else 1])
         if oracle.away(world, base):
             raise NotNow
         spelled = base
@@ -92,6 +92,11 @@ class Foreign(ForeignGuest):
     def clone(self):
         """An overlay of another tool beside a frozen image"""
         self.clone_at(f"clone{len(self.world.clones)}.qcow2", True)
+
+    def clone_present(self):
+        """One of the image that takes the writes: until the next write"""
+        self.offline()
+        self.clone_at(f"clone{len(self.world.clones)}.qcow2", True, True)
 
     def clone_elsewhere(self):
         """One in another directory, which a program has open"""
@@ -248,7 +253,7 @@ class Foreign(ForeignGuest):
         world.disturbed.clear()
 
 
-MOVES = ("clone", "clone_elsewhere", "lock", "unlock", "commit", "rebase",
+MOVES = ("clone", "clone_elsewhere", "clone_present", "lock", "unlock", "commit", "rebase",
          "respell", "resize", "write_frozen", "tags", "move_image",
          "move_back", "copy_back", "export", "second_node", "swap_disks",
          "copy_guest", "rename_guest", "their_commit", "their_cancel")

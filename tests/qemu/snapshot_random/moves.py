@@ -6,7 +6,7 @@ import re
 import shlex
 import time
 
-from . import oracle
+from . import oracle, qcow2
 from .model import State
 from .oracle import Oracle
 from .world import Failed, can_mount
@@ -33,7 +33,8 @@ class Moves:
 
     def __init__(self, world, guest, features):
         self.world, self.guest, self.features = world, guest, features
-        self.points = fault_points(world.source)
+        self.points = [p for p in fault_points(world.source) if "recorded"
+                       in features or not p.endswith(".recorded")]
         self.rng = None
 
     # ---- how a command is run -------------------------------------------
@@ -72,15 +73,16 @@ class Moves:
             world.empty(filler)
         killed = done.status == -9 or ("alongside" in how and done.status)
         # it says that it is to be repaired
-        half = done.status and full and "undoing it failed" in done.err
+        half = done.status and "undoing it failed" in done.err
         if killed or half:
             guest.unsettled = True
             result = "cut"
         else:
             result = "refused" if done.status else "done"
         world.count(args[0], result)
-        if not killed and not pending and (done.status or not changes):
-            said = oracle.differences(before, world.everything())
+        if not killed and not half and not pending and (
+                done.status or not changes):
+            said = oracle.differences(before, world.everything(), changes)
             # a merge that runs out of room has begun
             if said and not full:
                 raise Failed(f"{args[0]}: "
@@ -298,7 +300,11 @@ class Moves:
             if not os.path.exists(path):
                 self.refused_start(f"{path} is not there")
                 raise NotNow
-            found[vdev] = oracle.content_of(world, path, kind)
+            try:
+                found[vdev] = oracle.content_of(world, path, kind)
+            except qcow2.Unreadable as e:
+                self.refused_start(str(e))
+                raise NotNow from e
         Oracle(world, guest, self.rng).settle(found, disks, False)
         return disks
 

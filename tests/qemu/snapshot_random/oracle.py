@@ -126,7 +126,8 @@ def content_of(world, path, kind, tag=None, by=qcow2.read):
     return qcow2.read(path, kind, tag)
 
 
-def check_clones(world):
+def check_clones(world, destroyed=False):
+    """destroyed: somebody else may have"""
     for clone in list(world.clones):
         if clone.content is None:
             continue
@@ -138,8 +139,8 @@ def check_clones(world):
             found = str(e).encode()
         if found == clone.content:
             continue
-        if not clone.known and clone.holder is None:
-            clone.content = None    # nobody can know of it
+        if destroyed or (not clone.known and clone.holder is None):
+            clone.content = None    # or nobody can know of it
             continue
         raise Failed(f"another tool's image {clone.path} held "
                      f"{clone.content.hex()} and now {show(found)}")
@@ -268,10 +269,13 @@ class Oracle:
 
 # ---- commands that were refused --------------------------------------------
 
-def differences(before, after):
+def differences(before, after, may_undo):
+    """may_undo: an image may have been changed and changed back, what its
+    states hold is looked at anyway"""
     files, was = after[0], before[0]
     said = [f"{p}: {'changed' if p in files else 'gone'}"
-            for p in was if files.get(p) != was[p]]
+            for p in was if files.get(p) != was[p] and
+            not (may_undo and p in files and isinstance(was[p], tuple))]
     said += [f"{p}: new" for p in files if p not in was]
     if before[1] != after[1]:
         said.append(f"QEMU's nodes: {before[1]} -> {after[1]}")

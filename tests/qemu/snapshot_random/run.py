@@ -91,7 +91,7 @@ class Run:
             Oracle(self.world, guest, rng).check(
                 foreign=destroyed, thorough=rng.random() < 0.1,
                 shared=guest is not self.guest)
-        oracle.check_clones(self.world)
+        oracle.check_clones(self.world, destroyed)
 
     # ---- the end: a way out of every state -------------------------------
 

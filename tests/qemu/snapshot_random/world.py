@@ -413,6 +413,9 @@ class World:
                 if done.status or "failed" in done.out:
                     raise RuntimeError(f"{path}: {done.said}")
             guest.written(vdev, first, count, byte)
+            for clone in self.clones:
+                if path in qcow2.chain(clone.path, "qcow2"):
+                    clone.content = None
         if guest.swapped:
             # which of them is which cannot be told when they hold the same
             guest.candidates = [{v: qcow2.read(*d)
