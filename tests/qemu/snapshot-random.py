@@ -30,7 +30,7 @@ from snapshot_random.world import Failed
 # Moves of others, and kinds of kills and names, that the library copes with.
 # The rest waits for its mend.
 PASSING = ("numbers", "clone", "commit", "write_frozen", "rename_guest",
-           "export", "second_node", "move_image", "move_back")
+           "export", "second_node")
 FEATURES = (*foreign.MOVES, "numbers", "recorded", "spelling", "stale-config")
 
 
