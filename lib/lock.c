@@ -22,13 +22,40 @@
 #define HOST_WAIT_MS 5000
 #define LONGEST_NAP_MS 50
 
-/* "PID 123 (xl)", from /proc/locks: best effort, for the message. */
+/* What a process was started as, "xl migrate web host", is what it does: the
+ * best reason for a lock that there is.  Best effort, on one line. */
+static void describe_process(int pid, char *out, size_t size)
+{
+    char path[32], line[120];
+    size_t len, i;
+    FILE *f;
+
+    snprintf(out, size, "process %d", pid);
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+    f = fopen(path, "re");
+    if (!f)
+        return;
+    len = fread(line, 1, sizeof(line) - 1, f);
+    fclose(f);
+    while (len && !line[len - 1])
+        len--;
+    for (i = 0; i < len; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = ' ';          /* arguments end with a NUL byte */
+    line[len] = '\0';
+    line[xlx__utf8_valid(line, len)] = '\0';
+    if (line[0])
+        snprintf(out, size, "process %d (%s)", pid, line);
+}
+
+/* "process 123 (xl migrate web host)", from /proc/locks: best effort, for the
+ * message. */
 static void describe_holder(const char *path, char *out, size_t size)
 {
     unsigned int maj, min;
     unsigned long inode;
     struct stat st;
-    char line[256], comm[32] = "";
+    char line[256];
     FILE *f;
     int pid, holder = 0;
 
@@ -46,20 +73,8 @@ static void describe_holder(const char *path, char *out, size_t size)
             holder = pid;
     }
     fclose(f);
-    if (!holder)
-        return;
-
-    snprintf(line, sizeof(line), "/proc/%d/comm", holder);
-    f = fopen(line, "re");
-    if (f) {
-        if (fgets(comm, sizeof(comm), f))
-            comm[strcspn(comm, "\n")] = '\0';
-        fclose(f);
-    }
-    if (comm[0])
-        snprintf(out, size, "process %d (%s)", holder, comm);
-    else
-        snprintf(out, size, "process %d", holder);
+    if (holder)
+        describe_process(holder, out, size);
 }
 
 /* 0 with the lock, 1 if somebody else has it or has just removed the file, a
@@ -112,7 +127,7 @@ static int take(const char *path, mode_t mode, int64_t deadline,
 {
     int rc, nap = 1;
     int64_t left;
-    char holder[64];
+    char holder[160];
 
     for (;;) {
         rc = try_lock(path, mode, &lock->fd);

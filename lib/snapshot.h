@@ -11,6 +11,7 @@
  *   snapshot-delete.c  delete: which layers go, which are merged
  *   snapshot-merge.c   two layers into one, live or not
  *   snapshot-repair.c  finish or undo, and check
+ *   snapshot-hold.c    no change while another program moves the guest
  *   snapshot-halfway.c how far did it come, when the guest went on since?
  *   snapshot-record.c  the record, the journal, the tree
  *   snapshot-overlay.c names and making of overlays

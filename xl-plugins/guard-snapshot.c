@@ -5,6 +5,7 @@
  * that came after.  Such a start is refused, with the command that goes on
  * from the present state.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,4 +251,31 @@ int guard_snapshot(struct guard_start *s)
         xlx_frozen_image_dispose(&c.frozen[i]);
     free(c.frozen);
     return status;
+}
+
+/* Stock xl inherits the descriptor, and so nothing of ours changes the guest
+ * until it has ended, also when it or we are killed. */
+int guard_snapshot_leave(struct guard_start *s)
+{
+    xlx_guest guest;
+    int64_t fd = -1;
+    int rc;
+
+    xlx_guest_init(&guest);
+    /* who cannot be found stock xl will not find either */
+    rc = xlx_guest_find(s->ctx, s->leaving, NULL, &guest);
+    if (!rc && guest.domid != XLX_DOMID_NONE)
+        rc = xlx_snapshot_hold(s->ctx, &guest, &fd);
+    else
+        rc = 0;
+    xlx_guest_dispose(&guest);
+    if (!rc && fd >= 0 && !fcntl((int)fd, F_SETFD, 0))
+        s->hold = (int)fd;
+    if (!rc)
+        return 0;
+    xl_message("%s", xlx_get_error());
+    if (rc != ERROR_LOCK_FAIL)
+        xl_message("so its disks may change while it leaves, which destroys"
+                   " data; \"%s\" does not ask", s->stock);
+    return 1;
 }

@@ -211,8 +211,10 @@ static int ask_concepts(struct guard_start *s)
 
     if (xlx_ctx_alloc(&s->ctx, NULL, NULL))
         xl_no_memory();
-    if (s->leaving)
-        return guard_hostdev_leave(s);
+    if (s->leaving) {
+        status = guard_hostdev_leave(s);
+        return status ? status : guard_snapshot_leave(s);
+    }
     for (i = 0; !status && i < sizeof(concepts) / sizeof(concepts[0]); i++)
         status = concepts[i](s);
     return status;
@@ -444,12 +446,15 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
     }
     status = guard_run(s->stock, args);
     free(args);
+    if (s->hold >= 0)
+        close(s->hold);
+    s->hold = -1;
     return run_afterwards(s, status);
 }
 
 int main(int argc, char **argv)
 {
-    struct guard_start s = { .stock = NULL };
+    struct guard_start s = { .stock = NULL, .hold = -1 };
     int status;
 
     if (argc < 3) {

@@ -61,6 +61,8 @@ struct guard_start {
     char *detach;                   /* their --detach, which stock xl does not
                                      * know, or NULL */
     const char *target, *shell;     /* host of migrate, and its -s, or NULL */
+    int hold;                       /* keeps our commands from the guest that
+                                     * leaves while stock xl has it; or -1 */
     struct guest_config config;
     xlx_ctx *ctx;
     bool only_shows;                /* create -n */
@@ -156,7 +158,9 @@ int guard_cpu(struct guard_start *s);
 int guard_vnuma(struct guard_start *s);
 int guard_scsi(struct guard_start *s);
 int guard_usb(struct guard_start *s);
-/* The same about a guest that is to be saved or to go to another host. */
+/* The same about a guest that is to be saved or to go to another host.  The
+ * lock comes last: what the other one does takes it as well. */
+int guard_snapshot_leave(struct guard_start *s);
 int guard_hostdev_leave(struct guard_start *s);
 
 #endif

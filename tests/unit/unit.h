@@ -38,17 +38,23 @@ static inline void unit_assert_fails(int got, const char *expr, int rc,
     }
 }
 
-/* "process PID (NAME)", as messages name this program; pid may be a fork. */
+/* "process PID (COMMAND LINE)", as messages name this program; pid may be a
+ * fork. */
 static inline char *unit_process(pid_t pid)
 {
-    char name[32] = "";
-    FILE *f = fopen("/proc/self/comm", "r");
+    char line[120];
+    FILE *f = fopen("/proc/self/cmdline", "r");
+    size_t len, i;
 
     assert_non_null(f);
-    assert_non_null(fgets(name, sizeof(name), f));
+    len = fread(line, 1, sizeof(line) - 1, f);
     fclose(f);
-    name[strcspn(name, "\n")] = '\0';
-    return xlx__printf("process %d (%s)", (int)pid, name);
+    while (len && !line[len - 1])
+        len--;
+    for (i = 0; i < len; i++)
+        line[i] = line[i] ? line[i] : ' ';
+    line[len] = '\0';
+    return xlx__printf("process %d (%s)", (int)pid, line);
 }
 
 /* A folder of this test's own, and its removal. */

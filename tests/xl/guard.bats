@@ -328,6 +328,63 @@ needs it; or use \"$real\" instead"* ]]
 \"$base_image\": $tmp/clone.qcow2 is based on it" ]
 }
 
+# A stock xl that takes its time: until it is killed, or the file go is there.
+slow_stock() {
+    printf '#!/bin/sh\necho $$ > %s\n' "$tmp/pid" > "$tmp/slow"
+    printf 'while [ ! -e %s ]; do sleep 0.05; done\n' "$tmp/go" >> "$tmp/slow"
+    chmod +x "$tmp/slow"
+    rm -f "$tmp/pid" "$tmp/go"
+    extra=(LIBXLX_XL="$tmp/slow" FAKE_RUNNING="web,$uuid")
+}
+
+started() {
+    for _ in {1..200}; do
+        [ ! -s "$tmp/pid" ] || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+@test "while stock xl moves a guest, no command of ours changes it" {
+    for command in 'save web /nowhere' 'migrate web host'; do
+        slow_stock
+        # shellcheck disable=SC2086 # words
+        xl $command > "$tmp/out" 2>&1 3>&- &
+        pid=$!
+        started
+        run -1 xl snapshot-create web s2
+        echo "$output"
+        [[ $output = "xl snapshot-create: guest $uuid is being changed: \
+process "*" $command) holds the lock "* ]]
+        # shellcheck disable=SC2086 # words
+        run -1 xl $command
+        [[ $output = "xl ${command%% *}: guest $uuid is being changed: "* ]]
+        kill -KILL "$(cat "$tmp/pid")"
+        wait $pid || true
+        # it went with stock xl; there is no QEMU here to make a snapshot
+        for _ in {1..100}; do
+            run xl snapshot-create web s2
+            [[ $output = *'is being changed'* ]] || break
+            sleep 0.05
+        done
+        [[ $output != *'is being changed'* ]]
+    done
+}
+
+@test "while a command of ours is cut short, a guest is not moved" {
+    cut_short snapshot-create.overlay
+    extra=(FAKE_RUNNING="web,$uuid" FAKE_RECORD="$tmp/record" FAKE_EXIT=5)
+    for command in 'save web /nowhere' 'migrate web host'; do
+        # shellcheck disable=SC2086 # words
+        run -1 xl $command
+        echo "$output"
+        [[ ${lines[0]} = "xl ${command%% *}: a command that changed the \
+snapshots of \"web\" was cut short; xl snapshot-repair finishes or undoes it" ]]
+        [ ! -e "$tmp/record" ]
+    done
+    run -5 xl save nobody /nowhere
+}
+
 # A writer waits at the FIFO: whoever opens it lets him go on.
 @test "a pipe is for stock xl to open" {
     mkfifo "$tmp/fifo"
