@@ -27,18 +27,25 @@ struct xlx__json_out {
     } open[MAX_DEPTH];
 };
 
+/* Given out when there is no memory, so that NULL is free to mean "no
+ * value" to those who take one.  It is never written to: it has failed. */
+static struct xlx__json_out no_memory = {
+    .rc = ERROR_NOMEM, .why = "out of memory",
+};
+
 struct xlx__json_out *xlx__json_out_new(bool pretty)
 {
     struct xlx__json_out *o = calloc(1, sizeof(*o));
 
-    if (o)
-        o->pretty = pretty;
+    if (!o)
+        return &no_memory;
+    o->pretty = pretty;
     return o;
 }
 
 void xlx__json_out_free(struct xlx__json_out *o)
 {
-    if (!o)
+    if (!o || o == &no_memory)
         return;
     free(o->text);
     free(o);
@@ -113,11 +120,36 @@ static void put_value(struct xlx__json_out *o, const char *s)
     put(o, s, strlen(s));
 }
 
+/* What a terminal would obey, or what turns the text around it about, is
+ * written as a code: the rest of C0, DEL, C1, and Unicode's marks of
+ * direction.  s is well-formed; *len_r is how much of it that is. */
+static bool is_control(const char *s, unsigned int *code_r, size_t *len_r)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    unsigned int c = *u;
+
+    *len_r = 1;
+    if (c >= 0xc0 && c < 0xe0) {
+        c = (c & 0x1f) << 6 | (u[1] & 0x3f);
+        *len_r = 2;
+    } else if (c >= 0xe0 && c < 0xf0) {
+        c = (c & 0xf) << 12 | (u[1] & 0x3f) << 6 | (u[2] & 0x3f);
+        *len_r = 3;
+    } else if (c >= 0xf0) {
+        *len_r = 4;                 /* none of those is one */
+    }
+    *code_r = c;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0 && *u < 0xe0) || c == 0x61c ||
+           c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
+}
+
 static void put_quoted(struct xlx__json_out *o, const char *s)
 {
     static const char special[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
-    size_t len = strlen(s), i, from = 0;
+    size_t len = strlen(s), i, from = 0, n;
     const char *found;
+    unsigned int c;
     char code[8];
 
     if (xlx__utf8_valid(s, len) != len) {
@@ -125,16 +157,16 @@ static void put_quoted(struct xlx__json_out *o, const char *s)
         return;
     }
     put(o, "\"", 1);
-    for (i = 0; i < len; i++) {
-        if ((unsigned char)s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')
+    for (i = 0; i < len; i += n) {
+        if (!is_control(s + i, &c, &n) && s[i] != '"' && s[i] != '\\')
             continue;
         put(o, s + from, i - from);
-        from = i + 1;
+        from = i + n;
         found = strchr(special, s[i]);
         if (found)
             snprintf(code, sizeof(code), "\\%c", letter[found - special]);
         else
-            snprintf(code, sizeof(code), "\\u%04x", s[i]);
+            snprintf(code, sizeof(code), "\\u%04x", c & 0xffff);
         put(o, code, strlen(code));
     }
     put(o, s + from, len - from);

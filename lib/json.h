@@ -23,7 +23,7 @@ struct xlx__json;                   /* a value in a document */
 
 struct xlx__json_limits {
     size_t bytes;                   /* of text */
-    unsigned int depth;             /* of nesting */
+    unsigned int depth;             /* of nesting, at most 1024 */
 };
 
 /* what: names the source in messages ("QEMU's answer", a file's path) */
@@ -64,9 +64,10 @@ int xlx__json_member_int64(const struct xlx__json *obj, const char *key,
                            int64_t *i_r);
 
 /* Writing.  Errors stick and come out at the end; every function accepts
- * NULL for lack of memory. */
+ * NULL, which fails for lack of memory. */
 struct xlx__json_out;
 
+/* Never NULL; without memory one that has failed. */
 struct xlx__json_out *xlx__json_out_new(bool pretty);
 void xlx__json_out_object(struct xlx__json_out *o);
 void xlx__json_out_array(struct xlx__json_out *o);

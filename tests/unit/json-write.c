@@ -39,7 +39,7 @@ static void compact(void **state)
     write_all(o);
     assert_ok(xlx__json_out_finish(o, &text, &len));
     assert_string_equal(text,
-        "{\"name\":\"a \\\"b\\\"\\\\\\n\\u0001\x7f/\xc3\xa9\",\"yes\":true,"
+        "{\"name\":\"a \\\"b\\\"\\\\\\n\\u0001\\u007f/\xc3\xa9\",\"yes\":true,"
         "\"no\":false,\"numbers\":[-9223372036854775808,-1,"
         "18446744073709551615],\"empty\":[{},[],null,\"\"]}");
     assert_int_equal(len, strlen(text));
@@ -56,7 +56,7 @@ static void pretty(void **state)
     assert_ok(xlx__json_out_finish(o, &text, NULL));
     assert_string_equal(text,
         "{\n"
-        "  \"name\": \"a \\\"b\\\"\\\\\\n\\u0001\x7f/\xc3\xa9\",\n"
+        "  \"name\": \"a \\\"b\\\"\\\\\\n\\u0001\\u007f/\xc3\xa9\",\n"
         "  \"yes\": true,\n"
         "  \"no\": false,\n"
         "  \"numbers\": [\n"
@@ -149,6 +149,32 @@ static void no_memory(void **state)
     xlx__json_out_free(NULL);
 }
 
+/* Nothing that a terminal obeys, or that turns text about, goes out raw; and
+ * it is the same when it is read. */
+static void no_controls(void **state)
+{
+    static const char value[] = "a\x1b\x7f\xc2\x9b\xc2\xa0\xd8\x9c"
+        "\xe2\x80\x8e\xe2\x80\xae\xe2\x81\xa6\xe2\x81\xaa"
+        "\xf0\x9f\x9a\x80\xc3\x9f z";
+    const struct xlx__json_limits limits = { 1000, 8 };
+    struct xlx__json_out *o = xlx__json_out_new(false);
+    struct xlx__json_doc *doc;
+    const char *s;
+    char *text;
+
+    (void)state;
+    xlx__json_out_string(o, value);
+    assert_ok(xlx__json_out_finish(o, &text, NULL));
+    assert_string_equal(text, "\"a\\u001b\\u007f\\u009b\xc2\xa0\\u061c"
+                        "\\u200e\\u202e\\u2066\xe2\x81\xaa"
+                        "\xf0\x9f\x9a\x80\xc3\x9f z\"");
+    assert_ok(xlx__json_parse("T", text, strlen(text), &limits, &doc));
+    assert_ok(xlx__json_string(xlx__json_root(doc), &s));
+    assert_string_equal(s, value);
+    xlx__json_free(doc);
+    free(text);
+}
+
 static void given_up(void **state)
 {
     struct xlx__json_out *o = xlx__json_out_new(false);
@@ -167,6 +193,7 @@ int main(void)
         cmocka_unit_test(round_trip),
         cmocka_unit_test(errors_stick),
         cmocka_unit_test(no_memory),
+        cmocka_unit_test(no_controls),
         cmocka_unit_test(given_up),
     };
 
