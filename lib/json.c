@@ -15,6 +15,11 @@
 /* Keeps every distance and every count within its bits. */
 #define MAX_TEXT (256u << 20)
 #define MAX_DEPTH 1024
+/* A value takes some 20 bytes, and as little as two of the text: a peer must
+ * not get ten times the memory that it paid for.  QEMU's long answers have a
+ * value for every twenty bytes. */
+#define FREE_VALUES (1u << 20)
+#define BYTES_PER_VALUE 32
 #define ALIGN 4
 #define RECENT_KEYS 1024
 
@@ -26,6 +31,7 @@ struct parser {
     uint32_t parent, last;              /* places in the block, 0: none */
     uint32_t key;                       /* of the member to come */
     unsigned int depth;
+    size_t values, max_values;
     int rc;                             /* what stopped a callback, or 0 */
     const char *why;                    /* the same; NULL: message is set */
     uint32_t recent[RECENT_KEYS];       /* places of keys, by their hash */
@@ -76,9 +82,14 @@ static uint32_t grow(struct parser *p, size_t n)
 static struct xlx__json *add(struct parser *p, enum xlx__json_kind kind,
                              size_t extra)
 {
-    uint32_t place = grow(p, sizeof(struct xlx__json) + extra), distance;
     struct xlx__json *v, *parent;
+    uint32_t place, distance;
 
+    if (++p->values > p->max_values) {
+        stop(p, ERROR_INVAL, "too many values");
+        return NULL;
+    }
+    place = grow(p, sizeof(struct xlx__json) + extra);
     if (!place)
         return NULL;
     v = at(p, place);
@@ -478,6 +489,7 @@ int xlx__json_parse(const char *what, const char *text, size_t len,
     p->what = what;
     p->text = text;
     p->limits = limits;
+    p->max_values = FREE_VALUES + len / BYTES_PER_VALUE;
     rc = check_text(p, len);
     if (rc) goto out;
     p->size = 512;

@@ -260,6 +260,31 @@ static void frugal(void **state)
     free(text);
 }
 
+/* Text of many values and few bytes does not get ten times its size. */
+static void many_values(void **state)
+{
+    const size_t n = 2u << 20;
+    const struct xlx__json_limits large = { 8 << 20, 8 };
+    struct xlx__json_doc *doc = NULL;
+    char *text = malloc(2 * n + 2);
+    size_t i;
+
+    (void)state;
+    assert_non_null(text);
+    text[0] = '[';
+    for (i = 0; i < n; i++)
+        memcpy(text + 1 + 2 * i, "0,", 2);
+    text[2 * n] = ']';
+    assert_fails(xlx__json_parse("T", text, 2 * n + 1, &large, &doc),
+                 ERROR_INVAL, "too many values");
+    assert_null(doc);
+    text[n] = ']';                              /* half of them will do */
+    assert_ok(xlx__json_parse("T", text, n + 1, &large, &doc));
+    assert_int_equal(xlx__json_count(xlx__json_root(doc)), n / 2);
+    xlx__json_free(doc);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +296,7 @@ int main(void)
         cmocka_unit_test(duplicates_in_large),
         cmocka_unit_test(long_tokens),
         cmocka_unit_test(frugal),
+        cmocka_unit_test(many_values),
     };
 
     return cmocka_run_group_tests_name("json-parse", tests, NULL, NULL);
