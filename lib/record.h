@@ -9,13 +9,31 @@
 #include "internal.h"
 #include "lock.h"
 
-/* *doc_r is NULL when there is none, else the caller's to free. */
-int xlx__record_read(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
-                     unsigned int max_version, struct xlx__json_doc **doc_r);
-/* Writes what was generated into out, which is freed; NULL: removes it, and
- * the name when nothing else is kept of the guest. */
-int xlx__record_write(xlx_ctx *ctx, const xlx_guest *guest, const char *file,
+/* What must be in a record, and not empty: the code does not ask again. */
+struct xlx__record_member {
+    const char *name;               /* "a", "a.b", "a[].b"; NULL ends */
+    bool is_path;                   /* absolute */
+};
+
+struct xlx__record_kind {
+    const char *file;
+    unsigned int version;           /* the newest that we know */
+    const struct xlx__record_member *members;
+};
+
+/* *doc_r is NULL when there is none, else the caller's to free.  ERROR_INVAL
+ * with the file and the member for one that lacks something. */
+int xlx__record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                     const struct xlx__record_kind *kind,
+                     struct xlx__json_doc **doc_r);
+/* Writes what was generated into out, which is freed.  Without memory out is
+ * NULL: that fails, and the record stays as it was. */
+int xlx__record_write(xlx_ctx *ctx, const xlx_guest *guest,
+                      const struct xlx__record_kind *kind,
                       struct xlx__json_out *out);
+/* Removes it, and the name when nothing else is kept of the guest. */
+int xlx__record_remove(xlx_ctx *ctx, const xlx_guest *guest,
+                       const struct xlx__record_kind *kind);
 /* For a change to a guest's devices: its lock, for which a watcher that looks
  * at it just now is waited, and the guest as it is then.  self is initialised;
  * unlock and dispose of it also after a failure. */

@@ -12,8 +12,15 @@
 #include "record.h"
 #include "scsi.h"
 
-#define RECORD "scsi.json"
-#define RECORD_VERSION 1
+static const struct xlx__record_member members[] = {
+    { "entries[].dev.vdev", false },
+    { "entries[].dev.pdev", false },
+    { "entries[].identity", false },
+    { NULL, false },
+};
+static const struct xlx__record_kind kind = {
+    .file = "scsi.json", .version = 1, .members = members,
+};
 
 int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
                           xlx_vscsi_record *record)
@@ -21,7 +28,7 @@ int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
     struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__record_read(ctx, uuid, RECORD, RECORD_VERSION, &doc);
+    rc = xlx__record_read(ctx, uuid, &kind, &doc);
     if (rc || !doc)
         return rc;
     rc = xlx__vscsi_record_parse(xlx__json_root(doc), record);
@@ -31,13 +38,13 @@ int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
 
 int xlx__scsi_record_write(struct xlx__scsi_change *c)
 {
-    struct xlx__json_out *out = NULL;
+    struct xlx__json_out *out;
 
-    if (c->record.num_entries) {
-        out = xlx__json_out_new(true);
-        xlx__vscsi_record_gen(out, &c->record);
-    }
-    return xlx__record_write(c->ctx, &c->guest, RECORD, out);
+    if (!c->record.num_entries)
+        return xlx__record_remove(c->ctx, &c->guest, &kind);
+    out = xlx__json_out_new(true);
+    xlx__vscsi_record_gen(out, &c->record);
+    return xlx__record_write(c->ctx, &c->guest, &kind, out);
 }
 
 /* ---- one change --------------------------------------------------------- */

@@ -16,14 +16,35 @@
 #include "snapshot.h"
 #include "store.h"
 
-#define RECORD "snapshots.json"
-#define RECORD_VERSION 1
-#define JOURNAL "snapshot-journal.json"
-#define JOURNAL_VERSION 1
-
 #define MAX_NAME 200                /* bytes; QEMU cuts a tag at 255 */
 
 /* ---- record ------------------------------------------------------------- */
+
+#define DISKS_OF(list) \
+    { list ".vdev", false }, { list ".image", true }, { list ".format", false }
+#define RECORD_OF(prefix) \
+    DISKS_OF(prefix "disks[]"), { prefix "snapshots[].name", false }, \
+    DISKS_OF(prefix "snapshots[].disks[]")
+
+static const struct xlx__record_member record_members[] = {
+    RECORD_OF(""),
+    { NULL, false },
+};
+static const struct xlx__record_kind record_kind = {
+    .file = "snapshots.json", .version = 1, .members = record_members,
+};
+
+static const struct xlx__record_member journal_members[] = {
+    RECORD_OF("before."),
+    RECORD_OF("after."),
+    { "new_files[]", true },
+    { "old_files[]", true },
+    { NULL, false },
+};
+static const struct xlx__record_kind journal_kind = {
+    .file = "snapshot-journal.json", .version = 1,
+    .members = journal_members,
+};
 
 int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
                               xlx_snapshots *record)
@@ -31,7 +52,7 @@ int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
     struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__record_read(ctx, &guest->uuid, RECORD, RECORD_VERSION, &doc);
+    rc = xlx__record_read(ctx, &guest->uuid, &record_kind, &doc);
     if (!rc && doc)
         rc = xlx__snapshots_parse(xlx__json_root(doc), record);
     xlx__json_free(doc);
@@ -53,13 +74,13 @@ static bool is_worth_keeping(const xlx_snapshots *record)
 int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
                                const xlx_snapshots *record)
 {
-    struct xlx__json_out *out = NULL;
+    struct xlx__json_out *out;
 
-    if (is_worth_keeping(record)) {
-        out = xlx__json_out_new(true);
-        xlx__snapshots_gen(out, record);
-    }
-    return xlx__record_write(ctx, guest, RECORD, out);
+    if (!is_worth_keeping(record))
+        return xlx__record_remove(ctx, guest, &record_kind);
+    out = xlx__json_out_new(true);
+    xlx__snapshots_gen(out, record);
+    return xlx__record_write(ctx, guest, &record_kind, out);
 }
 
 /* ---- journal ------------------------------------------------------------ */
@@ -70,9 +91,18 @@ int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
     struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__store_read(ctx, &guest->uuid, JOURNAL, JOURNAL_VERSION, &doc);
+    rc = xlx__record_read(ctx, &guest->uuid, &journal_kind, &doc);
     if (rc) return rc;
+    if (!doc)
+        return xlx__error(ERROR_NOTFOUND, "nothing was cut short");
     rc = xlx__snapshot_journal_parse(xlx__json_root(doc), journal);
+    if (!rc && *xlx__text(journal->merge_vdev) &&
+        (*xlx__text(journal->merge_top) != '/' ||
+         *xlx__text(journal->merge_base) != '/'))
+        rc = xlx__json_error(xlx__json_root(doc), ERROR_INVAL,
+                             "merge_vdev is set, and merge_top or merge_base "
+                             "is not an absolute path; put a copy of the "
+                             "file back");
     xlx__json_free(doc);
     return rc;
 }
@@ -83,13 +113,13 @@ int xlx__snapshot_journal_write(xlx_ctx *ctx, const xlx_guest *guest,
     struct xlx__json_out *out = xlx__json_out_new(true);
 
     xlx__snapshot_journal_gen(out, journal);
-    return xlx__record_write(ctx, guest, JOURNAL, out);
+    return xlx__record_write(ctx, guest, &journal_kind, out);
 }
 
 int xlx__snapshot_journal_remove(xlx_ctx *ctx, const xlx_guest *guest)
 {
     /* a first snapshot that was undone leaves nothing, not even the name */
-    return xlx__record_write(ctx, guest, JOURNAL, NULL);
+    return xlx__record_remove(ctx, guest, &journal_kind);
 }
 
 int xlx__snapshot_journal_init(const struct xlx__snapshot_change *c,

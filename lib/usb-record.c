@@ -11,8 +11,13 @@
 #include "record.h"
 #include "usb.h"
 
-#define RECORD "usb.json"
-#define RECORD_VERSION 1
+static const struct xlx__record_member members[] = {
+    { "entries[].selector", false },
+    { NULL, false },
+};
+static const struct xlx__record_kind kind = {
+    .file = "usb.json", .version = 1, .members = members,
+};
 
 int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
                          xlx_usb_record *record)
@@ -20,7 +25,7 @@ int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
     struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__record_read(ctx, uuid, RECORD, RECORD_VERSION, &doc);
+    rc = xlx__record_read(ctx, uuid, &kind, &doc);
     if (rc || !doc)
         return rc;
     rc = xlx__usb_record_parse(xlx__json_root(doc), record);
@@ -30,13 +35,13 @@ int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
 
 int xlx__usb_record_write(struct xlx__usb_change *c)
 {
-    struct xlx__json_out *out = NULL;
+    struct xlx__json_out *out;
 
-    if (c->record.num_entries) {
-        out = xlx__json_out_new(true);
-        xlx__usb_record_gen(out, &c->record);
-    }
-    return xlx__record_write(c->ctx, &c->guest, RECORD, out);
+    if (!c->record.num_entries)
+        return xlx__record_remove(c->ctx, &c->guest, &kind);
+    out = xlx__json_out_new(true);
+    xlx__usb_record_gen(out, &c->record);
+    return xlx__record_write(c->ctx, &c->guest, &kind, out);
 }
 
 /* ---- one change --------------------------------------------------------- */

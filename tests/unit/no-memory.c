@@ -6,6 +6,7 @@
  * valgrind look).  Linked with --wrap for the functions that allocate.
  */
 #include "lock.h"
+#include "snapshot.h"
 #include "store.h"
 #include "unit.h"
 
@@ -166,6 +167,99 @@ static int work_lock(void)
     return rc;
 }
 
+/* ---- records ------------------------------------------------------------- */
+
+static const char *kept;            /* what the record must be, or become */
+
+static char *read_file(const char *name)
+{
+    char *path = xlx__printf("%s/" LIBXL_UUID_FMT "/%s", ctx->state_dir,
+                             LIBXL_UUID_BYTES(uuid), name);
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = fopen(path, "r");
+
+    free(path);
+    if (!f)
+        return NULL;
+    if (getdelim(&text, &len, '\0', f) < 0)
+        text = NULL;
+    fclose(f);
+    return text;
+}
+
+static xlx_snapshots record;
+static xlx_guest guest;
+
+static int work_record(void)
+{
+    return xlx__snapshot_record_write(ctx, &guest, &record);
+}
+
+static int work_journal(void)
+{
+    xlx_snapshot_journal journal;
+    int rc;
+
+    xlx_snapshot_journal_init(&journal);
+    rc = xlx__snapshot_journal_write(ctx, &guest, &journal);
+    xlx_snapshot_journal_dispose(&journal);
+    return rc;
+}
+
+/* However it fails, the file is the old one or the new one: to be short of
+ * memory is not to have nothing to keep. */
+static void starve_record(int (*work)(void), const char *name)
+{
+    char *text;
+    int n, rc, had_to;
+
+    for (n = 0; n < 10000; n++) {
+        xlx__error_clear();
+        left = n;
+        rc = work();
+        had_to = left < 0;
+        left = -1;
+        text = read_file(name);
+        assert_non_null(text);
+        assert_non_null(strstr(text, kept));
+        free(text);
+        if (!had_to) {
+            assert_ok(rc);
+            return;
+        }
+    }
+    fail();
+}
+
+static void recorded(void **state)
+{
+    char name[] = "guest", one[] = "one", *text;
+    xlx_snapshot *s;
+
+    (void)state;
+    xlx_guest_init(&guest);
+    guest.name = name;
+    guest.uuid = uuid;
+    xlx_snapshots_init(&record);
+    s = xlx__snapshots_snapshots_append(&record);
+    assert_non_null(s);
+    assert_ok(xlx__set_string(&s->name, one));
+    assert_ok(work_record());
+    assert_ok(work_journal());
+    kept = "\"one\"";
+    starve_record(work_record, "snapshots.json");
+    kept = "\"operation\"";
+    starve_record(work_journal, "snapshot-journal.json");
+
+    xlx_snapshots_dispose(&record);
+    xlx_snapshots_init(&record);                /* now there are none */
+    assert_ok(work_record());
+    text = read_file("snapshots.json");
+    assert_null(text);
+    assert_ok(xlx__snapshot_journal_remove(ctx, &guest));
+}
+
 static void context(void **state)
 {
     (void)state;
@@ -221,6 +315,7 @@ int main(void)
         cmocka_unit_test(json_parsed),
         cmocka_unit_test(stored),
         cmocka_unit_test(locked),
+        cmocka_unit_test(recorded),
     };
 
     return cmocka_run_group_tests_name("no-memory", tests, setup, teardown);
