@@ -97,7 +97,7 @@ static int read_node(const struct xlx__json *v, struct node *n)
 static int read_edge(const struct xlx__disk_graph *g,
                      const struct xlx__json *v, struct edge *e)
 {
-    const struct xlx__json *perm;
+    const struct xlx__json *perms = xlx__json_member(v, "perm"), *perm;
     int64_t parent, child;
     const char *text;
     int rc;
@@ -113,7 +113,7 @@ static int read_edge(const struct xlx__disk_graph *g,
     rc = xlx__json_member_string(v, "name", &text);
     if (rc) return rc;
     e->same = !strcmp(text, "file");
-    for (perm = xlx__json_first(xlx__json_member(v, "perm")); perm;
+    for (perm = perms ? xlx__json_first(perms) : NULL; perm;
          perm = xlx__json_next(perm)) {
         rc = xlx__json_string(perm, &text);
         if (rc) return rc;

@@ -211,14 +211,20 @@ int xlx__image_index_dir_of(struct xlx__image_index *index, const char *path)
 {
     char *real = realpath(path, NULL), *dir;
     const char *names[] = { path, real }, *slash;
+    struct xlx__file_id id;
     bool fresh = false;
     size_t i;
     int rc = 0;
 
+    /* devices are in one directory, related or not */
+    if (xlx__file_id_of(path, &id) && id.block) {
+        free(real);
+        return 0;
+    }
     for (i = 0; !rc && i < XLX__ARRAY_SIZE(names); i++) {
         slash = names[i] ? strrchr(names[i], '/') : NULL;
-        if (!slash || !strncmp(names[i], "/dev/", 5))
-            continue;               /* devices are no images by neighbourhood */
+        if (!slash)
+            continue;
         dir = strndup(names[i], slash == names[i] ? 1
                                 : (size_t)(slash - names[i]));
         rc = dir ? note_dir(index, dir, &fresh) : no_memory();

@@ -380,12 +380,18 @@ static int ask_disks(struct xlx__image_world *world,
             .kind = XLX__USER_DISK, .own = v->domid == world->domid,
         };
 
-        if (!is_vbd(v, id, disk))
+        /* what the guest's QEMU serves its graph shows better */
+        if (!is_vbd(v, id, disk) ||
+            (u.own && world->graph && strstr(v->backend, "/qdisk/")))
             continue;
-        rc = xlx__vbd_describe(world->ctx, v, &u.what, &u.writes);
-        if (!rc && u.what)
+        u.vdev = strdup("");
+        rc = !u.vdev ? no_memory() : xlx__vbd_describe(world->ctx, v, &u.what, &u.writes);
+        if (!rc && u.what) {
             rc = add_user(use, &u);
-        else if (rc)
+            continue;
+        }
+        free(u.vdev);
+        if (rc)
             rc = unknown(world, rc);
     }
     free(disk);
@@ -572,7 +578,7 @@ static bool is_planned(const struct xlx__image_user *u,
 {
     int i;
 
-    for (i = 0; i < allow->num_overlays; i++)
+    for (i = 0; u->path && i < allow->num_overlays; i++)
         if (xlx__image_same(u->path, allow->overlays[i]))
             return true;
     return false;
@@ -584,12 +590,9 @@ static const char *option_for(const struct xlx__image_user *u,
 {
     switch (u->kind) {
     case XLX__USER_LAYER:
-        if (is_planned(u, allow))
-            return NULL;
-        /* fall through */
     case XLX__USER_QEMU:
     case XLX__USER_DISK:
-        if (u->own && allow->own_qemu)
+        if (is_planned(u, allow) || (u->own && u->vdev && allow->own_disk))
             return NULL;
         /* fall through */
     case XLX__USER_PROCESS:

@@ -74,7 +74,8 @@ struct xlx__image_user {
     char *what;                     /* a clause for a message: "guest db has it
                                      * as its disk xvda" */
     char *path;                     /* LAYER, OVERLAY: that image */
-    char *vdev;                     /* QEMU: name of the device, or NULL */
+    char *vdev;                     /* QEMU, DISK: it is a device of a guest;
+                                     * its name there, when it is known */
     const struct xlx__image_claim *claim;   /* lives as long as the world */
 };
 
@@ -122,7 +123,7 @@ int xlx__image_world_bitmaps(struct xlx__image_world *world,
 
 /* What the caller's plan knows of, and what its user said. */
 struct xlx__image_allow {
-    bool own_qemu;                  /* QEMU, LAYER, own DISK: as planned */
+    bool own_disk;                  /* a disk of the guest itself */
     bool readers;                   /* who only reads does not matter, because
                                      * the image stays as it is */
     const char *const *overlays;    /* images on it that the plan includes */

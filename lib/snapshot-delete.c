@@ -9,7 +9,6 @@
  * the first such step on the snapshot is marked MERGING, because its content
  * is no longer what it was.
  */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,301 +18,6 @@
 #include "image.h"
 #include "snapshot.h"
 #include "store.h"
-
-/* ---- what lies on an image ---------------------------------------------- */
-
-struct above {
-    const xlx_snapshot_disk *layer; /* one of them */
-    int num;
-    bool active;                    /* that one takes the guest's writes */
-};
-
-static void count_above(const xlx_snapshots *record, const char *vdev,
-                        const char *image, struct above *above)
-{
-    const xlx_snapshot_disk *d;
-    int i;
-
-    memset(above, 0, sizeof(*above));
-    for (i = 0; i < record->num_snapshots; i++) {
-        d = xlx__snapshot_disk_of(&record->snapshots[i], vdev);
-        if (!d || *xlx__text(d->tag) || strcmp(xlx__text(d->backing), image))
-            continue;
-        above->layer = d;
-        above->num++;
-    }
-    d = xlx__snapshot_current_disk(record, vdev);
-    if (d && !strcmp(xlx__text(d->backing), image)) {
-        above->layer = d;
-        above->num++;
-        above->active = true;
-    }
-}
-
-static bool is_recorded(const xlx_snapshots *record, const char *path)
-{
-    int i, j;
-
-    for (i = 0; i < record->num_disks; i++)
-        if (xlx__image_same(record->disks[i].image, path))
-            return true;
-    for (i = 0; i < record->num_snapshots; i++)
-        for (j = 0; j < record->snapshots[i].num_disks; j++)
-            if (xlx__image_same(record->snapshots[i].disks[j].image, path))
-                return true;
-    return false;
-}
-
-/* Somebody else's overlay (a clone made with qemu-img, say) beside an image
- * would be ruined by a change of it.  Only the image's own folder is looked
- * through: more cannot be known. */
-static int no_strangers(const xlx_snapshots *record, const char *image)
-{
-    int dir_len = (int)(strrchr(image, '/') - image), rc = 0;
-    char *dir = strndup(image, dir_len ? dir_len : 1);
-    char *path = NULL, *below = NULL;
-    struct dirent *entry;
-    DIR *d;
-
-    d = dir ? opendir(dir) : NULL;
-    while (d && !rc && (entry = readdir(d))) {
-        if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN)
-            continue;
-        free(path);
-        path = xlx__printf("%.*s/%s", dir_len, image, entry->d_name);
-        if (!path) {
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
-            break;
-        }
-        below = NULL;
-        if (xlx__image_backing(path, &below))
-            xlx__error_clear();     /* no image, or not ours to read */
-        if (below && xlx__image_same(below, image) &&
-            !is_recorded(record, path))
-            rc = xlx__error(ERROR_INVAL, "%s, which is not one of this "
-                            "guest's images, is based on %s", path, image);
-        free(below);
-    }
-    if (d)
-        closedir(d);
-    free(path);
-    free(dir);
-    return rc;
-}
-
-static int no_tags(const char *vdev, const char *image, const char *why)
-{
-    struct xlx__image_tag *tags;
-    int num, rc;
-
-    rc = xlx__image_tags(image, &tags, &num);
-    if (rc) return rc;
-    if (num)
-        rc = xlx__error(ERROR_INVAL, "%s: %s holds the internal snapshot "
-                        "\"%s\", which %s: delete that one first", vdev,
-                        image, tags[0].name, why);
-    xlx__image_tags_free(tags, num);
-    return rc;
-}
-
-/* Before the first step, not in the middle of it */
-static int not_in_use(const char *vdev, const char *image)
-{
-    bool yes;
-    int rc;
-
-    rc = xlx__image_in_use(image, &yes);
-    if (rc || !yes) return rc;
-    return xlx__error(ERROR_NOT_READY, "%s: %s: another program has it open "
-                      "and locked: end it first", vdev, image);
-}
-
-/* ---- the record without it ---------------------------------------------- */
-
-/* Wherever from was in the tree, to is now. */
-static int move_layer(xlx_snapshot_disk *d, const char *from,
-                      const xlx_snapshot_disk *to)
-{
-    int rc;
-
-    if (!strcmp(xlx__text(d->backing), from)) {
-        d->mtime = 0;               /* its header names the other one now */
-        return xlx__set_string(&d->backing, to->image);
-    }
-    if (strcmp(xlx__text(d->image), from))
-        return 0;
-    rc = xlx__set_string(&d->image, to->image);
-    if (rc) return rc;
-    rc = xlx__set_string(&d->format, to->format);
-    if (rc) return rc;
-    rc = xlx__set_string(&d->backing, to->backing);
-    if (rc) return rc;
-    d->owned = to->owned;
-    d->mtime = 0;                   /* the merge is writing to it */
-    return 0;
-}
-
-static int move_layers(xlx_snapshots *record, const char *from,
-                       const xlx_snapshot_disk *to)
-{
-    int i, j, rc;
-
-    for (i = 0; i < record->num_disks; i++) {
-        rc = move_layer(&record->disks[i], from, to);
-        if (rc) return rc;
-    }
-    for (i = 0; i < record->num_snapshots; i++)
-        for (j = 0; j < record->snapshots[i].num_disks; j++) {
-            rc = move_layer(&record->snapshots[i].disks[j], from, to);
-            if (rc) return rc;
-        }
-    return 0;
-}
-
-static void drop_disk(xlx_snapshot *snapshot, const char *vdev)
-{
-    xlx_snapshot_disk *d =
-        (xlx_snapshot_disk *)xlx__snapshot_disk_of(snapshot, vdev);
-    int i;
-
-    if (!d)
-        return;
-    i = (int)(d - snapshot->disks);
-    xlx_snapshot_disk_dispose(d);
-    snapshot->num_disks--;
-    memmove(d, d + 1, (snapshot->num_disks - i) * sizeof(*d));
-}
-
-/* Those based on it are now based on what it was based on. */
-static int drop_snapshot(xlx_snapshots *record, const char *name)
-{
-    const xlx_snapshot *s = xlx__snapshot_by_name(record, name);
-    char *parent = strdup(xlx__text(s->parent));
-    char *gone = strdup(name);
-    int i, rc = 0;
-
-    if (!parent || !gone) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
-        goto out;
-    }
-    xlx__snapshot_drop(record, gone);
-    for (i = 0; i < record->num_snapshots && !rc; i++)
-        if (!strcmp(xlx__text(record->snapshots[i].parent), gone))
-            rc = xlx__set_string(&record->snapshots[i].parent, parent);
-    if (!rc && !strcmp(xlx__text(record->current), gone))
-        rc = xlx__set_string(&record->current, parent);
-
- out:
-    free(parent);
-    free(gone);
-    return rc;
-}
-
-/* ---- one disk ----------------------------------------------------------- */
-
-static int plan_external(const xlx_snapshots *record,
-                         const xlx_snapshots *known, bool served,
-                         const xlx_snapshot_disk *d,
-                         xlx_snapshot_journal *journal)
-{
-    struct above above;
-    bool data;
-    int rc;
-
-    count_above(record, d->vdev, d->image, &above);
-    if (above.num > 1)
-        return xlx__error(ERROR_INVAL, "%s: %d states are based on this "
-                          "snapshot: delete all but one of them first, or "
-                          "say --children", d->vdev, above.num);
-    rc = no_strangers(known, d->image);
-    if (rc) return rc;
-    if (!above.num) {
-        if (!d->owned)
-            return 0;               /* the user's own image stays */
-        rc = no_tags(d->vdev, d->image, "would be lost");
-        if (rc) return rc;
-        return xlx__snapshot_add_string(&journal->old_files,
-                                        &journal->num_old_files, d->image);
-    }
-    if (!above.layer->owned)
-        return xlx__error(ERROR_INVAL, "%s: %s lies on it and was not made "
-                          "by libxlx", d->vdev, above.layer->image);
-    rc = no_strangers(known, above.layer->image);
-    if (rc) return rc;
-    /* what cannot be merged is found out before anything is marked */
-    rc = xlx__image_has_data(above.layer->image, &data);
-    if (rc) return rc;
-    rc = no_tags(d->vdev, above.layer->image, "would not survive the merge");
-    if (rc) return rc;
-    if (!served) {
-        rc = not_in_use(d->vdev, above.layer->image);
-        if (rc) return rc;
-        rc = not_in_use(d->vdev, d->image);
-        if (rc) return rc;
-    }
-    rc = xlx__set_string(&journal->merge_vdev, d->vdev);
-    if (rc) return rc;
-    rc = xlx__set_string(&journal->merge_top, above.layer->image);
-    if (rc) return rc;
-    rc = xlx__set_string(&journal->merge_base, d->image);
-    if (rc) return rc;
-    rc = xlx__snapshot_add_string(&journal->old_files,
-                                  &journal->num_old_files,
-                                  above.layer->image);
-    if (rc) return rc;
-    return move_layers(&journal->after, journal->merge_top, d);
-}
-
-/* QEMU cannot change an image that it has open to read only. */
-static int tag_in_reach(const struct xlx__snapshot_change *c,
-                        const xlx_snapshot_disk *d)
-{
-    const xlx_snapshot_disk *now =
-        xlx__snapshot_current_disk(&c->record, d->vdev);
-    bool readonly, there;
-    char *node;
-    int rc;
-
-    rc = xlx__image_has_tag(d->image, d->tag, &there);
-    if (rc) return rc;              /* it cannot be told which one it is */
-    if (!c->qmp || (now && xlx__image_same(now->image, d->image)))
-        return 0;
-    rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
-    free(node);
-    return xlx__error(ERROR_INVAL, "%s: it lies in %s, which QEMU has open as "
-                      "the frozen layer of a later snapshot: delete that one "
-                      "first, or shut the guest down", d->vdev, d->image);
-}
-
-/* The journal of deleting the first disk that the snapshot still has.  known:
- * the record that agrees with the files there are. */
-static int plan_disk(const struct xlx__snapshot_change *c, const char *name,
-                     const xlx_snapshots *known,
-                     xlx_snapshot_journal *journal)
-{
-    const xlx_snapshot *s = xlx__snapshot_by_name(&c->record, name);
-    const xlx_snapshot_disk *d = &s->disks[0];
-    xlx_snapshot *after;
-    int rc;
-
-    rc = xlx__snapshot_journal_init(c, XLX_SNAPSHOT_OPERATION_DELETE,
-                                    journal);
-    if (rc) return rc;
-    rc = *xlx__text(d->tag)
-        ? tag_in_reach(c, d)
-        : plan_external(&c->record, known, c->served, d, journal);
-    if (rc) return rc;
-    after = xlx__snapshot_by_name(&journal->after, name);
-    drop_disk(after, d->vdev);
-    if (!after->num_disks)
-        return drop_snapshot(&journal->after, name);
-    return 0;
-}
 
 /* The merge is over: what it wrote to stays as it is from now on. */
 static void note_mtimes(xlx_snapshots *record)
@@ -333,18 +37,121 @@ static void note_mtimes(xlx_snapshots *record)
 int xlx__snapshot_finish_delete(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal)
 {
-    int i, rc;
+    int rc;
 
     note_mtimes(&journal->after);
     rc = xlx__snapshot_record_write(c->ctx, c->guest, &journal->after);
     if (rc) return rc;
     xlx__fault("snapshot-delete.recorded");
-    for (i = 0; i < journal->num_old_files; i++) {
-        rc = xlx__image_remove(journal->old_files[i]);
-        if (rc) return rc;
-        xlx__fault("snapshot-delete.unlinked");
+    return xlx__snapshot_close_journal(c, journal);
+}
+
+/* ---- never begun -------------------------------------------------------- */
+
+/* The snapshot that a journal marks, as it was before. */
+static const xlx_snapshot *marked_by(const xlx_snapshot_journal *journal)
+{
+    const xlx_snapshot *s, *after;
+    int i;
+
+    for (i = 0; i < journal->before.num_snapshots; i++) {
+        s = &journal->before.snapshots[i];
+        after = xlx__snapshot_by_name(&journal->after, s->name);
+        if (s->status == XLX_SNAPSHOT_STATUS_READY && s->num_disks &&
+            (!after || after->status != s->status))
+            return s;
     }
-    return xlx__snapshot_journal_remove(c->ctx, c->guest);
+    return NULL;
+}
+
+/* The first disk is the one in work.  An image that was merged into has
+ * another modification time. */
+static int untouched(const xlx_snapshot *s, bool *yes_r)
+{
+    const xlx_snapshot_disk *d = &s->disks[0];
+    xlx_snapshot_disk seen;
+    int rc;
+
+    if (*xlx__text(d->tag))
+        return xlx__image_has_tag(d->image, d->tag, yes_r);
+    xlx_snapshot_disk_init(&seen);
+    seen.image = d->image;
+    rc = xlx__snapshot_note_mtime(&seen);
+    *yes_r = !rc && d->mtime && seen.mtime == d->mtime;
+    return rc;
+}
+
+int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
+                         const xlx_snapshot_journal *journal)
+{
+    const xlx_snapshot *s = marked_by(journal);
+    bool yes = false;
+    int rc;
+
+    if (!s)
+        return 0;                   /* another of its disks is gone already */
+    rc = untouched(s, &yes);
+    if (rc) {
+        xlx__error_clear();         /* a repair tells what is missing */
+        return 0;
+    }
+    return yes ? xlx__snapshot_record_write(c->ctx, c->guest,
+                                            &journal->before) : 0;
+}
+
+/* ---- one disk ----------------------------------------------------------- */
+
+static int plan_disk(struct xlx__snapshot_change *c, const char *name,
+                     xlx_snapshot_journal *journal)
+{
+    struct xlx__image_world *world;
+    int rc;
+
+    rc = xlx__snapshot_world_of(c, &world);
+    if (rc) return rc;
+    rc = xlx__snapshot_plan_delete(c, name, &c->record, world, journal);
+    xlx__image_world_close(world);
+    return rc;
+}
+
+/* Before anything is done to its content */
+static int mark(struct xlx__snapshot_change *c, xlx_snapshot *s)
+{
+    int rc;
+
+    if (s->status == XLX_SNAPSHOT_STATUS_MERGING)
+        return 0;
+    s->status = XLX_SNAPSHOT_STATUS_MERGING;
+    rc = xlx__snapshot_record_write(c->ctx, c->guest, &c->record);
+    if (rc) return rc;
+    xlx__fault("snapshot-delete.marked");
+    return 0;
+}
+
+/* The removal writes to the image, which may be the frozen layer of another
+ * snapshot: that is no change of what it holds. */
+static int remove_tag(struct xlx__snapshot_change *c,
+                      const xlx_snapshot_disk *d,
+                      xlx_snapshot_journal *journal)
+{
+    xlx_snapshot_disk before;
+    int i, j, rc;
+
+    xlx_snapshot_disk_init(&before);
+    before.image = d->image;
+    rc = xlx__snapshot_note_mtime(&before);
+    if (!rc)
+        rc = xlx__snapshot_remove_tag(c, d);
+    for (i = 0; i < journal->after.num_snapshots; i++)
+        for (j = 0; !rc && j < journal->after.snapshots[i].num_disks; j++) {
+            xlx_snapshot_disk *other =
+                &journal->after.snapshots[i].disks[j];
+
+            if (!*xlx__text(other->tag) && other->mtime == before.mtime &&
+                xlx__image_same(other->image, d->image))
+                rc = xlx__snapshot_note_mtime(other);
+        }
+    return rc;
 }
 
 static int delete_disk(struct xlx__snapshot_change *c, const char *name,
@@ -355,21 +162,15 @@ static int delete_disk(struct xlx__snapshot_change *c, const char *name,
     int rc;
 
     xlx_snapshot_journal_init(&journal);
-    /* marked before anything is done to its content */
-    if (s->status != XLX_SNAPSHOT_STATUS_MERGING) {
-        s->status = XLX_SNAPSHOT_STATUS_MERGING;
-        rc = xlx__snapshot_record_write(c->ctx, c->guest, &c->record);
-        if (rc) goto out;
-        xlx__fault("snapshot-delete.marked");
-    }
-    rc = plan_disk(c, name, &c->record, &journal);
+    rc = plan_disk(c, name, &journal);
     if (rc) goto out;
     rc = xlx__snapshot_journal_write(c->ctx, c->guest, &journal);
     if (rc) goto out;
     xlx__fault("snapshot-delete.journal");
-    if (*xlx__text(s->disks[0].tag))
-        rc = xlx__snapshot_remove_tag(c, &s->disks[0]);
-    else if (*xlx__text(journal.merge_top))
+    rc = mark(c, s);
+    if (!rc && *xlx__text(s->disks[0].tag))
+        rc = remove_tag(c, &s->disks[0], &journal);
+    else if (!rc && *xlx__text(journal.merge_top))
         rc = xlx__snapshot_merge(c, &journal, progress);
     if (!rc)
         rc = xlx__snapshot_finish_delete(c, &journal);
@@ -425,15 +226,16 @@ static int say_disk(const char *name, const xlx_snapshot_disk *d,
     if (journal->num_old_files)
         return say(plan, "%s: %s: remove %s, nothing is based on it", name,
                    d->vdev, d->image);
-    return say(plan, "%s: %s: forget it; %s stays, it is your own", name,
-               d->vdev, d->image);
+    return say(plan, "%s: %s: forget it; %s stays, %s", name, d->vdev,
+               d->image, d->owned ? "the guest writes to it"
+                                  : "it is your own");
 }
 
 /* Every step of deleting it, on a copy of the record: what is refused is
  * refused before anything is done. */
 static int rehearse(const struct xlx__snapshot_change *c,
                     xlx_snapshots *record, const char *name,
-                    xlx_snapshot_plan *plan)
+                    struct xlx__image_world *world, xlx_snapshot_plan *plan)
 {
     struct xlx__snapshot_change copy = *c;
     xlx_snapshot_journal journal;
@@ -443,12 +245,13 @@ static int rehearse(const struct xlx__snapshot_change *c,
         const xlx_snapshot *s = xlx__snapshot_by_name(record, name);
 
         if (!s->num_disks) {
-            rc = drop_snapshot(record, name);
+            rc = xlx__snapshot_forget(record, name);
             break;
         }
         xlx_snapshot_journal_init(&journal);
         copy.record = *record;
-        rc = plan_disk(&copy, name, &c->record, &journal);
+        rc = xlx__snapshot_plan_delete(&copy, name, &c->record, world,
+                                       &journal);
         if (!rc)
             rc = say_disk(name, &s->disks[0], &journal, plan);
         if (!rc)
@@ -485,7 +288,7 @@ static int forget(struct xlx__snapshot_change *c, char **names, int num,
         rc = say(plan, "%s: forget it; all images stay as they are",
                  names[i]);
         if (rc) return rc;
-        rc = drop_snapshot(&c->record, names[i]);
+        rc = xlx__snapshot_forget(&c->record, names[i]);
         if (rc) return rc;
     }
     for (i = 0; i < c->record.num_disks; i++) {
@@ -538,6 +341,7 @@ int xlx__snapshot_delete(xlx_ctx *ctx, const xlx_guest *guest,
                          xlx_snapshot_plan *plan)
 {
     struct xlx__snapshot_change c;
+    struct xlx__image_world *world = NULL;
     xlx_snapshots rehearsal;
     xlx_snapshot *s;
     char **names = NULL;
@@ -554,12 +358,18 @@ int xlx__snapshot_delete(xlx_ctx *ctx, const xlx_guest *guest,
         rc = forget(&c, names, num, spec->dry_run, plan);
         goto out;
     }
+    c.force.force_open = spec->force_open;
+    c.force.force_based = spec->force_based;
+    c.force.force_unknown = spec->force_unknown;
+    c.force_bitmap = spec->force_bitmap;
     rc = check_live(&c);
     if (rc) goto out;
     rc = xlx_snapshots_copy(ctx, &rehearsal, &c.record);
     if (rc) goto out;
+    rc = xlx__snapshot_world_of(&c, &world);
+    if (rc) goto out;
     for (i = 0; i < num; i++) {
-        rc = rehearse(&c, &rehearsal, names[i], plan);
+        rc = rehearse(&c, &rehearsal, names[i], world, plan);
         if (rc) goto out;
     }
     if (!spec->dry_run)
@@ -569,6 +379,7 @@ int xlx__snapshot_delete(xlx_ctx *ctx, const xlx_guest *guest,
     for (i = 0; i < num; i++)
         free(names[i]);
     free(names);
+    xlx__image_world_close(world);
     xlx_snapshots_dispose(&rehearsal);
     xlx__snapshot_end(&c);
     return rc;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "config.h"
@@ -367,6 +368,33 @@ static void drop_top(struct xlx__snapshot_change *c,
     free(top);
 }
 
+/* QEMU's answer that the job is over is not enough: another monitor may have
+ * ended it before the guest was moved.  Then the upper layer is still used. */
+static int verify_moved(struct xlx__snapshot_change *c,
+                        const xlx_snapshot_journal *journal)
+{
+    const unsigned int kinds = 1u << XLX__USER_QEMU | 1u << XLX__USER_LAYER;
+    const struct xlx__image_user *u;
+    struct xlx__image_world *world;
+    struct xlx__image_use use;
+    int rc;
+
+    rc = xlx__snapshot_connect(c);
+    if (rc) return rc;
+    rc = xlx__image_world_open(c->ctx, c->guest, c->qmp, &world);
+    if (rc) return rc;
+    rc = xlx__image_use(world, journal->merge_top, &use);
+    u = rc ? NULL : xlx__image_user(&use, kinds);
+    if (u)
+        rc = xlx__error(ERROR_FAIL, "%s: the job is over, and %s is not "
+                        "merged: %s; another program ended QEMU's job: delete "
+                        "the snapshot again", journal->merge_vdev,
+                        journal->merge_top, u->what);
+    xlx__image_use_dispose(&use);
+    xlx__image_world_close(world);
+    return rc;
+}
+
 int xlx__snapshot_merge(struct xlx__snapshot_change *c,
                         xlx_snapshot_journal *journal,
                         const xlx_progress *progress)
@@ -391,6 +419,8 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
         }
         rc = commit_live(c, journal, root, top, base, active, progress);
         if (!rc)
+            rc = verify_moved(c, journal);
+        if (!rc)
             drop_top(c, journal);
         goto out;
     }
@@ -399,6 +429,10 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
                         journal->merge_vdev, journal->merge_top,
                         journal->merge_base);
         goto out;
+    }
+    if (!c->served && !c->force.force_unknown) {
+        rc = xlx__snapshot_offline(c);
+        if (rc) goto out;
     }
     xlx__snapshot_hang_up(c);
     rc = xlx__image_commit(c->ctx, journal->merge_top,
@@ -463,11 +497,22 @@ static int lies_on_base(const xlx_snapshot_journal *journal, bool *yes_r)
     return 0;
 }
 
+static void written(const char *image, char *text, size_t size)
+{
+    struct stat st;
+    struct tm tm;
+
+    if (stat(image, &st) || !localtime_r(&st.st_mtim.tv_sec, &tm) ||
+        !strftime(text, size, "%F %T", &tm))
+        snprintf(text, size, "at an unknown time");
+}
+
 /* QEMU is gone, and was told to move the guest before that; whether it did
  * does not matter if both images show the same. */
 static int compare(struct xlx__snapshot_change *c,
                    const xlx_snapshot_journal *journal, bool *merged_r)
 {
+    char top[40], base[40];
     int rc;
 
     rc = xlx__image_compare(c->ctx, journal->merge_top, journal->merge_base,
@@ -475,11 +520,15 @@ static int compare(struct xlx__snapshot_change *c,
                             format_of(&journal->before, journal->merge_base),
                             merged_r);
     if (rc || *merged_r) return rc;
+    written(journal->merge_top, top, sizeof(top));
+    written(journal->merge_base, base, sizeof(base));
     return xlx__error(ERROR_INVAL, "%s: QEMU was killed while it moved the "
-                      "guest from %s to %s, and these differ: the newest "
-                      "data are in one of them; both are kept",
-                      journal->merge_vdev, journal->merge_top,
-                      journal->merge_base);
+                      "guest from %s (last written %s) to %s (last written "
+                      "%s), and these differ: look at each with qemu-nbd "
+                      "--read-only, and say which one goes on: xl "
+                      "snapshot-repair --keep-image IMAGE GUEST",
+                      journal->merge_vdev, journal->merge_top, top,
+                      journal->merge_base, base);
 }
 
 int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,

@@ -265,7 +265,7 @@ static int ask_world(struct xlx__snapshot_change *c,
                      const xlx_snapshot *snapshot)
 {
     const struct xlx__image_allow allow = {
-        .own_qemu = true,
+        .own_disk = true,
         .readers = true,            /* they see the same bytes afterwards */
         .force_open = spec->force_open,
         .force_based = spec->force_based,

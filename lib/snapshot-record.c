@@ -217,6 +217,18 @@ int xlx__snapshot_look_again(struct xlx__snapshot_change *c)
     return rc;
 }
 
+int xlx__snapshot_offline(const struct xlx__snapshot_change *c)
+{
+    if (c->guest->domid != XLX_DOMID_NONE)
+        return xlx__error(ERROR_NOT_READY, "the guest runs, as domain %u%s: "
+                          "shut it down first", c->guest->domid,
+                          c->served ? "" : ", and its QEMU cannot be reached");
+    if (c->served)
+        return xlx__error(ERROR_NOT_READY, "the QEMU at %s runs this guest: "
+                          "end it first", c->guest->qmp_socket);
+    return 0;
+}
+
 void xlx__snapshot_hang_up(struct xlx__snapshot_change *c)
 {
     xlx__qmp_close(c->qmp);
@@ -468,12 +480,116 @@ static int take_over(const xlx_disk *disk, xlx_snapshot_disk *now)
     return 0;
 }
 
+/* ---- disks that changed places ------------------------------------------ */
+
+/* The entry of that disk (any when NULL) that has the image, now or in a
+ * snapshot. */
+static const xlx_snapshot_disk *entry_of(const xlx_snapshots *record,
+                                         const char *vdev, const char *image)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_disks; i++)
+        if ((!vdev || !strcmp(record->disks[i].vdev, vdev)) &&
+            xlx__image_same(record->disks[i].image, image))
+            return &record->disks[i];
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++) {
+            const xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
+
+            if ((!vdev || !strcmp(d->vdev, vdev)) &&
+                xlx__image_same(d->image, image))
+                return d;
+        }
+    return NULL;
+}
+
+struct moves {
+    char **from;                    /* by place in disks; NULL: stays */
+    const xlx_disks *disks;
+    bool any;
+};
+
+/* What the disk of that name is called now.  One whose name another disk has
+ * taken, and that the guest does not have, is called AWAY. */
+static char *new_name(const struct moves *m, const char *vdev)
+{
+    int i;
+
+    for (i = 0; i < m->disks->num_disks; i++)
+        if (m->from[i] && !strcmp(m->from[i], vdev))
+            return strdup(m->disks->disks[i].vdev);
+    for (i = 0; i < m->disks->num_disks; i++)
+        if (m->from[i] && !strcmp(m->disks->disks[i].vdev, vdev))
+            return xlx__printf("%s (away)", vdev);
+    return strdup(vdev);
+}
+
+static int rename_disk(const struct moves *m, xlx_snapshot_disk *d)
+{
+    char *name = new_name(m, xlx__text(d->vdev));
+
+    if (!name)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    free(d->vdev);
+    d->vdev = name;
+    return 0;
+}
+
+static int find_moves(const xlx_snapshots *record, struct moves *m)
+{
+    const xlx_snapshot_disk *entry;
+    int i, rc;
+
+    for (i = 0; i < m->disks->num_disks; i++) {
+        const xlx_disk *d = &m->disks->disks[i];
+
+        if (d->cdrom || d->readonly || *xlx__text(d->unusable) ||
+            entry_of(record, d->vdev, d->path))
+            continue;
+        entry = entry_of(record, NULL, d->path);
+        if (!entry)
+            continue;
+        rc = xlx__set_string(&m->from[i], entry->vdev);
+        if (rc) return rc;
+        m->any = true;
+    }
+    return 0;
+}
+
+/* A disk is its image and not its name: names move when the user changes the
+ * config, or when QEMU counts its devices in another order. */
+static int follow_images(xlx_snapshots *record, const xlx_disks *disks)
+{
+    struct moves m = { .disks = disks };
+    int i, j, rc;
+
+    m.from = calloc(disks->num_disks + 1, sizeof(*m.from));
+    if (!m.from)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = find_moves(record, &m);
+    for (i = 0; !rc && m.any && i < record->num_disks; i++)
+        rc = rename_disk(&m, &record->disks[i]);
+    for (i = 0; m.any && i < record->num_snapshots; i++)
+        for (j = 0; !rc && j < record->snapshots[i].num_disks; j++)
+            rc = rename_disk(&m, &record->snapshots[i].disks[j]);
+    for (i = 0; i < disks->num_disks; i++)
+        free(m.from[i]);
+    free(m.from);
+    return rc;
+}
+
+/* ---- what the disks are now --------------------------------------------- */
+
 int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
                             xlx_disks *disks)
 {
-    bool moved = false;
+    const xlx_snapshot_disk *entry;
+    bool moved = false, owned;
     int i, rc;
 
+    rc = follow_images(record, disks);
+    if (rc) return rc;
     for (i = 0; i < disks->num_disks; i++) {
         xlx_disk *d = &disks->disks[i];
         xlx_snapshot_disk *now;
@@ -485,15 +601,18 @@ int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
         now = xlx__snapshot_current_disk(record, d->vdev);
         if (now && xlx__image_same(now->image, d->path))
             continue;
+        /* one that we made, perhaps, for an earlier state */
+        entry = entry_of(record, NULL, d->path);
+        owned = entry && entry->owned;
         if (now) {
             moved = true;
-            now->owned = false;     /* not the one that we made */
         } else {
             rc = add_current(record, d->vdev, &now);
             if (rc) return rc;
         }
         rc = take_over(d, now);
         if (rc) return rc;
+        now->owned = owned;
     }
     return moved ? find_current(record) : 0;
 }

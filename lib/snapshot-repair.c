@@ -249,15 +249,18 @@ static int settle_revert(struct xlx__snapshot_change *c,
 
 /* Images from which an internal snapshot was being deleted */
 static int check_images(const struct xlx__snapshot_change *c,
-                        const xlx_snapshots *record)
+                        const xlx_snapshot_journal *journal)
 {
+    const xlx_snapshots *record = &journal->before;
+    const xlx_snapshot *after;
     int i, j, rc;
 
     for (i = 0; i < record->num_snapshots; i++) {
         const xlx_snapshot *s = &record->snapshots[i];
 
+        after = xlx__snapshot_by_name(&journal->after, s->name);
         for (j = 0; j < s->num_disks; j++) {
-            if (s->status != XLX_SNAPSHOT_STATUS_MERGING ||
+            if ((after && after->status == XLX_SNAPSHOT_STATUS_READY) ||
                 !*xlx__text(s->disks[j].tag))
                 continue;
             rc = check_image(c, s->disks[j].image);
@@ -286,7 +289,7 @@ static int settle_delete(struct xlx__snapshot_change *c,
     } else if (journal->num_old_files) {
         merged = true;              /* only to be unlinked */
     } else {
-        rc = check_images(c, &journal->before);
+        rc = check_images(c, journal);
         if (rc) return rc;
     }
     rc = xlx__report(report, true,
@@ -294,8 +297,10 @@ static int settle_delete(struct xlx__snapshot_change *c,
                      "delete it again to finish",
                      "the deletion of a snapshot was cut short");
     if (rc) return rc;
-    return merged ? xlx__snapshot_finish_delete(c, journal)
-                  : undo(c, journal, report);
+    if (merged)
+        return xlx__snapshot_finish_delete(c, journal);
+    rc = xlx__snapshot_unmark(c, journal);
+    return rc ? rc : undo(c, journal, report);
 }
 
 static int settle(struct xlx__snapshot_change *c, bool dry_run,
@@ -321,6 +326,9 @@ static int settle(struct xlx__snapshot_change *c, bool dry_run,
         goto out;
     }
     rc = xlx__snapshot_look_again(c);
+    if (rc) goto out;
+    /* how far it came is for the guest's QEMU to show */
+    rc = c->served ? 0 : xlx__snapshot_offline(c);
     if (rc) goto out;
     switch (journal.operation) {
     case XLX_SNAPSHOT_OPERATION_CREATE:

@@ -12,6 +12,7 @@
  * or must have given it up as for a migration: that is done with a running
  * guest between its last instruction and its restart.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -51,9 +52,12 @@ static int describe_left(const struct xlx__snapshot_change *c,
 }
 
 /* The image that the guest leaves for good. */
-static int discard(const xlx_snapshot_disk *now,
+static int discard(const struct xlx__snapshot_change *c,
+                   struct xlx__image_world *world,
+                   const xlx_snapshot_disk *now,
                    xlx_snapshot_journal *journal)
 {
+    struct xlx__image_allow allow = c->force;
     struct xlx__image_tag *tags;
     int num, rc;
 
@@ -61,6 +65,9 @@ static int discard(const xlx_snapshot_disk *now,
         return xlx__error(ERROR_INVAL, "%s: %s was not made by libxlx and is "
                           "not thrown away: leave out --discard", now->vdev,
                           now->image);
+    allow.own_disk = true;          /* it ends with the state that is left */
+    rc = xlx__image_ask(world, now->vdev, now->image, &allow);
+    if (rc) return rc;
     rc = xlx__image_tags(now->image, &tags, &num);
     if (rc) return rc;
     if (num)
@@ -73,7 +80,21 @@ static int discard(const xlx_snapshot_disk *now,
                                     &journal->num_old_files, now->image);
 }
 
+/* The image of an internal snapshot is put back as a whole, under all that
+ * is based on it; on the frozen one of an external snapshot nobody writes. */
+static int ask_target(const struct xlx__snapshot_change *c,
+                      struct xlx__image_world *world,
+                      const xlx_snapshot_disk *target)
+{
+    struct xlx__image_allow allow = c->force;
+
+    allow.own_disk = *xlx__text(target->tag) != 0;
+    allow.readers = !allow.own_disk;
+    return xlx__image_ask(world, target->vdev, target->image, &allow);
+}
+
 static int plan_disk(struct xlx__snapshot_change *c,
+                     struct xlx__image_world *world,
                      const xlx_snapshot_revert_spec *spec,
                      const xlx_snapshot_disk *target, xlx_snapshot *left,
                      xlx_snapshot_journal *journal)
@@ -96,10 +117,13 @@ static int plan_disk(struct xlx__snapshot_change *c,
                               "which other snapshots are based on: delete "
                               "the external snapshots made after it first",
                               target->vdev, target->image);
-        return xlx__set_string(&kept->tag, left->name);
+        rc = ask_target(c, world, target);
+        return rc ? rc : xlx__set_string(&kept->tag, left->name);
     }
+    rc = ask_target(c, world, target);
+    if (rc) return rc;
     if (spec->discard) {
-        rc = discard(now, journal);
+        rc = discard(c, world, now, journal);
         if (rc) return rc;
     }
     rc = xlx__snapshot_plan_overlay(c, target,
@@ -109,8 +133,31 @@ static int plan_disk(struct xlx__snapshot_change *c,
                                     &journal->num_new_files, now->image);
 }
 
+static void when(int64_t seconds, char *text, size_t size)
+{
+    time_t t = (time_t)seconds;
+    struct tm tm;
+
+    if (!localtime_r(&t, &tm) || !strftime(text, size, "%F %T", &tm))
+        snprintf(text, size, "?");
+}
+
+static int was_written(const xlx_snapshot *snapshot,
+                       const xlx_snapshot_disk *d, int64_t mtime)
+{
+    char then[40], since[40];
+
+    when(snapshot->time, then, sizeof(then));
+    when(mtime / 1000000000, since, sizeof(since));
+    return xlx__error(ERROR_INVAL, "%s: %s was written to (%s) after it was "
+                      "frozen (%s): its content may not be that of the "
+                      "snapshot; look at it with qemu-nbd --read-only, and "
+                      "say --force-written if it is good", d->vdev, d->image,
+                      since, then);
+}
+
 /* A base that somebody wrote to makes every overlay on it worthless. */
-static int check_frozen(const xlx_snapshot *snapshot)
+static int check_frozen(const xlx_snapshot *snapshot, bool force)
 {
     xlx_snapshot_disk seen;
     int i, rc;
@@ -132,10 +179,8 @@ static int check_frozen(const xlx_snapshot *snapshot)
         seen.image = d->image;
         rc = xlx__snapshot_note_mtime(&seen);
         if (rc) return rc;
-        if (d->mtime && seen.mtime != d->mtime)
-            return xlx__error(ERROR_INVAL, "%s: %s was written to after it "
-                              "was frozen: its content is not that of the "
-                              "snapshot", d->vdev, d->image);
+        if (d->mtime && seen.mtime != d->mtime && !force)
+            return was_written(snapshot, d, seen.mtime);
     }
     return 0;
 }
@@ -160,11 +205,14 @@ static int plan(struct xlx__snapshot_change *c,
                 const xlx_snapshot_revert_spec *spec, const xlx_snapshot *to,
                 xlx_snapshot_journal *journal)
 {
+    struct xlx__image_world *world = NULL;
     xlx_snapshot left;
     int i, rc;
 
     xlx_snapshot_init(&left);
-    rc = check_frozen(to);
+    rc = check_frozen(to, c->force_written);
+    if (rc) goto out;
+    rc = xlx__snapshot_world_of(c, &world);
     if (rc) goto out;
     rc = xlx__snapshot_journal_init(c, XLX_SNAPSHOT_OPERATION_REVERT,
                                     journal);
@@ -177,7 +225,7 @@ static int plan(struct xlx__snapshot_change *c,
         goto out;
     }
     for (i = 0; i < to->num_disks; i++) {
-        rc = plan_disk(c, spec, &to->disks[i], &left, journal);
+        rc = plan_disk(c, world, spec, &to->disks[i], &left, journal);
         if (rc) goto out;
     }
     if (!spec->discard) {
@@ -187,6 +235,7 @@ static int plan(struct xlx__snapshot_change *c,
     rc = xlx__set_string(&journal->after.current, to->name);
 
  out:
+    xlx__image_world_close(world);
     xlx_snapshot_dispose(&left);
     return rc;
 }
@@ -247,11 +296,7 @@ int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
     rc = xlx__snapshot_record_write(c->ctx, c->guest, &journal->after);
     if (rc) return rc;
     xlx__fault("snapshot-revert.recorded");
-    for (i = 0; i < journal->num_old_files; i++) {
-        rc = xlx__image_remove(journal->old_files[i]);
-        if (rc) return rc;
-    }
-    return xlx__snapshot_journal_remove(c->ctx, c->guest);
+    return xlx__snapshot_close_journal(c, journal);
 }
 
 /* ---- a running guest ---------------------------------------------------- */
@@ -490,6 +535,10 @@ int xlx__snapshot_revert(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) goto out;
     rc = xlx__snapshot_find(&c.record, spec->name, &to);
     if (rc) goto out;
+    c.force.force_open = spec->force_open;
+    c.force.force_based = spec->force_based;
+    c.force.force_unknown = spec->force_unknown;
+    c.force_written = spec->force_written;
     rc = check_state(&c, spec, to);
     if (rc) goto out;
     rc = reconcile(&c);

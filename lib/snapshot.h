@@ -16,6 +16,7 @@
  *   snapshot-record.c  the record, the journal, the tree
  *   snapshot-overlay.c names and making of overlays
  *   snapshot-tag.c     removal of an internal snapshot
+ *   snapshot-keep.c    which of two images goes on
  *   snapshot-claim.c   what all records and journals say of images
  */
 #ifndef XLX_SNAPSHOT_H
@@ -35,6 +36,8 @@ struct xlx__snapshot_change {
     xlx_snapshots record;
     bool served;                    /* a QEMU serves the guest's disks */
     struct xlx__qmp *qmp;           /* NULL when not connected to it */
+    struct xlx__image_allow force;  /* what the user overrides */
+    bool force_bitmap, force_written;
     char **files;                   /* that QEMU knows, read when needed, and
                                      * those that the plan has named */
     int num_files;
@@ -56,6 +59,9 @@ void xlx__snapshot_end(struct xlx__snapshot_change *c);
  * long, connect again after it.  Both do nothing when there is no need. */
 void xlx__snapshot_hang_up(struct xlx__snapshot_change *c);
 int xlx__snapshot_connect(struct xlx__snapshot_change *c);
+/* ERROR_NOT_READY when anything runs the guest, also a domain whose QEMU
+ * cannot be reached: then nobody may change its images with qemu-img. */
+int xlx__snapshot_offline(const struct xlx__snapshot_change *c);
 /* The guest may have been stopped or started since: finds it again. */
 int xlx__snapshot_look_again(struct xlx__snapshot_change *c);
 
@@ -115,6 +121,11 @@ int xlx__snapshot_world(xlx_ctx *ctx, const xlx_guest *self,
 int xlx__snapshot_world_of(struct xlx__snapshot_change *c,
                            struct xlx__image_world **world_r);
 
+/* Unlinks what journal->old_files names, and then the journal.  A file that
+ * somebody uses by now stays, and is not ours any more: the error says so. */
+int xlx__snapshot_close_journal(struct xlx__snapshot_change *c,
+                                const xlx_snapshot_journal *journal);
+
 /* ---- snapshot-overlay.c ------------------------------------------------- */
 
 /* Fills in *over: an unused path in dir (empty: next to the image below),
@@ -167,9 +178,26 @@ int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
 
 /* ---- snapshot-delete.c -------------------------------------------------- */
 
+/* After a deletion that did not come about: a snapshot whose content nobody
+ * touched is READY again. */
+int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
+                         const xlx_snapshot_journal *journal);
 /* What follows the merge, if there was one; can be repeated. */
 int xlx__snapshot_finish_delete(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal);
+
+/* ---- snapshot-delete-plan.c --------------------------------------------- */
+
+/* The journal of deleting the first disk that the snapshot still has.  known:
+ * the record that agrees with the files there are.  Refuses what would harm
+ * somebody. */
+int xlx__snapshot_plan_delete(const struct xlx__snapshot_change *c,
+                              const char *name, const xlx_snapshots *known,
+                              struct xlx__image_world *world,
+                              xlx_snapshot_journal *journal);
+/* The record without it: those based on it are now based on what it was based
+ * on. */
+int xlx__snapshot_forget(xlx_snapshots *record, const char *name);
 
 /* ---- snapshot-merge.c --------------------------------------------------- */
 

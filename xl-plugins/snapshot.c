@@ -441,6 +441,10 @@ int xl_snapshot_revert_main(int argc, char **argv)
     spec.overlay_dir = xl_format("%s", xl_text(args.overlay_dir));
     spec.force = args.force;
     spec.discard = args.discard;
+    spec.force_open = args.force_open;
+    spec.force_based = args.force_based;
+    spec.force_unknown = args.force_unknown;
+    spec.force_written = args.force_written;
     spec.timeout = args.timeout;
     spec.dry_run = args.dry_run;
 
@@ -481,6 +485,10 @@ int xl_snapshot_delete_main(int argc, char **argv)
     spec.name = xl_format("%s", args.name);
     spec.children = args.children;
     spec.metadata_only = args.metadata_only;
+    spec.force_open = args.force_open;
+    spec.force_based = args.force_based;
+    spec.force_unknown = args.force_unknown;
+    spec.force_bitmap = args.force_bitmap;
     spec.dry_run = args.dry_run;
 
     rc = find(args.domain, args.config, &guest);
@@ -527,6 +535,16 @@ static int known_now(xlx_ctx *ctx, xlx_guests *list)
     return rc;
 }
 
+/* Of --keep-image, for the one guest of which the command is then. */
+static const char *keep_image;
+
+static int keep_one(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                    xlx_repair_report *report)
+{
+    return dry_run ? xlx_snapshot_repair(ctx, guest, true, report)
+                   : xlx_snapshot_keep(ctx, guest, keep_image, report);
+}
+
 int xl_snapshot_repair_main(int argc, char **argv)
 {
     struct xl_repair how = { .repair = xlx_snapshot_repair };
@@ -539,6 +557,11 @@ int xl_snapshot_repair_main(int argc, char **argv)
         return r;
     if (args.config && args.num_domain != 1)
         return xl_fail("--config goes with exactly one DOMAIN");
+    if (args.keep_image && args.num_domain != 1)
+        return xl_fail("--keep-image goes with exactly one DOMAIN");
+    keep_image = args.keep_image;
+    if (keep_image)
+        how.repair = keep_one;
     guests.names = args.domain;
     guests.num_names = args.num_domain;
     guests.config = args.config;

@@ -165,7 +165,8 @@ EOF2
     status=0
     wait $command || status=$?
     [ "$status" = 130 ]
-    [ "$(list | names_of merging)" = one ]
+    # nothing was written yet, so that it never began
+    [ "$(list | names_of ready)" = one ]
     LIBXLX_XL_OPTS=-t run --separate-stderr xl snapshot-delete "$uuid" one
     echo "$stderr"
     [ "$status" = 0 ]

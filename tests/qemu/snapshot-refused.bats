@@ -191,7 +191,7 @@ create() { xl snapshot-create "$guest" "$@"; }
     qemu-io -f qcow2 -c 'sleep 20000' "$images/xvda.one.qcow2" 3>&- &
     local holder=$!
     sleep 0.5
-    refuses 1 '*another program has it open*' xl snapshot-delete "$uuid" one
+    refuses 1 '*qemu-io (process *has it open*' xl snapshot-delete "$uuid" one
     kill $holder
     wait $holder || true
     xl snapshot-delete "$uuid" one
@@ -254,7 +254,7 @@ create() { xl snapshot-create "$guest" "$@"; }
     stop_qemu
     sleep 0.05
     qemu-io -f qcow2 -c 'write 0 512' "$images/xvda.qcow2" > /dev/null
-    refuses 1 '*was written to after it was frozen*' \
+    refuses 1 '*was written to*after it was frozen*' \
         xl snapshot-revert "$uuid" one
     run xl snapshot-repair "$uuid"
     [ "$status" = 1 ]

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the deletion of a snapshot takes, one disk at a time, and whether it
+ * may be done: what lies on its image by the record, by the headers and in
+ * QEMU's graph, and who else uses the images.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk.h"
+#include "image.h"
+#include "snapshot.h"
+
+/* ---- what lies on an image ---------------------------------------------- */
+
+struct above {
+    const xlx_snapshot_disk *layer; /* one of them */
+    int num;
+};
+
+static bool lies_on(const xlx_snapshot_disk *d, const char *image)
+{
+    const char *backing = xlx__text(d->backing);
+
+    return !*xlx__text(d->tag) && *backing &&
+           (!strcmp(backing, image) || xlx__image_same(backing, image));
+}
+
+/* Of any disk: disks may have changed places since. */
+static void count_above(const xlx_snapshots *record, const char *image,
+                        struct above *above)
+{
+    int i, j;
+
+    memset(above, 0, sizeof(*above));
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++)
+            if (lies_on(&record->snapshots[i].disks[j], image)) {
+                above->layer = &record->snapshots[i].disks[j];
+                above->num++;
+            }
+    for (i = 0; i < record->num_disks; i++)
+        if (lies_on(&record->disks[i], image)) {
+            above->layer = &record->disks[i];
+            above->num++;
+        }
+}
+
+static bool is_current(const xlx_snapshots *record, const char *image)
+{
+    int i;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (xlx__image_same(record->disks[i].image, image))
+            return true;
+    return false;
+}
+
+/* The disk of the record, also of a snapshot, that has this image. */
+static const xlx_snapshot_disk *entry_of(const xlx_snapshots *record,
+                                         const char *image)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (xlx__image_same(record->disks[i].image, image))
+            return &record->disks[i];
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++) {
+            const xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
+
+            if (!*xlx__text(d->tag) && xlx__image_same(d->image, image))
+                return d;
+        }
+    return NULL;
+}
+
+static int no_tags(const char *vdev, const char *image, const char *why)
+{
+    struct xlx__image_tag *tags;
+    int num, rc;
+
+    rc = xlx__image_tags(image, &tags, &num);
+    if (rc) return rc;
+    if (num)
+        rc = xlx__error(ERROR_INVAL, "%s: %s holds the internal snapshot "
+                        "\"%s\", which %s: delete that one first", vdev,
+                        image, tags[0].name, why);
+    xlx__image_tags_free(tags, num);
+    return rc;
+}
+
+/* ---- the record without it ---------------------------------------------- */
+
+/* Wherever from was in the tree, to is now. */
+static int move_layer(xlx_snapshot_disk *d, const char *from,
+                      const xlx_snapshot_disk *to)
+{
+    int rc;
+
+    if (*xlx__text(d->backing) &&
+        (!strcmp(d->backing, from) || xlx__image_same(d->backing, from))) {
+        d->mtime = 0;               /* its header names the other one now */
+        return xlx__set_string(&d->backing, to->image);
+    }
+    if (strcmp(xlx__text(d->image), from))
+        return 0;
+    rc = xlx__set_string(&d->image, to->image);
+    if (rc) return rc;
+    rc = xlx__set_string(&d->format, to->format);
+    if (rc) return rc;
+    rc = xlx__set_string(&d->backing, to->backing);
+    if (rc) return rc;
+    d->owned = to->owned;
+    d->mtime = 0;                   /* the merge is writing to it */
+    return 0;
+}
+
+static int move_layers(xlx_snapshots *record, const char *from,
+                       const xlx_snapshot_disk *to)
+{
+    int i, j, rc;
+
+    for (i = 0; i < record->num_disks; i++) {
+        rc = move_layer(&record->disks[i], from, to);
+        if (rc) return rc;
+    }
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++) {
+            rc = move_layer(&record->snapshots[i].disks[j], from, to);
+            if (rc) return rc;
+        }
+    return 0;
+}
+
+static void drop_disk(xlx_snapshot *snapshot, const char *vdev)
+{
+    xlx_snapshot_disk *d =
+        (xlx_snapshot_disk *)xlx__snapshot_disk_of(snapshot, vdev);
+    int i;
+
+    if (!d)
+        return;
+    i = (int)(d - snapshot->disks);
+    xlx_snapshot_disk_dispose(d);
+    snapshot->num_disks--;
+    memmove(d, d + 1, (snapshot->num_disks - i) * sizeof(*d));
+}
+
+/* Those based on it are now based on what it was based on. */
+int xlx__snapshot_forget(xlx_snapshots *record, const char *name)
+{
+    const xlx_snapshot *s = xlx__snapshot_by_name(record, name);
+    char *parent = strdup(xlx__text(s->parent));
+    char *gone = strdup(name);
+    int i, rc = 0;
+
+    if (!parent || !gone) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    xlx__snapshot_drop(record, gone);
+    for (i = 0; i < record->num_snapshots && !rc; i++)
+        if (!strcmp(xlx__text(record->snapshots[i].parent), gone))
+            rc = xlx__set_string(&record->snapshots[i].parent, parent);
+    if (!rc && !strcmp(xlx__text(record->current), gone))
+        rc = xlx__set_string(&record->current, parent);
+
+ out:
+    free(parent);
+    free(gone);
+    return rc;
+}
+
+/* ---- may it be done? ---------------------------------------------------- */
+
+struct planning {
+    const struct xlx__snapshot_change *c;
+    const xlx_snapshots *record;    /* as it will be by then */
+    const xlx_snapshots *known;     /* that agrees with the files there are */
+    struct xlx__image_world *world;
+    const char **overlays;          /* that the plan knows of */
+    int num_overlays;
+};
+
+static int know(struct planning *p, const char *image)
+{
+    const char **list = realloc(p->overlays,
+                                (p->num_overlays + 1) * sizeof(*list));
+
+    if (!list)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    p->overlays = list;
+    list[p->num_overlays++] = image;
+    return 0;
+}
+
+/* Images that earlier steps of the plan take away */
+static int know_gone(struct planning *p)
+{
+    int i, j, rc = 0;
+
+    for (i = 0; !rc && i < p->known->num_disks; i++)
+        if (!entry_of(p->record, p->known->disks[i].image))
+            rc = know(p, p->known->disks[i].image);
+    for (i = 0; i < p->known->num_snapshots; i++)
+        for (j = 0; !rc && j < p->known->snapshots[i].num_disks; j++) {
+            const xlx_snapshot_disk *d = &p->known->snapshots[i].disks[j];
+
+            if (!entry_of(p->record, d->image))
+                rc = know(p, d->image);
+        }
+    return rc;
+}
+
+/* What the record says lies on the upper layer is put onto the lower one. */
+static int know_above(struct planning *p, const char *image)
+{
+    int i, j, rc = 0;
+
+    for (i = 0; !rc && i < p->record->num_disks; i++)
+        if (lies_on(&p->record->disks[i], image))
+            rc = know(p, p->record->disks[i].image);
+    for (i = 0; i < p->record->num_snapshots; i++)
+        for (j = 0; !rc && j < p->record->snapshots[i].num_disks; j++)
+            if (lies_on(&p->record->snapshots[i].disks[j], image))
+                rc = know(p, p->record->snapshots[i].disks[j].image);
+    return rc;
+}
+
+static int ask(const struct planning *p, const char *vdev, const char *image,
+               bool own_disk)
+{
+    struct xlx__image_allow allow = p->c->force;
+
+    allow.own_disk = own_disk;
+    allow.overlays = p->overlays;
+    allow.num_overlays = p->num_overlays;
+    return xlx__image_ask(p->world, vdev, image, &allow);
+}
+
+static int no_bitmaps(const struct planning *p, const char *vdev,
+                      const char *image)
+{
+    char *name = NULL;
+    int rc;
+
+    if (p->c->force_bitmap)
+        return 0;
+    rc = xlx__image_world_bitmaps(p->world, image, &name);
+    if (!rc && name)
+        rc = xlx__error(ERROR_INVAL, "%s: %s has a dirty bitmap%s%s%s, which "
+                        "would be lost, and with it the next incremental "
+                        "backup: remove it, or say --force-bitmap", vdev,
+                        image, *name ? " \"" : "", name, *name ? "\"" : "");
+    free(name);
+    return rc;
+}
+
+/* The header of a layer names the image that the record says it does. */
+static int check_header(const struct planning *p, const char *vdev,
+                        const char *image)
+{
+    const xlx_snapshot_disk *d = entry_of(p->known, image);
+    char *below = NULL;
+    int rc;
+
+    if (!d || !*xlx__text(d->backing))
+        return 0;
+    rc = xlx__image_backing(image, &below);
+    if (rc) return rc;
+    if (!xlx__image_same(below, d->backing))
+        rc = xlx__error(ERROR_INVAL, "%s: %s is based on %s, and not on %s as "
+                        "recorded: another tool changed the chain; see xl "
+                        "snapshot-repair", vdev, image,
+                        below ? below : "nothing", d->backing);
+    free(below);
+    return rc;
+}
+
+/* ---- one disk ----------------------------------------------------------- */
+
+static int plan_unlink(struct planning *p, const xlx_snapshot_disk *d,
+                       xlx_snapshot_journal *journal)
+{
+    int rc;
+
+    /* the user's own image stays, and so does one that the guest writes to:
+     * another tool made it the present state again */
+    if (!d->owned || is_current(p->record, d->image))
+        return 0;
+    rc = ask(p, d->vdev, d->image, false);
+    if (rc) return rc;
+    rc = no_bitmaps(p, d->vdev, d->image);
+    if (rc) return rc;
+    rc = no_tags(d->vdev, d->image, "would be lost");
+    if (rc) return rc;
+    return xlx__snapshot_add_string(&journal->old_files,
+                                    &journal->num_old_files, d->image);
+}
+
+/* What cannot be merged is found out before anything is marked. */
+static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
+                       const xlx_snapshot_disk *layer)
+{
+    bool data;
+    int rc;
+
+    rc = check_header(p, d->vdev, layer->image);
+    if (rc) return rc;
+    rc = know(p, layer->image);
+    if (rc) return rc;
+    rc = ask(p, d->vdev, d->image, false);
+    if (rc) return rc;
+    rc = know_above(p, layer->image);
+    if (rc) return rc;
+    rc = ask(p, d->vdev, layer->image, is_current(p->record, layer->image));
+    if (rc) return rc;
+    rc = xlx__image_has_data(layer->image, &data);
+    if (rc) return rc;
+    rc = no_bitmaps(p, d->vdev, layer->image);
+    if (rc) return rc;
+    return no_tags(d->vdev, layer->image, "would not survive the merge");
+}
+
+static int plan_external(struct planning *p, const xlx_snapshot_disk *d,
+                         xlx_snapshot_journal *journal)
+{
+    struct above above;
+    int rc;
+
+    count_above(p->record, d->image, &above);
+    if (above.num > 1)
+        return xlx__error(ERROR_INVAL, "%s: %d states are based on this "
+                          "snapshot: delete all but one of them first, or "
+                          "say --children", d->vdev, above.num);
+    if (!above.num)
+        return plan_unlink(p, d, journal);
+    if (is_current(p->record, d->image))
+        return xlx__error(ERROR_INVAL, "%s: the guest writes to %s, and %s is "
+                          "based on it: what is on top of it is worthless; "
+                          "delete that first", d->vdev, d->image,
+                          above.layer->image);
+    if (!above.layer->owned)
+        return xlx__error(ERROR_INVAL, "%s: %s lies on it and was not made "
+                          "by libxlx", d->vdev, above.layer->image);
+    rc = check_merge(p, d, above.layer);
+    if (rc) return rc;
+    rc = xlx__set_string(&journal->merge_vdev, above.layer->vdev);
+    if (rc) return rc;
+    rc = xlx__set_string(&journal->merge_top, above.layer->image);
+    if (rc) return rc;
+    rc = xlx__set_string(&journal->merge_base, d->image);
+    if (rc) return rc;
+    rc = xlx__snapshot_add_string(&journal->old_files,
+                                  &journal->num_old_files,
+                                  above.layer->image);
+    if (rc) return rc;
+    return move_layers(&journal->after, journal->merge_top, d);
+}
+
+/* QEMU cannot change an image that it has open to read only. */
+static int tag_in_reach(const struct planning *p,
+                        const xlx_snapshot_disk *d)
+{
+    const struct xlx__snapshot_change *c = p->c;
+    bool readonly, there;
+    char *node;
+    int rc;
+
+    rc = xlx__image_has_tag(d->image, d->tag, &there);
+    if (rc) return rc;              /* it cannot be told which one it is */
+    if (!c->qmp || is_current(p->record, d->image))
+        return 0;
+    rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    free(node);
+    return xlx__error(ERROR_INVAL, "%s: it lies in %s, which QEMU has open as "
+                      "the frozen layer of a later snapshot: delete that one "
+                      "first, or shut the guest down", d->vdev, d->image);
+}
+
+/* What is based on the image does not see that a snapshot goes from it. */
+static int plan_tag(struct planning *p, const xlx_snapshot_disk *d)
+{
+    struct xlx__image_allow allow = p->c->force;
+    int rc;
+
+    allow.own_disk = is_current(p->record, d->image);
+    allow.force_based = true;
+    rc = tag_in_reach(p, d);
+    return rc ? rc : xlx__image_ask(p->world, d->vdev, d->image, &allow);
+}
+
+int xlx__snapshot_plan_delete(const struct xlx__snapshot_change *c,
+                              const char *name, const xlx_snapshots *known,
+                              struct xlx__image_world *world,
+                              xlx_snapshot_journal *journal)
+{
+    const xlx_snapshot *s = xlx__snapshot_by_name(&c->record, name);
+    const xlx_snapshot_disk *d = &s->disks[0];
+    struct planning p = {
+        .c = c, .record = &c->record, .known = known,
+        .world = world,
+    };
+    xlx_snapshot *after;
+    int rc;
+
+    rc = xlx__snapshot_journal_init(c, XLX_SNAPSHOT_OPERATION_DELETE,
+                                    journal);
+    if (!rc)
+        rc = know_gone(&p);
+    if (!rc)
+        rc = *xlx__text(d->tag) ? plan_tag(&p, d)
+                                : plan_external(&p, d, journal);
+    free(p.overlays);
+    if (rc) return rc;
+    after = xlx__snapshot_by_name(&journal->after, name);
+    after->status = XLX_SNAPSHOT_STATUS_MERGING;
+    drop_disk(after, d->vdev);
+    if (!after->num_disks)
+        return xlx__snapshot_forget(&journal->after, name);
+    return 0;
+}
