@@ -18,6 +18,11 @@
 #define QUICK_MS (60 * 1000)
 #define LONG_MS (24 * 3600 * 1000)
 #define MAX_OUTPUT (16 << 20)
+/* For reading a header, which a guest may have written: some make qemu-img
+ * take memory and time without end (CVE-2015-5162).  What merges or compares
+ * takes what the size of the image demands, and has no such limits. */
+#define INFO_MEMORY (UINT64_C(1) << 30)
+#define INFO_CPU_S 30
 
 static const struct xlx__json_limits limits = {
     .bytes = MAX_OUTPUT, .depth = 64,
@@ -83,6 +88,7 @@ int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
     };
     const struct xlx__child child = {
         .argv = argv, .timeout_ms = QUICK_MS, .max_output = MAX_OUTPUT,
+        .max_memory = INFO_MEMORY, .max_cpu_s = INFO_CPU_S,
     };
     struct xlx__json_doc *doc = NULL;
     struct xlx__image image = { .format = NULL };
