@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who uses an image, as far as xenstore, headers and records say; and that
+ * what cannot be found out is a refusal.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "image-use.h"
+#include "peer.h"
+
+#define BACKEND "/local/domain/0/backend"
+
+static char *folder, *image, *clone;
+
+/* A qcow2 header, all of it zero but the name of the backing file */
+static void put_header(const char *path, const char *backing)
+{
+    unsigned char h[512] = { 'Q', 'F', 'I', 0xfb, 0, 0, 0, 2 };
+    size_t len = strlen(backing);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0 && len < 256);
+    h[15] = 128;                        /* where the name is */
+    h[19] = (unsigned char)len;
+    memcpy(h + 128, backing, len);
+    assert_int_equal(write(fd, h, sizeof(h)), sizeof(h));
+    close(fd);
+}
+
+static void ask(struct xlx__image_world *world,
+                const struct xlx__image_allow *allow, int rc,
+                const char *why)
+{
+    if (rc)
+        assert_fails(xlx__image_ask(world, "xvda", image, allow), rc, why);
+    else
+        assert_ok(xlx__image_ask(world, "xvda", image, allow));
+}
+
+static void other_guest(void **state)
+{
+    char *params = xlx__printf(BACKEND "/qdisk/5/51728/params=qcow2:%s",
+                               image);
+    struct xlx__image_allow allow = { .force_open = false };
+    struct xlx__image_world *world;
+    (void)state;
+
+    peer_xenstored("/local/domain/5/name=web", params,
+                   BACKEND "/qdisk/5/51728/dev=xvdb",
+                   BACKEND "/qdisk/5/51728/mode=w", NULL);
+    free(params);
+    assert_ok(xlx__image_world_open(peer_ctx(), NULL, NULL, &world));
+    ask(world, &allow, ERROR_NOT_READY, "guest web has it as its disk xvdb");
+    ask(world, &allow, ERROR_NOT_READY, "--force-open");
+    allow.readers = true;
+    ask(world, &allow, ERROR_NOT_READY, "guest web has it as its disk xvdb");
+    allow.force_open = true;
+    ask(world, &allow, 0, NULL);
+    xlx__image_world_close(world);
+}
+
+/* It runs, and nobody can ask its QEMU. */
+static void out_of_reach(void **state)
+{
+    struct xlx__image_allow allow = { .force_open = true };
+    struct xlx__image_world *world;
+    xlx_guest guest;
+    (void)state;
+
+    xlx_guest_init(&guest);
+    guest.domid = 7;
+    assert_ok(xlx__image_world_open(peer_ctx(), &guest, NULL, &world));
+    ask(world, &allow, ERROR_FAIL, "domain 7 runs, and its QEMU cannot be "
+        "reached");
+    ask(world, &allow, ERROR_FAIL, "--force-unknown");
+    allow.force_unknown = true;
+    ask(world, &allow, 0, NULL);
+    xlx__image_world_close(world);
+    xlx_guest_dispose(&guest);
+}
+
+static void based(const char *name, int rc, const char *why)
+{
+    const struct xlx__image_allow allow = { .own_disk = false };
+    struct xlx__image_world *world;
+
+    put_header(clone, name);
+    assert_ok(xlx__image_world_open(peer_ctx(), NULL, NULL, &world));
+    ask(world, &allow, rc, why);
+    xlx__image_world_close(world);
+}
+
+static void spellings(void **state)
+{
+    char *name = xlx__printf("host_device:%s", image);
+    (void)state;
+
+    based("web.qcow2", ERROR_INVAL, "clone is based on it");
+    based("./././web.qcow2", ERROR_INVAL, "--force-based");
+    based(name, ERROR_INVAL, "clone is based on it");
+    based("file:web.qcow2", ERROR_INVAL, "clone is based on it");
+    based("file:x/web.qcow2", ERROR_FAIL, "clone may be based on it");
+    based("json:{'web.qcow2'}", ERROR_FAIL, "--force-unknown");
+    based("file:x/other", 0, NULL);
+    based("nbd://host/web.qcow2", 0, NULL);
+    based("other", 0, NULL);
+    free(name);
+}
+
+/* A guest may write a header into its raw disk: it keeps nobody from
+ * anything. */
+static void raw_disk(void **state)
+{
+    const struct xlx__image_allow allow = { .own_disk = false };
+    struct xlx__image_claim claim = { .role = XLX__ROLE_CURRENT };
+    struct xlx__image_world *world;
+    (void)state;
+
+    put_header(clone, "web.qcow2");
+    assert_ok(xlx__image_world_open(peer_ctx(), NULL, NULL, &world));
+    xlx_guest_init(&claim.guest);
+    assert_ok(xlx__set_string(&claim.image, clone));
+    assert_ok(xlx__set_string(&claim.format, "raw"));
+    assert_ok(xlx__image_world_claim(world, &claim));
+    ask(world, &allow, 0, NULL);
+    xlx__image_world_close(world);
+}
+
+static int setup(void **state)
+{
+    if (peer_setup(state))
+        return -1;
+    folder = unit_folder();
+    image = xlx__printf("%s/web.qcow2", folder);
+    clone = xlx__printf("%s/clone", folder);
+    put_header(image, "");
+    return 0;
+}
+
+static int no_clone(void **state)
+{
+    unlink(clone);
+    return peer_xenstored_stop(state);
+}
+
+static int teardown(void **state)
+{
+    unit_folder_remove(folder);
+    free(image);
+    free(clone);
+    return peer_teardown(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest image_use[] = {
+        cmocka_unit_test_teardown(other_guest, no_clone),
+        cmocka_unit_test_teardown(out_of_reach, no_clone),
+        cmocka_unit_test_teardown(spellings, no_clone),
+        cmocka_unit_test_teardown(raw_disk, no_clone),
+    };
+
+    return cmocka_run_group_tests(image_use, setup, teardown);
+}
