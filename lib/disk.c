@@ -397,7 +397,6 @@ static int list_qemu(struct xlx__qmp *qmp, xlx_disks *list)
 
 static int look_at_file(xlx_ctx *ctx, xlx_disk *disk)
 {
-    struct xlx__image image;
     struct stat st;
     int rc;
 
@@ -414,12 +413,10 @@ static int look_at_file(xlx_ctx *ctx, xlx_disk *disk)
                             "below it");
     rc = look_at_chain(disk);
     if (rc || *xlx__text(disk->unusable)) return rc;
-    rc = xlx__image_info(ctx, disk->path, disk->format, &image);
-    if (rc) return rc;
-    disk->virtual_size = image.virtual_size;
-    disk->allocated = image.allocated;
-    xlx__image_dispose(&image);
-    return 0;
+    /* as qemu-img info says it, without a process for each disk */
+    disk->allocated = (uint64_t)st.st_blocks * 512;
+    return xlx__image_size(ctx, disk->path, disk->format,
+                           &disk->virtual_size);
 }
 
 static int list_config(xlx_ctx *ctx, const xlx_guest *guest,

@@ -149,7 +149,7 @@ static int raw_size(const char *path, uint64_t *size_r)
     if (end < 0)
         rc = xlx__error(ERROR_FAIL, "%s: its size: %m", path);
     else
-        *size_r = (uint64_t)end / 512 * 512;
+        *size_r = ((uint64_t)end + 511) / 512 * 512;    /* as QEMU does */
     close(fd);
     return rc;
 }

@@ -140,6 +140,17 @@ lasting() {
          jq '."virtual-size"')" = 67108864 ]
 }
 
+@test "a raw file whose end is within a sector keeps its last bytes" {
+    printf 'name = "guest"\nuuid = "%s"\ndisk = [ "format=raw,vdev=xvda,target=%s" ]\n' \
+        "$uuid" "$images/odd.raw" > "$tmp/guest.cfg"
+    head -c 1000 /dev/urandom > "$images/odd.raw"
+    xl snapshot-create --config "$tmp/guest.cfg" guest one --kind external
+    [ "$(qemu-img info --output=json "$images/odd.one.qcow2" |
+         jq '."virtual-size"')" = 1024 ]
+    qemu-img convert -O raw "$images/odd.one.qcow2" "$tmp/now"
+    cmp -n 1000 "$images/odd.raw" "$tmp/now"
+}
+
 @test "an image whose data are in another file" {
     disks 1
     qemu-img create -q -f qcow2 -o "data_file=$images/data" \
