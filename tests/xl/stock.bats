@@ -32,7 +32,8 @@ stock_commands() { as_xl "$real" help | sed 1,4d | awk '/^ [^ ]/ {print $1}'; }
 @test "every stock command and each of its prefixes reaches stock xl" {
     stock_commands > "$tmp/commands"
     awk '{for (i = 1; i <= length($1); i++) print substr($1, 1, i)}' \
-        "$tmp/commands" | sort -u > "$tmp/prefixes"
+        "$tmp/commands" | sort -u |
+        grep -Evx 'sa|sav|save|migrate' > "$tmp/prefixes"   # by way of xl-guard
     [ "$(wc -l < "$tmp/prefixes")" -gt 500 ]
     while read -r name; do
         plant "$tmp/path" "xl-$name"
