@@ -61,7 +61,7 @@ int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
 
 /* With no snapshot left, the guest may still be on an image that we made, and
  * its config on the one below. */
-static bool is_worth_keeping(const xlx_snapshots *record)
+bool xlx__snapshot_record_matters(const xlx_snapshots *record)
 {
     int i;
 
@@ -76,11 +76,22 @@ int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
 {
     struct xlx__json_out *out;
 
-    if (!is_worth_keeping(record))
+    if (!xlx__snapshot_record_matters(record))
         return xlx__record_remove(ctx, guest, &record_kind);
     out = xlx__json_out_new(true);
     xlx__snapshots_gen(out, record);
     return xlx__record_write(ctx, guest, &record_kind, out);
+}
+
+int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
+                              int64_t *time_r)
+{
+    int rc;
+
+    rc = xlx__store_time(ctx, &guest->uuid, record_kind.file, time_r);
+    if (rc != ERROR_NOTFOUND) return rc;
+    xlx__error_clear();
+    return xlx__store_time(ctx, &guest->uuid, journal_kind.file, time_r);
 }
 
 /* ---- journal ------------------------------------------------------------ */

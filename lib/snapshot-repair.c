@@ -176,6 +176,31 @@ static int tags_complete(struct xlx__snapshot_change *c,
     return 0;
 }
 
+/* How it ended, for the user */
+static int tell_end(const xlx_snapshot_journal *journal, bool done,
+                    xlx_repair_report *report)
+{
+    const char *name = xlx__text(journal->after.current);
+
+    switch (journal->operation) {
+    case XLX_SNAPSHOT_OPERATION_CREATE:
+        return xlx__report(report, true,
+                           done ? "finished: the snapshot is there"
+                                : "undone: there is no such snapshot",
+                           "making the snapshot \"%s\" was cut short", name);
+    case XLX_SNAPSHOT_OPERATION_REVERT:
+        return xlx__report(report, true,
+                           done ? "finished: the guest is on the snapshot"
+                                : "undone: the guest goes on as before",
+                           "the revert to \"%s\" was cut short", name);
+    default:
+        return xlx__report(report, true,
+                           done ? "finished" : "undone as far as possible: "
+                           "delete it again to finish",
+                           "the deletion of a snapshot was cut short");
+    }
+}
+
 /* ---- the three operations ----------------------------------------------- */
 
 static int settle_create(struct xlx__snapshot_change *c,
@@ -196,10 +221,7 @@ static int settle_create(struct xlx__snapshot_change *c,
         xlx__snapshot_went_on(journal, &went_on);
         done = !went_on;
     }
-    rc = xlx__report(report, true,
-                     done ? "finished: the snapshot is there"
-                          : "undone: there is no such snapshot",
-                     "making the snapshot \"%s\" was cut short", name);
+    rc = tell_end(journal, done, report);
     if (rc) return rc;
     return done ? xlx__snapshot_finish_create(c, journal)
                 : undo(c, journal, report);
@@ -238,10 +260,7 @@ static int settle_revert(struct xlx__snapshot_change *c,
         done = done && !went_on;
     }
     if (rc) return rc;
-    rc = xlx__report(report, true,
-                     done ? "finished: the guest is on the snapshot"
-                          : "undone: the guest goes on as before",
-                     "the revert to \"%s\" was cut short", name);
+    rc = tell_end(journal, done, report);
     if (rc) return rc;
     return done ? xlx__snapshot_finish_revert(c, journal)
                 : undo(c, journal, report);
@@ -292,15 +311,42 @@ static int settle_delete(struct xlx__snapshot_change *c,
         rc = check_images(c, journal);
         if (rc) return rc;
     }
-    rc = xlx__report(report, true,
-                     merged ? "finished" : "undone as far as possible: "
-                     "delete it again to finish",
-                     "the deletion of a snapshot was cut short");
+    rc = tell_end(journal, merged, report);
     if (rc) return rc;
     if (merged)
         return xlx__snapshot_finish_delete(c, journal);
     rc = xlx__snapshot_unmark(c, journal);
     return rc ? rc : undo(c, journal, report);
+}
+
+static int settle_journal(struct xlx__snapshot_change *c,
+                          xlx_snapshot_journal *journal,
+                          xlx_repair_report *report)
+{
+    bool recorded;
+    int rc;
+
+    rc = xlx__snapshot_look_again(c);
+    if (!rc)
+        rc = xlx__snapshot_recorded(c, journal, &recorded);
+    if (rc) return rc;
+    if (recorded) {
+        rc = tell_end(journal, true, report);
+        return rc ? rc : xlx__snapshot_finish_recorded(c, journal, report);
+    }
+    /* how far it came is for the guest's QEMU to show */
+    rc = c->served ? 0 : xlx__snapshot_offline(c);
+    if (rc) return rc;
+    switch (journal->operation) {
+    case XLX_SNAPSHOT_OPERATION_CREATE:
+        return settle_create(c, journal, report);
+    case XLX_SNAPSHOT_OPERATION_REVERT:
+        return settle_revert(c, journal, report);
+    case XLX_SNAPSHOT_OPERATION_DELETE:
+        return settle_delete(c, journal, report);
+    default:
+        return xlx__snapshot_journal_remove(c->ctx, c->guest);
+    }
 }
 
 static int settle(struct xlx__snapshot_change *c, bool dry_run,
@@ -325,25 +371,7 @@ static int settle(struct xlx__snapshot_change *c, bool dry_run,
                          xlx_snapshot_operation_to_string(journal.operation));
         goto out;
     }
-    rc = xlx__snapshot_look_again(c);
-    if (rc) goto out;
-    /* how far it came is for the guest's QEMU to show */
-    rc = c->served ? 0 : xlx__snapshot_offline(c);
-    if (rc) goto out;
-    switch (journal.operation) {
-    case XLX_SNAPSHOT_OPERATION_CREATE:
-        rc = settle_create(c, &journal, report);
-        break;
-    case XLX_SNAPSHOT_OPERATION_REVERT:
-        rc = settle_revert(c, &journal, report);
-        break;
-    case XLX_SNAPSHOT_OPERATION_DELETE:
-        rc = settle_delete(c, &journal, report);
-        break;
-    default:
-        rc = xlx__snapshot_journal_remove(c->ctx, c->guest);
-        break;
-    }
+    rc = settle_journal(c, &journal, report);
 
  out:
     xlx_snapshot_journal_dispose(&journal);

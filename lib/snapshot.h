@@ -13,6 +13,7 @@
  *   snapshot-repair.c  finish or undo, and check
  *   snapshot-hold.c    no change while another program moves the guest
  *   snapshot-halfway.c how far did it come, when the guest went on since?
+ *   snapshot-recorded.c what was cut short after the new record was written
  *   snapshot-record.c  the record, the journal, the tree
  *   snapshot-overlay.c names and making of overlays
  *   snapshot-tag.c     removal of an internal snapshot
@@ -71,6 +72,13 @@ int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
  * instead. */
 int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
                                const xlx_snapshots *record);
+
+/* A record of nothing is not kept: false. */
+bool xlx__snapshot_record_matters(const xlx_snapshots *record);
+/* When the record was written, in nanoseconds since 1970, or, of one that is
+ * not there, the journal. */
+int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
+                              int64_t *time_r);
 
 /* ERROR_NOTFOUND when there is no journal. */
 int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
@@ -230,6 +238,18 @@ int xlx__snapshot_settle_tags(struct xlx__snapshot_change *c,
                               const xlx_snapshot *to, xlx_snapshot *left,
                               xlx_repair_report *report,
                               enum xlx__snapshot_outcome *outcome_r);
+
+/* ---- snapshot-recorded.c ------------------------------------------------- */
+
+/* Is the record what the journal says that it will be, and was not before?
+ * Then all but the removal of old files is done. */
+int xlx__snapshot_recorded(struct xlx__snapshot_change *c,
+                           const xlx_snapshot_journal *journal, bool *yes_r);
+/* What is left then.  A file that was written to since is kept and
+ * reported. */
+int xlx__snapshot_finish_recorded(struct xlx__snapshot_change *c,
+                                  xlx_snapshot_journal *journal,
+                                  xlx_repair_report *report);
 
 /* ---- snapshot-repair.c -------------------------------------------------- */
 

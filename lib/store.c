@@ -175,6 +175,26 @@ out:
     return rc;
 }
 
+int xlx__store_time(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
+                    int64_t *time_r)
+{
+    struct place p = { NULL, NULL, NULL };
+    struct stat st;
+    int rc;
+
+    rc = place_init(ctx, uuid, file, &p);
+    if (rc) goto out;
+    if (stat(p.file, &st)) {
+        rc = xlx__error(xlx__errno_rc(errno), "%s: cannot look at it: %m",
+                        p.file);
+        goto out;
+    }
+    *time_r = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+out:
+    place_dispose(&p);
+    return rc;
+}
+
 /* ---- writing ------------------------------------------------------------ */
 
 int xlx__store_sync(const char *path)

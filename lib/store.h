@@ -15,6 +15,9 @@
  * is not JSON, ERROR_VERSION when its "version" is above max_version. */
 int xlx__store_read(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
                     unsigned int max_version, struct xlx__json_doc **doc_r);
+/* When it was written, in nanoseconds since 1970.  ERROR_NOTFOUND. */
+int xlx__store_time(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
+                    int64_t *time_r);
 int xlx__store_write(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
                      const char *text, size_t len);
 /* Removing what is not there is no error. */

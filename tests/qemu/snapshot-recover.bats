@@ -107,6 +107,59 @@ config() {
     all_is_right
 }
 
+# Killed when the new record was written: all is done but the last unlink.
+
+@test "a creation whose record is written is finished, with empty overlays" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    cut_short snapshot-create.recorded xl snapshot-create \
+        --config "$tmp/a.cfg" --kind external web one
+    run -0 xl snapshot-repair --config "$tmp/a.cfg" web
+    [[ $output = *'"one" was cut short; finished: the snapshot is there' ]]
+    [ -s "$images/a.one.qcow2" ]
+    run -0 xl snapshot-info --json web one
+    [ "$(jq -r '.disks[].image' <<< "$output")" = "$images/a.qcow2" ]
+}
+
+@test "a deletion whose record is written is finished, the last one too" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web one
+    cut_short snapshot-delete.recorded xl snapshot-delete web one
+    run -0 xl snapshot-list --config "$tmp/a.cfg" web
+    [[ $output = *'was cut short; finished'* ]]
+    [ ! -e "$images/a.one.qcow2" ]
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web two
+    xl snapshot-delete web two
+}
+
+@test "a deletion whose record is written, and a start on what it removes" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web one
+    cut_short snapshot-delete.recorded xl snapshot-delete web one
+    qemu-io -f qcow2 -c 'write -P 9 1M 64k' "$images/a.one.qcow2"
+    run -1 xl snapshot-repair --config "$tmp/a.cfg" web
+    [[ ${lines[0]} = *'was cut short; finished' ]]
+    [[ ${lines[1]} = *"started on $images/a.one.qcow2, which "*'kept: look'* ]]
+    qemu-io -f qcow2 -c 'read -P 9 1M 64k' "$images/a.one.qcow2"
+}
+
+@test "an internal revert whose record is written, and a start after it" {
+    disks 2
+    start_qemu
+    next_state
+    make_snapshot one --kind internal
+    next_state
+    stop_qemu
+    cut_short snapshot-revert.recorded xl snapshot-revert "$uuid" one
+    start_qemu
+    io xvda 'write -P 99 40m 4k' flush
+    run -0 xl snapshot-repair "$guest"
+    [ "$output" = 'guest: the revert to "one" was cut short; finished: '`
+                  `'the guest is on the snapshot' ]
+}
+
 @test "two guests of one name: each has its own records" {
     qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
     qemu-img create -q -f qcow2 "$images/b.qcow2" 4M
