@@ -169,9 +169,9 @@ static const struct {
       "class" },
     { "raw {\"error\": {\"class\": \"GenericError\"}, \"id\": %(id)d}\\n",
       "desc" },
-    { "repeat 65 {\"return\":", "deeper than 64" },
+    { "repeat 301 {\"return\":", "deeper than 300" },
     { "forever [", "no JSON object" },
-    { "forever {\"a\":[", "deeper than 64" },
+    { "forever {\"a\":[", "deeper than 300" },
     { "forever {\"event\": \"A\"}\\n", "events came, and no answer" },
 };
 
