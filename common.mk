@@ -8,7 +8,7 @@ AM_CPPFLAGS = \
 	-DLIBXL_API_VERSION=0x041400 \
 	-I$(top_srcdir)/include \
 	-I$(top_srcdir)/lib
-AM_CFLAGS = -std=gnu11 $(WARN_CFLAGS) $(DEV_CFLAGS) $(XEN_CFLAGS)
+AM_CFLAGS = -std=gnu11 $(WARN_CFLAGS) $(HARDEN_CFLAGS) $(DEV_CFLAGS) $(XEN_CFLAGS)
 
 # Every test says what it does in TAP (testanything.org).
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
