@@ -89,6 +89,38 @@ xh_cached() {
     printf '%s\n' "$dir"
 }
 
+# Runs a command as root with mounts of its own.
+xh_privately() {
+    if [ "$(id -u)" = 0 ]; then
+        unshare --mount --propagation private -- "$@"
+    else
+        mmdebstrap --unshare-helper "$@"
+    fi
+}
+
+# xh_chroot ROOT.TAR WORK COMMAND...: unpacks that root file system to
+# WORK/root and runs COMMAND in it, with this one's standard input and output.
+# The caller removes WORK/root, by xh_privately.
+xh_chroot() {
+    local tar=$1 work=$2
+    shift 2
+    chmod 755 "$work"
+    [ "$(id -u)" = 0 ] || chmod 777 "$work"
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    xh_privately sh -c '
+        set -e
+        root=$1
+        shift
+        mkdir "$root"
+        tar -C "$root" --exclude="./dev/*" -x <&9
+        mount --rbind /dev "$root/dev"
+        mount -t proc proc "$root/proc" 2>/dev/null ||
+            mount --rbind /proc "$root/proc"
+        exec chroot "$root" /usr/bin/env -i HOME=/root LC_ALL=C.UTF-8 \
+            PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" 9<&-' \
+        sh "$work/root" "$@" 9< "$tar"
+}
+
 # Keeps a cache folder from being removed for as long as this script lives.
 xh_hold() {
     exec 9<"$1/complete"
