@@ -31,7 +31,8 @@ opened() {
     [[ $output == *'Made external snapshot "s1" of xvda,xvdb'* ]]
     guest_wait_more g 3
     [ -f "$D/a.s1.qcow2" ]
-    [ "$(stat -c '%a %u %g' "$D/a.s1.qcow2")" = "600 0 0" ]
+    # the access that the image gives to its group, and to nobody else
+    [ "$(stat -c '%a %u %g' "$D/a.s1.qcow2")" = "640 0 0" ]
     run disk_blocks "$D/a.qcow2" "$D/b.raw"
     echo "$output"
     [ "$status" = 0 ]
