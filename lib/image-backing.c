@@ -290,6 +290,34 @@ int xlx__image_chain(const char *path, const char *format, int *num_r)
     return rc;
 }
 
+int xlx__image_missing(const char *path, const char *format,
+                       char **missing_r)
+{
+    char *at = strdup(path), *its = strdup(format), *below, *next;
+    struct stat st;
+    int i, rc = at && its ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+
+    *missing_r = NULL;
+    for (i = 0; !rc && at && i < XLX__IMAGE_MAX_CHAIN; i++) {
+        if (stat(at, &st)) {
+            *missing_r = at;
+            at = NULL;
+            break;
+        }
+        rc = xlx__image_below(at, its, &below, &next);
+        if (rc) break;
+        free(at);
+        free(its);
+        at = below;
+        its = next ? next : strdup("qcow2");
+        if (!its)
+            rc = xlx__error(ERROR_NOMEM, "out of memory");
+    }
+    free(at);
+    free(its);
+    return rc;
+}
+
 bool xlx__image_leads_to(const char *path, const char *format,
                          const char *to)
 {

@@ -253,10 +253,10 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
                       const char *what)
 {
     /* -d: path keeps its content, so that a second run after a crash finds
-     * all of it again */
+     * all of it again.  No -b: qemu-img compares it with the header by its
+     * letters, and would not find a file that is named in another way. */
     const char *const argv[] = {
-        "qemu-img", "commit", "-p", "-d", "-f", format, "-b", base, "--",
-        path, NULL
+        "qemu-img", "commit", "-p", "-d", "-f", format, "--", path, NULL
     };
     struct commit_watch watch = {
         .progress = progress, .now = { .what = (char *)what },

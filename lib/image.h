@@ -33,8 +33,8 @@ int xlx__image_has_data(const char *path, bool *data_r);
 /* qemu-img check -r leaks/all, for an image whose QEMU was killed. */
 int xlx__image_check_repair(xlx_ctx *ctx, const char *path,
                             bool *repaired_r);
-/* Merges path down into base; path itself stays as it is, so that it can be
- * done again.  progress may be NULL; what is for it, xlx_job_progress.what. */
+/* Merges path down into the image that its header names, which the caller
+ * knows is base; path itself stays as it is, so that it can be done again.  progress may be NULL; what is for it, xlx_job_progress.what. */
 int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
                       const char *base, const xlx_progress *progress,
                       const char *what);
@@ -81,6 +81,9 @@ int xlx__image_backing(const char *path, char **backing_r);
  * and for names that are refused. */
 #define XLX__IMAGE_MAX_CHAIN 257
 int xlx__image_chain(const char *path, const char *format, int *num_r);
+/* The first image of the chain that is not there, NULL when all are. */
+int xlx__image_missing(const char *path, const char *format,
+                       char **missing_r);
 /* Is to the image itself or among those below it?  By headers; a chain that
  * cannot be followed ends there. */
 bool xlx__image_leads_to(const char *path, const char *format,

@@ -4,8 +4,12 @@
  * may be done: what lies on its image by the record, by the headers and in
  * QEMU's graph, and who else uses the images.
  */
+#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "disk.h"
 #include "image.h"
@@ -213,20 +217,6 @@ static int know_gone(struct planning *p)
     return rc;
 }
 
-/* What the record says lies on the upper layer is put onto the lower one. */
-static int know_above(struct planning *p, const char *image)
-{
-    int i, j, rc = 0;
-
-    for (i = 0; !rc && i < p->record->num_disks; i++)
-        if (lies_on(&p->record->disks[i], image))
-            rc = know(p, p->record->disks[i].image);
-    for (i = 0; i < p->record->num_snapshots; i++)
-        for (j = 0; !rc && j < p->record->snapshots[i].num_disks; j++)
-            if (lies_on(&p->record->snapshots[i].disks[j], image))
-                rc = know(p, p->record->snapshots[i].disks[j].image);
-    return rc;
-}
 
 static int ask(const struct planning *p, const char *vdev, const char *image,
                bool own_disk)
@@ -257,7 +247,8 @@ static int no_bitmaps(const struct planning *p, const char *vdev,
     return rc;
 }
 
-/* The header of a layer names the image that the record says it does. */
+/* The header of a layer names the image that the record says it does: another
+ * name would be written into it, or another image be merged into. */
 static int check_header(const struct planning *p, const char *vdev,
                         const char *image)
 {
@@ -269,13 +260,85 @@ static int check_header(const struct planning *p, const char *vdev,
         return 0;
     rc = xlx__image_backing(image, &below);
     if (rc) return rc;
-    if (!xlx__image_same(below, d->backing))
+    /* one that is not there check_files() has the words for */
+    if (!below || (strcmp(below, d->backing) &&
+                   !xlx__image_same(below, d->backing)))
         rc = xlx__error(ERROR_INVAL, "%s: %s is based on %s, and not on %s as "
                         "recorded: another tool changed the chain; see xl "
                         "snapshot-repair", vdev, image,
                         below ? below : "nothing", d->backing);
     free(below);
     return rc;
+}
+
+static int know_layer(struct planning *p, const xlx_snapshot_disk *d,
+                      const char *image)
+{
+    int rc;
+
+    if (!lies_on(d, image))
+        return 0;
+    rc = check_header(p, xlx__text(d->vdev), d->image);
+    return rc ? rc : know(p, d->image);
+}
+
+/* What the record says lies on the upper layer is put onto the lower one. */
+static int know_above(struct planning *p, const char *image)
+{
+    int i, j, rc = 0;
+
+    for (i = 0; !rc && i < p->record->num_disks; i++)
+        rc = know_layer(p, &p->record->disks[i], image);
+    for (i = 0; i < p->record->num_snapshots; i++)
+        for (j = 0; !rc && j < p->record->snapshots[i].num_disks; j++)
+            rc = know_layer(p, &p->record->snapshots[i].disks[j], image);
+    return rc;
+}
+
+/* qemu-img opens the whole chain, and writes to the lower image; a QEMU that
+ * runs has all of it open. */
+static int check_files(const struct planning *p, const char *vdev,
+                       const xlx_snapshot_disk *lower)
+{
+    char *missing = NULL;
+    int rc;
+
+    if (p->c->served)
+        return 0;
+    if (access(lower->image, W_OK))
+        return xlx__error(xlx__errno_rc(errno), "%s: %s, which would be "
+                          "merged into, cannot be written to: %m", vdev,
+                          lower->image);
+    rc = xlx__image_missing(lower->image, xlx__text(lower->format),
+                            &missing);
+    if (!rc && missing)
+        rc = xlx__error(ERROR_NOTFOUND, "%s: %s is based on %s, which is not "
+                        "there: bring it back first", vdev, lower->image,
+                        missing);
+    free(missing);
+    return rc;
+}
+
+/* A file grows with the merge, a device does not. */
+static int check_size(const struct planning *p, const char *vdev,
+                      const xlx_snapshot_disk *layer,
+                      const xlx_snapshot_disk *lower)
+{
+    uint64_t has, needs;
+    struct stat st;
+    int rc;
+
+    if (stat(lower->image, &st) || !S_ISBLK(st.st_mode) ||
+        strcmp(xlx__text(lower->format), "raw"))
+        return 0;
+    rc = xlx__image_size(p->c->ctx, lower->image, lower->format, &has);
+    if (rc) return rc;
+    rc = xlx__image_size(p->c->ctx, layer->image, layer->format, &needs);
+    if (rc || needs <= has) return rc;
+    return xlx__error(ERROR_INVAL, "%s: the guest's disk has %"PRIu64" bytes "
+                      "by now, and the device %s has %"PRIu64": make the "
+                      "device larger first (lvextend)", vdev, needs,
+                      lower->image, has);
 }
 
 /* ---- one disk ----------------------------------------------------------- */
@@ -307,6 +370,10 @@ static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
     int rc;
 
     rc = check_header(p, d->vdev, layer->image);
+    if (rc) return rc;
+    rc = check_files(p, d->vdev, d);
+    if (rc) return rc;
+    rc = check_size(p, d->vdev, layer, d);
     if (rc) return rc;
     rc = know(p, layer->image);
     if (rc) return rc;
