@@ -172,6 +172,48 @@ static bool say_what_else(const struct check *c)
     return base;
 }
 
+/* Nothing is advised that would be refused.  A record that names an image both
+ * as a snapshot and as what takes the writes is of a guest that another tool
+ * has moved there. */
+static bool say_what_next(const struct check *c, const xlx_frozen_image *f,
+                          const char *vdev)
+{
+    xlx_frozen_image next;
+    bool frozen;
+    int rc;
+
+    xlx_frozen_image_init(&next);
+    rc = xlx_image_frozen(c->start->ctx, f->current_path, &next);
+    frozen = rc || next.frozen;
+    if (rc)
+        xl_message("%s", xlx_get_error());
+    else if (frozen && next.reason != XLX_FROZEN_REASON_SNAPSHOT)
+        xl_message("%s: \"%s\" goes on in \"%s\", and no guest may write to"
+                   " that: %s", vdev, name_of(&f->guest), f->current_path,
+                   next.what);
+    else if (frozen)
+        xl_message("%s: \"%s\" was moved to \"%s\" by another tool, and the"
+                   " content of the snapshot \"%s\" is gone with that: xl"
+                   " snapshot-delete "LIBXL_UUID_FMT" '%s' forgets it, and the"
+                   " guest can be started", vdev, name_of(&f->guest),
+                   f->current_path, next.snapshot,
+                   LIBXL_UUID_BYTES(next.guest.uuid), next.snapshot);
+    xlx_frozen_image_dispose(&next);
+    return frozen;
+}
+
+static bool say_all_next(const struct check *c)
+{
+    bool said = false;
+    int i;
+
+    for (i = 0; i < c->config->num_disks; i++)
+        if (c->frozen[i].frozen)
+            said |= say_what_next(c, &c->frozen[i],
+                                  c->config->disks[i].vdev);
+    return said;
+}
+
 static void say_what_to_do(struct check *c)
 {
     const xlx_frozen_image *f = &c->frozen[c->first];
@@ -199,7 +241,7 @@ static void say_what_to_do(struct check *c)
     } else if (!all_have_current(c)) {
         xl_message("no image is known to go on from: see xl snapshot-list,"
                    " and xl snapshot-revert");
-    } else {
+    } else if (!say_all_next(c)) {
         command = continuing_command(c);
         xl_message("to go on from the present state: %s", command);
         free(command);
