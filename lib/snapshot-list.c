@@ -4,6 +4,7 @@
  * in the images that the guest uses now.  And the question that a starter of
  * guests asks: is this image the frozen layer of somebody's snapshot?
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "guest.h"
 #include "image.h"
 #include "image-use.h"
+#include "report.h"
 #include "snapshot.h"
 
 #define MAX_CHAIN 256
@@ -255,8 +257,83 @@ static int settle(xlx_ctx *ctx, const xlx_guest *guest)
     return rc;
 }
 
+/* A config file that names an image that has been merged away, or moved. */
+static int name_missing(const xlx_guest *guest,
+                        const xlx_snapshots *record,
+                        const libxl_device_disk *disk,
+                        xlx_repair_report *report)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(record, xlx__text(disk->vdev));
+    struct stat st;
+    char *hint;
+    int rc;
+
+    if (disk->is_cdrom || !disk->pdev_path || *disk->pdev_path != '/' ||
+        !stat(disk->pdev_path, &st) || errno != ENOENT)
+        return 0;
+    if (!now || stat(now->image, &st))
+        return xlx__report(report, false, "bring it back, or name there the "
+                           "image that the guest is to use", "%s: %s names "
+                           "%s, which is not there", disk->vdev,
+                           guest->config_file, disk->pdev_path);
+    hint = xlx__printf("the disk is %s (format %s): name that there",
+                       now->image, xlx__text(now->format));
+    if (!hint)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__report(report, false, hint, "%s: %s names %s, which is not "
+                     "there", disk->vdev, guest->config_file,
+                     disk->pdev_path);
+    free(hint);
+    return rc;
+}
+
+int xlx__snapshot_missing(xlx_ctx *ctx, const xlx_guest *guest,
+                          const xlx_snapshots *record,
+                          xlx_repair_report *report)
+{
+    libxl_device_disk *disks;
+    int i, num, rc;
+
+    if (xlx__guest_running(guest) || !*xlx__text(guest->config_file))
+        return 0;
+    rc = xlx__guest_config_disks(ctx, guest->config_file, &disks, &num);
+    if (rc) {
+        /* no command needs it that has a record */
+        xlx__debug(ctx, "not looked at: %s", xlx_get_error());
+        xlx__error_clear();
+        return 0;
+    }
+    for (i = 0; !rc && i < num; i++)
+        rc = name_missing(guest, record, &disks[i], report);
+    libxl_device_disk_list_free(disks, num);
+    return rc;
+}
+
+/* The record tells what a config file does not. */
+static int say_missing(xlx_ctx *ctx, const xlx_guest *guest,
+                       const xlx_snapshots *record)
+{
+    xlx_repair_report report;
+    char *why = strdup(xlx_get_error());
+    int i, rc;
+
+    xlx__error_clear();
+    xlx_repair_report_init(&report);
+    rc = xlx__snapshot_missing(ctx, guest, record, &report);
+    for (i = 0; i < report.num_findings; i++)
+        xlx__notice(ctx, "%s; %s", report.findings[i].what,
+                    report.findings[i].done);
+    if (!report.num_findings)
+        xlx__notice(ctx, "%s; what is recorded is shown", xlx__text(why));
+    xlx_repair_report_dispose(&report);
+    free(why);
+    return rc;
+}
+
 /* What the guest runs on now.  A QEMU that somebody else talks to at this
- * moment is no reason not to list what is recorded. */
+ * moment is no reason not to list what is recorded, and neither is a config
+ * file that is out of date. */
 static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
 {
     xlx_disks disks;
@@ -270,6 +347,8 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
     if (!rc)
         rc = xlx__snapshot_reconcile(ctx, list, &disks);
     xlx_disks_dispose(&disks);
+    if (rc == ERROR_NOTFOUND && !xlx__guest_running(guest))
+        return say_missing(ctx, guest, list);
     if (rc == ERROR_NOT_READY) {
         xlx__debug(ctx, "listing what is recorded: %s", xlx_get_error());
         xlx__error_clear();

@@ -432,7 +432,40 @@ int xlx__snapshot_undo(struct xlx__snapshot_change *c, int rc)
 
 /* ---- checking the records ----------------------------------------------- */
 
-static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
+/* Does the present state of the disk lie on that image, or another snapshot?
+ * By the record, because an image that is not there names none. */
+static bool is_needed(const xlx_snapshots *record, const xlx_snapshot *s,
+                      const xlx_snapshot_disk *d)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (!strcmp(xlx__text(record->disks[i].image), d->image) ||
+            !strcmp(xlx__text(record->disks[i].backing), d->image))
+            return true;
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++)
+            if (&record->snapshots[i] != s &&
+                !strcmp(xlx__text(record->snapshots[i].disks[j].backing),
+                        d->image))
+                return true;
+    return false;
+}
+
+static int report_missing(const xlx_snapshots *record, const xlx_snapshot *s,
+                          const xlx_snapshot_disk *d,
+                          xlx_repair_report *report)
+{
+    return xlx__report(report, false, is_needed(record, s, d)
+                       ? "bring the image back: other states lie on it, "
+                         "and cannot be read without it"
+                       : "bring the image back, or forget the snapshot: xl "
+                         "snapshot-delete --metadata-only", "%s: %s: %s is "
+                       "missing", s->name, d->vdev, d->image);
+}
+
+static int check_disk(const xlx_snapshots *record, const xlx_snapshot *s,
+                      const xlx_snapshot_disk *d,
                       xlx_repair_report *report)
 {
     xlx_snapshot_disk seen;
@@ -442,10 +475,7 @@ static int check_disk(const xlx_snapshot *s, const xlx_snapshot_disk *d,
     int rc;
 
     if (stat(d->image, &st))
-        return xlx__report(report, false, "bring the image back, or forget "
-                           "the snapshot: xl snapshot-delete "
-                           "--metadata-only", "%s: %s: %s is missing",
-                           s->name, d->vdev, d->image);
+        return report_missing(record, s, d, report);
     if (*xlx__text(d->tag)) {
         rc = xlx__image_has_tag(d->image, d->tag, &there);
         if (rc) return rc;
@@ -486,7 +516,7 @@ static int check_current(struct xlx__snapshot_change *c,
     int i, j, rc;
 
     if (!xlx__guest_running(c->guest))
-        return 0;
+        return xlx__snapshot_missing(c->ctx, c->guest, record, report);
     xlx_disks_init(&disks);
     rc = xlx__snapshot_connect(c);
     if (rc) goto out;
@@ -522,7 +552,7 @@ static int check(struct xlx__snapshot_change *c, xlx_repair_report *report)
             if (rc) return rc;
         }
         for (j = 0; j < s->num_disks; j++) {
-            rc = check_disk(s, &s->disks[j], report);
+            rc = check_disk(&c->record, s, &s->disks[j], report);
             if (rc) return rc;
         }
     }

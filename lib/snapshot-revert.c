@@ -198,6 +198,10 @@ static int reconcile(struct xlx__snapshot_change *c)
     if (!rc)
         rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
     xlx_disks_dispose(&disks);
+    if (rc == ERROR_NOTFOUND && !xlx__guest_running(c->guest)) {
+        xlx__error_clear();         /* a config that is out of date: likewise */
+        return 0;
+    }
     return rc;
 }
 

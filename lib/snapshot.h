@@ -117,6 +117,14 @@ int xlx__snapshot_make_name(const xlx_snapshots *record,
 int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
                             xlx_disks *disks);
 
+/* ---- snapshot-list.c ---------------------------------------------------- */
+
+/* Reports each image that the config file of a guest that is shut down names,
+ * and that is not there, with the one to name there. */
+int xlx__snapshot_missing(xlx_ctx *ctx, const xlx_guest *guest,
+                          const xlx_snapshots *record,
+                          xlx_repair_report *report);
+
 /* ---- snapshot-claim.c --------------------------------------------------- */
 
 /* The world of image-use.h with what the records and journals of all guests

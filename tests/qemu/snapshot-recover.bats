@@ -160,6 +160,43 @@ config() {
                   `'the guest is on the snapshot' ]
 }
 
+@test "a config that names an image that was merged away: the record tells" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web one
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web two
+    config "$tmp/a.cfg" web "$images/a.two.qcow2"
+    # a name alone is not an identity, and its image is away
+    echo "uuid='$(basename "$tmp"/state/*-*)'" >> "$tmp/a.cfg"
+    xl snapshot-delete --config "$tmp/a.cfg" web two
+    hint="xvda: $tmp/a.cfg names $images/a.two.qcow2, which is not there; `
+        `the disk is $images/a.one.qcow2 (format qcow2): name that there"
+    for command in list "info web one"; do
+        # shellcheck disable=SC2086  # words
+        set -- $command
+        run -0 --separate-stderr xl "snapshot-$1" --json \
+            --config "$tmp/a.cfg" "${2:-web}" ${3:+"$3"}
+        [ "$stderr" = "xl snapshot-$1: $hint" ]
+        [[ $output = *'"one"'* ]]
+    done
+    run -1 xl snapshot-repair --config "$tmp/a.cfg" web
+    [ "$output" = "web: $hint" ]
+    xl snapshot-revert --config "$tmp/a.cfg" web one
+    rm "$tmp/a.cfg"
+    run -0 --separate-stderr xl snapshot-list --json web
+    [[ $output = *'"one"'* ]]
+}
+
+@test "an image that is missing: what is advised does not lose the present" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web one
+    mv "$images/a.qcow2" "$images/away"
+    run -1 xl snapshot-repair web
+    [[ $output = *"a.qcow2 is missing; bring the image back: other states "* ]]
+    [[ $output != *--metadata-only* ]]
+}
+
 @test "two guests of one name: each has its own records" {
     qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
     qemu-img create -q -f qcow2 "$images/b.qcow2" 4M
