@@ -84,7 +84,7 @@ struct report {
 
 /* Numbers of descriptors in the keeper. */
 #define REPORT_FD 3
-#define FIRST_FREE 32               /* above all that are given out */
+#define FIRST_FREE 64               /* above all that are given out */
 
 struct launch {
     const struct xlx__child *child;

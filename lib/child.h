@@ -14,7 +14,7 @@
 
 /* The descriptors that a child is given have these numbers in it. */
 #define XLX__CHILD_FIRST_FILE 10
-#define XLX__CHILD_MAX_FILES 8
+#define XLX__CHILD_MAX_FILES 50
 
 struct xlx__child {
     const char *const *argv;        /* found on PATH; ends with NULL */

@@ -357,20 +357,37 @@ static char *qcow2_opts(const char *path)
 static int run(xlx_ctx *ctx, const char *path, const char *option,
                const char *tag)
 {
-    char *opts = qcow2_opts(path);
-    const char *const argv[] = {
-        "qemu-img", "snapshot", "-q", option, tag, "--image-opts", opts, NULL
+    const char *argv[] = {
+        "qemu-img", "snapshot", "-q", option, tag, "--image-opts", NULL, NULL
     };
-    const struct xlx__child child = {
+    struct xlx__child child = {
         .argv = argv, .timeout_ms = LONG_MS, .max_output = 65536,
     };
+    struct xlx__image_files files;
+    char *name = NULL;
     int rc;
 
-    if (!opts)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__image_files_open(path, "qcow2", &files);
+    if (rc) goto out;
+    if (files.shared) {
+        rc = xlx__image_files_give(&files, 1, &child, &name);
+        if (rc) goto out;
+        argv[5] = "--";             /* the name has the format */
+    } else {
+        name = qcow2_opts(path);
+        if (!name) {
+            rc = xlx__error(ERROR_NOMEM, "out of memory");
+            goto out;
+        }
+    }
+    argv[6] = name;
     rc = xlx__child_run(ctx, &child, NULL, NULL);
-    free(opts);
-    return rc ? xlx__error_prefix(rc, "%s", path) : xlx__store_sync(path);
+    rc = rc ? xlx__error_prefix(rc, "%s", path) : xlx__store_sync(path);
+
+ out:
+    free(name);
+    xlx__image_files_close(&files);
+    return rc;
 }
 
 static int change_tag(xlx_ctx *ctx, const char *path, enum change change,

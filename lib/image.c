@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,16 +29,33 @@ static const struct xlx__json_limits limits = {
     .bytes = MAX_OUTPUT, .depth = 64,
 };
 
-static int qemu_img(xlx_ctx *ctx, const char *path, int timeout_ms,
-                    const char *const *argv)
+/* On the metadata of an image: argv[at] is put in, its path or, where others
+ * can replace the image, a descriptor. */
+static int change_image(xlx_ctx *ctx, const char *path, const char *format,
+                        int timeout_ms, const char **argv, int at)
 {
-    const struct xlx__child child = {
+    struct xlx__child child = {
         .argv = argv, .timeout_ms = timeout_ms, .max_output = 65536,
     };
+    struct xlx__image_files files;
+    char *name = NULL;
     int rc;
 
+    rc = xlx__image_file_open(path, format, &files);
+    if (rc) goto out;
+    if (files.shared) {
+        rc = xlx__image_files_give(&files, 1, &child, &name);
+        if (rc) goto out;
+    }
+    argv[at] = name ? name : path;
     rc = xlx__child_run(ctx, &child, NULL, NULL);
-    return rc ? xlx__error_prefix(rc, "%s", path) : 0;
+    if (rc)
+        xlx__error_prefix(rc, "%s", path);
+
+ out:
+    free(name);
+    xlx__image_files_close(&files);
+    return rc;
 }
 
 /* ---- what an image is --------------------------------------------------- */
@@ -120,14 +138,14 @@ void xlx__image_dispose(struct xlx__image *image)
     memset(image, 0, sizeof(*image));
 }
 
-static int sync_folder_of(const char *path)
+static int sync_fd(int fd, const char *path)
 {
-    char *dir = strndup(path, (size_t)(strrchr(path, '/') - path) + 1);
+    char link[40];
     int rc;
 
-    rc = dir ? xlx__store_sync(dir) : xlx__error(ERROR_NOMEM, "out of memory");
-    free(dir);
-    return rc;
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    rc = xlx__store_sync(link);
+    return rc ? xlx__error_prefix(rc, "%s", path) : 0;
 }
 
 /* ---- overlays ----------------------------------------------------------- */
@@ -152,34 +170,43 @@ static int give_owner(int fd, const char *path, const char *backing,
 }
 
 /* An empty file that is ours alone, so that nobody else's is overwritten. */
-static int reserve(const char *path, const char *backing)
+static int reserve(int dir, const char *name, const char *path,
+                   const char *backing, int *fd_r)
 {
     struct stat st;
     int fd, rc;
 
     if (stat(backing, &st))
         return xlx__error(xlx__errno_rc(errno), "%s: %m", backing);
-    fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW,
-              0600);
+    fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC |
+                O_NOFOLLOW, 0600);
     if (fd < 0)
         return xlx__error(xlx__errno_rc(errno), "%s: %m", path);
     rc = give_owner(fd, path, backing, &st);
-    if (rc)
-        unlink(path);
-    close(fd);
-    return rc;
+    if (rc) {
+        unlinkat(dir, name, 0);
+        close(fd);
+        return rc;
+    }
+    *fd_r = fd;
+    return 0;
 }
 
 int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
                               const char *backing, const char *backing_format,
                               uint64_t virtual_size)
 {
-    char *size = NULL;
-    int rc;
+    const char *name;
+    char *size = NULL, by_fd[40];
+    int dir, fd = -1, rc;
+    bool shared;
 
-    rc = reserve(path, backing);
+    rc = xlx__image_dir_open(path, &dir, &name, &shared);
     if (rc) return rc;
+    rc = reserve(dir, name, path, backing, &fd);
+    if (rc) goto out;
 
+    snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", XLX__CHILD_FIRST_FILE);
     size = xlx__printf("%llu", (unsigned long long)virtual_size);
     if (!size) {
         rc = xlx__error(ERROR_NOMEM, "out of memory");
@@ -189,19 +216,29 @@ int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
         /* -u: the image below is in use; its size is known from QEMU */
         const char *const argv[] = {
             "qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", backing,
-            "-F", backing_format, "--", path, size, NULL
+            "-F", backing_format, "--", shared ? by_fd : path, size, NULL
+        };
+        const struct xlx__child child = {
+            .argv = argv, .timeout_ms = QUICK_MS, .max_output = 65536,
+            .files = &fd, .num_files = shared,
         };
 
-        rc = qemu_img(ctx, path, QUICK_MS, argv);
-        if (rc) goto out;
+        rc = xlx__child_run(ctx, &child, NULL, NULL);
+        if (rc) {
+            xlx__error_prefix(rc, "%s", path);
+            goto out;
+        }
     }
-    rc = xlx__store_sync(path);
+    rc = sync_fd(fd, path);
     if (rc) goto out;
-    rc = sync_folder_of(path);
+    rc = sync_fd(dir, path);
 
  out:
-    if (rc)
-        unlink(path);
+    if (rc && fd >= 0)
+        unlinkat(dir, name, 0);
+    if (fd >= 0)
+        close(fd);
+    close(dir);
     free(size);
     return rc;
 }
@@ -210,20 +247,20 @@ int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
 
 int xlx__image_check_repair(xlx_ctx *ctx, const char *path, bool *repaired_r)
 {
-    const char *const check[] = {
-        "qemu-img", "check", "-q", "-f", "qcow2", "--", path, NULL
+    const char *check[] = {
+        "qemu-img", "check", "-q", "-f", "qcow2", "--", NULL, NULL
     };
-    const char *const repair[] = {
-        "qemu-img", "check", "-q", "-f", "qcow2", "-r", "all", "--", path,
+    const char *repair[] = {
+        "qemu-img", "check", "-q", "-f", "qcow2", "-r", "all", "--", NULL,
         NULL
     };
     int rc;
 
     *repaired_r = false;
-    rc = qemu_img(ctx, path, LONG_MS, check);
+    rc = change_image(ctx, path, "qcow2", LONG_MS, check, 6);
     if (!rc)
         return 0;
-    rc = qemu_img(ctx, path, LONG_MS, repair);
+    rc = change_image(ctx, path, "qcow2", LONG_MS, repair, 8);
     if (rc) return rc;
     *repaired_r = true;
     return 0;
@@ -255,24 +292,41 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
     /* -d: path keeps its content, so that a second run after a crash finds
      * all of it again.  No -b: qemu-img compares it with the header by its
      * letters, and would not find a file that is named in another way. */
-    const char *const argv[] = {
+    const char *argv[] = {
         "qemu-img", "commit", "-p", "-d", "-f", format, "--", path, NULL
     };
     struct commit_watch watch = {
         .progress = progress, .now = { .what = (char *)what },
     };
-    const struct xlx__child child = {
+    struct xlx__child child = {
         .argv = argv, .timeout_ms = LONG_MS, .max_output = 65536,
         .tick = commit_tick, .user = &watch,
     };
-    struct stat st;
+    struct xlx__image_files files;
+    char *name = NULL;
     int rc;
 
-    if (!stat(path, &st))
-        watch.now.total = (uint64_t)st.st_blocks * 512;
+    rc = xlx__image_files_open(path, format, &files);
+    if (rc) goto out;
+    watch.now.total = (uint64_t)files.st[0].st_blocks * 512;
+    rc = xlx__image_files_check(&files, path, base);
+    if (rc) goto out;
+    if (files.shared) {
+        rc = xlx__image_files_give(&files, 2, &child, &name);
+        if (rc) goto out;
+        argv[7] = name;
+    }
     rc = xlx__child_run(ctx, &child, NULL, NULL);
-    if (rc) return xlx__error_prefix(rc, "%s", path);
-    return xlx__store_sync(base);
+    if (rc) {
+        xlx__error_prefix(rc, "%s", path);
+        goto out;
+    }
+    rc = sync_fd(files.fd[1], base);
+
+ out:
+    free(name);
+    xlx__image_files_close(&files);
+    return rc;
 }
 
 int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
@@ -302,23 +356,33 @@ int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
 int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
                       const char *backing_format)
 {
-    const char *const argv[] = {
+    const char *argv[] = {
         "qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-b", backing, "-F",
-        backing_format, "--", path, NULL
+        backing_format, "--", NULL, NULL
     };
     int rc;
 
-    rc = qemu_img(ctx, path, QUICK_MS, argv);
+    rc = change_image(ctx, path, "qcow2", QUICK_MS, argv, 11);
     return rc ? rc : xlx__store_sync(path);
 }
 
 int xlx__image_remove(const char *path)
 {
-    if (unlink(path)) {
-        if (errno == ENOENT)
-            return 0;
-        return xlx__error(xlx__errno_rc(errno), "%s: cannot remove it: %m",
-                          path);
+    const char *name;
+    int dir, rc;
+    bool shared;
+
+    rc = xlx__image_dir_open(path, &dir, &name, &shared);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
     }
-    return sync_folder_of(path);
+    if (rc) return rc;
+    if (!unlinkat(dir, name, 0))
+        rc = sync_fd(dir, path);
+    else if (errno != ENOENT)
+        rc = xlx__error(xlx__errno_rc(errno), "%s: cannot remove it: %m",
+                        path);
+    close(dir);
+    return rc;
 }

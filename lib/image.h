@@ -7,7 +7,9 @@
 #ifndef XLX_IMAGE_H
 #define XLX_IMAGE_H
 
-#include "internal.h"
+#include <sys/stat.h>
+
+#include "child.h"
 
 struct xlx__image {
     char *format;
@@ -66,6 +68,41 @@ struct xlx__image_features {
 /* From the header, when the format (not the content) says that there is one. */
 int xlx__image_features(const char *path, const char *format,
                         struct xlx__image_features *features_r);
+
+/* ---- image-open.c ------------------------------------------------------- */
+
+/* An image and those below it, by the headers, each held open with O_PATH.
+ * Symbolic links that others than root or the caller can have made are
+ * refused, and so are files with a second name in directories of others. */
+struct xlx__image_files {
+    int fd[XLX__CHILD_MAX_FILES];
+    struct stat st[XLX__CHILD_MAX_FILES];
+    char format[XLX__CHILD_MAX_FILES][32];
+    int num;
+    bool shared;                    /* others can replace one of them: hand
+                                     * out descriptors, not names */
+};
+
+/* Close it also after a failure.  When it is not shared, files may lack those
+ * below that cannot be followed. */
+int xlx__image_files_open(const char *path, const char *format,
+                          struct xlx__image_files *files);
+/* The image alone, for work that needs none of those below. */
+int xlx__image_file_open(const char *path, const char *format,
+                         struct xlx__image_files *files);
+void xlx__image_files_close(struct xlx__image_files *files);
+/* Is base the one below path? */
+int xlx__image_files_check(const struct xlx__image_files *files,
+                           const char *path, const char *base);
+/* What qemu-img needs to work on the descriptors: the name it is called with,
+ * the caller's to free, and the files.  It runs as the owner of the images
+ * that it writes to, the first `written` ones, when that is one user. */
+int xlx__image_files_give(const struct xlx__image_files *files, int written,
+                          struct xlx__child *child, char **name_r);
+/* The directory of path, as O_PATH, with the same care; *name_r is the rest of
+ * path. */
+int xlx__image_dir_open(const char *path, int *fd_r, const char **name_r,
+                        bool *shared_r);
 
 /* ---- image-backing.c ---------------------------------------------------- */
 
