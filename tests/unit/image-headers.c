@@ -123,8 +123,8 @@ static void backing_spellings(void **state)
 {
     static const char *const spellings[] = {
         "/a/b", "file:/a/b", "host_device:/a/b",
-        "json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\","
-            "\"filename\":\"/a/b\"}}",
+        ("json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\","
+         "\"filename\":\"/a/b\"}}"),
         "json:{\"file.filename\": \"/a/b\"}",
         "json:{\"driver\":\"file\",\"filename\":\"/a/b\"}",
         "json:{\"file\":{\"filename\":\"/a/b\"}}",
