@@ -16,6 +16,7 @@
 #include "guest.h"
 #include "image.h"
 #include "qmp.h"
+#include "record.h"
 #include "store.h"
 #include "xs.h"
 
@@ -322,9 +323,13 @@ static int read_images(xlx_ctx *ctx, const libxl_uuid *uuid, bool journal,
     int rc;
 
     xlx_snapshot_journal_init(&j);
-    rc = xlx__store_read(ctx, uuid, journal ? "snapshot-journal.json"
-                                            : "snapshots.json", 1, &doc);
+    rc = xlx__record_read(ctx, uuid, journal ? &xlx__record_snapshot_journal
+                                             : &xlx__record_snapshots, &doc);
     if (rc) goto out;
+    if (!doc) {
+        rc = xlx__error(ERROR_NOTFOUND, "no record");
+        goto out;
+    }
     if (!journal) {
         rc = xlx__snapshots_parse(xlx__json_root(doc), record);
         goto out;

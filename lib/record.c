@@ -12,6 +12,34 @@
 
 #define LOCK_MS 20000               /* its watcher may be attaching */
 
+/* ---- records that more than their concept reads ------------------------- */
+
+#define DISKS_OF(list) \
+    { list ".vdev", false }, { list ".image", true }, { list ".format", false }
+#define RECORD_OF(prefix) \
+    DISKS_OF(prefix "disks[]"), { prefix "snapshots[].name", false }, \
+    DISKS_OF(prefix "snapshots[].disks[]")
+
+static const struct xlx__record_member record_members[] = {
+    RECORD_OF(""),
+    { NULL, false },
+};
+const struct xlx__record_kind xlx__record_snapshots = {
+    .file = "snapshots.json", .version = 1, .members = record_members,
+};
+
+static const struct xlx__record_member journal_members[] = {
+    RECORD_OF("before."),
+    RECORD_OF("after."),
+    { "new_files[]", true },
+    { "old_files[]", true },
+    { NULL, false },
+};
+const struct xlx__record_kind xlx__record_snapshot_journal = {
+    .file = "snapshot-journal.json", .version = 1,
+    .members = journal_members,
+};
+
 /* ---- what must be there -------------------------------------------------- */
 
 static int wrong(const struct xlx__json *v, const char *what)

@@ -21,6 +21,10 @@ struct xlx__record_kind {
     const struct xlx__record_member *members;
 };
 
+/* Of snapshots, and of a change to them; guest.c looks into them, too. */
+extern const struct xlx__record_kind xlx__record_snapshots;
+extern const struct xlx__record_kind xlx__record_snapshot_journal;
+
 /* *doc_r is NULL when there is none, else the caller's to free.  ERROR_INVAL
  * with the file and the member for one that lacks something. */
 int xlx__record_read(xlx_ctx *ctx, const libxl_uuid *uuid,

@@ -20,39 +20,13 @@
 
 /* ---- record ------------------------------------------------------------- */
 
-#define DISKS_OF(list) \
-    { list ".vdev", false }, { list ".image", true }, { list ".format", false }
-#define RECORD_OF(prefix) \
-    DISKS_OF(prefix "disks[]"), { prefix "snapshots[].name", false }, \
-    DISKS_OF(prefix "snapshots[].disks[]")
-
-static const struct xlx__record_member record_members[] = {
-    RECORD_OF(""),
-    { NULL, false },
-};
-static const struct xlx__record_kind record_kind = {
-    .file = "snapshots.json", .version = 1, .members = record_members,
-};
-
-static const struct xlx__record_member journal_members[] = {
-    RECORD_OF("before."),
-    RECORD_OF("after."),
-    { "new_files[]", true },
-    { "old_files[]", true },
-    { NULL, false },
-};
-static const struct xlx__record_kind journal_kind = {
-    .file = "snapshot-journal.json", .version = 1,
-    .members = journal_members,
-};
-
 int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
                               xlx_snapshots *record)
 {
     struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__record_read(ctx, &guest->uuid, &record_kind, &doc);
+    rc = xlx__record_read(ctx, &guest->uuid, &xlx__record_snapshots, &doc);
     if (!rc && doc)
         rc = xlx__snapshots_parse(xlx__json_root(doc), record);
     xlx__json_free(doc);
@@ -77,10 +51,10 @@ int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
     struct xlx__json_out *out;
 
     if (!xlx__snapshot_record_matters(record))
-        return xlx__record_remove(ctx, guest, &record_kind);
+        return xlx__record_remove(ctx, guest, &xlx__record_snapshots);
     out = xlx__json_out_new(true);
     xlx__snapshots_gen(out, record);
-    return xlx__record_write(ctx, guest, &record_kind, out);
+    return xlx__record_write(ctx, guest, &xlx__record_snapshots, out);
 }
 
 int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
@@ -88,10 +62,12 @@ int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
 {
     int rc;
 
-    rc = xlx__store_time(ctx, &guest->uuid, record_kind.file, time_r);
+    rc = xlx__store_time(ctx, &guest->uuid, xlx__record_snapshots.file,
+                         time_r);
     if (rc != ERROR_NOTFOUND) return rc;
     xlx__error_clear();
-    return xlx__store_time(ctx, &guest->uuid, journal_kind.file, time_r);
+    return xlx__store_time(ctx, &guest->uuid,
+                           xlx__record_snapshot_journal.file, time_r);
 }
 
 /* ---- journal ------------------------------------------------------------ */
@@ -102,7 +78,8 @@ int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
     struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__record_read(ctx, &guest->uuid, &journal_kind, &doc);
+    rc = xlx__record_read(ctx, &guest->uuid, &xlx__record_snapshot_journal,
+                          &doc);
     if (rc) return rc;
     if (!doc)
         return xlx__error(ERROR_NOTFOUND, "nothing was cut short");
@@ -124,13 +101,13 @@ int xlx__snapshot_journal_write(xlx_ctx *ctx, const xlx_guest *guest,
     struct xlx__json_out *out = xlx__json_out_new(true);
 
     xlx__snapshot_journal_gen(out, journal);
-    return xlx__record_write(ctx, guest, &journal_kind, out);
+    return xlx__record_write(ctx, guest, &xlx__record_snapshot_journal, out);
 }
 
 int xlx__snapshot_journal_remove(xlx_ctx *ctx, const xlx_guest *guest)
 {
     /* a first snapshot that was undone leaves nothing, not even the name */
-    return xlx__record_remove(ctx, guest, &journal_kind);
+    return xlx__record_remove(ctx, guest, &xlx__record_snapshot_journal);
 }
 
 int xlx__snapshot_journal_init(const struct xlx__snapshot_change *c,
