@@ -264,6 +264,23 @@ static size_t utf8_len(const unsigned char *s)
     return len;
 }
 
+/* What a terminal would obey, or what turns the text around it about: as in
+ * the library's JSON.  0 for what may be written as it is. */
+static unsigned int control_code(const unsigned char *s, size_t len)
+{
+    unsigned int c = *s;
+
+    if (len == 2)
+        c = (c & 0x1f) << 6 | (s[1] & 0x3f);
+    else if (len == 3)
+        c = (c & 0xf) << 12 | (s[1] & 0x3f) << 6 | (s[2] & 0x3f);
+    else if (len != 1)
+        return 0;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c ||
+           c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069) ? c : 0;
+}
+
 static void print_json_member(const char *key, const char *value,
                               const char *end)
 {
@@ -277,8 +294,8 @@ static void print_json_member(const char *key, const char *value,
             printf("\\ufffd");
         else if (*s == '"' || *s == '\\')
             printf("\\%c", *s);
-        else if (*s < 0x20)
-            printf("\\u%04x", *s);
+        else if (control_code(s, len))
+            printf("\\u%04x", control_code(s, len));
         else
             fwrite(s, 1, len, stdout);
     }

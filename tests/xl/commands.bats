@@ -152,6 +152,14 @@ foo-list|libxlx|List all foos|' ]
     jq -e 'any(.name == "q\"\\\n\t\ufffd\u00e4")' "$tmp/json"
 }
 
+@test "xl plugins --json has no control characters" {
+    command -v jq > /dev/null || skip 'no jq'
+    plant "$tmp/path" $'xl-c\e\x7f\xc2\x9b\xd8\x9c\xe2\x80\xae\xe2\x81\xa6'
+    xl plugins --json > "$tmp/json"
+    run ! env LC_ALL=C grep -aq $'[\e\x7f\x9b\x9c\xae\xa6]' "$tmp/json"
+    jq -e 'any(.name == "c\u001b\u007f\u009b\u061c\u202e\u2066")' "$tmp/json"
+}
+
 @test "the completion of stock xl offers our commands" {
     found=
     for file in "$STOCK_COMPLETION" \
