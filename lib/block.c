@@ -154,8 +154,8 @@ static bool is_loop(const char *name)
 int xlx__block_use_file(const char *path, char **use_r)
 {
     struct stat ours, its;
-    char **names, *file;
-    int i, num, rc;
+    char **names = NULL, *file;
+    int i, num = 0, rc;
 
     if (stat(path, &ours))
         return xlx__error(ERROR_NOTFOUND, "%s: %m", path);

@@ -449,7 +449,11 @@ static int ask_headers(struct xlx__image_world *world,
             continue;
         }
         u.path = strdup(e->path);
-        rc = u.path ? add_user(use, &u) : no_memory();
+        if (!u.path) {
+            free(u.what);
+            return no_memory();
+        }
+        rc = add_user(use, &u);
     }
     return rc;
 }

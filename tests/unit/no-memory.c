@@ -3,57 +3,13 @@
  * Lack of memory: each piece of work is done with its first allocation
  * failing, then its second, and so on until it succeeds.  Every time the
  * answer is ERROR_NOMEM with a message, and nothing leaks (the sanitizer and
- * valgrind look).  Linked with --wrap for the functions that allocate.
+ * valgrind look).
  */
 #include "lock.h"
 #include "snapshot.h"
+#include "starve.h"
 #include "store.h"
 #include "unit.h"
-
-static int left = -1;               /* allocations until one fails; -1: all */
-
-static bool fails(void)
-{
-    return left >= 0 && left-- == 0;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t n);
-char *__real_strdup(const char *s);
-int __real_vasprintf(char **s, const char *fmt, va_list ap)
-    __attribute__((format(printf, 2, 0)));
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t n);
-char *__wrap_strdup(const char *s);
-int __wrap_vasprintf(char **s, const char *fmt, va_list ap)
-    __attribute__((format(printf, 2, 0)));
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t n)
-{
-    return fails() ? NULL : __real_realloc(old, n);
-}
-
-char *__wrap_strdup(const char *s)
-{
-    return fails() ? NULL : __real_strdup(s);
-}
-
-int __wrap_vasprintf(char **s, const char *fmt, va_list ap)
-{
-    return fails() ? -1 : __real_vasprintf(s, fmt, ap);
-}
 
 static char *folder;
 static xlx_ctx *ctx;
@@ -66,10 +22,10 @@ static int starve(int (*work)(void))
 
     for (n = 0; n < 10000; n++) {
         xlx__error_clear();
-        left = n;
+        starve_left = n;
         rc = work();
-        if (left >= 0) {                        /* none had to fail */
-            left = -1;
+        if (starve_left >= 0) {                        /* none had to fail */
+            starve_left = -1;
             assert_ok(rc);
             return n;
         }
@@ -216,10 +172,10 @@ static void starve_record(int (*work)(void), const char *name)
 
     for (n = 0; n < 10000; n++) {
         xlx__error_clear();
-        left = n;
+        starve_left = n;
         rc = work();
-        had_to = left < 0;
-        left = -1;
+        had_to = starve_left < 0;
+        starve_left = -1;
         text = read_file(name);
         assert_non_null(text);
         assert_non_null(strstr(text, kept));
