@@ -214,6 +214,26 @@ int xlx__snapshot_world_of(struct xlx__snapshot_change *c,
     return xlx__snapshot_world(c->ctx, c->guest, c->qmp, world_r);
 }
 
+int xlx__snapshot_check_chain(const struct xlx__snapshot_change *c,
+                              const xlx_snapshot_disk *d)
+{
+    char *missing = NULL;
+    int rc;
+
+    if (c->served)
+        return 0;
+    rc = xlx__image_missing(d->image, xlx__text(d->format), &missing);
+    if (!rc && missing && !strcmp(missing, d->image))
+        rc = xlx__error(ERROR_NOTFOUND, "%s: %s is not there: bring it back "
+                        "first", d->vdev, missing);
+    else if (!rc && missing)
+        rc = xlx__error(ERROR_NOTFOUND, "%s: %s is based on %s, which is not "
+                        "there: bring it back first", d->vdev, d->image,
+                        missing);
+    free(missing);
+    return rc;
+}
+
 static int unlink_old(struct xlx__snapshot_change *c,
                       const xlx_snapshot_journal *journal, bool *kept_r)
 {

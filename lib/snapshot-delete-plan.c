@@ -295,28 +295,15 @@ static int know_above(struct planning *p, const char *image)
     return rc;
 }
 
-/* qemu-img opens the whole chain, and writes to the lower image; a QEMU that
- * runs has all of it open. */
-static int check_files(const struct planning *p, const char *vdev,
-                       const xlx_snapshot_disk *lower)
+/* qemu-img opens the whole chain, and writes to the lower image. */
+static int check_files(const struct planning *p, const xlx_snapshot_disk *lower)
 {
-    char *missing = NULL;
-    int rc;
-
-    if (p->c->served)
-        return 0;
-    if (access(lower->image, W_OK))
+    if (!p->c->served && access(lower->image, F_OK) == 0 &&
+        access(lower->image, W_OK))
         return xlx__error(xlx__errno_rc(errno), "%s: %s, which would be "
-                          "merged into, cannot be written to: %m", vdev,
-                          lower->image);
-    rc = xlx__image_missing(lower->image, xlx__text(lower->format),
-                            &missing);
-    if (!rc && missing)
-        rc = xlx__error(ERROR_NOTFOUND, "%s: %s is based on %s, which is not "
-                        "there: bring it back first", vdev, lower->image,
-                        missing);
-    free(missing);
-    return rc;
+                          "merged into, cannot be written to: %m",
+                          lower->vdev, lower->image);
+    return xlx__snapshot_check_chain(p->c, lower);
 }
 
 /* A file grows with the merge, a device does not. */
@@ -371,7 +358,7 @@ static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
 
     rc = check_header(p, d->vdev, layer->image);
     if (rc) return rc;
-    rc = check_files(p, d->vdev, d);
+    rc = check_files(p, d);
     if (rc) return rc;
     rc = check_size(p, d->vdev, layer, d);
     if (rc) return rc;
@@ -390,6 +377,26 @@ static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
     return no_tags(d->vdev, layer->image, "would not survive the merge");
 }
 
+/* What the guest is on lies on it, and the record does not know how. */
+static int check_not_below(const struct planning *p,
+                           const xlx_snapshot_disk *d)
+{
+    int i;
+
+    for (i = 0; i < p->record->num_disks; i++) {
+        const xlx_snapshot_disk *now = &p->record->disks[i];
+
+        if (!xlx__image_same(now->image, d->image) &&
+            xlx__image_leads_to(now->image, xlx__text(now->format), d->image))
+            return xlx__error(ERROR_INVAL, "%s: the guest is on %s, and an "
+                              "image between that and %s is not one of this "
+                              "guest's: merge it with the tool that made it, "
+                              "or forget the snapshot: --metadata-only",
+                              d->vdev, now->image, d->image);
+    }
+    return 0;
+}
+
 static int plan_external(struct planning *p, const xlx_snapshot_disk *d,
                          xlx_snapshot_journal *journal)
 {
@@ -401,8 +408,10 @@ static int plan_external(struct planning *p, const xlx_snapshot_disk *d,
         return xlx__error(ERROR_INVAL, "%s: %d states are based on this "
                           "snapshot: delete all but one of them first, or "
                           "say --children", d->vdev, above.num);
-    if (!above.num)
-        return plan_unlink(p, d, journal);
+    if (!above.num) {
+        rc = check_not_below(p, d);
+        return rc ? rc : plan_unlink(p, d, journal);
+    }
     if (is_current(p->record, d->image))
         return xlx__error(ERROR_INVAL, "%s: the guest writes to %s, and %s is "
                           "based on it: what is on top of it is worthless; "
@@ -460,6 +469,8 @@ static int plan_tag(struct planning *p, const xlx_snapshot_disk *d)
     allow.own_disk = is_current(p->record, d->image);
     allow.force_based = true;
     rc = tag_in_reach(p, d);
+    if (!rc)
+        rc = xlx__snapshot_check_chain(p->c, d);
     return rc ? rc : xlx__image_ask(p->world, d->vdev, d->image, &allow);
 }
 

@@ -276,6 +276,8 @@ static int ask_world(struct xlx__snapshot_change *c,
 
     rc = xlx__snapshot_world_of(c, &world);
     for (i = 0; !rc && i < snapshot->num_disks; i++)
+        rc = xlx__snapshot_check_chain(c, &snapshot->disks[i]);
+    for (i = 0; !rc && i < snapshot->num_disks; i++)
         rc = xlx__image_ask(world, snapshot->disks[i].vdev,
                             snapshot->disks[i].image, &allow);
     xlx__image_world_close(world);

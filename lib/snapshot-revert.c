@@ -87,10 +87,12 @@ static int ask_target(const struct xlx__snapshot_change *c,
                       const xlx_snapshot_disk *target)
 {
     struct xlx__image_allow allow = c->force;
+    int rc;
 
     allow.own_disk = *xlx__text(target->tag) != 0;
     allow.readers = !allow.own_disk;
-    return xlx__image_ask(world, target->vdev, target->image, &allow);
+    rc = xlx__snapshot_check_chain(c, target);
+    return rc ? rc : xlx__image_ask(world, target->vdev, target->image, &allow);
 }
 
 static int plan_disk(struct xlx__snapshot_change *c,

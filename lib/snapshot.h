@@ -137,6 +137,11 @@ int xlx__snapshot_world(xlx_ctx *ctx, const xlx_guest *self,
 int xlx__snapshot_world_of(struct xlx__snapshot_change *c,
                            struct xlx__image_world **world_r);
 
+/* ERROR_NOTFOUND when an image that it is based on is missing, without which
+ * qemu-img opens none of them.  A QEMU that runs has all of them open. */
+int xlx__snapshot_check_chain(const struct xlx__snapshot_change *c,
+                              const xlx_snapshot_disk *d);
+
 /* Unlinks what journal->old_files names, and then the journal.  A file that
  * somebody uses by now stays, and is not ours any more: the error says so. */
 int xlx__snapshot_close_journal(struct xlx__snapshot_change *c,

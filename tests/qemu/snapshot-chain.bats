@@ -109,6 +109,29 @@ all_are_ready() { [ "$(list | names_of ready | xargs)" = "one two" ]; }
     nothing_left_over
 }
 
+@test "an image below one of two disks is missing, and a tag is concerned" {
+    local action
+    disks 2
+    start_qemu
+    next_state
+    make_snapshot one --kind external
+    make_snapshot two --kind internal
+    next_state
+    stop_qemu
+    config xvda "$images/xvda.one.qcow2" xvdb "$images/xvdb.one.qcow2"
+    mv "$images/xvdb.qcow2" "$tmp/away"
+    for action in 'delete two' 'revert two' 'create --kind internal three' \
+        'create --kind external three'; do
+        # shellcheck disable=SC2086  # words
+        refuses 1 '*xvdb.one.qcow2 is based on *xvdb.qcow2, which is not there*' \
+            xl snapshot-${action% *} --config "$tmp/guest.cfg" guest ${action##* }
+    done
+    mv "$tmp/away" "$images/xvdb.qcow2"
+    all_are_ready
+    xl snapshot-delete "$uuid" two
+    all_is_right
+}
+
 # ---- who holds them ------------------------------------------------------------
 
 # hold IMAGE: a program that only reads it

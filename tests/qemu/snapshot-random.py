@@ -29,8 +29,9 @@ from snapshot_random.world import Failed
 
 # Moves of others, and kinds of kills and names, that the library copes with.
 # The rest waits for its mend.
-PASSING = ("numbers", "clone", "commit", "write_frozen", "rename_guest",
-           "export", "second_node")
+PASSING = ("numbers", "recorded", "clone", "commit", "rebase", "resize",
+           "write_frozen", "tags", "copy_back", "lock", "unlock",
+           "rename_guest", "export", "second_node")
 FEATURES = (*foreign.MOVES, "numbers", "recorded", "spelling", "stale-config")
 
 

@@ -237,8 +237,25 @@ class Oracle:
             raise Failed(f"{guest.name}: the state left is not listed")
 
     def check_state(self, name, snapshot, foreign, by):
-        state = self.guest.states[name]
         held = {d["vdev"]: d for d in snapshot["disks"]}
+        if not self.guest.swapped:
+            self.check_disks(name, held, foreign, by)
+            return
+        # the record calls a disk by the name that it had when it was written
+        one, two = self.guest.original
+        other = {{one: two, two: one}[v]: d for v, d in held.items()}
+        try:
+            self.check_disks(name, held, False, by)
+        except Failed as e:
+            try:
+                self.check_disks(name, other, False, by)
+            except Failed:
+                if not foreign:
+                    raise e from None
+                self.guest.states[name].disks = dict.fromkeys(held)
+
+    def check_disks(self, name, held, foreign, by):
+        state = self.guest.states[name]
         if set(held) != set(state.disks):
             raise Failed(f"snapshot {name} has the disks {sorted(held)}, "
                          f"not {sorted(state.disks)}")
