@@ -264,7 +264,7 @@ static int ask_world(struct xlx__snapshot_change *c,
                      const xlx_snapshot_spec *spec,
                      const xlx_snapshot *snapshot)
 {
-    const struct xlx__image_allow allow = {
+    struct xlx__image_allow allow = {
         .own_disk = true,
         .readers = true,            /* they see the same bytes afterwards */
         .force_open = spec->force_open,
@@ -278,6 +278,12 @@ static int ask_world(struct xlx__snapshot_change *c,
     for (i = 0; !rc && i < snapshot->num_disks; i++)
         rc = xlx__snapshot_check_chain(c, &snapshot->disks[i]);
     for (i = 0; !rc && i < snapshot->num_disks; i++)
+        rc = xlx__image_ask(world, snapshot->disks[i].vdev,
+                            snapshot->disks[i].image, &allow);
+    /* qemu-img does not write past the lock of a reader */
+    allow.readers = c->served || xlx__snapshot_is_external(snapshot);
+    allow.force_based = true;       /* that has been asked */
+    for (i = 0; !rc && !allow.readers && i < snapshot->num_disks; i++)
         rc = xlx__image_ask(world, snapshot->disks[i].vdev,
                             snapshot->disks[i].image, &allow);
     xlx__image_world_close(world);

@@ -29,9 +29,11 @@ from snapshot_random.world import Failed
 
 # Moves of others, and kinds of kills and names, that the library copes with.
 # The rest waits for its mend.
-PASSING = ("numbers", "recorded", "clone", "commit", "rebase", "resize",
-           "write_frozen", "tags", "copy_back", "lock", "unlock",
-           "rename_guest", "export", "second_node")
+PASSING = ("numbers", "recorded", "spelling", "clone", "clone_elsewhere",
+           "clone_present", "commit", "rebase", "respell", "resize",
+           "write_frozen", "tags", "move_image", "move_back", "copy_back",
+           "lock", "unlock", "rename_guest", "export", "second_node",
+           "their_commit")
 FEATURES = (*foreign.MOVES, "numbers", "recorded", "spelling", "stale-config")
 
 
