@@ -26,7 +26,7 @@ teardown() { snapshot_teardown; }
 points() { # PREFIX...
     local prefix
     for prefix; do
-        grep -rhoE "xlx__fault\(\"$prefix[^\"]*\"" "$top_srcdir/lib" |
+        grep -rhoE "xlx__fault\(\"${prefix}[^\"]*\"" "$top_srcdir/lib" |
             cut -d'"' -f2
     done | sort -u
 }
@@ -71,7 +71,7 @@ begin() { # KIND: one, two, and a present state on top of them
 }
 
 # The files of the test go to a second place and come back with their times.
-save() { rm -rf "$tmp/$1"; mkdir "$tmp/$1"; cp -a "$images" "$refs" "$tmp/$1"
+save() { rm -rf "${tmp:?}/$1"; mkdir "$tmp/$1"; cp -a "$images" "$refs" "$tmp/$1"
          [ ! -e "$tmp/state" ] || cp -a "$tmp/state" "$tmp/$1"; }
 back() { rm -rf "$images" "$refs" "$tmp/state"; cp -a "$tmp/$1"/* "$tmp"; }
 

@@ -14,7 +14,7 @@ teardown() { snapshot_teardown; }
 # A guest that is shut down, with a snapshot whose base is xvda.raw; and a file
 # that is nobody's business, of the same size
 base_and_victim() {
-    disk xvda "${1:-raw}"
+    disk xvda raw
     start_qemu
     next_state
     make_snapshot one --kind external
@@ -34,6 +34,7 @@ delete_refuses() {
     run --separate-stderr xl snapshot-delete "$uuid" one
     echo "$status: $stderr"
     [ "$status" -ne 0 ]
+    # shellcheck disable=SC2053 # a pattern
     [[ $stderr = $1 ]]
     [ "$(md5sum < "$victim")" = "$before" ]
     [ -e "$images/xvda.one.qcow2" ]

@@ -84,11 +84,11 @@ lasting() {
         create one --disks xvdb
     refuses 1 '*lies in memory*' create one --disks xvdb --overlay-dir /dev
     LIBXLX_OVERLAY_DIR=$lasting create one --disks xvdb
-    [ -e "$lasting"/loop*.one.qcow2 ]
+    compgen -G "$lasting/loop*.one.qcow2"
     io xvdb 'write -P 7 0 4096' flush
     # the next one lies where the last one is
     create two --disks xvdb
-    [ -e "$lasting"/loop*.two.qcow2 ]
+    compgen -G "$lasting/loop*.two.qcow2"
     xl snapshot-delete "$guest" two
     xl snapshot-delete "$guest" one
     qemu-io -r -f raw -c 'read -P 7 0 4096' "$loop" | grep -q 'read 4096'
