@@ -30,9 +30,8 @@ from snapshot_random.world import Failed
 # Moves of others, and kinds of kills and names, that the library copes with.
 # The rest waits for its mend.
 PASSING = ("numbers", "recorded", "spelling", "clone", "clone_elsewhere",
-           "clone_present", "commit", "rebase", "respell", "resize",
-           "write_frozen", "tags", "move_image", "move_back", "copy_back",
-           "lock", "unlock", "rename_guest", "export", "second_node",
+           "clone_present", "commit", "rebase", "respell",
+           "write_frozen", "tags", "copy_back", "lock", "unlock", "rename_guest", "export", "second_node",
            "their_commit")
 FEATURES = (*foreign.MOVES, "numbers", "recorded", "spelling", "stale-config")
 
