@@ -114,6 +114,26 @@ static int read_files(struct xlx__snapshot_change *c)
     return rc ? rc : xlx__disk_files(c->qmp, &c->files, &c->num_files);
 }
 
+/* An image that is away for now may be brought back to its name. */
+static bool is_recorded(const xlx_snapshots *record, const char *path)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (!strcmp(xlx__text(record->disks[i].image), path) ||
+            !strcmp(xlx__text(record->disks[i].backing), path))
+            return true;
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++) {
+            const xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
+
+            if (!strcmp(xlx__text(d->image), path) ||
+                !strcmp(xlx__text(d->backing), path))
+                return true;
+        }
+    return false;
+}
+
 /* Names that this change has planned already are among c->files. */
 static int is_unused(const struct xlx__snapshot_change *c, const char *path,
                      bool *yes_r)
@@ -125,7 +145,7 @@ static int is_unused(const struct xlx__snapshot_change *c, const char *path,
     for (i = 0; i < c->num_files; i++)
         if (!strcmp(c->files[i], path))
             return 0;
-    if (!lstat(path, &st))
+    if (!lstat(path, &st) || is_recorded(&c->record, path))
         return 0;
     if (errno != ENOENT)
         return xlx__error(xlx__errno_rc(errno), "%s: %m", path);

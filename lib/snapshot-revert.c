@@ -124,10 +124,9 @@ static int plan_disk(struct xlx__snapshot_change *c,
     }
     rc = ask_target(c, world, target);
     if (rc) return rc;
-    if (spec->discard) {
-        rc = discard(c, world, now, journal);
-        if (rc) return rc;
-    }
+    rc = spec->discard ? discard(c, world, now, journal)
+                       : xlx__snapshot_check_chain(c, kept);
+    if (rc) return rc;
     rc = xlx__snapshot_plan_overlay(c, target,
                                     spec->overlay_dir, spec->name, now);
     if (rc) return rc;

@@ -31,8 +31,8 @@ from snapshot_random.world import Failed
 # The rest waits for its mend.
 PASSING = ("numbers", "recorded", "spelling", "clone", "clone_elsewhere",
            "clone_present", "commit", "rebase", "respell",
-           "write_frozen", "tags", "copy_back", "lock", "unlock", "rename_guest", "export", "second_node",
-           "their_commit")
+           "write_frozen", "tags", "copy_back", "lock", "unlock",
+           "rename_guest", "export", "second_node", "their_commit")
 FEATURES = (*foreign.MOVES, "numbers", "recorded", "spelling", "stale-config")
 
 
