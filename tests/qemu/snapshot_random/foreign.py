@@ -61,6 +61,15 @@ class Foreign(ForeignGuest):
                     found.append((path, below, below_kind))
         return self.pick(found)
 
+    def try_tool(self, *argv):
+        """Another tool, which must succeed unless somebody has locked one of
+        the images"""
+        done = self.world.run(list(argv))
+        if done.status and "lock" in done.said and self.holders:
+            raise NotNow
+        if done.status:
+            raise RuntimeError(f"{' '.join(argv)}: {done.said}")
+
     # ---- overlays of others -------------------------------------------------
 
     def clone_at(self, path, known, active=False):
@@ -76,13 +85,17 @@ class Foreign(ForeignGuest):
             spelled = rng.choice((base, os.path.basename(base),
                                   *(["file:" + base] if "spelling" in
                                     self.moves.features else [])))
-        world.tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", kind,
-                   "-b", spelled, path)
+        self.try_tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", kind,
+                      "-b", spelled, path)
         content = qcow2.read(base, kind)
         byte = world.next_byte()
         first = rng.randrange(len(content) - 4)
-        world.tool("qemu-io", "-c", f"write -P {byte} "
-                   f"{first * qcow2.BLOCK} {4 * qcow2.BLOCK}", path)
+        try:
+            self.try_tool("qemu-io", "-c", f"write -P {byte} "
+                          f"{first * qcow2.BLOCK} {4 * qcow2.BLOCK}", path)
+        except NotNow:
+            os.unlink(path)
+            raise
         clone = Clone(path, write(content, first, 4, byte), base, known)
         world.clones.append(clone)
         # deletions that would ruin it are refused

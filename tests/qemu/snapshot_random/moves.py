@@ -9,7 +9,7 @@ import time
 from . import oracle, qcow2
 from .model import State
 from .oracle import Oracle
-from .world import Failed, can_mount
+from .world import Failed, Locked, can_mount
 
 FAULT = re.compile(r'xlx__fault\("((?:snapshot|store)-[^"]+)"')
 
@@ -334,7 +334,10 @@ class Moves:
             world.count("QEMU", "ends")
         else:
             disks = self.start()
-            world.start_qemu(self.guest, disks)
+            try:
+                world.start_qemu(self.guest, disks)
+            except Locked as e:
+                raise NotNow from e
             world.count("QEMU", "starts")
 
     def edit_config(self):

@@ -28,6 +28,10 @@ class Failed(Exception):
     """The library lost something, or said what is not so."""
 
 
+class Locked(Exception):
+    """QEMU does not start, because another program has locked an image."""
+
+
 class Done:
     """How a program ended"""
 
@@ -311,7 +315,10 @@ class World:
         if self.qemu.poll() is not None:
             self.qemu_out.seek(0)
             said = self.qemu_out.read()[-500:]
+            self.qemu_out.close()
             self.qemu = self.running = None
+            if "lock" in said and "lock" in self.disturbed:
+                raise Locked(said)
             raise RuntimeError(f"QEMU does not start: {said}")
         self.monitor = sock.makefile("rw")
         self.monitor.readline()
