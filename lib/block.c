@@ -151,27 +151,56 @@ static bool is_loop(const char *name)
     return !strncmp(name, "loop", 4);
 }
 
-int xlx__block_use_file(const char *path, char **use_r)
+/* Is it behind the loop device of that name? */
+static int is_behind(const char *name, const struct stat *ours, bool *yes_r)
 {
-    struct stat ours, its;
-    char **names = NULL, *file;
+    char *file = xlx__attr_text("%s/class/block/%s/loop/backing_file",
+                                xlx__sysfs_dir(), name);
+    struct stat its;
+
+    if (!file)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    *yes_r = *file && !stat(file, &its) && its.st_dev == ours->st_dev &&
+             its.st_ino == ours->st_ino;
+    free(file);
+    return 0;
+}
+
+static int is_writable(const char *name, bool *yes_r)
+{
+    char *ro = xlx__attr_text("%s/class/block/%s/ro", xlx__sysfs_dir(), name);
+
+    if (!ro)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    *yes_r = strcmp(ro, "1");
+    free(ro);
+    return 0;
+}
+
+int xlx__block_use_file(const char *path, char **use_r, bool *writes_r)
+{
+    bool behind = false, writes = false;
+    char **names = NULL;
+    struct stat ours;
     int i, num = 0, rc;
 
     if (stat(path, &ours))
         return xlx__error(ERROR_NOTFOUND, "%s: %m", path);
     rc = xlx__attr_list(&names, &num, is_loop, "%s/class/block",
                         xlx__sysfs_dir());
-    for (i = 0; !rc && !*use_r && i < num; i++) {
-        file = xlx__attr_text("%s/class/block/%s/loop/backing_file",
-                              xlx__sysfs_dir(), names[i]);
-        if (!file)
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
-        else if (*file && !stat(file, &its) && its.st_dev == ours.st_dev &&
-                 its.st_ino == ours.st_ino)
-            rc = found(use_r, xlx__printf("it is behind %s", names[i]));
-        free(file);
+    for (i = 0; !rc && !writes && i < num; i++) {
+        rc = is_behind(names[i], &ours, &behind);
+        if (!rc && behind)
+            rc = is_writable(names[i], &writes);
+        if (rc || !behind || (*use_r && !writes))
+            continue;
+        free(*use_r);
+        *use_r = NULL;
+        rc = found(use_r, xlx__printf("it is behind %s", names[i]));
     }
     free(names);
+    if (writes_r)
+        *writes_r = writes;
     return rc;
 }
 

@@ -16,7 +16,8 @@ int xlx__block_use(const char *disk, char **use_r);
 /* The name of the block device with that number in /sys/class/block, "" when
  * there is none; NULL when memory is short. */
 char *xlx__block_name(dev_t number);
-/* The same as xlx__block_use of a file: a loop device. */
-int xlx__block_use_file(const char *path, char **use_r);
+/* The same as xlx__block_use of a file: a loop device, rather one that writes
+ * to it than one that does not.  writes_r: NULL when it does not matter. */
+int xlx__block_use_file(const char *path, char **use_r, bool *writes_r);
 
 #endif

@@ -25,18 +25,29 @@ bool xlx__image_same(const char *a, const char *b)
 /* QEMU's programs keep locks on certain bytes of an image that they have open
  * (100 to 299), each byte for a way in which they use it.  Those that open it
  * without locks are not seen. */
-int xlx__image_in_use(const char *path, bool *yes_r)
+/* QEMU's programs lock a byte for each permission that they have, from 100
+ * (util: BLK_PERM_*; the one to write is the second), and from 200 one for each
+ * that they deny to others. */
+static bool is_locked(int fd, off_t start, off_t len)
 {
     struct flock lock = {
-        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200,
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start,
+        .l_len = len,
     };
-    int fd, r, rc;
+
+    return !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type != F_UNLCK;
+}
+
+int xlx__image_in_use(const char *path, bool *yes_r, bool *writes_r)
+{
+    int fd, rc;
 
     rc = xlx__image_open(path, &fd);
     if (rc) return rc;
-    r = fcntl(fd, F_OFD_GETLK, &lock);
+    *yes_r = is_locked(fd, 100, 200);
+    if (writes_r)
+        *writes_r = is_locked(fd, 101, 1);
     close(fd);
-    *yes_r = !r && lock.l_type != F_UNLCK;
     return 0;
 }
 

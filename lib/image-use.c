@@ -22,6 +22,11 @@ struct claim {
     bool has_id;
 };
 
+struct unknown {
+    char *why;
+    bool about_open;                /* records and headers could be read */
+};
+
 struct xlx__image_world {
     xlx_ctx *ctx;
     uint32_t domid;
@@ -29,7 +34,7 @@ struct xlx__image_world {
     struct xlx__disk_graph *graph;  /* NULL when no QEMU runs */
     struct claim **claims;
     int num_claims;
-    char **unknowns;
+    struct unknown *unknowns;
     int num_unknowns;
     bool has_guests, has_headers;
     struct xlx__vbds vbds;
@@ -44,26 +49,34 @@ static int no_memory(void)
 
 /* ---- the world ---------------------------------------------------------- */
 
-int xlx__image_world_unknown(struct xlx__image_world *world, const char *why)
+static int note_unknown(struct xlx__image_world *world, const char *why,
+                        bool about_open)
 {
-    char **list = realloc(world->unknowns,
-                          (world->num_unknowns + 1) * sizeof(*list));
+    struct unknown *list = realloc(world->unknowns,
+                                   (world->num_unknowns + 1) * sizeof(*list));
 
     if (!list)
         return no_memory();
     world->unknowns = list;
-    list[world->num_unknowns] = strdup(why);
-    if (!list[world->num_unknowns])
+    list += world->num_unknowns;
+    list->about_open = about_open;
+    list->why = strdup(why);
+    if (!list->why)
         return no_memory();
     world->num_unknowns++;
     return 0;
 }
 
+int xlx__image_world_unknown(struct xlx__image_world *world, const char *why)
+{
+    return note_unknown(world, why, false);
+}
+
 /* What a failed look has to say is kept for the answer. */
-static int unknown(struct xlx__image_world *world, int rc)
+static int unknown(struct xlx__image_world *world, int rc, bool about_open)
 {
     if (rc != ERROR_NOMEM)
-        rc = xlx__image_world_unknown(world, xlx_get_error());
+        rc = note_unknown(world, xlx_get_error(), about_open);
     if (!rc)
         xlx__error_clear();
     return rc;
@@ -78,13 +91,13 @@ static int look_at_qemu(struct xlx__image_world *world,
     if (qmp) {
         world->own_pid = xlx__qmp_pid(qmp);
         rc = xlx__disk_graph_read(qmp, &world->graph);
-        return rc ? unknown(world, rc) : 0;
+        return rc ? unknown(world, rc, true) : 0;
     }
     if (!self || self->domid == XLX_DOMID_NONE)
         return 0;
     snprintf(why, sizeof(why), "domain %u runs, and its QEMU cannot be "
              "reached", self->domid);
-    return xlx__image_world_unknown(world, why);
+    return note_unknown(world, why, true);
 }
 
 int xlx__image_world_open(xlx_ctx *ctx, const xlx_guest *self,
@@ -129,7 +142,7 @@ void xlx__image_world_close(struct xlx__image_world *world)
         free(world->claims[i]);
     }
     for (i = 0; i < world->num_unknowns; i++)
-        free(world->unknowns[i]);
+        free(world->unknowns[i].why);
     free(world->claims);
     free(world->unknowns);
     xlx__disk_graph_free(world->graph);
@@ -173,8 +186,8 @@ static int check_xenstore(struct xlx__image_world *world)
     if (!type)
         return no_memory();
     if (!strcmp(type, "xen"))
-        rc = xlx__image_world_unknown(world, "xenstored does not say which "
-                                      "disks the guests of this host have");
+        rc = note_unknown(world, "xenstored does not say which disks the "
+                          "guests of this host have", true);
     free(type);
     return rc;
 }
@@ -187,10 +200,10 @@ static int read_guests(struct xlx__image_world *world)
         return 0;
     world->has_guests = true;
     rc = xlx__vbds_read(world->ctx, &world->vbds);
-    rc = rc ? unknown(world, rc) : check_xenstore(world);
+    rc = rc ? unknown(world, rc, true) : check_xenstore(world);
     if (rc) return rc;
     rc = xlx__proc_files_read(&world->files);
-    return rc ? unknown(world, rc) : 0;
+    return rc ? unknown(world, rc, true) : 0;
 }
 
 /* A guest writes what it likes into a raw disk, also a header. */
@@ -228,7 +241,7 @@ static int read_headers(struct xlx__image_world *world, const char *path)
     }
     if (!rc)
         rc = xlx__image_index_dir_of(&world->index, path);
-    return rc ? unknown(world, rc) : 0;
+    return rc ? unknown(world, rc, false) : 0;
 }
 
 /* ---- the answer --------------------------------------------------------- */
@@ -385,14 +398,15 @@ static int ask_disks(struct xlx__image_world *world,
             (u.own && world->graph && strstr(v->backend, "/qdisk/")))
             continue;
         u.vdev = strdup("");
-        rc = !u.vdev ? no_memory() : xlx__vbd_describe(world->ctx, v, &u.what, &u.writes);
+        rc = u.vdev ? xlx__vbd_describe(world->ctx, v, &u.what, &u.writes)
+                    : no_memory();
         if (!rc && u.what) {
             rc = add_user(use, &u);
             continue;
         }
         free(u.vdev);
         if (rc)
-            rc = unknown(world, rc);
+            rc = unknown(world, rc, true);
     }
     free(disk);
     return rc;
@@ -403,20 +417,20 @@ static int ask_kernel(struct xlx__image_world *world,
                       const struct xlx__file_id *id,
                       struct xlx__image_use *use)
 {
-    struct xlx__image_user u = { .kind = XLX__USER_PROCESS, .writes = true };
+    struct xlx__image_user u = { .kind = XLX__USER_PROCESS };
     bool locked, readable;
     int rc = 0;
 
     if (!id->block)
-        rc = xlx__block_use_file(use->image, &u.what);
+        rc = xlx__block_use_file(use->image, &u.what, &u.writes);
     if (!rc && u.what)
         return add_user(use, &u);
-    if (rc) return unknown(world, rc);
+    if (rc) return unknown(world, rc, true);
     if (xlx__image_user(use, 1u << XLX__USER_PROCESS) ||
         own_qemu_has(world, id, &readable) || (world->graph && !readable))
         return 0;
-    rc = xlx__image_in_use(use->image, &locked);
-    if (rc) return unknown(world, rc);
+    rc = xlx__image_in_use(use->image, &locked, &u.writes);
+    if (rc) return unknown(world, rc, true);
     if (!locked)
         return 0;
     u.kind = XLX__USER_LOCK;
@@ -505,7 +519,8 @@ static int ask_unknowns(const struct xlx__image_world *world,
     for (i = 0; !rc && i < world->num_unknowns; i++) {
         struct xlx__image_user u = { .kind = XLX__USER_UNKNOWN };
 
-        u.what = strdup(world->unknowns[i]);
+        u.about_open = world->unknowns[i].about_open;
+        u.what = strdup(world->unknowns[i].why);
         rc = add_user(use, &u);
     }
     return rc;

@@ -71,6 +71,7 @@ struct xlx__image_user {
     enum xlx__image_user_kind kind;
     bool own;                       /* of the guest that the world is of */
     bool writes;                    /* it writes to the image, or may */
+    bool about_open;                /* UNKNOWN: only about who has it open */
     char *what;                     /* a clause for a message: "guest db has it
                                      * as its disk xvda" */
     char *path;                     /* LAYER, OVERLAY: that image */

@@ -53,8 +53,9 @@ int xlx__image_remove(const char *path);
 
 /* Do two paths name the same file?  false also when either is missing. */
 bool xlx__image_same(const char *a, const char *b);
-/* Does a QEMU or qemu-img have it open, and locked? */
-int xlx__image_in_use(const char *path, bool *yes_r);
+/* Does a QEMU or qemu-img have it open, and locked?  *writes_r: to write to it;
+ * NULL when that does not matter. */
+int xlx__image_in_use(const char *path, bool *yes_r, bool *writes_r);
 
 /* The size that a guest sees, asked of the image itself. */
 int xlx__image_size(xlx_ctx *ctx, const char *path, const char *format,

@@ -60,11 +60,11 @@ static int find_file_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
     bool locked = false;
     int rc;
 
-    rc = xlx__block_use_file(path, use_r);
+    rc = xlx__block_use_file(path, use_r, NULL);
     if (!rc && !*use_r)
         rc = xlx__vbds_use_file(ctx, vbds, path, readonly, use_r);
     if (!rc && !*use_r)
-        rc = xlx__image_in_use(path, &locked);
+        rc = xlx__image_in_use(path, &locked, NULL);
     if (!rc && locked)
         rc = found(use_r, xlx__printf("a QEMU or qemu-img has it open"));
     return rc;

@@ -211,7 +211,7 @@ static void no_files(void **state)
     assert_int_equal(mkfifo(fifo, 0600), 0);
     assert_fails(xlx__image_backing(fifo, &backing), ERROR_INVAL,
                  "not a file and not a block device");
-    assert_fails(xlx__image_in_use(fifo, &yes), ERROR_INVAL,
+    assert_fails(xlx__image_in_use(fifo, &yes, NULL), ERROR_INVAL,
                  "not a file and not a block device");
     assert_fails(xlx__image_backing("/dev/null", &backing), ERROR_INVAL,
                  "not a file and not a block device");
@@ -410,19 +410,23 @@ static void locks(void **state)
     struct flock lock = {
         .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1,
     };
-    bool yes = true;
+    bool yes = true, writes = true;
     int fd;
     (void)state;
 
-    assert_ok(xlx__image_in_use(path, &yes));
-    assert_false(yes);
+    assert_ok(xlx__image_in_use(path, &yes, &writes));
+    assert_false(yes || writes);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
-    assert_ok(xlx__image_in_use(path, &yes));
-    assert_true(yes);
+    assert_ok(xlx__image_in_use(path, &yes, &writes));
+    assert_true(yes && !writes);        /* others are not to write */
+    lock.l_start = 101;
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    assert_ok(xlx__image_in_use(path, &yes, &writes));
+    assert_true(yes && writes);
     close(fd);
-    assert_ok(xlx__image_in_use(path, &yes));
-    assert_false(yes);
+    assert_ok(xlx__image_in_use(path, &yes, &writes));
+    assert_false(yes || writes);
 }
 
 static void sameness(void **state)
