@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which snapshots there are: those recorded, and those that other tools made
- * in the images that the guest uses now.  And the question that a starter of
- * guests asks: is this image the frozen layer of somebody's snapshot?
+ * in the images that the guest uses now.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -382,111 +381,5 @@ int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
 
  out:
     xlx_snapshots_dispose(&record);
-    return rc;
-}
-
-/* ---- frozen images ------------------------------------------------------ */
-
-/* Only a lock that somebody holds tells a command at work from one that was
- * cut short. */
-static int describe_unsettled(xlx_ctx *ctx, const xlx_guest *guest,
-                              char **what_r)
-{
-    struct xlx__lock lock = XLX__LOCK_NONE;
-    char title[128];
-    int rc;
-
-    xlx__guest_title(guest, title, sizeof(title));
-    rc = xlx__lock_guest(ctx, &guest->uuid, &lock);
-    xlx__unlock(&lock);
-    if (rc == ERROR_LOCK_FAIL) {
-        rc = xlx__set_string(what_r, xlx_get_error());
-        xlx__error_clear();
-        return rc;
-    }
-    if (rc) return rc;
-    *what_r = xlx__printf("a command that changed the snapshots of \"%s\" was "
-                          "cut short; xl snapshot-repair "LIBXL_UUID_FMT
-                          " finishes or undoes it", title,
-                          LIBXL_UUID_BYTES(guest->uuid));
-    return *what_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
-}
-
-static int fill_claimed(xlx_ctx *ctx, const struct xlx__image_claim *c,
-                        xlx_frozen_image *frozen)
-{
-    int rc;
-
-    frozen->frozen = true;
-    frozen->reason = c->journal ? XLX_FROZEN_REASON_UNSETTLED
-                                : XLX_FROZEN_REASON_SNAPSHOT;
-    rc = xlx_guest_copy(ctx, &frozen->guest, &c->guest);
-    if (rc) return rc;
-    if (c->journal)
-        return describe_unsettled(ctx, &c->guest, &frozen->what);
-    rc = xlx__set_string(&frozen->snapshot, c->snapshot);
-    if (rc) return rc;
-    rc = xlx__set_string(&frozen->vdev, c->vdev);
-    if (rc) return rc;
-    rc = xlx__set_string(&frozen->current_path, c->current_path);
-    if (rc) return rc;
-    return xlx__set_string(&frozen->current_format, c->current_format);
-}
-
-/* What of the users of an image keeps guests from it; NULL: nothing.  A
- * journal counts before a record, because it says that the record may not be
- * so; what the record says comes before what headers say, because it has the
- * words for a person. */
-static const struct xlx__image_user *
-find_reason(const struct xlx__image_use *use)
-{
-    const struct xlx__image_user *found = NULL, *based = NULL;
-    int i;
-
-    for (i = 0; i < use->num; i++) {
-        const struct xlx__image_user *u = &use->users[i];
-
-        if (u->kind == XLX__USER_OVERLAY && !based)
-            based = u;
-        if (u->kind != XLX__USER_CLAIM)
-            continue;
-        if (u->claim->journal)
-            return u;
-        if (u->claim->role == XLX__ROLE_FROZEN && !found)
-            found = u;
-    }
-    return found ? found : based;
-}
-
-int xlx__image_frozen(xlx_ctx *ctx, const char *path,
-                      xlx_frozen_image *frozen)
-{
-    struct xlx__image_use use = { .num = 0 };
-    struct xlx__image_world *world = NULL;
-    const struct xlx__image_user *u;
-    int rc;
-
-    rc = xlx__set_string(&frozen->path, path);
-    if (rc) goto out;
-    rc = xlx__snapshot_world(ctx, NULL, NULL, &world);
-    if (rc) goto out;
-    rc = xlx__image_use(world, path, &use);
-    if (rc) goto out;
-    u = find_reason(&use);
-    if (u && u->kind == XLX__USER_CLAIM) {
-        rc = fill_claimed(ctx, u->claim, frozen);
-    } else if (u) {
-        frozen->frozen = true;
-        frozen->reason = XLX_FROZEN_REASON_BASE;
-        rc = xlx__set_string(&frozen->what, u->what);
-    } else {
-        u = xlx__image_user(&use, 1u << XLX__USER_UNKNOWN);
-        if (u)
-            rc = xlx__error(ERROR_FAIL, "%s: %s", path, u->what);
-    }
-
- out:
-    xlx__image_use_dispose(&use);
-    xlx__image_world_close(world);
     return rc;
 }

@@ -19,6 +19,7 @@
  *   snapshot-tag.c     removal of an internal snapshot
  *   snapshot-keep.c    which of two images goes on
  *   snapshot-claim.c   what all records and journals say of images
+ *   snapshot-frozen.c  may a guest write to an image that it is started on?
  */
 #ifndef XLX_SNAPSHOT_H
 #define XLX_SNAPSHOT_H

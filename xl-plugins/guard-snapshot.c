@@ -3,11 +3,13 @@
  * No guest may write to the frozen layer of a snapshot: a config file still
  * names it after a snapshot was made, and one start from there destroys all
  * that came after.  Such a start is refused, with the command that goes on
- * from the present state.
+ * from the present state.  Neither may it start on an image that another guest
+ * or program writes to: Xen's QEMU takes no lock, and stock xl does not ask.
  */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "command.h"
 #include "guard.h"
@@ -17,9 +19,25 @@
 struct check {
     const struct guard_start *start;
     const struct guest_config *config;
-    xlx_frozen_image *frozen;       /* one for each disk */
-    int first;                      /* the first disk that is frozen, or -1 */
+    xlx_frozen_images list;
+    xlx_frozen_image *frozen;       /* its images, one for each disk */
+    int first;                      /* the first disk that is frozen, rather
+                                     * one that holds something; or -1 */
 };
+
+/* An image that is only open elsewhere is frozen, too, but holds nothing. */
+static bool holds(const xlx_frozen_image *f)
+{
+    return f->frozen && f->reason != XLX_FROZEN_REASON_OPEN;
+}
+
+/* What the user of xl sets to start guests on images that are open. */
+#define FORCE_OPEN "LIBXLX_FORCE_OPEN"
+
+/* A guest that was shut down a moment ago lets go of its images when its QEMU
+ * has written all of them out. */
+#define WAIT_OPEN_MS 3000
+#define POLL_MS 200
 
 /* ---- the command that goes on ------------------------------------------- */
 
@@ -59,8 +77,8 @@ static char *continuing_command(const struct check *c)
     for (i = 0; i < g->num_disks; i++) {
         if (i)
             line = guard_append(line, ", ");
-        spec = c->frozen[i].frozen ? current_spec(&g->disks[i], &c->frozen[i])
-                                   : xl_format("%s", g->specs[i]);
+        spec = holds(&c->frozen[i]) ? current_spec(&g->disks[i], &c->frozen[i])
+                                    : xl_format("%s", g->specs[i]);
         line = guard_append_string(line, spec);
         free(spec);
     }
@@ -91,7 +109,7 @@ static bool all_of_owner(const struct check *c)
     int i;
 
     for (i = 0; i < c->config->num_disks; i++) {
-        if (c->frozen[i].frozen && !is_owner(c->config, &c->frozen[i].guest))
+        if (holds(&c->frozen[i]) && !is_owner(c->config, &c->frozen[i].guest))
             return false;
     }
     return true;
@@ -102,7 +120,7 @@ static bool all_have_current(const struct check *c)
     int i;
 
     for (i = 0; i < c->config->num_disks; i++) {
-        if (c->frozen[i].frozen &&
+        if (holds(&c->frozen[i]) &&
             !(c->frozen[i].current_path && c->frozen[i].current_format))
             return false;
     }
@@ -139,7 +157,10 @@ static void say_what(const struct check *c)
         f = &c->frozen[i];
         if (f->reason == XLX_FROZEN_REASON_UNSETTLED && i > c->first)
             continue;               /* the same command, or it is the next */
-        if (f->frozen && f->reason != XLX_FROZEN_REASON_SNAPSHOT)
+        if (f->frozen && !holds(f))
+            xl_message("%s: \"%s\" is open for writing elsewhere: %s",
+                       c->config->disks[i].vdev, f->path, f->what);
+        else if (f->frozen && f->reason != XLX_FROZEN_REASON_SNAPSHOT)
             xl_message("%s: no guest may write to \"%s\": %s",
                        c->config->disks[i].vdev, f->path, f->what);
         else if (f->frozen)
@@ -148,6 +169,22 @@ static void say_what(const struct check *c)
                        " data written since", c->config->disks[i].vdev,
                        f->path, f->snapshot, name_of(&f->guest));
     }
+}
+
+/* What to do about images that are open elsewhere.  Is that all that is in
+ * the way? */
+static bool say_open(const struct check *c)
+{
+    bool any = false;
+    int i;
+
+    for (i = 0; i < c->config->num_disks; i++)
+        any |= c->frozen[i].frozen && !holds(&c->frozen[i]);
+    if (any)
+        xl_message("two that write to one image destroy what is in it: end"
+                   " the other one first; if the disk is shared on purpose,"
+                   " set " FORCE_OPEN "=1 in the environment of xl");
+    return !holds(&c->frozen[c->first]);
 }
 
 /* Nobody can say what is to be started while one of them is not settled; and
@@ -208,7 +245,7 @@ static bool say_all_next(const struct check *c)
     int i;
 
     for (i = 0; i < c->config->num_disks; i++)
-        if (c->frozen[i].frozen)
+        if (holds(&c->frozen[i]))
             said |= say_what_next(c, &c->frozen[i],
                                   c->config->disks[i].vdev);
     return said;
@@ -220,7 +257,7 @@ static void say_what_to_do(struct check *c)
     uint32_t domid;
     char *command;
 
-    if (say_what_else(c))
+    if (say_open(c) || say_what_else(c))
         return;
     domid = running_domid(c, &f->guest);
     if (domid != XLX_DOMID_NONE) {
@@ -248,31 +285,107 @@ static void say_what_to_do(struct check *c)
     }
 }
 
+/* ---- the question ------------------------------------------------------- */
+
+/* The disks as the library wants them; false when memory is short. */
+static bool take_disks(const struct guest_config *g, xlx_disks *disks)
+{
+    int i;
+
+    disks->disks = calloc((size_t)g->num_disks + 1, sizeof(*disks->disks));
+    if (!disks->disks)
+        return false;
+    for (i = 0; i < g->num_disks; i++) {
+        const libxl_device_disk *from = &g->disks[i];
+        xlx_disk *d = &disks->disks[disks->num_disks++];
+
+        xlx_disk_init(d);
+        d->cdrom = from->is_cdrom;
+        d->readonly = !from->readwrite;
+        /* Another domain's paths are not ours to look at. */
+        if (!from->pdev_path || from->backend_domname || from->backend_domid)
+            continue;
+        d->path = xl_format("%s", from->pdev_path);
+    }
+    return true;
+}
+
+/* Sets first; an open image that the user allows is not frozen. */
+static void sort_out(struct check *c)
+{
+    const char *force = secure_getenv(FORCE_OPEN);
+    int i;
+
+    c->first = -1;
+    for (i = 0; i < c->list.num_images; i++) {
+        xlx_frozen_image *f = &c->frozen[i];
+
+        if (f->frozen && !holds(f) && force && !strcmp(force, "1"))
+            f->frozen = false;
+        if (f->frozen && (c->first < 0 || (holds(f) &&
+                                           !holds(&c->frozen[c->first]))))
+            c->first = i;
+    }
+}
+
+/* A library's error code. */
+static int ask(struct check *c, const xlx_disks *disks)
+{
+    const struct timespec pause = { .tv_nsec = POLL_MS * 1000000 };
+    int waited, rc;
+
+    for (waited = 0; ; waited += POLL_MS) {
+        xlx_frozen_images_dispose(&c->list);
+        xlx_frozen_images_init(&c->list);
+        rc = xlx_images_frozen(c->start->ctx, disks, &c->list);
+        c->frozen = c->list.images;
+        if (rc) return rc;
+        sort_out(c);
+        if (c->first < 0 || holds(&c->frozen[c->first]) ||
+            waited >= WAIT_OPEN_MS)
+            return 0;
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* Who has the images open is not known: that stops nobody, because stock xl
+ * would not have asked either, but it is said. */
+static void say_unknown(const struct check *c)
+{
+    int i;
+
+    for (i = 0; i < c->list.num_images; i++)
+        if (c->frozen[i].reason == XLX_FROZEN_REASON_NONE &&
+            c->frozen[i].what && *c->frozen[i].what) {
+            xl_message("warning: it is not known whether another guest or"
+                       " program writes to the disks of this guest: %s",
+                       c->frozen[i].what);
+            return;
+        }
+}
+
 /* Exit status. */
 static int refuse_when_frozen(struct check *c)
 {
-    const libxl_device_disk *disk;
-    int i;
+    xlx_disks disks;
+    int rc;
 
-    for (i = 0; i < c->config->num_disks; i++) {
-        disk = &c->config->disks[i];
-        /* Another domain's paths are not ours to look at. */
-        if (!disk->readwrite || disk->is_cdrom || !disk->pdev_path ||
-            disk->backend_domname || disk->backend_domid)
-            continue;
-        if (xlx_image_frozen(c->start->ctx, disk->pdev_path, &c->frozen[i])) {
-            xl_message("%s", xlx_get_error());
-            xl_message("so nobody knows whether \"%s\" holds a snapshot: see"
-                       " xl snapshot-repair, or use \"%s\" instead of xl to"
-                       " start the guest regardless", disk->pdev_path,
-                       c->start->stock);
-            return 1;
-        }
-        if (c->frozen[i].frozen && c->first < 0)
-            c->first = i;
+    xlx_disks_init(&disks);
+    if (!take_disks(c->config, &disks))
+        xl_no_memory();
+    rc = ask(c, &disks);
+    xlx_disks_dispose(&disks);
+    if (rc) {
+        xl_message("%s", xlx_get_error());
+        xl_message("so nobody knows whether an image of this guest holds a"
+                   " snapshot: see xl snapshot-repair, or use \"%s\" instead"
+                   " of xl to start the guest regardless", c->start->stock);
+        return 1;
     }
-    if (c->first < 0)
+    if (c->first < 0) {
+        say_unknown(c);
         return 0;
+    }
     say_what(c);
     say_what_to_do(c);
     return 1;
@@ -281,17 +394,11 @@ static int refuse_when_frozen(struct check *c)
 int guard_snapshot(struct guard_start *s)
 {
     struct check c = { .start = s, .config = &s->config, .first = -1 };
-    int i, status, num = s->config.num_disks;
+    int status;
 
-    c.frozen = calloc((size_t)num + 1, sizeof(*c.frozen));
-    if (!c.frozen)
-        xl_no_memory();
-    for (i = 0; i < num; i++)
-        xlx_frozen_image_init(&c.frozen[i]);
+    xlx_frozen_images_init(&c.list);
     status = refuse_when_frozen(&c);
-    for (i = 0; i < num; i++)
-        xlx_frozen_image_dispose(&c.frozen[i]);
-    free(c.frozen);
+    xlx_frozen_images_dispose(&c.list);
     return status;
 }
 

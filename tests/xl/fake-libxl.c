@@ -4,7 +4,8 @@
  * and xenstored answer while xl starts, lists domains and reads a config
  * file.  All the rest is the installed xl and libxl.  There are Domain-0 and,
  * when FAKE_RUNNING=NAME,UUID is set, a guest with the domid 7, until the file
- * FAKE_GONE is there.
+ * FAKE_GONE is there.  FAKE_DISK=MODE,PARAMS is its disk xvda, which QEMU
+ * serves.  With FAKE_XENSTORE=EIO no disk of a guest can be read.
  *
  * FAKE_RECORD=FILE: stock xl, which is FAKE_STOCK, begins by appending to the
  * file what reached it: arguments and environment, a line each, in which a
@@ -255,6 +256,23 @@ void xs_close(struct xs_handle *xsh)
     (void)xsh;
 }
 
+#define BACKENDS "/local/domain/0/backend/qdisk"
+#define BACKEND BACKENDS "/7/51712"
+
+/* The node of that name of the disk in FAKE_DISK. */
+static char *disk_node(const char *name)
+{
+    const char *disk = getenv("FAKE_DISK");
+
+    if (!disk)
+        return NULL;
+    if (!strcmp(name, "mode"))
+        return strndup(disk, strcspn(disk, ","));
+    if (!strcmp(name, "params"))
+        return strdup(disk + strcspn(disk, ",") + 1);
+    return strcmp(name, "dev") ? NULL : strdup("xvda");
+}
+
 void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path,
               unsigned int *len)
 {
@@ -264,7 +282,9 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path,
 
     (void)h;
     (void)t;
-    if (sscanf(path, "/local/domain/%u/name", &domid) == 1)
+    if (!strncmp(path, BACKEND "/", strlen(BACKEND "/")))
+        value = disk_node(path + strlen(BACKEND "/"));
+    else if (sscanf(path, "/local/domain/%u/name", &domid) == 1)
         value = domid == 0 ? strdup("Domain-0") : guest_name(&uuid);
     if (!value)
         errno = ENOENT;
@@ -273,14 +293,29 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path,
     return value;
 }
 
-/* Nobody has any device. */
+/* What xs_directory() returns is one piece of memory. */
+static char **one_name(const char *name, unsigned int *num)
+{
+    char **names = malloc(sizeof(*names) + strlen(name) + 1);
+
+    if (!names)
+        return NULL;
+    names[0] = (char *)(names + 1);
+    strcpy(names[0], name);
+    *num = 1;
+    return names;
+}
+
+/* Nobody has any other device. */
 char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path,
                     unsigned int *num)
 {
     (void)h;
     (void)t;
-    (void)path;
-    (void)num;
-    errno = ENOENT;
+    if (getenv("FAKE_DISK") && !strcmp(path, BACKENDS))
+        return one_name("7", num);
+    if (getenv("FAKE_DISK") && !strcmp(path, BACKENDS "/7"))
+        return one_name("51712", num);
+    errno = getenv("FAKE_XENSTORE") ? EIO : ENOENT;
     return NULL;
 }

@@ -328,6 +328,121 @@ needs it; or use \"$real\" instead"* ]]
 \"$base_image\": $tmp/clone.qcow2 is based on it" ]
 }
 
+# hold NAME MODE IMAGE: a program of that name has it open, without any lock,
+# as Xen's QEMU has its disks
+hold() {
+    # shellcheck disable=SC2016 # perl's
+    perl -e '$0 = shift; open F, shift, shift or die; print "open\n";
+             close STDOUT; sleep 60' "$@" > "$tmp/held" 2>&1 3>&- &
+    holder=$!
+    for _ in {1..100}; do
+        [ ! -s "$tmp/held" ] || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+# busy HOLDER: what is now on the image that takes web's writes is refused
+busy() {
+    rm -f "$tmp/record"
+    extra+=(FAKE_RECORD="$tmp/record")
+    run xl create "$tmp/now.cfg"
+    echo "$output"
+    [ "$status" = 1 ]
+    [ ! -e "$tmp/record" ]
+    [ "${#lines[@]}" = 2 ]
+    [ "${lines[0]}" = "xl create: xvda: \"$overlay\" is open for writing \
+elsewhere: $1" ]
+    [[ ${lines[1]} = *'set LIBXLX_FORCE_OPEN=1 in the environment of xl' ]]
+    extra+=(LIBXLX_FORCE_OPEN=1 FAKE_EXIT=5)
+    run -5 xl create "$tmp/now.cfg"
+    [ -z "$output" ]
+    extra=()
+}
+
+@test "an image that somebody else writes to: no start, and who that is" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    hold qemu-system-i38 '+<' "$overlay"
+    busy "qemu-system-i38 (process $holder) has it open"
+    # a disk that the guest only reads changes below it
+    extra=()
+    run -1 xl create -n "$tmp/now.cfg" "disk=['$overlay,qcow2,xvda,r']"
+    [[ ${lines[0]} = "xl create: xvda: \"$overlay\" is open for writing "* ]]
+    # a CD-ROM drive is not asked about
+    same_as_stock create -n "$tmp/now.cfg" \
+        "disk=['$overlay,raw,hdc,r,cdrom']"
+    kill $holder
+    wait $holder || true
+    same_as_stock create -n "$tmp/now.cfg"
+    [ "$(cat "$tmp/ours.code")" = 0 ]
+}
+
+@test "who only reads an image keeps no guest from it" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    hold qemu-nbd '<' "$overlay"
+    same_as_stock create -n "$tmp/now.cfg"
+    [ "$(cat "$tmp/ours.code")" = 0 ]
+    same_as_stock create -n "$tmp/now.cfg" "disk=['$overlay,qcow2,xvda,r']"
+    kill $holder
+    extra=(FAKE_RUNNING="db,$other" FAKE_DISK="r,qcow2:$overlay")
+    same_as_stock create -n "$tmp/now.cfg" "disk=['$overlay,qcow2,xvda,r']"
+    [ "$(cat "$tmp/ours.code")" = 0 ]
+}
+
+@test "the disk of a guest that runs: no start of another one on it" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    ln -s "$overlay" "$tmp/name"
+    extra=(FAKE_RUNNING="db,$other" FAKE_DISK="w,qcow2:$tmp/name")
+    busy 'guest db has it as its disk xvda'
+}
+
+@test "an image that a program has locked: no start" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    cp "$(command -v qemu-io)" "$tmp/some-tool"
+    mkfifo "$tmp/fifo"
+    "$tmp/some-tool" "$overlay" < "$tmp/fifo" > /dev/null 2>&1 3>&- &
+    holder=$!
+    exec 9> "$tmp/fifo"
+    for _ in {1..100}; do
+        ! qemu-img info "$overlay" > /dev/null 2>&1 || sleep 0.05
+    done
+    busy 'another program has it open and locked'
+    exec 9>&-
+    wait $holder
+}
+
+@test "a guest that was just shut down may take a moment to let go" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    hold qemu-system-i38 '+<' "$overlay"
+    (sleep 1; kill $holder) 3>&- &
+    extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5)
+    run -5 xl create "$tmp/now.cfg"
+    [ -z "$output" ]
+}
+
+@test "who has it open is not known: a warning, and the guest starts" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5 FAKE_XENSTORE=EIO)
+    run -5 xl create "$tmp/now.cfg"
+    echo "$output"
+    [ "${#lines[@]}" = 1 ]
+    [[ ${lines[0]} = "xl create: warning: it is not known whether another guest \
+or program writes to the disks of this guest: xenstore: "* ]]
+}
+
+@test "open elsewhere and frozen: both are said, and the command that goes on" {
+    hold qemu-system-i38 '+<' "$tmp/data.img"
+    run -1 xl create "$tmp/web.cfg"
+    kill $holder
+    [ "${#lines[@]}" = 4 ]
+    [[ ${lines[0]} = "xl create: xvda: \"$base_image\" holds the snapshot"* ]]
+    [[ ${lines[1]} = "xl create: xvdb: \"$tmp/data.img\" is open for writing \
+elsewhere: qemu-system-i38 (process $holder) has it open" ]]
+    [[ ${lines[2]} = *LIBXLX_FORCE_OPEN=1* ]]
+    [[ ${lines[3]} = *"'disk=[\"format=qcow2,vdev=xvda,access=rw,\
+target=$overlay\", \"$tmp/data.img,raw,xvdb,w\"]' 'uuid=\"$uuid\"'" ]]
+}
+
 # A stock xl that takes its time: until it is killed, or the file go is there.
 slow_stock() {
     printf '#!/bin/sh\necho $$ > %s\n' "$tmp/pid" > "$tmp/slow"
