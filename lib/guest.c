@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which guest is meant: a domain, a guest that is shut down, or a plain QEMU.
- * Also which records are whose: they are kept by UUID, but xl gives a guest
- * whose config file names no uuid a new one at each start.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -104,7 +102,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(xlx__text(x->name), xlx__text(y->name));
 }
 
-static int read_known(xlx_ctx *ctx, xlx_guests *list)
+int xlx__guest_records(xlx_ctx *ctx, xlx_guests *list)
 {
     libxl_uuid *uuids = NULL;
     int i, num, rc;
@@ -140,7 +138,7 @@ int xlx__guest_known(xlx_ctx *ctx, xlx_guests *list)
 {
     int i, rc;
 
-    rc = read_known(ctx, list);
+    rc = xlx__guest_records(ctx, list);
     if (rc) return rc;
     /* whether that QEMU still runs is for xlx_guest_find to ask */
     for (i = 0; i < list->num_guests; i++) {
@@ -216,9 +214,8 @@ static int from_uuid(xlx_ctx *ctx, libxl_ctx *xl, const libxl_uuid *uuid,
     return rc;
 }
 
-/* ERROR_NOTFOUND when no domain has that name or UUID. */
-static int running_domain(xlx_ctx *ctx, const char *name,
-                          const libxl_uuid *uuid, xlx_guest *guest)
+int xlx__guest_domain(xlx_ctx *ctx, const char *name, const libxl_uuid *uuid,
+                      xlx_guest *guest)
 {
     libxl_ctx *xl;
     uint32_t domid;
@@ -243,7 +240,7 @@ int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest)
         return 0;
     libxl_uuid_copy(NULL, &uuid, &guest->uuid);
     guest->domid = XLX_DOMID_NONE;
-    rc = running_domain(ctx, NULL, &uuid, guest);
+    rc = xlx__guest_domain(ctx, NULL, &uuid, guest);
     if (rc == ERROR_NOTFOUND)
         return 0;
     if (rc && was == XLX_DOMID_NONE && !on_xen()) {
@@ -265,7 +262,7 @@ static int has_changed(void *user)
     int rc;
 
     w->now.domid = XLX_DOMID_NONE;
-    rc = running_domain(w->ctx, NULL, &w->guest->uuid, &w->now);
+    rc = xlx__guest_domain(w->ctx, NULL, &w->guest->uuid, &w->now);
     if (rc && rc != ERROR_NOTFOUND)
         return rc;
     return w->now.domid != w->guest->domid;
@@ -286,178 +283,7 @@ int xlx__guest_wait(xlx_ctx *ctx, xlx_guest *guest, int64_t deadline)
     return rc;
 }
 
-/* ---- whose records are they? -------------------------------------------- */
-
-static bool names_disk(const xlx_snapshots *record, const char *image)
-{
-    int i, j;
-
-    for (i = 0; i < record->num_disks; i++)
-        if (xlx__image_same(record->disks[i].image, image))
-            return true;
-    for (i = 0; i < record->num_snapshots; i++)
-        for (j = 0; j < record->snapshots[i].num_disks; j++)
-            if (xlx__image_same(record->snapshots[i].disks[j].image, image))
-                return true;
-    return false;
-}
-
-static bool has_disk(const libxl_device_disk *disks, int num,
-                     const xlx_snapshots *record)
-{
-    int i;
-
-    for (i = 0; i < num; i++)
-        if (names_disk(record, disks[i].pdev_path))
-            return true;
-    return false;
-}
-
-/* The record of snapshots, or what a journal has instead when a command was
- * cut short: ERROR_NOTFOUND when there is none of that name. */
-static int read_images(xlx_ctx *ctx, const libxl_uuid *uuid, bool journal,
-                       xlx_snapshots *record)
-{
-    struct xlx__json_doc *doc = NULL;
-    xlx_snapshot_journal j;
-    int rc;
-
-    xlx_snapshot_journal_init(&j);
-    rc = xlx__record_read(ctx, uuid, journal ? &xlx__record_snapshot_journal
-                                             : &xlx__record_snapshots, &doc);
-    if (rc) goto out;
-    if (!doc) {
-        rc = xlx__error(ERROR_NOTFOUND, "no record");
-        goto out;
-    }
-    if (!journal) {
-        rc = xlx__snapshots_parse(xlx__json_root(doc), record);
-        goto out;
-    }
-    rc = xlx__snapshot_journal_parse(xlx__json_root(doc), &j);
-    if (!rc)
-        rc = xlx_snapshots_copy(ctx, record, &j.after);
-
- out:
-    xlx__json_free(doc);
-    xlx_snapshot_journal_dispose(&j);
-    return rc;
-}
-
-/* Do the records under that UUID name one of these disks?  *any_r: is there
- * such a record at all? */
-static int records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
-                        const libxl_device_disk *disks, int num, bool *any_r,
-                        bool *yes_r)
-{
-    xlx_snapshots record;
-    int i, rc = 0;
-
-    *any_r = *yes_r = false;
-    for (i = 0; !rc && !*yes_r && i < 2; i++) {
-        xlx_snapshots_init(&record);
-        rc = read_images(ctx, uuid, i == 1, &record);
-        if (!rc) {
-            *any_r = true;
-            *yes_r = has_disk(disks, num, &record);
-        } else if (rc == ERROR_NOTFOUND) {
-            xlx__error_clear();
-            rc = 0;
-        }
-        xlx_snapshots_dispose(&record);
-    }
-    return rc;
-}
-
-/* Records under another UUID are this guest's when they have its name, no
- * running domain has that UUID, and one of the disks is the same file. */
-static int adopt(xlx_ctx *ctx, const xlx_guest *guest,
-                 const libxl_device_disk *disks, int num)
-{
-    xlx_guests known;
-    xlx_guest other;
-    bool any, same;
-    int i, rc;
-
-    xlx_guests_init(&known);
-    xlx_guest_init(&other);
-    rc = read_known(ctx, &known);
-    if (rc) goto out;
-    for (i = 0; i < known.num_guests; i++)
-        if (!libxl_uuid_compare(&known.guests[i].uuid, &guest->uuid))
-            goto out;
-    for (i = 0; i < known.num_guests; i++) {
-        const xlx_guest *old = &known.guests[i];
-
-        if (!guest->name || !old->name || strcmp(old->name, guest->name))
-            continue;
-        if (running_domain(ctx, NULL, &old->uuid, &other) == 0)
-            continue;
-        rc = records_name(ctx, &old->uuid, disks, num, &any, &same);
-        if (rc) goto out;
-        if (same) {
-            rc = xlx__store_adopt(ctx, &old->uuid, &guest->uuid);
-            goto out;
-        }
-    }
-    rc = 0;
-
- out:
-    xlx_guest_dispose(&other);
-    xlx_guests_dispose(&known);
-    return rc;
-}
-
-static int adopt_running(xlx_ctx *ctx, const xlx_guest *guest)
-{
-    libxl_device_disk *disks;
-    libxl_ctx *xl;
-    int num, rc;
-
-    rc = xlx__ctx_libxl(ctx, &xl);
-    if (rc) return rc;
-    disks = libxl_device_disk_list(xl, guest->domid, &num);
-    if (!disks)
-        return 0;
-    rc = adopt(ctx, guest, disks, num);
-    libxl_device_disk_list_free(disks, num);
-    return rc;
-}
-
 /* ---- a config file ------------------------------------------------------ */
-
-/* A name is not an identity: two guests may have it.  A guest without a uuid=
- * is the known one of its name whose records name one of its disks, or which
- * has no records of disks; otherwise it gets a UUID now, which the records and
- * the command that starts it then carry on. */
-static int identity_by_disks(xlx_ctx *ctx, const libxl_device_disk *disks,
-                             int num, xlx_guest *guest)
-{
-    const xlx_guest *found = NULL;
-    xlx_guests known;
-    bool any, same;
-    int i, rc;
-
-    xlx_guests_init(&known);
-    rc = read_known(ctx, &known);
-    for (i = 0; !rc && i < known.num_guests; i++) {
-        const xlx_guest *g = &known.guests[i];
-
-        if (!g->name || strcmp(g->name, guest->name))
-            continue;
-        rc = records_name(ctx, &g->uuid, disks, num, &any, &same);
-        if (!rc && (same || (!any && !found)))
-            found = g;
-        if (same)
-            break;
-    }
-    if (!rc && found)
-        libxl_uuid_copy(NULL, &guest->uuid, &found->uuid);
-    else if (!rc)
-        libxl_uuid_generate(&guest->uuid);
-    xlx_guests_dispose(&known);
-    return rc;
-}
 
 /* Is the running domain the guest of this config?  It is when it has one of
  * the disks, or when the records under its UUID name one: after a snapshot the
@@ -479,8 +305,8 @@ static int runs_config(xlx_ctx *ctx, const xlx_guest *domain,
             if (xlx__image_same(disks[i].pdev_path, now[j].pdev_path))
                 *yes_r = true;
     libxl_device_disk_list_free(now, num_now);
-    return *yes_r ? 0 : records_name(ctx, &domain->uuid, disks, num, &any,
-                                     yes_r);
+    return *yes_r ? 0 : xlx__guest_records_name(ctx, &domain->uuid, disks,
+                                                num, &any, yes_r);
 }
 
 /* The running domain of that name, when it is this guest: ERROR_NOTFOUND when
@@ -494,7 +320,7 @@ static int running_of_config(xlx_ctx *ctx, const char *path,
     int rc;
 
     xlx_guest_init(&domain);
-    rc = running_domain(ctx, guest->name, NULL, &domain);
+    rc = xlx__guest_domain(ctx, guest->name, NULL, &domain);
     if (rc) goto out;
     same = has_uuid && !libxl_uuid_compare(&domain.uuid, &guest->uuid);
     if (!same)
@@ -523,12 +349,12 @@ static int find_config(xlx_ctx *ctx, const char *path,
 
     rc = running_of_config(ctx, path, disks, num, has_uuid, guest);
     if (!rc)
-        return adopt_running(ctx, guest);
+        return xlx__guest_adopt(ctx, guest);
     if (rc == ERROR_INVAL || (rc != ERROR_NOTFOUND && on_xen()))
         return rc;
     xlx__error_clear();
     if (!has_uuid) {
-        rc = identity_by_disks(ctx, disks, num, guest);
+        rc = xlx__guest_by_disks(ctx, disks, num, guest);
         if (rc) return rc;
     }
     guest->domid = XLX_DOMID_NONE;
@@ -625,7 +451,7 @@ static int from_records(xlx_ctx *ctx, const char *who,
     int i, rc;
 
     xlx_guests_init(&known);
-    rc = read_known(ctx, &known);
+    rc = xlx__guest_records(ctx, &known);
     if (rc) goto out;
     for (i = 0; i < known.num_guests; i++) {
         g = &known.guests[i];
@@ -678,7 +504,7 @@ static int by_domid(xlx_ctx *ctx, const char *who, xlx_guest *guest)
     if (rc) return rc;
     rc = from_domid(ctx, xl, (uint32_t)domid, guest);
     if (rc) return rc;
-    return adopt_running(ctx, guest);
+    return xlx__guest_adopt(ctx, guest);
 }
 
 int xlx__guest_find(xlx_ctx *ctx, const char *who, const char *config_file,
@@ -698,9 +524,9 @@ int xlx__guest_find(xlx_ctx *ctx, const char *who, const char *config_file,
         return by_domid(ctx, who, guest);
 
     id = libxl_uuid_from_string(&uuid, who) ? NULL : &uuid;
-    no_xen = running_domain(ctx, who, id, guest);
+    no_xen = xlx__guest_domain(ctx, who, id, guest);
     if (!no_xen)
-        return adopt_running(ctx, guest);
+        return xlx__guest_adopt(ctx, guest);
     if (no_xen != ERROR_NOTFOUND && on_xen())
         return no_xen;
     rc = from_records(ctx, who, id, guest);

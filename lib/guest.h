@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What other files need to know of a guest.  guest.c finds it.
+ * What other files need to know of a guest.  guest.c finds it, guest-adopt.c
+ * its records, and guest-config.c reads config files.
  */
 #ifndef XLX_GUEST_H
 #define XLX_GUEST_H
@@ -24,6 +25,31 @@ int xlx__guest_wait(xlx_ctx *ctx, xlx_guest *guest, int64_t deadline);
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest);
 /* Once nothing else is kept of it. */
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest);
+
+/* All guests of which there are records, as those say. */
+int xlx__guest_records(xlx_ctx *ctx, xlx_guests *list);
+/* The domain with that UUID, or with that name when uuid is NULL;
+ * ERROR_NOTFOUND when there is none. */
+int xlx__guest_domain(xlx_ctx *ctx, const char *name, const libxl_uuid *uuid,
+                      xlx_guest *guest);
+
+/* ---- guest-adopt.c ------------------------------------------------------ */
+
+/* Do the records under that UUID name one of these disks?  *any_r: is there
+ * such a record at all? */
+int xlx__guest_records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
+                            const libxl_device_disk *disks, int num,
+                            bool *any_r, bool *yes_r);
+/* A guest that runs takes over the records of the one that it is. */
+int xlx__guest_adopt(xlx_ctx *ctx, const xlx_guest *guest);
+/* A name is not an identity: two guests may have it.  A guest without a uuid=
+ * is the known one of its name whose records name one of its disks, or which
+ * has no records of disks; otherwise it gets a UUID now, which the records and
+ * the command that starts it then carry on. */
+int xlx__guest_by_disks(xlx_ctx *ctx, const libxl_device_disk *disks, int num,
+                        xlx_guest *guest);
+
+/* ---- guest-config.c ----------------------------------------------------- */
 
 /* The name= and uuid= of a config file; *has_uuid_r: is there a uuid? */
 int xlx__guest_config_identity(xlx_ctx *ctx, const char *path, char **name,

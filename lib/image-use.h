@@ -120,7 +120,7 @@ xlx__image_user(const struct xlx__image_use *use, unsigned int kinds);
 int xlx__image_world_bitmaps(struct xlx__image_world *world,
                              const char *path, char **name_r);
 
-/* ---- may it be done? ------------------------------------------------------ */
+/* ---- may it be done? (image-permit.c) ------------------------------------- */
 
 /* What the caller's plan knows of, and what its user said. */
 struct xlx__image_allow {

@@ -15,6 +15,7 @@
  *   snapshot-halfway.c how far did it come, when the guest went on since?
  *   snapshot-recorded.c what was cut short after the new record was written
  *   snapshot-record.c  the record, the journal, the tree
+ *   snapshot-present.c the record follows what the guest's disks are now
  *   snapshot-overlay.c names and making of overlays
  *   snapshot-tag.c     removal of an internal snapshot
  *   snapshot-keep.c    which of two images goes on
@@ -110,6 +111,8 @@ int xlx__snapshot_check_name(const char *name);
 /* A name from the time, not yet taken: PREFIX-20261121-230501 */
 int xlx__snapshot_make_name(const xlx_snapshots *record,
                             const char *prefix, char **name_r);
+
+/* ---- snapshot-present.c ------------------------------------------------- */
 
 /* The present images of the disks into record->disks, and the snapshot that
  * the guest's state is based on into record->current: what is recorded, unless
