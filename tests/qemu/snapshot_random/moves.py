@@ -186,6 +186,12 @@ class Moves:
             return
         guest.left, guest.discarded = left, discard
         guest.candidates = [new] if result == "done" else [left, new]
+        if guest.swapped:
+            # the snapshot calls its disks by the names that they had then
+            one, two = guest.original
+            other = {v: target[w] for v, w in ((one, two), (two, one))
+                     if w in target}
+            guest.candidates.append({**left, **other})
 
     def delete(self):
         guest, rng = self.guest, self.rng

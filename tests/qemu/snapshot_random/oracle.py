@@ -268,10 +268,12 @@ class Oracle:
                                    disk["tag"], by)
             except qcow2.Unreadable as e:
                 found = str(e).encode()
-            # qemu-img gives a tag the size of the image that it is in
-            if disk["tag"] and by is by_qemu and not found[len(wanted):].strip(
-                    b"\0"):
-                found = found[:len(wanted)]
+            # qemu-img gives a tag the size that the image has now: compare
+            # what both sizes have, and the rest with what we read
+            if disk["tag"] and by is by_qemu and len(found) != len(wanted) \
+                    and found[:len(wanted)] == wanted[:len(found)]:
+                found = qcow2.read(disk["image"], disk["format"],
+                                   disk["tag"])
             if found == wanted:
                 continue
             if foreign:
