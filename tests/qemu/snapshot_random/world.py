@@ -208,9 +208,13 @@ class World:
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, text=True,
                                    stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT)
-        process.stdin.write("length\n")
-        process.stdin.flush()
-        if "MiB" not in process.stdout.readline():
+        try:
+            process.stdin.write("length\n")
+            process.stdin.flush()
+            held = "MiB" in process.stdout.readline()
+        except BrokenPipeError:     # it was refused, and has ended
+            held = False
+        if not held:
             process.kill()
             process.wait()
             return None
