@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "block.h"
 #include "image-use.h"
 #include "peer.h"
 
@@ -127,6 +128,49 @@ static void raw_disk(void **state)
     xlx__image_world_close(world);
 }
 
+static void put_attr(const char *name, const char *text)
+{
+    char *path = xlx__printf("%s/class/block/%s", folder, name), *p;
+    FILE *f;
+
+    for (p = path + 1; (p = strchr(p, '/')); *p++ = '/') {
+        *p = '\0';
+        mkdir(path, 0700);
+    }
+    f = fopen(path, "we");
+    assert_non_null(f);
+    fprintf(f, "%s\n", text);
+    fclose(f);
+    free(path);
+}
+
+static bool loop_writes(const char *name)
+{
+    bool writes = false;
+    char *use = NULL;
+
+    assert_ok(xlx__block_use_file(image, &use, &writes));
+    assert_non_null(use);
+    assert_non_null(strstr(use, name));
+    free(use);
+    return writes;
+}
+
+/* Many read one image through such devices, and one that writes counts. */
+static void loop_devices(void **state)
+{
+    (void)state;
+
+    setenv("LIBXLX_SYSFS_DIR", folder, 1);
+    put_attr("loop3/loop/backing_file", image);
+    put_attr("loop3/ro", "1");
+    assert_false(loop_writes("loop3"));
+    put_attr("loop4/loop/backing_file", image);
+    put_attr("loop4/ro", "0");
+    assert_true(loop_writes("loop4"));
+    unsetenv("LIBXLX_SYSFS_DIR");
+}
+
 static int setup(void **state)
 {
     if (peer_setup(state))
@@ -159,6 +203,7 @@ int main(void)
         cmocka_unit_test_teardown(out_of_reach, no_clone),
         cmocka_unit_test_teardown(spellings, no_clone),
         cmocka_unit_test_teardown(raw_disk, no_clone),
+        cmocka_unit_test(loop_devices),
     };
 
     return cmocka_run_group_tests(image_use, setup, teardown);
