@@ -24,6 +24,10 @@ static bool names_disk(const xlx_snapshots *record, const char *image)
         for (j = 0; j < record->snapshots[i].num_disks; j++)
             if (xlx__image_same(record->snapshots[i].disks[j].image, image))
                 return true;
+    for (i = 0; i < record->num_leftover; i++)
+        if (xlx__image_same(record->leftover[i].image, image) ||
+            xlx__image_same(xlx__text(record->leftover[i].backing), image))
+            return true;
     return false;
 }
 

@@ -22,6 +22,7 @@
 
 static const struct xlx__record_member record_members[] = {
     RECORD_OF(""),
+    { "leftover[].image", true },
     { NULL, false },
 };
 const struct xlx__record_kind xlx__record_snapshots = {

@@ -68,6 +68,9 @@ static int claim_record(xlx_ctx *ctx, const struct source *s)
     for (i = 0; !rc && i < r->num_disks; i++)
         rc = claim(ctx, s, XLX__ROLE_CURRENT, r->disks[i].image,
                    r->disks[i].format, NULL, r->disks[i].vdev);
+    for (i = 0; !rc && i < r->num_leftover; i++)
+        rc = claim(ctx, s, XLX__ROLE_OLD, r->leftover[i].image, NULL, NULL,
+                   NULL);
     for (i = 0; i < r->num_snapshots; i++)
         for (j = 0; !rc && j < r->snapshots[i].num_disks; j++) {
             const xlx_snapshot_disk *d = &r->snapshots[i].disks[j];
@@ -232,60 +235,4 @@ int xlx__snapshot_check_chain(const struct xlx__snapshot_change *c,
                         missing);
     free(missing);
     return rc;
-}
-
-static int unlink_old(struct xlx__snapshot_change *c,
-                      const xlx_snapshot_journal *journal, bool *kept_r)
-{
-    struct xlx__image_world *world = NULL;
-    const char *path;
-    char *why = NULL;
-    struct stat st;
-    int i, rc = 0;
-
-    *kept_r = false;
-    if (journal->num_old_files)     /* it may have been started again */
-        rc = xlx__snapshot_look_again(c);
-    if (!rc && journal->num_old_files)
-        rc = xlx__snapshot_world_of(c, &world);
-    for (i = 0; !rc && i < journal->num_old_files; i++) {
-        path = journal->old_files[i];
-        if (lstat(path, &st) && errno == ENOENT)
-            continue;
-        rc = xlx__image_ask(world, "it is kept", path, &c->force);
-        if (rc && rc != ERROR_NOMEM) {
-            free(why);
-            why = strdup(xlx_get_error());
-            rc = why ? 0 : ERROR_NOMEM;
-            continue;
-        }
-        if (!rc)
-            rc = xlx__image_remove(path);
-        xlx__fault("snapshot-delete.unlinked");
-    }
-    xlx__image_world_close(world);
-    if (!rc && why) {
-        *kept_r = true;
-        rc = xlx__error(ERROR_NOT_READY, "all is done, but a file that should "
-                        "go is in use, and %s", why);
-    }
-    free(why);
-    return rc;
-}
-
-int xlx__snapshot_close_journal(struct xlx__snapshot_change *c,
-                                const xlx_snapshot_journal *journal)
-{
-    bool kept;
-    char *why;
-    int rc, removed;
-
-    rc = unlink_old(c, journal, &kept);
-    if (rc && !kept) return rc;
-    why = rc ? strdup(xlx_get_error()) : NULL;
-    removed = xlx__snapshot_journal_remove(c->ctx, c->guest);
-    if (!removed && why)
-        xlx__error(rc, "%s", why);
-    free(why);
-    return removed ? removed : rc;
 }

@@ -42,14 +42,15 @@ static int describe_unsettled(xlx_ctx *ctx, const xlx_guest *guest,
 static int fill_claimed(xlx_ctx *ctx, const struct xlx__image_claim *c,
                         xlx_frozen_image *frozen)
 {
+    bool unsettled = c->journal || c->role == XLX__ROLE_OLD;
     int rc;
 
     frozen->frozen = true;
-    frozen->reason = c->journal ? XLX_FROZEN_REASON_UNSETTLED
+    frozen->reason = unsettled ? XLX_FROZEN_REASON_UNSETTLED
                                 : XLX_FROZEN_REASON_SNAPSHOT;
     rc = xlx_guest_copy(ctx, &frozen->guest, &c->guest);
     if (rc) return rc;
-    if (c->journal)
+    if (unsettled)
         return describe_unsettled(ctx, &c->guest, &frozen->what);
     rc = xlx__set_string(&frozen->snapshot, c->snapshot);
     if (rc) return rc;
@@ -80,7 +81,7 @@ find_reason(const struct xlx__image_use *use)
             based = u;
         if (u->kind != XLX__USER_CLAIM)
             continue;
-        if (u->claim->journal)
+        if (u->claim->journal || u->claim->role == XLX__ROLE_OLD)
             return u;
         if (u->claim->role == XLX__ROLE_FROZEN && !found)
             found = u;

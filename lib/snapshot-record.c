@@ -39,7 +39,7 @@ bool xlx__snapshot_record_matters(const xlx_snapshots *record)
     for (i = 0; i < record->num_disks; i++)
         if (record->disks[i].owned)
             return true;
-    return record->num_snapshots > 0;
+    return record->num_snapshots > 0 || record->num_leftover > 0;
 }
 
 int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,

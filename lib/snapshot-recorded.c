@@ -19,11 +19,15 @@ static int text_of(xlx_ctx *ctx, const xlx_snapshots *record, char **text_r)
     int i, j, rc;
 
     *text_r = NULL;
-    if (!xlx__snapshot_record_matters(record))
-        return xlx__set_string(text_r, "");
     xlx_snapshots_init(&copy);
     rc = xlx_snapshots_copy(ctx, &copy, record);
     if (rc) goto out;
+    while (copy.num_leftover)
+        xlx_snapshot_disk_dispose(&copy.leftover[--copy.num_leftover]);
+    if (!xlx__snapshot_record_matters(&copy)) {
+        rc = xlx__set_string(text_r, "");
+        goto out;
+    }
     xlx_guest_dispose(&copy.guest);
     xlx_guest_init(&copy.guest);
     for (i = 0; i < copy.num_snapshots; i++) {

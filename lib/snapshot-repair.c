@@ -361,7 +361,7 @@ static int settle(struct xlx__snapshot_change *c, bool dry_run,
     rc = xlx__snapshot_journal_read(c->ctx, c->guest, &journal);
     if (rc == ERROR_NOTFOUND) {
         xlx__error_clear();
-        rc = 0;
+        rc = xlx__snapshot_try_leftover(c, dry_run, report);
         goto out;
     }
     if (rc) goto out;

@@ -19,6 +19,7 @@
  *   snapshot-overlay.c names and making of overlays
  *   snapshot-tag.c     removal of an internal snapshot
  *   snapshot-keep.c    which of two images goes on
+ *   snapshot-leftover.c files that were in use when they should have gone
  *   snapshot-claim.c   what all records and journals say of images
  *   snapshot-frozen.c  may a guest write to an image that it is started on?
  */
@@ -146,10 +147,17 @@ int xlx__snapshot_world_of(struct xlx__snapshot_change *c,
 int xlx__snapshot_check_chain(const struct xlx__snapshot_change *c,
                               const xlx_snapshot_disk *d);
 
+/* ---- snapshot-leftover.c ------------------------------------------------ */
+
 /* Unlinks what journal->old_files names, and then the journal.  A file that
- * somebody uses by now stays, and is not ours any more: the error says so. */
+ * somebody uses just then stays, and the record remembers it: the error says
+ * so. */
 int xlx__snapshot_close_journal(struct xlx__snapshot_change *c,
                                 const xlx_snapshot_journal *journal);
+/* Tries to remove what the record remembers.  One that somebody has written
+ * to is not ours any more. */
+int xlx__snapshot_try_leftover(struct xlx__snapshot_change *c, bool dry_run,
+                               xlx_repair_report *report);
 
 /* ---- snapshot-overlay.c ------------------------------------------------- */
 

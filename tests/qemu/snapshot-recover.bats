@@ -133,6 +133,75 @@ config() {
     xl snapshot-delete web two
 }
 
+# hold IMAGE: a program that only reads it
+hold() {
+    qemu-io -f qcow2 -r -c 'sleep 60000' "$1" > /dev/null 3>&- &
+    holder=$!
+    until readlink /proc/$holder/fd/* | grep -qxF "$1"; do sleep 0.02; done
+}
+
+let_go() {
+    kill $holder
+    wait $holder || true
+}
+
+# A program has the overlay open just when it should go.
+in_use_at_the_end() {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web one
+    cut_short snapshot-delete.recorded xl snapshot-delete web one
+    hold "$images/a.one.qcow2"
+    run -1 xl snapshot-list --config "$tmp/a.cfg" web
+    [[ $output = *'all is done, but a file'*'a.one.qcow2'*'has it open'* ]]
+    [ -e "$images/a.one.qcow2" ]
+}
+
+@test "a file that is in use when it should go is removed later" {
+    in_use_at_the_end
+    run -1 xl snapshot-repair --config "$tmp/a.cfg" web
+    [[ $output = *'cannot go yet: '*'a.one.qcow2: qemu-io'*'kept until'* ]]
+    run -1 xl snapshot-repair -N --config "$tmp/a.cfg" web
+    [[ $output = *'cannot go yet: '* ]]
+    run -1 "$top_builddir/xl-plugins/xl-guard" true create "$tmp/a.cfg" \
+        "disk=['format=qcow2,vdev=xvda,access=rw,`
+        `target=$images/a.one.qcow2']"
+    [[ $output = *'xl snapshot-repair'* ]]
+    let_go
+    run -1 xl snapshot-repair -N --config "$tmp/a.cfg" web
+    [[ $output = *"a.one.qcow2 is not needed any more; xl snapshot-repair"* ]]
+    [ -e "$images/a.one.qcow2" ]
+    run -0 xl snapshot-repair --config "$tmp/a.cfg" web
+    [[ $output = *"a.one.qcow2 is not needed any more; removed" ]]
+    [ ! -e "$images/a.one.qcow2" ]
+    [ -z "$(find "$tmp/state" -name 'snapshot*')" ]
+}
+
+@test "a file that was in use when it should go, and was written to, stays" {
+    in_use_at_the_end
+    let_go
+    qemu-io -f qcow2 -c 'write -P 9 1M 64k' "$images/a.one.qcow2"
+    run -1 xl snapshot-repair --config "$tmp/a.cfg" web
+    [[ $output = *"a.one.qcow2, which "*'was written to since; kept: look'* ]]
+    run -0 xl snapshot-repair --config "$tmp/a.cfg" web
+    qemu-io -f qcow2 -c 'read -P 9 1M 64k' "$images/a.one.qcow2"
+}
+
+@test "a kill between a file that stays and the journal's end" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web one
+    cut_short snapshot-delete.recorded xl snapshot-delete web one
+    hold "$images/a.one.qcow2"
+    cut_short snapshot-delete.unlinked \
+        xl snapshot-list --config "$tmp/a.cfg" web
+    let_go
+    run -0 xl snapshot-repair --config "$tmp/a.cfg" web
+    [ ! -e "$images/a.one.qcow2" ]
+    run -0 xl snapshot-repair --config "$tmp/a.cfg" web
+    [ -z "$(find "$tmp/state" -name 'snapshot*')" ]
+}
+
 @test "a deletion whose record is written, and a start on what it removes" {
     qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
     config "$tmp/a.cfg" web "$images/a.qcow2"
