@@ -32,7 +32,8 @@ from snapshot_random.world import Failed
 PASSING = ("numbers", "recorded", "spelling", "clone", "clone_elsewhere",
            "clone_present", "commit", "rebase", "respell",
            "write_frozen", "tags", "copy_back", "lock", "unlock",
-           "rename_guest", "export", "second_node", "their_commit")
+           "rename_guest", "export", "their_commit", "stale-config",
+           "move_image", "move_back", "copy_guest", "their_cancel")
 FEATURES = (*foreign.MOVES, "numbers", "recorded", "spelling", "stale-config")
 
 

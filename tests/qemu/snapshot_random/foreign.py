@@ -241,6 +241,10 @@ class Foreign(ForeignGuest):
         active, frozen = self.places()
         path, _, _ = self.pick(active + frozen)
         self.world.interfered = True
+        for clone in self.world.clones:
+            # its holder has the old file open: nobody can know of the clone
+            if not clone.known and path in qcow2.chain(clone.path, "qcow2"):
+                clone.content = None
         self.world.tool("cp", path, path + ".new")
         self.world.tool("mv", path + ".new", path)
 
