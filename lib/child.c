@@ -447,7 +447,7 @@ static const char *last_line(char *text, const char *program)
     return last;
 }
 
-/* What its end means.  That nobody knows it is a failure like any other. */
+/* Judges how it ended.  An end that nobody knows is a failure like others. */
 static int judge(const struct xlx__child *child, const struct report *report,
                  char *err_text)
 {

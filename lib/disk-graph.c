@@ -254,7 +254,7 @@ static bool is_filter_above(const struct node *n)
                          !strcmp(n->driver, "mirror_top"));
 }
 
-/* What roots lead to, from above down, until nothing is added. */
+/* Follows the roots from above down, until nothing is added. */
 static void mark_rooted(struct xlx__disk_graph *g)
 {
     bool more = true;

@@ -84,7 +84,7 @@ static bool same_vdev(const char *a, const char *b)
 
 /* ---- together ----------------------------------------------------------- */
 
-/* What the next start of a QEMU makes of the headers. */
+/* Reads the headers as the next start of a QEMU will. */
 static int look_at_chain(xlx_disk *disk)
 {
     struct xlx__image_features features;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What other files need to know of a guest.  guest.c finds it, guest-adopt.c
+ * All that other files need of a guest.  guest.c finds it, guest-adopt.c
  * its records, and guest-config.c reads config files.
  */
 #ifndef XLX_GUEST_H

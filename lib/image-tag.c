@@ -285,7 +285,7 @@ int xlx__image_shows_tag(const char *path, const char *name, bool *yes_r)
 
 /* ---- what qemu-img does ------------------------------------------------- */
 
-/* What the table must be afterwards. */
+/* The table as it must be afterwards. */
 enum change { MADE, APPLIED, REMOVED };
 
 static int check_table(int fd, const char *path,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who uses an image; see image-use.h.  Each source of the answer is read once,
- * when it is first needed, and a source that does not answer is noted and not
- * passed over.
+ * The users of an image; see image-use.h.  Each source of the answer is read
+ * once, when it is first needed, and a source that does not answer is noted and
+ * not passed over.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +72,7 @@ int xlx__image_world_unknown(struct xlx__image_world *world, const char *why)
     return note_unknown(world, why, false);
 }
 
-/* What a failed look has to say is kept for the answer. */
+/* Keeps the message of a failed look for the answer. */
 static int unknown(struct xlx__image_world *world, int rc, bool about_open)
 {
     if (rc != ERROR_NOMEM)

@@ -122,7 +122,7 @@ int xlx__image_world_bitmaps(struct xlx__image_world *world,
 
 /* ---- may it be done? (image-permit.c) ------------------------------------- */
 
-/* What the caller's plan knows of, and what its user said. */
+/* The part of the caller's plan, and the words of its user, that permit. */
 struct xlx__image_allow {
     bool own_disk;                  /* a disk of the guest itself */
     bool readers;                   /* who only reads does not matter, because

@@ -120,8 +120,8 @@ static void put_value(struct xlx__json_out *o, const char *s)
     put(o, s, strlen(s));
 }
 
-/* What a terminal would obey, or what turns the text around it about, is
- * written as a code: the rest of C0, DEL, C1, and Unicode's marks of
+/* A character that a terminal would obey, or that turns the text around it
+ * about, is written as a code: the rest of C0, DEL, C1, and Unicode's marks of
  * direction.  s is well-formed; *len_r is how much of it that is. */
 static bool is_control(const char *s, unsigned int *code_r, size_t *len_r)
 {

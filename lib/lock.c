@@ -22,8 +22,8 @@
 #define HOST_WAIT_MS 5000
 #define LONGEST_NAP_MS 50
 
-/* What a process was started as, "xl migrate web host", is what it does: the
- * best reason for a lock that there is.  Best effort, on one line. */
+/* The command line of a process, "xl migrate web host", is the best reason
+ * for a lock that there is.  Best effort, on one line. */
 static void describe_process(int pid, char *out, size_t size)
 {
     char path[32], line[120];

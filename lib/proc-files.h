@@ -12,7 +12,7 @@
 
 #include "internal.h"
 
-/* What makes two names one image: the inode of a file, the number of a block
+/* The identity of an image: the inode of a file, the number of a block
  * device. */
 struct xlx__file_id {
     bool block;

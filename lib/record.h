@@ -9,7 +9,7 @@
 #include "internal.h"
 #include "lock.h"
 
-/* What must be in a record, and not empty: the code does not ask again. */
+/* A member that must be there, and not empty: the code does not ask again. */
 struct xlx__record_member {
     const char *name;               /* "a", "a.b", "a[].b"; NULL ends */
     bool is_path;                   /* absolute */
@@ -21,7 +21,7 @@ struct xlx__record_kind {
     const struct xlx__record_member *members;
 };
 
-/* Of snapshots, and of a change to them; guest.c looks into them, too. */
+/* Records of snapshots, and of a change to them; guest.c reads them also. */
 extern const struct xlx__record_kind xlx__record_snapshots;
 extern const struct xlx__record_kind xlx__record_snapshot_journal;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the records and journals of all guests say of images, for the question
+ * The records and journals of all guests as claims on images, for the question
  * in image-use.h.  A record that cannot be read is an unknown for every image:
  * it may name any.
  */

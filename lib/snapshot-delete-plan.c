@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the deletion of a snapshot takes, one disk at a time, and whether it
+ * Plans the deletion of a snapshot, one disk at a time, and asks whether it
  * may be done: what lies on its image by the record, by the headers and in
  * QEMU's graph, and who else uses the images.
  */
@@ -30,7 +30,7 @@ static bool lies_on(const xlx_snapshot_disk *d, const char *image)
            (!strcmp(backing, image) || xlx__image_same(backing, image));
 }
 
-/* Of any disk: disks may have changed places since. */
+/* A layer of any disk: disks may have changed places since. */
 static void count_above(const xlx_snapshots *record, const char *image,
                         struct above *above)
 {
@@ -282,7 +282,7 @@ static int know_layer(struct planning *p, const xlx_snapshot_disk *d,
     return rc ? rc : know(p, d->image);
 }
 
-/* What the record says lies on the upper layer is put onto the lower one. */
+/* Puts onto the lower layer all that lies on the upper one by the record. */
 static int know_above(struct planning *p, const char *image)
 {
     int i, j, rc = 0;
@@ -349,7 +349,7 @@ static int plan_unlink(struct planning *p, const xlx_snapshot_disk *d,
                                     &journal->num_old_files, d->image);
 }
 
-/* What cannot be merged is found out before anything is marked. */
+/* Finds out before anything is marked whether it can be merged. */
 static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
                        const xlx_snapshot_disk *layer)
 {
@@ -377,7 +377,7 @@ static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
     return no_tags(d->vdev, layer->image, "would not survive the merge");
 }
 
-/* What the guest is on lies on it, and the record does not know how. */
+/* The guest's image lies on it, and the record does not know how. */
 static int check_not_below(const struct planning *p,
                            const xlx_snapshot_disk *d)
 {
@@ -460,7 +460,7 @@ static int tag_in_reach(const struct planning *p,
                       "first, or shut the guest down", d->vdev, d->image);
 }
 
-/* What is based on the image does not see that a snapshot goes from it. */
+/* Images based on this one do not see that a snapshot goes from it. */
 static int plan_tag(struct planning *p, const xlx_snapshot_disk *d)
 {
     struct xlx__image_allow allow = p->c->force;

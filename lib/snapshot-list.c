@@ -53,8 +53,8 @@ static const xlx_snapshot_disk *recorded(const xlx_snapshots *record,
     return d ? d : find_disk(record, image, tag, xlx__image_same);
 }
 
-/* What another tool wrote need not be text: bytes that are not UTF-8 are shown
- * as \xHH, because JSON has no other way to show them. */
+/* Names of other tools need not be text: bytes that are not UTF-8 are shown as
+ * \xHH, because JSON has no other way to show them. */
 static int make_readable(char **s)
 {
     size_t len = *s ? strlen(*s) : 0, i, n, used = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a snapshot will be, before anything is done: which disks, which kind,
- * which files; and everything that speaks against it.  The guest goes on
+ * Plans a snapshot before anything is done: which disks, which kind, which
+ * files; and finds everything that speaks against it.  The guest goes on
  * undisturbed while this is found out.
  */
 #include <stdarg.h>

@@ -31,7 +31,7 @@ static bool holds(const xlx_frozen_image *f)
     return f->frozen && f->reason != XLX_FROZEN_REASON_OPEN;
 }
 
-/* What the user of xl sets to start guests on images that are open. */
+/* The user of xl sets it to start guests on images that are open. */
 #define FORCE_OPEN "LIBXLX_FORCE_OPEN"
 
 /* A guest that was shut down a moment ago lets go of its images when its QEMU
@@ -171,8 +171,8 @@ static void say_what(const struct check *c)
     }
 }
 
-/* What to do about images that are open elsewhere.  Is that all that is in
- * the way? */
+/* Advises about images that are open elsewhere.  Is that all that is in the
+ * way? */
 static bool say_open(const struct check *c)
 {
     bool any = false;

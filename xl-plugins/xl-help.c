@@ -264,8 +264,9 @@ static size_t utf8_len(const unsigned char *s)
     return len;
 }
 
-/* What a terminal would obey, or what turns the text around it about: as in
- * the library's JSON.  0 for what may be written as it is. */
+/* The code of a character that a terminal would obey, or that turns the text
+ * around it about, as in the library's JSON; 0 for one that may be written as
+ * it is. */
 static unsigned int control_code(const unsigned char *s, size_t len)
 {
     unsigned int c = *s;

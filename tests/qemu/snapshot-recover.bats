@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154  # variables of snapshot.bash
 #
-# What is said and kept when a command was cut short and the guest was started
-# again in between; and whose records are whose.
+# A command was cut short and the guest was started again in between: what is
+# printed and kept; and whose records are whose.
 
 load snapshot
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a libxl context of ours may do to the caller's SIGCHLD and children.
+ * A libxl context of ours leaves the caller's SIGCHLD and children alone.
  * libxl is played here: its rules are those of libxl_event.h.
  */
 #include <errno.h>

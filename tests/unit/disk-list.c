@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is made of QEMU's answers about disks, those included that only a QEMU
- * gives which was taken over: one clean error, or a disk with the reason why
+ * QEMU's answers about disks, those included that only a QEMU gives which was
+ * taken over, lead to: one clean error, or a disk with the reason why
  * it is not used.
  */
 #include <fcntl.h>

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154  # top_builddir is in the environment
 #
-# What is installed is hardened, whichever compiler built it: no writable table
-# of functions (full RELRO), programs at a random address (PIE), a guard on the
-# stack, and sizes that libc checks when the build is optimised.
+# The installed files are hardened, whichever compiler built them: no writable
+# table of functions (full RELRO), programs at a random address (PIE), a guard
+# on the stack, and sizes that libc checks when the build is optimised.
 
 if [ "$HARDENING" != yes ]; then
     echo '1..0 # SKIP configured with --disable-hardening'

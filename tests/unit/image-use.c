@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who uses an image, as far as xenstore, headers and records say; and that
- * what cannot be found out is a refusal.
+ * The users of an image by xenstore, headers and records; what cannot be found
+ * out is a refusal.
  */
 #include <fcntl.h>
 #include <sys/stat.h>

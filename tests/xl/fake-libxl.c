@@ -293,7 +293,7 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path,
     return value;
 }
 
-/* What xs_directory() returns is one piece of memory. */
+/* xs_directory() returns one piece of memory. */
 static char **one_name(const char *name, unsigned int *num)
 {
     char **names = malloc(sizeof(*names) + strlen(name) + 1);
