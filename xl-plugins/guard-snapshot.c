@@ -310,17 +310,24 @@ static bool take_disks(const struct guest_config *g, xlx_disks *disks)
     return true;
 }
 
-/* Sets first; an open image that the user allows is not frozen. */
-static void sort_out(struct check *c)
+/* A dry run starts nothing: people try the config of a guest that runs. */
+static bool may_be_open(const struct check *c)
 {
     const char *force = secure_getenv(FORCE_OPEN);
+
+    return c->start->only_shows || (force && !strcmp(force, "1"));
+}
+
+/* Sets first; an image that may be open is not frozen. */
+static void sort_out(struct check *c)
+{
     int i;
 
     c->first = -1;
     for (i = 0; i < c->list.num_images; i++) {
         xlx_frozen_image *f = &c->frozen[i];
 
-        if (f->frozen && !holds(f) && force && !strcmp(force, "1"))
+        if (f->frozen && !holds(f) && may_be_open(c))
             f->frozen = false;
         if (f->frozen && (c->first < 0 || (holds(f) &&
                                            !holds(&c->frozen[c->first]))))

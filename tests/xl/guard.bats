@@ -366,7 +366,7 @@ elsewhere: $1" ]
     busy "qemu-system-i38 (process $holder) has it open"
     # a disk that the guest only reads changes below it
     extra=()
-    run -1 xl create -n "$tmp/now.cfg" "disk=['$overlay,qcow2,xvda,r']"
+    run -1 xl create "$tmp/now.cfg" "disk=['$overlay,qcow2,xvda,r']"
     [[ ${lines[0]} = "xl create: xvda: \"$overlay\" is open for writing "* ]]
     # a CD-ROM drive is not asked about
     same_as_stock create -n "$tmp/now.cfg" \
@@ -428,6 +428,15 @@ elsewhere: $1" ]
     [ "${#lines[@]}" = 1 ]
     [[ ${lines[0]} = "xl create: warning: it is not known whether another guest \
 or program writes to the disks of this guest: xenstore: "* ]]
+}
+
+@test "a dry run with the config of a guest that runs" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    hold qemu-system-i38 '+<' "$overlay"
+    extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5)
+    run -5 xl create -n "$tmp/now.cfg"
+    kill $holder
+    [ -z "$output" ]
 }
 
 @test "open elsewhere and frozen: both are said, and the command that goes on" {
