@@ -12,8 +12,8 @@ packages_build='gcc libc6-dev make autoconf automake libtool pkg-config python3 
     xz-utils libxen-dev libyajl-dev libxml2-dev'
 packages_test='clang libcmocka-dev bats jq shellcheck qemu-system-x86
     qemu-utils hwloc-nox graphviz librsvg2-bin libvirt-clients'
-packages_xen_host='mmdebstrap debian-archive-keyring qemu-system-x86 cpio
-    e2fsprogs kmod xz-utils fakeroot uidmap'
+packages_xen_host='mmdebstrap debian-archive-keyring qemu-system-x86
+    qemu-utils cpio e2fsprogs kmod xz-utils fakeroot uidmap'
 
 : "${logs:?}"
 child=''
