@@ -13,7 +13,7 @@ packages_build='gcc libc6-dev make autoconf automake libtool pkg-config python3 
 packages_test='clang libcmocka-dev bats jq shellcheck qemu-system-x86
     qemu-utils hwloc-nox graphviz librsvg2-bin libvirt-clients'
 packages_xen_host='mmdebstrap debian-archive-keyring qemu-system-x86
-    qemu-utils cpio e2fsprogs kmod xz-utils fakeroot uidmap'
+    qemu-utils cpio e2fsprogs kmod xz-utils zstd fakeroot uidmap'
 
 : "${logs:?}"
 child=''

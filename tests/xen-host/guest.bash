@@ -10,7 +10,6 @@
 
 export GUESTS=/var/lib/guests
 guest_dir=$(dirname -- "${BASH_SOURCE[0]}")
-guest_kernel=/boot/vmlinuz-$(uname -r)
 
 # ---- waiting ----------------------------------------------------------------
 
@@ -168,6 +167,7 @@ guest_config_file() { echo "$GUESTS/$1.cfg"; }
 # arguments of its kernel (see guest-init), GUEST_CONFIG more lines.
 guest_config() {
     local name=$1 type=$2 disk letters=abcdefgh i=0 disks='' backend format
+    local kernel=vmlinux        # unpacked, but for QEMU, which loads HVM's
     shift 2
     for disk in "$@"; do
         case ${disk%%:*} in
@@ -178,10 +178,11 @@ guest_config() {
         disks="${disks}backendtype=$backend,access=rw,target=${disk#*:}',"
         i=$((i + 1))
     done
+    [ "$type" != hvm ] || kernel=vmlinuz
     cat > "$(guest_config_file "$name")" <<X
 name = '$name'
 type = '$type'
-kernel = '$guest_kernel'
+kernel = '/boot/$kernel-$(uname -r)'
 ramdisk = '$GUESTS/initrd'
 extra = 'console=hvc0 earlyprintk=xen quiet disks=$# ${GUEST_ARGS:-}'
 memory = 256
