@@ -52,12 +52,12 @@ things() {
     find "$images" "$tmp/state" "$tmp/run" | sort
 }
 
-@test "200 rounds leave nothing behind" {
+@test "many rounds leave nothing behind" {
     disks 1
     start_qemu
     guest_write xvda 0 1048576 1
-    local i kind
-    for ((i = 0; i < 200; i++)); do
+    local i kind rounds=${SLOW:+200}
+    for ((i = 0; i < ${rounds:=20}; i++)); do
         kind=$([ $((i % 2)) = 0 ] && echo external || echo internal)
         xl snapshot-create "$guest" round --kind "$kind" > "$tmp/said"
         io xvda "write -P $((i + 1)) 65536 65536"
@@ -65,7 +65,7 @@ things() {
         [ $i != 3 ] || things > "$tmp/first"
     done
     io xvda flush
-    reference xvda 65536 65536 200
+    reference xvda 65536 65536 $rounds
     things | diff "$tmp/first" -
     [ "$(find "$images" -type f)" = "$images/xvda.qcow2" ]
     all_is_right

@@ -5,7 +5,8 @@
 # QEMU is killed (SIGKILL) at a random moment of a command.  Afterwards a
 # repair, and QEMU is started on the images that the record names: everything
 # that the guest had flushed is there, on the disks and in the snapshots.  The
-# moments come of a seed, which is printed; XLX_SEED=N repeats a run.
+# moments come of a seed, which is printed; XLX_SEED=N repeats a run.  With SLOW
+# set there are more of them.
 
 load snapshot
 
@@ -17,9 +18,9 @@ setup() {
 }
 teardown() { snapshot_teardown; }
 
-# crash_in COMMAND...: QEMU is killed in the first 400 ms of it
+# crash_in COMMAND...: QEMU is killed in the first 200 ms of it
 crash_in() {
-    local pid ms=$((RANDOM % 400))
+    local pid ms=$((RANDOM % 200))
     "$@" > "$tmp/said" 2>&1 3>&- &
     pid=$!
     sleep "$(printf '0.%03d' $ms)"
@@ -60,11 +61,11 @@ comes_back() {
     [ -z "$(find "$tmp/state" -name snapshot-journal.json)" ]
 }
 
-@test "while an external snapshot is made, 8 times" {
-    local i
+@test "while an external snapshot is made" {
+    local i times=${SLOW:+8}
     disks 2
     start_qemu
-    for ((i = 0; i < 8; i++)); do
+    for ((i = 0; i < ${times:-3}; i++)); do
         next_state
         keep s$i
         crash_in xl snapshot-create "$guest" s$i --kind external
@@ -73,11 +74,11 @@ comes_back() {
     done
 }
 
-@test "while an internal snapshot is made, 6 times" {
-    local i
+@test "while an internal snapshot is made" {
+    local i times=${SLOW:+6}
     disks 2
     start_qemu
-    for ((i = 0; i < 6; i++)); do
+    for ((i = 0; i < ${times:-2}; i++)); do
         next_state
         keep s$i
         crash_in xl snapshot-create "$guest" s$i --kind internal
@@ -119,8 +120,13 @@ deleting() {
     all_is_right
 }
 
-@test "while an external snapshot is deleted, 8 times" { deleting external 8; }
-@test "while an internal snapshot is deleted, 4 times" { deleting internal 4; }
+@test "while an external snapshot is deleted" {
+    deleting external $((${SLOW:+6} + 2))
+}
+
+@test "while an internal snapshot is deleted" {
+    deleting internal $((${SLOW:+2} + 2))
+}
 
 # One reference more than there is, to the image's first cluster (qcow2.txt:
 # the table's place stands at 48, the place of its first block at its begin)

@@ -52,11 +52,9 @@ frozen_layers_stay() {
     # the guest is not there to agree: the bus gives it up at a reset
     qmp device_del '{"id": "xvda"}'
     qmp system_reset
-    for ((i = 0; i < 100; i++)); do
-        qmp query-block | grep -q /xvda/ || break
-        sleep 0.05
-    done
-    qmp blockdev-del '{"node-name": "xvda-qcow2"}'
+    within 5 '! qmp query-block | grep -q /xvda/'
+    # it lets go of the nodes a moment later
+    within 5 "qmp blockdev-del '{\"node-name\": \"xvda-qcow2\"}'"
     [ "$(graph | grep -c "$images/xvda")" = 0 ]
     same "$images/xvda.one.qcow2" qcow2 "$refs/xvda.raw"
 }

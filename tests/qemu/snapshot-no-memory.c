@@ -294,37 +294,54 @@ static void look(int n, int rc, int (*command)(void), const char *before,
     free(error);
 }
 
+/* The command once more, with an allocation failing: number n of all, or the
+ * first at place n.  False when none had to fail. */
+static bool starve_once(int (*command)(void), bool all, int n, int *rc_r)
+{
+    int *left = all ? &starve_left : &starve_place;
+    bool spent;
+
+    xlx__error_clear();
+    *left = n;
+    *rc_r = command();
+    spent = *left < 0;
+    *left = -1;
+    if (*rc_r && !*xlx_get_error()) {
+        print_error("allocation %d: %d without a message\n", n, *rc_r);
+        fail();
+    }
+    return spent;
+}
+
+/* Each place that allocates, once; with SLOW each allocation. */
 static void starve(int (*command)(void), int least)
 {
+    bool all = getenv("SLOW") != NULL, spent = true;
     char *before, *after;
     uint64_t print;
-    int n, rc, spent;
+    int n, rc, num, num_places;
 
     keep();
-    before = view();
+    before = view();            /* which ends what was cut short */
+    restore();
+    starve_survey();
     assert_ok(command());
+    num = starve_survey_end(&num_places);
+    assert_in_range(num, least, MAX_ALLOCATIONS - 1);
+    print_message("# %d allocations in %d places\n", num, num_places);
     after = view();
     restore();
     print = fingerprint();
-    for (n = 0; n < MAX_ALLOCATIONS; n++) {
-        xlx__error_clear();
-        starve_left = n;
-        rc = command();
-        spent = starve_left < 0;
-        starve_left = -1;
-        if (rc && !*xlx_get_error()) {
-            print_error("allocation %d: %d without a message\n", n, rc);
-            fail();
-        }
+    for (n = 0; all ? spent : n < num_places; n++) {
+        assert_in_range(n, 0, MAX_ALLOCATIONS);
+        spent = starve_once(command, all, n, &rc);
         if (fingerprint() != print || !rc) {
             look(n, rc, command, before, after);
             restore();
         }
         if (!spent)
-            break;
+            assert_ok(rc);
     }
-    assert_ok(rc);
-    assert_in_range(n, least, MAX_ALLOCATIONS - 1);
     free(before);
     free(after);
 }

@@ -103,7 +103,9 @@ def seeds():
         return os.environ["SEED"].split(",")
     runs = int(os.environ.get("XLX_RUNS", "0"))
     if not runs:
-        return [f"offline-{i}" for i in range(1, 13)] + ["live-1", "live-2"]
+        offline, live = (100, 20) if os.environ.get("SLOW") else (12, 2)
+        return [f"offline-{i + 1}" for i in range(offline)] + \
+               [f"live-{i + 1}" for i in range(live)]
     first = random.SystemRandom().randrange(1000000)
     return [f"offline-{first + i}" for i in range(runs)] + \
            [f"live-{first + i}" for i in range(runs // 5)]

@@ -297,10 +297,11 @@ create() { xl snapshot-create "$guest" "$@"; }
         n=$((n + 1))
         eval "set -- $script"
         python3 "$top_srcdir/tests/unit/fake-qmp.py" "$tmp/fake$n" accept "$@" \
-            > "$tmp/fake.out" 2>&1 3>&- &
+            > "$tmp/fake$n.out" 2>&1 3>&- &
         local peer=$!
-        until grep -qs ready "$tmp/fake.out"; do sleep 0.02; done
+        until grep -qs ready "$tmp/fake$n.out"; do sleep 0.02; done
         refuses 1 '*' xl snapshot-create "qmp:$tmp/fake$n" one
+        [[ $stderr != *'No such file'* ]]
         wait $peer || true
     done <<'EOF2'
 close

@@ -22,17 +22,6 @@ node_of() {
             ."node-name"'
 }
 
-# within SECONDS CONDITION
-within() {
-    local i
-    for ((i = 0; i < $1 * 20; i++)); do
-        if eval "$2"; then return; fi
-        sleep 0.05
-    done
-    echo "not within $1 seconds: $2"
-    return 1
-}
-
 swap() { mv "$1" "$1.swap"; mv "$2" "$1"; mv "$1.swap" "$2"; }
 
 # A chain of two snapshots on each disk

@@ -17,6 +17,12 @@ snapshot_setup() {
     for program in qemu-system-x86_64 qemu-img jq python3; do
         command -v $program > /dev/null || skip "there is no $program"
     done
+    # libtool's wrappers take longer than the commands themselves
+    plugins=$top_builddir/xl-plugins
+    if [ -x "$plugins/.libs/xl-snapshot" ]; then
+        export LD_LIBRARY_PATH=$top_builddir/lib/.libs
+        plugins+=/.libs
+    fi
     # where a flush costs nothing, if there is such a place
     tmp=$(mktemp -d -p "$({ [ -w /dev/shm ] && echo /dev/shm; } ||
                           echo "$BATS_TEST_TMPDIR")" libxlx-XXXXXX)
@@ -37,6 +43,17 @@ snapshot_teardown() {
     [ -z "$qemu" ] || kill_qemu
     [ -z "$agent" ] || kill "$agent" || true
     [ -z "$tmp" ] || rm -rf "$tmp"
+}
+
+# within SECONDS CONDITION
+within() {
+    local i
+    for ((i = 0; i < $1 * 20; i++)); do
+        if eval "$2"; then return; fi
+        sleep 0.05
+    done
+    echo "not within $1 seconds: $2"
+    return 1
 }
 
 # ---- the guest ---------------------------------------------------------------
@@ -74,10 +91,10 @@ start_qemu() {
         -qmp "unix:$tmp/qmp2,server=on,wait=off" \
         "${args[@]}" "$@" > "$tmp/qemu.out" 2>&1 3>&- &
     qemu=$!
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 500; i++)); do
         qmp query-status > /dev/null 2>&1 && return
         kill -0 $qemu || break
-        sleep 0.05
+        sleep 0.02
     done
     cat "$tmp/qemu.out"
     return 1
@@ -100,11 +117,11 @@ stop_qemu() {
 # the other end is fake-agent.py
 start_qemu_with_agent() {
     start_qemu -chardev "socket,id=qga0,path=$tmp/qga,server=on,wait=off"
-    rm "$tmp/qga"
+    rm -f "$tmp/qga" "$tmp/agent"   # of an agent before
     python3 "$top_srcdir/tests/unit/fake-agent.py" "$tmp/qga" "$tmp/log" "$@" \
         > "$tmp/agent" 3>&- &
     agent=$!
-    until grep -q ready "$tmp/agent"; do sleep 0.02; done
+    until grep -qs ready "$tmp/agent"; do sleep 0.02; done
 }
 
 # The images that the record names are those that QEMU is started on.
@@ -117,7 +134,7 @@ start_recorded() {
 }
 
 # The monitor that libxlx does not use: qmp COMMAND [ARGUMENTS]
-qmp() { python3 "$top_srcdir/tests/xen-host/qmp" "$tmp/qmp2" "$@"; }
+qmp() { "$top_builddir/tests/qemu/qmp-ask" "$tmp/qmp2" "$@"; }
 
 # io VDEV COMMAND...: qemu-io's, on the guest's disk
 io() {
@@ -157,22 +174,27 @@ next_state() {
     local vdev
     turn=$((turn + 1))
     for vdev in "${vdevs[@]}"; do
-        guest_write "$vdev" $((turn % 50 * 1048576)) 131072 $turn
-        guest_write "$vdev" 65536 4096 $turn
+        io "$vdev" "write -P $turn $((turn % 50))M 128k" \
+            "write -P $turn 64k 4k" flush
+        reference "$vdev" $((turn % 50 * 1048576)) 131072 $turn
+        reference "$vdev" 65536 4096 $turn
     done
 }
 
 # ---- the commands ---------------------------------------------------------------
 
-xl() { "$top_builddir/xl-plugins/xl-snapshot" "$@"; }
+xl() { "$plugins/xl-snapshot" "$@"; }
 
-# The record, as JSON; of a guest without one that it is empty
+# The record, as JSON; of a guest without one that it is empty.  What is
+# printed is an array of one; jq would take longer than the command.
 list() {
-    if [ -e "$tmp/state/$uuid" ]; then
-        xl snapshot-list --json "${1:-$uuid}" | jq '.[0]'
-    else
-        echo '{}'
+    local said={}
+    if compgen -G "$tmp/state/$uuid/snapshot*.json" > /dev/null; then
+        said=$(xl snapshot-list --json "${1:-$uuid}") || return
+        said=${said#[}
+        said=${said%]}
     fi
+    echo "$said"
 }
 
 # make_snapshot NAME [OPTION...]: and keep its reference
@@ -206,10 +228,11 @@ everything() {
 }
 
 graph() {
-    qmp query-named-block-nodes '{"flat": true}' |
-        jq -r '.[] | "\(."node-name") \(.drv) \(.file) \(.ro)"' |
+    { qmp query-named-block-nodes '{"flat": true}'; qmp query-jobs; } |
+        jq -r '.[] | if .drv then
+            "\(."node-name") \(.drv) \(.file) \(.ro)"
+            else "\(.id) \(.type) \(.status)" end' |
         sed 's/^#block[0-9]*/#/' | sort
-    qmp query-jobs | jq -r '.[] | "\(.id) \(.type) \(.status)"'
 }
 
 # ---- what must hold ---------------------------------------------------------------
@@ -238,27 +261,33 @@ present() {
     fi
     list > "$tmp/list"
     for vdev in "${vdevs[@]}"; do
-        jq -r --arg v "$vdev" --arg original "${original[$vdev]}" \
-            '[.disks[]? | select(.vdev == $v) | "\(.image) \(.format)"][0] //
-             $original | "\($v) \(.)"' "$tmp/list"
-    done
+        echo "$vdev ${original[$vdev]}"
+    done | jq -Rr --slurpfile list "$tmp/list" 'split(" ") as $d |
+        [$list[0].disks[]? | select(.vdev == $d[0]) |
+            "\(.vdev) \(.image) \(.format)"][0] // .'
+}
+
+# disk_holds REFERENCE IMAGE FORMAT [TAG]
+disk_holds() {
+    if [ -z "${4:-}" ]; then
+        same "$2" "$3" "$1"
+    else
+        rm -f "$tmp/tag.raw"
+        qemu-img convert -U -f qcow2 -O raw -l "snapshot.name=$4" \
+            "$2" "$tmp/tag.raw"
+        same "$tmp/tag.raw" raw "$1"
+    fi
 }
 
 # holds NAME REFERENCE-NAME: the snapshot does, on every disk
 holds() {
     local vdev path kind tag
     xl snapshot-info --json "${who:-$uuid}" "$1" > "$tmp/info"
-    while read -r vdev path kind tag; do
-        if [ -z "$tag" ]; then
-            same "$path" "$kind" "$refs/$2@$vdev.raw"
-        else
-            rm -f "$tmp/tag.raw"
-            qemu-img convert -U -f qcow2 -O raw -l "snapshot.name=$tag" \
-                "$path" "$tmp/tag.raw"
-            cmp "$tmp/tag.raw" "$refs/$2@$vdev.raw"
-        fi
-    done < <(jq -r '.disks[] | "\(.vdev) \(.image) \(.format) \(.tag // "")"' \
-                 "$tmp/info")
+    jq -r '.disks[] | [.vdev, .image, .format, .tag // ""] | @tsv' \
+        "$tmp/info" > "$tmp/held"
+    while IFS=$'\t' read -r vdev path kind tag; do
+        disk_holds "$refs/$2@$vdev.raw" "$path" "$kind" "$tag"
+    done < "$tmp/held"
 }
 
 names_of() {
@@ -267,9 +296,14 @@ names_of() {
 
 # Every snapshot that can be reverted to holds what its reference does.
 snapshots_are_right() {
-    local name
+    local name vdev path kind tag
     list > "$tmp/list"
-    for name in $(names_of < "$tmp/list"); do holds "$name" "$name"; done
+    jq -r '.snapshots[]? | select(.status == "ready") | .name as $name |
+        .disks[] | [$name, .vdev, .image, .format, .tag // ""] | @tsv' \
+        "$tmp/list" > "$tmp/ready"
+    while IFS=$'\t' read -r name vdev path kind tag; do
+        disk_holds "$refs/$name@$vdev.raw" "$path" "$kind" "$tag"
+    done < "$tmp/ready"
 }
 
 # No image but those that are recorded and those that the guest began with; no
