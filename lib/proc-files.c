@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,6 @@ bool xlx__file_id_same(const struct xlx__file_id *a,
     return a->block == b->block && a->dev == b->dev && a->ino == b->ino;
 }
 
-/* The kernel cuts the name of a program at 15 bytes. */
 static bool handles_images(const char *name)
 {
     static const char *const parts[] = {
@@ -68,6 +68,28 @@ static bool read_name(int proc, const char *pid, char *name, size_t size)
     name[r] = 0;
     name[strcspn(name, "\n")] = 0;
     return true;
+}
+
+/* By its file or by the name that it gave itself, which the kernel cuts at 15
+ * bytes ("-name guest,process=..." gives QEMU any name).  Most processes of a
+ * host are threads of the kernel: no file, nothing open. */
+static bool is_program(int proc, const char *pid, char *name, size_t size)
+{
+    char path[64], file[PATH_MAX];
+    const char *slash;
+    ssize_t len;
+
+    snprintf(path, sizeof(path), "%s/exe", pid);
+    len = readlinkat(proc, path, file, sizeof(file) - 1);
+    if (len < 0 && errno == ENOENT)
+        return false;
+    if (!read_name(proc, pid, name, size))
+        return false;
+    if (handles_images(name) || len < 0)
+        return handles_images(name);
+    file[len] = 0;
+    slash = strrchr(file, '/');
+    return handles_images(slash ? slash + 1 : file);
 }
 
 static int add(struct xlx__proc_files *files, pid_t pid, const char *name,
@@ -134,8 +156,7 @@ int xlx__proc_files_read(struct xlx__proc_files *files)
     while (!rc && (entry = readdir(proc)))
         if (isdigit((unsigned char)entry->d_name[0]) &&
             strlen(entry->d_name) < 16 &&
-            read_name(dirfd(proc), entry->d_name, name, sizeof(name)) &&
-            handles_images(name))
+            is_program(dirfd(proc), entry->d_name, name, sizeof(name)))
             rc = read_process(dirfd(proc), entry->d_name, name, files);
     closedir(proc);
     return rc;

@@ -224,12 +224,13 @@ EOF2
 
 # ---- who has it open ----------------------------------------------------------
 
-# elsewhere IMAGE: another guest, whose disk lies in another directory on IMAGE
+# elsewhere IMAGE [,OPTION]: another guest, whose disk lies in another directory
+# on IMAGE; the option is one of its -name
 elsewhere() {
     mkdir -p "$tmp/elsewhere"
     qemu-img create -q -f qcow2 -F qcow2 -b "$1" "$tmp/elsewhere/clone.qcow2"
     qemu-system-x86_64 -machine pc,accel=tcg -m 16 -S -display none \
-        -nodefaults -name other -blockdev "node-name=x,driver=qcow2,`
+        -nodefaults -name "other${2:-}" -blockdev "node-name=x,driver=qcow2,`
         `file.driver=file,file.locking=off,`
         `file.filename=$tmp/elsewhere/clone.qcow2,`
         `backing.driver=qcow2,backing.file.driver=file,`
@@ -265,6 +266,15 @@ elsewhere() {
         xl snapshot-delete "$uuid" one
     xl snapshot-delete --force-open "$uuid" one
     [ ! -e "$images/xvda.one.qcow2" ]
+}
+
+@test "a QEMU that gave its process another name" {
+    two_snapshots 1
+    stop_qemu
+    elsewhere "$images/xvda.qcow2" ,process=web
+    [ "$(cat "/proc/$other/comm")" = web ]
+    refuses 1 '*xvda.qcow2: web (process *has it open*--force-open*' \
+        xl snapshot-delete "$uuid" one
 }
 
 @test "an NBD export of a frozen layer" {
