@@ -213,7 +213,9 @@ static void __attribute__((noreturn)) keeper_main(const struct launch *l)
         _exit(127);
     }
     prctl(PR_SET_NAME, "xlx-keeper");
-    pid = xlx__clone(SIGCHLD);
+    /* It has one thread, which waits for the exec: a copy of our memory for
+     * that moment would take as long as all else here. */
+    pid = vfork();
     if (!pid)
         program_main(l, self);
     if (pid < 0) {
