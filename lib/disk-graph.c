@@ -223,6 +223,17 @@ static int read_files(struct xlx__qmp *qmp, struct xlx__disk_graph *g)
     return 0;
 }
 
+/* A device's backend has the device's name; an export's has none. */
+static bool may_export(const struct xlx__disk_graph *g)
+{
+    int i;
+
+    for (i = 0; i < g->num_nodes; i++)
+        if (g->nodes[i].type == 'b' && !*g->nodes[i].name)
+            return true;
+    return false;
+}
+
 /* Only for messages: an old QEMU may not have the command. */
 static int read_exports(struct xlx__qmp *qmp, struct xlx__disk_graph *g)
 {
@@ -231,6 +242,8 @@ static int read_exports(struct xlx__qmp *qmp, struct xlx__disk_graph *g)
     struct node *n;
     int rc;
 
+    if (!may_export(g))
+        return 0;
     rc = xlx__qmp_call(qmp, "query-block-exports", NULL, &result);
     if (rc == ERROR_QMP_COMMAND_NOT_FOUND) {
         xlx__error_clear();
@@ -349,6 +362,17 @@ int xlx__disk_graph_users(const struct xlx__disk_graph *graph,
         rc = found(user, &u);
     }
     return rc;
+}
+
+bool xlx__disk_graph_names(const struct xlx__disk_graph *graph,
+                           const char *path)
+{
+    int i;
+
+    for (i = 0; i < graph->num_nodes; i++)
+        if (graph->nodes[i].file && !strcmp(graph->nodes[i].file, path))
+            return true;
+    return false;
 }
 
 int xlx__disk_graph_bitmaps(const struct xlx__disk_graph *graph,

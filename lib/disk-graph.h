@@ -31,6 +31,9 @@ int xlx__disk_graph_users(const struct xlx__disk_graph *graph,
                           int (*found)(void *user,
                                        const struct xlx__disk_graph_user *u),
                           void *user);
+/* Has QEMU a node on a file of that name?  The file may be gone. */
+bool xlx__disk_graph_names(const struct xlx__disk_graph *graph,
+                           const char *path);
 /* The dirty bitmaps with a name on nodes of that file: their number, and one
  * name. */
 int xlx__disk_graph_bitmaps(const struct xlx__disk_graph *graph,

@@ -574,6 +574,17 @@ xlx__image_user(const struct xlx__image_use *use, unsigned int kinds)
     return NULL;
 }
 
+bool xlx__image_world_has_graph(const struct xlx__image_world *world)
+{
+    return world->graph != NULL;
+}
+
+bool xlx__image_world_names(const struct xlx__image_world *world,
+                            const char *path)
+{
+    return world->graph && xlx__disk_graph_names(world->graph, path);
+}
+
 int xlx__image_world_bitmaps(struct xlx__image_world *world,
                              const char *path, char **name_r)
 {

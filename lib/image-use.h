@@ -114,6 +114,12 @@ void xlx__image_use_dispose(struct xlx__image_use *use);
 const struct xlx__image_user *
 xlx__image_user(const struct xlx__image_use *use, unsigned int kinds);
 
+/* Was the block graph of the guest's QEMU read?  And does QEMU have a file of
+ * that name open, which may be removed by now? */
+bool xlx__image_world_has_graph(const struct xlx__image_world *world);
+bool xlx__image_world_names(const struct xlx__image_world *world,
+                            const char *path);
+
 /* A dirty bitmap that somebody keeps in that image, for backups: *name_r is its
  * name, "" when only the header tells of one; left as it is when there is
  * none. */

@@ -103,12 +103,14 @@ static int check_dir(const char *dir)
 }
 
 /* QEMU may keep a node for an image that was merged away and removed, until
- * the guest ends; a new image of the same name would be taken for it. */
-static int read_files(struct xlx__snapshot_change *c)
+ * the guest ends; a new image of the same name would be taken for it.  The
+ * graph has the names, if the world could read it. */
+static int read_files(struct xlx__snapshot_change *c,
+                      const struct xlx__image_world *world)
 {
     int rc;
 
-    if (!c->served || c->files)
+    if (!c->served || c->files || xlx__image_world_has_graph(world))
         return 0;
     rc = xlx__snapshot_connect(c);
     return rc ? rc : xlx__disk_files(c->qmp, &c->files, &c->num_files);
@@ -135,7 +137,8 @@ static bool is_recorded(const xlx_snapshots *record, const char *path)
 }
 
 /* Names that this change has planned already are among c->files. */
-static int is_unused(const struct xlx__snapshot_change *c, const char *path,
+static int is_unused(const struct xlx__snapshot_change *c,
+                     const struct xlx__image_world *world, const char *path,
                      bool *yes_r)
 {
     struct stat st;
@@ -145,7 +148,8 @@ static int is_unused(const struct xlx__snapshot_change *c, const char *path,
     for (i = 0; i < c->num_files; i++)
         if (!strcmp(c->files[i], path))
             return 0;
-    if (!lstat(path, &st) || is_recorded(&c->record, path))
+    if (!lstat(path, &st) || is_recorded(&c->record, path) ||
+        xlx__image_world_names(world, path))
         return 0;
     if (errno != ENOENT)
         return xlx__error(xlx__errno_rc(errno), "%s: %m", path);
@@ -171,7 +175,8 @@ static int fitting(const char *dir, const char *stem, int stem_len,
     return stem_len;
 }
 
-static int unused_path(const struct xlx__snapshot_change *c, const char *dir,
+static int unused_path(const struct xlx__snapshot_change *c,
+                       const struct xlx__image_world *world, const char *dir,
                        const char *stem, int stem_len, const char *name,
                        char **path_r)
 {
@@ -187,7 +192,7 @@ static int unused_path(const struct xlx__snapshot_change *c, const char *dir,
                           i);
         if (!path)
             return xlx__error(ERROR_NOMEM, "out of memory");
-        rc = is_unused(c, path, &unused);
+        rc = is_unused(c, world, path, &unused);
         if (!rc && unused) {
             *path_r = path;
             return 0;
@@ -279,6 +284,7 @@ static int describe(xlx_ctx *ctx, const xlx_snapshot_disk *below,
 }
 
 int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
+                               const struct xlx__image_world *world,
                                const xlx_snapshot_disk *below,
                                const char *dir, const char *name,
                                xlx_snapshot_disk *over)
@@ -287,7 +293,7 @@ int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
     const char *origin, *slash, *dot;
     int rc;
 
-    rc = read_files(c);
+    rc = read_files(c, world);
     if (rc) goto out;
     origin = bottom(&c->record, below);
     slash = strrchr(origin, '/');
@@ -301,7 +307,7 @@ int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
         rc = xlx__error(ERROR_NOMEM, "out of memory");
         goto out;
     }
-    rc = unused_path(c, where, slash + 1, (int)(dot - slash - 1), part,
+    rc = unused_path(c, world, where, slash + 1, (int)(dot - slash - 1), part,
                      &path);
     if (rc) goto out;
     rc = xlx__snapshot_add_string(&c->files, &c->num_files, path);

@@ -261,6 +261,7 @@ static int check_lost(const xlx_disk *disk, xlx_snapshot *snapshot)
 /* ---- who else uses the images ------------------------------------------- */
 
 static int ask_world(struct xlx__snapshot_change *c,
+                     struct xlx__image_world *world,
                      const xlx_snapshot_spec *spec,
                      const xlx_snapshot *snapshot)
 {
@@ -271,10 +272,8 @@ static int ask_world(struct xlx__snapshot_change *c,
         .force_based = spec->force_based,
         .force_unknown = spec->force_unknown,
     };
-    struct xlx__image_world *world = NULL;
-    int i, rc;
+    int i, rc = 0;
 
-    rc = xlx__snapshot_world_of(c, &world);
     for (i = 0; !rc && i < snapshot->num_disks; i++)
         rc = xlx__snapshot_check_chain(c, &snapshot->disks[i]);
     for (i = 0; !rc && i < snapshot->num_disks; i++)
@@ -286,13 +285,13 @@ static int ask_world(struct xlx__snapshot_change *c,
     for (i = 0; !rc && !allow.readers && i < snapshot->num_disks; i++)
         rc = xlx__image_ask(world, snapshot->disks[i].vdev,
                             snapshot->disks[i].image, &allow);
-    xlx__image_world_close(world);
     return rc;
 }
 
 /* ---- plan --------------------------------------------------------------- */
 
 static int plan_disk(struct xlx__snapshot_change *c,
+                     const struct xlx__image_world *world,
                      const xlx_snapshot_spec *spec, const xlx_disk *disk,
                      xlx_snapshot *snapshot, xlx_snapshot_journal *journal)
 {
@@ -321,7 +320,7 @@ static int plan_disk(struct xlx__snapshot_change *c,
     if (rc) return rc;
     rc = check_lost(disk, snapshot);
     if (rc) return rc;
-    rc = xlx__snapshot_plan_overlay(c, sd, spec->overlay_dir,
+    rc = xlx__snapshot_plan_overlay(c, world, sd, spec->overlay_dir,
                                     snapshot->name, now);
     if (rc) return rc;
     if (c->served)
@@ -330,6 +329,26 @@ static int plan_disk(struct xlx__snapshot_change *c,
     if (rc) return rc;
     return xlx__snapshot_add_string(&journal->new_files,
                                     &journal->num_new_files, now->image);
+}
+
+static int plan_disks(struct xlx__snapshot_change *c,
+                      const xlx_snapshot_spec *spec, const xlx_disk **chosen,
+                      int num, xlx_snapshot *snapshot,
+                      xlx_snapshot_journal *journal)
+{
+    struct xlx__image_world *world = NULL;
+    int i, rc;
+
+    snapshot->disks = calloc(num, sizeof(*snapshot->disks));
+    if (!snapshot->disks)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    rc = xlx__snapshot_world_of(c, &world);
+    for (i = 0; !rc && i < num; i++)
+        rc = plan_disk(c, world, spec, chosen[i], snapshot, journal);
+    if (!rc)
+        rc = ask_world(c, world, spec, snapshot);
+    xlx__image_world_close(world);
+    return rc;
 }
 
 static int plan_kind(const struct xlx__snapshot_change *c,
@@ -384,7 +403,7 @@ int xlx__snapshot_plan(struct xlx__snapshot_change *c,
 {
     const xlx_disk **chosen = NULL;
     xlx_disks *disks = &c->disks;
-    int i, num = spec->num_disks, rc;
+    int num = spec->num_disks, rc;
 
     rc = plan_name(c, spec, snapshot);
     if (rc) goto out;
@@ -413,16 +432,7 @@ int xlx__snapshot_plan(struct xlx__snapshot_change *c,
     rc = xlx__set_string(&snapshot->qemu_version,
                          c->qmp ? xlx__qmp_version(c->qmp) : "");
     if (rc) goto out;
-    snapshot->disks = calloc(num, sizeof(*snapshot->disks));
-    if (!snapshot->disks) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
-        goto out;
-    }
-    for (i = 0; i < num; i++) {
-        rc = plan_disk(c, spec, chosen[i], snapshot, journal);
-        if (rc) goto out;
-    }
-    rc = ask_world(c, spec, snapshot);
+    rc = plan_disks(c, spec, chosen, num, snapshot, journal);
     if (rc) goto out;
     rc = xlx__set_string(&journal->after.current, snapshot->name);
 

@@ -127,8 +127,8 @@ static int plan_disk(struct xlx__snapshot_change *c,
     rc = spec->discard ? discard(c, world, now, journal)
                        : xlx__snapshot_check_chain(c, kept);
     if (rc) return rc;
-    rc = xlx__snapshot_plan_overlay(c, target,
-                                    spec->overlay_dir, spec->name, now);
+    rc = xlx__snapshot_plan_overlay(c, world, target, spec->overlay_dir,
+                                    spec->name, now);
     if (rc) return rc;
     return xlx__snapshot_add_string(&journal->new_files,
                                     &journal->num_new_files, now->image);

@@ -165,6 +165,7 @@ int xlx__snapshot_try_leftover(struct xlx__snapshot_change *c, bool dry_run,
  * named after the snapshot, and the rest of what is known beforehand; the size
  * is that of the image below, asked of it now. */
 int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
+                               const struct xlx__image_world *world,
                                const xlx_snapshot_disk *below,
                                const char *dir, const char *name,
                                xlx_snapshot_disk *over);

@@ -25,16 +25,14 @@ asks() {
     local find='qmp_capabilities query-uuid query-name'
     # which disks it has, and that nobody works on them
     local disks='qmp_capabilities query-block' jobs=query-jobs
-    # who else uses the images: one answer for all disks
+    # who else uses the images, and which names of files it knows already: one
+    # answer for all disks
     local world='x-debug-query-block-graph query-named-block-nodes'
-    world+=' query-block-exports'
-    # for an overlay: which names of files it knows already
-    local look="$disks query-named-block-nodes $world $jobs"
     # qemu-img makes the overlays meanwhile, without a connection; then all
     # disks at once, and how they are afterwards
     local switch='qmp_capabilities transaction query-block'
 
-    asks "$find $look $switch" \
+    asks "$find $disks $world $jobs $switch" \
         xl snapshot-create "$guest" one --kind external
     # what an internal one came to is read from the image
     asks "$find $disks $world $jobs qmp_capabilities transaction" \
