@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # For ../check and ../demo: steps that say one line when they succeed and show
 # their log when they do not, and what must be installed for them.  The
-# sourcing script has set logs, a folder, and runs with "set -m", so that a step
+# sourcing script has set logs, a directory, and runs with "set -m", so that a step
 # is a process group that can be stopped as a whole.
 # shellcheck shell=bash disable=SC2034 # the lists are for those who source
 

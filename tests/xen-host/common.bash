@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What the scripts of this folder share: the Debian releases they know, the
+# The scripts of this directory share it: the Debian releases they know, the
 # cache, messages, and how a TAP file is counted.  Sourced; sets no options.
 # shellcheck shell=bash
 
@@ -59,11 +59,12 @@ xh_mmdebstrap() {
         "$suite" "$target" "${lines[@]}"
 }
 
-# xh_cached NAME FUNCTION FILE...: prints the cache folder of NAME.  When it
-# is not there FUNCTION makes it, called with a temporary folder that takes
-# the name at the end, so that a folder is whole or absent and two who build
-# at once do not meet.  The FILEs are the recipe: when one changes the folder
-# is made anew, and the old ones go unless somebody holds them (xh_hold).
+# xh_cached NAME FUNCTION FILE...: prints the directory of NAME in the
+# cache.  When it is not there FUNCTION makes it, called with a temporary
+# directory that takes the name at the end, so that it is whole or absent and
+# two who build at once do not meet.  The FILEs are the recipe: when one changes
+# another directory is made, and the old ones go unless somebody holds them
+# (xh_hold).
 xh_cached() {
     local name=$1 make=$2 dir old tmp
     shift 2
@@ -121,7 +122,7 @@ xh_chroot() {
         sh "$work/root" "$@" 9< "$tar"
 }
 
-# Keeps a cache folder from being removed for as long as this script lives.
+# Keeps a directory of the cache from being removed for as long as this script lives.
 xh_hold() {
     exec 9<"$1/complete"
     flock -s 9

@@ -3,9 +3,9 @@
 #     setup_file() { load guest; guests_begin; }
 #     setup()      { load guest; }
 #     teardown_file() { load guest; guests_end; }
-# and then has the functions below.  $GUESTS is a folder on dom0's disk for
-# images and configurations.  What runs in a guest, and the pattern it writes,
-# is told in guest-init; each wait has a deadline and says what it waited for.
+# and then has the functions below.  $GUESTS is a directory on dom0's disk for
+# images and configurations.  guest-init says which programs run in a guest
+# and which pattern they write; each wait has a deadline and says what it waited for.
 # shellcheck shell=bash
 
 export GUESTS=/var/lib/guests
@@ -236,7 +236,7 @@ guest_boots() {
 }
 
 # guest_wait_boots NAME N: until its user space came up N times.  For what
-# starts a guest anew: boots=$(guest_boots g) first, then the deed, then
+# starts a guest again: boots=$(guest_boots g) first, then the deed, then
 # guest_wait_boots g $((boots + 1)).
 guest_wait_boots() {
     wait_for 300 "boot $2 of guest $1" guest_booted "$1" "$2" ||

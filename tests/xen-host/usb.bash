@@ -46,7 +46,7 @@ gadget() {
     echo "gadget $1" > "$dir/strings/0x409/product"
 }
 
-# gadget_function NAME FUNCTION: prints its folder
+# gadget_function NAME FUNCTION: prints its directory
 gadget_function() {
     local dir=$gadgets/$1/functions/$2.0
     mkdir "$dir" && echo "$dir"
@@ -138,7 +138,7 @@ usb_disk() {
 
 # ---- what a guest has -----------------------------------------------------------
 
-# usb_backend NAME [CONTROLLER]: the controller's folder in xenstore
+# usb_backend NAME [CONTROLLER]: the controller's directory in xenstore
 usb_backend() {
     echo "/local/domain/0/backend/qusb/$(guest_domid "$1")/${2:-0}"
 }
