@@ -51,6 +51,8 @@ int xlx__image_in_use(const char *path, bool *yes_r, bool *writes_r)
     return 0;
 }
 
+#define QCOW2_MAGIC 0x514649fbu     /* "QFI\xfb" */
+
 int xlx__image_open(const char *path, int *fd_r)
 {
     char name[40];
@@ -93,7 +95,7 @@ int xlx__qcow2_open(const char *path, struct xlx__qcow2_header *h, int *fd_r)
     if (rc) return rc;
     memset(h, 0, sizeof(*h));
     r = pread(fd, h, sizeof(*h), 0);
-    if (r < XLX__QCOW2_V2_SIZE || be32toh(h->magic) != XLX__QCOW2_MAGIC ||
+    if (r < XLX__QCOW2_V2_SIZE || be32toh(h->magic) != QCOW2_MAGIC ||
         (be32toh(h->version) != 2 && be32toh(h->version) != 3)) {
         close(fd);
         return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The header of a qcow2 file, for image-qcow2.c, image-backing.c,
- * image-overlay.c and image-tag.c.  Numbers in it are big-endian, and images are outside input:
+ * The header of a qcow2 file, for image-qcow2.c, image-backing.c and
+ * image-tag.c.  Numbers in it are big-endian, and images are outside input:
  * every number is bounded before it is used.
  */
 #ifndef XLX_IMAGE_QCOW2_H
@@ -28,7 +28,6 @@ struct xlx__qcow2_header {
     uint32_t refcount_order, header_size;
 } __attribute__((packed));
 
-#define XLX__QCOW2_MAGIC 0x514649fbu        /* "QFI\xfb" */
 #define XLX__QCOW2_V2_SIZE 72
 #define XLX__QCOW2_DATA_FILE (1u << 2)      /* incompatible feature */
 #define XLX__QCOW2_MAX_L1 (32u << 20)       /* bytes, QEMU's own limit */

@@ -138,7 +138,7 @@ void xlx__image_dispose(struct xlx__image *image)
     memset(image, 0, sizeof(*image));
 }
 
-int xlx__image_sync(int fd, const char *path)
+static int sync_fd(int fd, const char *path)
 {
     char link[40];
     int rc;
@@ -146,6 +146,101 @@ int xlx__image_sync(int fd, const char *path)
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     rc = xlx__store_sync(link);
     return rc ? xlx__error_prefix(rc, "%s", path) : 0;
+}
+
+/* ---- overlays ----------------------------------------------------------- */
+
+/* Those who may open the image below may open what is written over it: the
+ * QEMU of a guest may run as a user who has access by the group alone.  Never
+ * more: others get nothing, and neither does another group. */
+static int give_owner(int fd, const char *path, const char *backing,
+                      const struct stat *below)
+{
+    struct stat st;
+
+    if (fchown(fd, below->st_uid, below->st_gid) && errno != EPERM)
+        return xlx__error(ERROR_FAIL, "%s: cannot give it the owner of %s: "
+                          "%m", path, backing);
+    if (fstat(fd, &st) ||
+        fchmod(fd, 0600 | (st.st_gid == below->st_gid
+                           ? below->st_mode & 0060 : 0)))
+        return xlx__error(ERROR_FAIL, "%s: cannot give it the mode of %s: "
+                          "%m", path, backing);
+    return 0;
+}
+
+/* An empty file that is ours alone, so that nobody else's is overwritten. */
+static int reserve(int dir, const char *name, const char *path,
+                   const char *backing, int *fd_r)
+{
+    struct stat st;
+    int fd, rc;
+
+    if (stat(backing, &st))
+        return xlx__error(xlx__errno_rc(errno), "%s: %m", backing);
+    fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC |
+                O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return xlx__error(xlx__errno_rc(errno), "%s: %m", path);
+    rc = give_owner(fd, path, backing, &st);
+    if (rc) {
+        unlinkat(dir, name, 0);
+        close(fd);
+        return rc;
+    }
+    *fd_r = fd;
+    return 0;
+}
+
+int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
+                              const char *backing, const char *backing_format,
+                              uint64_t virtual_size)
+{
+    const char *name;
+    char *size = NULL, by_fd[40];
+    int dir, fd = -1, rc;
+    bool shared;
+
+    rc = xlx__image_dir_open(path, &dir, &name, &shared);
+    if (rc) return rc;
+    rc = reserve(dir, name, path, backing, &fd);
+    if (rc) goto out;
+
+    snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", XLX__CHILD_FIRST_FILE);
+    size = xlx__printf("%llu", (unsigned long long)virtual_size);
+    if (!size) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    {
+        /* -u: the image below is in use; its size is known from QEMU */
+        const char *const argv[] = {
+            "qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", backing,
+            "-F", backing_format, "--", shared ? by_fd : path, size, NULL
+        };
+        const struct xlx__child child = {
+            .argv = argv, .timeout_ms = QUICK_MS, .max_output = 65536,
+            .files = &fd, .num_files = shared,
+        };
+
+        rc = xlx__child_run(ctx, &child, NULL, NULL);
+        if (rc) {
+            xlx__error_prefix(rc, "%s", path);
+            goto out;
+        }
+    }
+    rc = sync_fd(fd, path);
+    if (rc) goto out;
+    rc = sync_fd(dir, path);
+
+ out:
+    if (rc && fd >= 0)
+        unlinkat(dir, name, 0);
+    if (fd >= 0)
+        close(fd);
+    close(dir);
+    free(size);
+    return rc;
 }
 
 /* ---- what qemu-img does to an image ------------------------------------- */
@@ -226,7 +321,7 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
         xlx__error_prefix(rc, "%s", path);
         goto out;
     }
-    rc = xlx__image_sync(files.fd[1], base);
+    rc = sync_fd(files.fd[1], base);
 
  out:
     free(name);
@@ -284,7 +379,7 @@ int xlx__image_remove(const char *path)
     }
     if (rc) return rc;
     if (!unlinkat(dir, name, 0))
-        rc = xlx__image_sync(dir, path);
+        rc = sync_fd(dir, path);
     else if (errno != ENOENT)
         rc = xlx__error(xlx__errno_rc(errno), "%s: cannot remove it: %m",
                         path);

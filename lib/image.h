@@ -25,12 +25,9 @@ void xlx__image_dispose(struct xlx__image *image);
 
 /* Makes a qcow2 image over backing: O_EXCL, with the owner of backing and the
  * access that backing gives to its group, flushed to disk with its directory. */
-int xlx__image_create_overlay(const char *path, const char *backing,
-                              const char *backing_format,
+int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
+                              const char *backing, const char *backing_format,
                               uint64_t virtual_size);
-/* Flushes what that descriptor leads to, which may be O_PATH; the path is for
- * messages. */
-int xlx__image_sync(int fd, const char *path);
 /* Was anything ever written to the image itself (not what is below it)?
  * For a qcow2 that no QEMU has open. */
 int xlx__image_has_data(const char *path, bool *data_r);

@@ -344,13 +344,13 @@ int xlx__snapshot_check_space(const xlx_snapshot_disk *over, int num)
     return rc;
 }
 
-int xlx__snapshot_make_overlay(const xlx_snapshot_disk *below,
+int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
                                const xlx_snapshot_disk *over)
 {
     int rc;
 
-    rc = xlx__image_create_overlay(over->image, below->image, below->format,
-                                   over->virtual_size);
+    rc = xlx__image_create_overlay(ctx, over->image, below->image,
+                                   below->format, over->virtual_size);
     return rc ? xlx__error_prefix(rc, "%s", below->vdev) : 0;
 }
 

@@ -435,7 +435,8 @@ static int restart(struct xlx__snapshot_change *c,
 
 /* ---- doing it ----------------------------------------------------------- */
 
-static int make_overlays(const xlx_snapshot_journal *journal)
+static int make_overlays(struct xlx__snapshot_change *c,
+                         const xlx_snapshot_journal *journal)
 {
     const xlx_snapshot *to = target_of(journal);
     int i, rc;
@@ -443,7 +444,7 @@ static int make_overlays(const xlx_snapshot_journal *journal)
     if (!xlx__snapshot_is_external(to))
         return 0;
     for (i = 0; i < to->num_disks; i++) {
-        rc = xlx__snapshot_make_overlay(&to->disks[i],
+        rc = xlx__snapshot_make_overlay(c->ctx, &to->disks[i],
                  xlx__snapshot_current_disk(&journal->after,
                                             to->disks[i].vdev));
         if (rc) return rc;
@@ -463,7 +464,7 @@ static int perform(struct xlx__snapshot_change *c,
     if (rc) return rc;
     xlx__fault("snapshot-revert.journal");
     xlx__snapshot_hang_up(c);
-    rc = make_overlays(journal);
+    rc = make_overlays(c, journal);
     if (rc) return xlx__snapshot_undo(c, rc);
     if (xlx__guest_running(c->guest))
         rc = restart(c, spec, journal, result);

@@ -241,7 +241,8 @@ static int switch_files(struct xlx__snapshot_change *c,
 
 /* ---- doing it ----------------------------------------------------------- */
 
-static int make_overlays(const xlx_snapshot *snapshot,
+static int make_overlays(struct xlx__snapshot_change *c,
+                         const xlx_snapshot *snapshot,
                          const xlx_snapshots *after)
 {
     int i, rc;
@@ -249,7 +250,7 @@ static int make_overlays(const xlx_snapshot *snapshot,
     if (!xlx__snapshot_is_external(snapshot))
         return 0;
     for (i = 0; i < snapshot->num_disks; i++) {
-        rc = xlx__snapshot_make_overlay(&snapshot->disks[i],
+        rc = xlx__snapshot_make_overlay(c->ctx, &snapshot->disks[i],
                  xlx__snapshot_current_disk(after, snapshot->disks[i].vdev));
         if (rc) return rc;
         xlx__fault("snapshot-create.overlay");
@@ -307,7 +308,7 @@ static int perform(struct xlx__snapshot_change *c,
     if (rc) return rc;
     xlx__fault("snapshot-create.journal");
     xlx__snapshot_hang_up(c);
-    rc = make_overlays(snapshot, &journal->after);
+    rc = make_overlays(c, snapshot, &journal->after);
     if (rc) goto undo;
     rc = configure(c, snapshot, &journal->after);
     if (rc) goto undo;

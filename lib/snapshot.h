@@ -172,7 +172,7 @@ int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
 /* ERROR_FAIL when there is hardly space for num overlays where that one is to
  * go. */
 int xlx__snapshot_check_space(const xlx_snapshot_disk *over, int num);
-int xlx__snapshot_make_overlay(const xlx_snapshot_disk *below,
+int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
                                const xlx_snapshot_disk *over);
 /* Notes the modification time of an image that is frozen from now on. */
 int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk);

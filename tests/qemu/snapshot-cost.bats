@@ -28,8 +28,8 @@ asks() {
     # who else uses the images, and which names of files it knows already: one
     # answer for all disks
     local world='x-debug-query-block-graph query-named-block-nodes'
-    # the overlays are written without a connection; then all disks at once,
-    # and how they are afterwards
+    # qemu-img makes the overlays meanwhile, without a connection; then all
+    # disks at once, and how they are afterwards
     local switch='qmp_capabilities transaction query-block'
 
     asks "$find $disks $world $jobs $switch" \

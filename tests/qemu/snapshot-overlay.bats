@@ -46,33 +46,6 @@ lasting() {
     holds one one
 }
 
-# What qemu-img says of an image, but for its name and the blocks that it takes
-says() {
-    qemu-img info --output json "$1" | jq 'del(.filename, ."actual-size",
-        .children)'
-    qemu-img check --output json -f qcow2 "$1" | jq 'del(.filename)'
-    stat -c %s "$1"
-}
-
-@test "an overlay is what qemu-img would make" {
-    local size name="$images/a, b=c %s.qcow2"
-    for size in 512 64M 1000G 63T; do
-        rm -rf "$images"/* "$tmp/state"
-        qemu-img create -q -f qcow2 "$name" $size
-        printf 'name="guest"\nuuid="%s"\ndisk=["%s"]\n' "$uuid" \
-            "format=qcow2,vdev=xvda,target=$images/link" > "$tmp/guest.cfg"
-        ln -s "$name" "$images/link"
-        xl snapshot-create --config "$tmp/guest.cfg" guest one \
-            --kind external > "$tmp/said"
-        qemu-img create -q -f qcow2 -F qcow2 -b "$images/link" \
-            "$images/theirs.qcow2"
-        diff <(says "$images/theirs.qcow2") <(says "$images/link.one.qcow2")
-        qemu-io -f qcow2 -c 'write -P 3 0 512' -c 'read -P 3 0 512' \
-            "$images/link.one.qcow2"
-        qemu-img check -f qcow2 "$images/link.one.qcow2"
-    done
-}
-
 @test "one stem, next to each other" {
     disk xvda
     disk xvdb raw
