@@ -39,7 +39,7 @@ xh_as_root() {
 # machine's apt uses, or, on a machine without Debian's sources, with
 # mmdebstrap's own default.
 xh_mmdebstrap() {
-    local suite=$1 target=$2 uri label proxy='' lines=() key
+    local suite=$1 target=$2 uri label proxy='' valid='' lines=() key
     shift 2
     key=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -r $key ] && key="[signed-by=$key]" || key=
@@ -53,8 +53,12 @@ xh_mmdebstrap() {
     done < <(apt-get indextargets --format '$(REPO_URI)|$(LABEL)' \
                  'Created-By: Packages' 'Origin: Debian' 'Component: main' \
                  2>/dev/null | sort -u)
-    eval "$(apt-config shell proxy Acquire::http::Proxy)"
+    # a mirror that stands still has lists of testing that are out of date
+    eval "$(apt-config shell proxy Acquire::http::Proxy \
+                             valid Acquire::Check-Valid-Until)"
     [ -z "$proxy" ] || set -- --aptopt="Acquire::http::Proxy \"$proxy\"" "$@"
+    [ -z "$valid" ] ||
+        set -- --aptopt="Acquire::Check-Valid-Until \"$valid\"" "$@"
     mmdebstrap --quiet --variant=minbase --architectures=amd64 "$@" \
         "$suite" "$target" "${lines[@]}"
 }
@@ -77,7 +81,8 @@ xh_cached() {
         if [ ! -e "$dir/complete" ]; then
             rm -rf -- "$tmp"
             mkdir -- "$tmp"
-            "$make" "$tmp" >&2
+            # "set -e" does not hold where a caller asks for the status
+            "$make" "$tmp" >&2 || return
             touch -- "$tmp/complete"
             mv -T -- "$tmp" "$dir"
         fi
