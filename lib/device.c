@@ -182,11 +182,13 @@ static void add_said(xlx_ctx *ctx, uint32_t domid, const char *folder,
                      const char *driver, char **said)
 {
     char *path, *text = NULL, *more, *p;
+    const char *rest;
 
     /* FOLDER is /local/domain/N/REST, and the text in
      * /local/domain/N/error/REST/error */
-    p = strchr(folder + strlen("/local/domain/"), '/');
-    path = p ? xlx__printf("/local/domain/%u/error%s/error", domid, p) : NULL;
+    rest = strchr(folder + strlen("/local/domain/"), '/');
+    path = rest ? xlx__printf("/local/domain/%u/error%s/error", domid, rest)
+                : NULL;
     if (!path || xlx__xs_read(ctx, XBT_NULL, path, &text))
         goto out;
     if (strlen(text) > MAX_SAID)
