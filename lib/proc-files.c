@@ -97,8 +97,6 @@ static int add(struct xlx__proc_files *files, pid_t pid, const char *name,
 {
     struct xlx__proc_file *f;
 
-    if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
-        return 0;
     if (!(files->num & (files->num - 1))) {
         f = realloc(files->list, (size_t)(files->num ? 2 * files->num : 1) *
                                  sizeof(*f));
@@ -135,6 +133,7 @@ static int read_process(int proc, const char *pid, const char *name,
     while (!rc && (entry = readdir(dir)))
         if (isdigit((unsigned char)entry->d_name[0]) &&
             !fstatat(fd, entry->d_name, &st, 0) &&
+            (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
             !fstatat(fd, entry->d_name, &link, AT_SYMLINK_NOFOLLOW))
             rc = add(files, (pid_t)atoi(pid), name, &st,
                      link.st_mode & S_IWUSR);
