@@ -118,6 +118,8 @@ xh_chroot() {
         root=$1
         shift
         mkdir "$root"
+        # a mount of its own, or programs in it could not unshare mounts
+        mount --bind "$root" "$root"
         tar -C "$root" --exclude="./dev/*" -x <&9
         mount --rbind /dev "$root/dev"
         mount -t proc proc "$root/proc" 2>/dev/null ||
