@@ -58,7 +58,7 @@ static void start(const char *const *args, const char *path)
     }
 }
 
-static int stop(void **state)
+static int stop_programs(void **state)
 {
     (void)state;
     if (peer_pid > 0) {
@@ -317,16 +317,16 @@ static void real_agent(void **state)
 int main(void)
 {
     const struct CMUnitTest qmp_monitors[] = {
-        cmocka_unit_test_teardown(system_dialogue, stop),
-        cmocka_unit_test_teardown(storage_dialogue, stop),
-        cmocka_unit_test_teardown(events, stop),
-        cmocka_unit_test_teardown(system_busy, stop),
-        cmocka_unit_test_teardown(storage_busy, stop),
-        cmocka_unit_test_teardown(many_times, stop),
-        cmocka_unit_test_teardown(frozen_and_killed, stop),
-        cmocka_unit_test_teardown(agent_socket, stop),
-        cmocka_unit_test_teardown(nobody_in_guest, stop),
-        cmocka_unit_test_teardown(real_agent, stop),
+        cmocka_unit_test_teardown(system_dialogue, stop_programs),
+        cmocka_unit_test_teardown(storage_dialogue, stop_programs),
+        cmocka_unit_test_teardown(events, stop_programs),
+        cmocka_unit_test_teardown(system_busy, stop_programs),
+        cmocka_unit_test_teardown(storage_busy, stop_programs),
+        cmocka_unit_test_teardown(many_times, stop_programs),
+        cmocka_unit_test_teardown(frozen_and_killed, stop_programs),
+        cmocka_unit_test_teardown(agent_socket, stop_programs),
+        cmocka_unit_test_teardown(nobody_in_guest, stop_programs),
+        cmocka_unit_test_teardown(real_agent, stop_programs),
     };
     void *state = NULL;
 

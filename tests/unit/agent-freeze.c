@@ -23,7 +23,7 @@ static void start(const char *fault)
     agent_pid = peer_start("fake-agent.py", path, log_path, fault, NULL);
 }
 
-static int stop(void **state)
+static int stop_peer(void **state)
 {
     (void)state;
     if (agent_pid > 0) {
@@ -120,11 +120,11 @@ static void refused(void **state)
     assert_fails(xlx__agent_freeze(peer_ctx(), path, &a), ERROR_NOTFOUND,
                  "nobody listens");
     freeze_fails("silent", ERROR_NOT_READY, "is qemu-ga running", 5000);
-    stop(NULL);
+    stop_peer(NULL);
     freeze_fails("refuse", ERROR_QMP_GENERIC_ERROR,
                  "has been disabled", 3000);
     assert_true(logged_last("thawed\n"));
-    stop(NULL);
+    stop_peer(NULL);
     freeze_fails("fail", ERROR_QMP_GENERIC_ERROR,
                  "failed to freeze /", 3000);
     assert_true(logged_last("thawed\n"));
@@ -135,7 +135,7 @@ static void lies(void **state)
     (void)state;
     freeze_fails("liar", ERROR_PROTOCOL_ERROR_QMP, "return", 3000);
     assert_true(logged_last("thawed\n"));
-    stop(NULL);
+    stop_peer(NULL);
     freeze_fails("huge", ERROR_FAIL, "THE GUEST MAY STILL BE FROZEN", 30000);
 }
 
@@ -143,7 +143,7 @@ static void dies(void **state)
 {
     (void)state;
     freeze_fails("die", ERROR_FAIL, "THE GUEST MAY STILL BE FROZEN", 3000);
-    stop(NULL);
+    stop_peer(NULL);
     freeze_fails("drop", ERROR_FAIL, "closed by the other side", 3000);
     assert_true(logged_last("thawed\n"));
 }
@@ -188,7 +188,7 @@ static void did_not_last(void **state)
         assert_int_equal(xlx__agent_freeze(peer_ctx(), path, &a), 0);
         assert_fails(xlx__agent_thaw(a), ERROR_GUEST_TIMEDOUT,
                      "did not stay frozen");
-        stop(NULL);
+        stop_peer(NULL);
     }
 }
 
@@ -353,22 +353,22 @@ static void chardev(void **state)
 int main(void)
 {
     const struct CMUnitTest agent_freeze[] = {
-        cmocka_unit_test_teardown(freeze_and_thaw, stop),
-        cmocka_unit_test_teardown(noise, stop),
-        cmocka_unit_test_teardown(refused, stop),
-        cmocka_unit_test_teardown(lies, stop),
-        cmocka_unit_test_teardown(dies, stop),
-        cmocka_unit_test_teardown(hangs, stop),
-        cmocka_unit_test_teardown(too_slow, stop),
-        cmocka_unit_test_teardown(thaw_fails, stop),
-        cmocka_unit_test_teardown(did_not_last, stop),
-        cmocka_unit_test_teardown(floods, stop),
-        cmocka_unit_test_teardown(killed, stop),
-        cmocka_unit_test_teardown(group_killed, stop),
-        cmocka_unit_test_teardown(guard_holds_nothing, stop),
-        cmocka_unit_test_teardown(sigchld_ignored, stop),
-        cmocka_unit_test_teardown(no_socket, stop),
-        cmocka_unit_test_teardown(chardev, stop),
+        cmocka_unit_test_teardown(freeze_and_thaw, stop_peer),
+        cmocka_unit_test_teardown(noise, stop_peer),
+        cmocka_unit_test_teardown(refused, stop_peer),
+        cmocka_unit_test_teardown(lies, stop_peer),
+        cmocka_unit_test_teardown(dies, stop_peer),
+        cmocka_unit_test_teardown(hangs, stop_peer),
+        cmocka_unit_test_teardown(too_slow, stop_peer),
+        cmocka_unit_test_teardown(thaw_fails, stop_peer),
+        cmocka_unit_test_teardown(did_not_last, stop_peer),
+        cmocka_unit_test_teardown(floods, stop_peer),
+        cmocka_unit_test_teardown(killed, stop_peer),
+        cmocka_unit_test_teardown(group_killed, stop_peer),
+        cmocka_unit_test_teardown(guard_holds_nothing, stop_peer),
+        cmocka_unit_test_teardown(sigchld_ignored, stop_peer),
+        cmocka_unit_test_teardown(no_socket, stop_peer),
+        cmocka_unit_test_teardown(chardev, stop_peer),
     };
     void *state = NULL;
 

@@ -403,7 +403,7 @@ static void of_guest(void **state)
 }
 
 /* What a test that failed leaves must not make the next one fail. */
-static int stop(void **state)
+static int stop_peer(void **state)
 {
     (void)state;
     unlink(SOCKET);
@@ -413,19 +413,19 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest qmp_dialogue[] = {
-        cmocka_unit_test_teardown(answers, stop),
-        cmocka_unit_test_teardown(broken_args, stop),
-        cmocka_unit_test_teardown(odd_but_right, stop),
-        cmocka_unit_test_teardown(garbage, stop),
-        cmocka_unit_test_teardown(endless, stop),
-        cmocka_unit_test_teardown(silent_or_gone, stop),
-        cmocka_unit_test_teardown(gone_before, stop),
-        cmocka_unit_test_teardown(never_reads, stop),
-        cmocka_unit_test_teardown(late, stop),
-        cmocka_unit_test_teardown(greetings, stop),
-        cmocka_unit_test_teardown(full_queue, stop),
-        cmocka_unit_test_teardown(nobody, stop),
-        cmocka_unit_test_teardown(of_guest, stop),
+        cmocka_unit_test_teardown(answers, stop_peer),
+        cmocka_unit_test_teardown(broken_args, stop_peer),
+        cmocka_unit_test_teardown(odd_but_right, stop_peer),
+        cmocka_unit_test_teardown(garbage, stop_peer),
+        cmocka_unit_test_teardown(endless, stop_peer),
+        cmocka_unit_test_teardown(silent_or_gone, stop_peer),
+        cmocka_unit_test_teardown(gone_before, stop_peer),
+        cmocka_unit_test_teardown(never_reads, stop_peer),
+        cmocka_unit_test_teardown(late, stop_peer),
+        cmocka_unit_test_teardown(greetings, stop_peer),
+        cmocka_unit_test_teardown(full_queue, stop_peer),
+        cmocka_unit_test_teardown(nobody, stop_peer),
+        cmocka_unit_test_teardown(of_guest, stop_peer),
     };
 
     return cmocka_run_group_tests(qmp_dialogue, peer_setup, peer_teardown);

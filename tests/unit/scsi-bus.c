@@ -20,7 +20,7 @@ static void start(const char *a, const char *b)
     peer_xenstored("/local/domain/5/device=", a, b, NULL);
 }
 
-static int stop(void **state)
+static int stop_peer(void **state)
 {
     drivers_stop();
     return peer_xenstored_stop(state);
@@ -537,19 +537,19 @@ static void deadlines(void **state)
 int main(void)
 {
     const struct CMUnitTest scsi_bus[] = {
-        cmocka_unit_test_teardown(both_ends, stop),
-        cmocka_unit_test_teardown(no_driver, stop),
-        cmocka_unit_test_teardown(refused, stop),
-        cmocka_unit_test_teardown(unanswered, stop),
-        cmocka_unit_test_teardown(several, stop),
-        cmocka_unit_test_teardown(half_closed, stop),
-        cmocka_unit_test_teardown(foreign, stop),
-        cmocka_unit_test_teardown(taken_name, stop),
-        cmocka_unit_test_teardown(garbage, stop),
-        cmocka_unit_test_teardown(leftover, stop),
-        cmocka_unit_test_teardown(woken, stop),
-        cmocka_unit_test_teardown(round_trips, stop),
-        cmocka_unit_test_teardown(looks, stop),
+        cmocka_unit_test_teardown(both_ends, stop_peer),
+        cmocka_unit_test_teardown(no_driver, stop_peer),
+        cmocka_unit_test_teardown(refused, stop_peer),
+        cmocka_unit_test_teardown(unanswered, stop_peer),
+        cmocka_unit_test_teardown(several, stop_peer),
+        cmocka_unit_test_teardown(half_closed, stop_peer),
+        cmocka_unit_test_teardown(foreign, stop_peer),
+        cmocka_unit_test_teardown(taken_name, stop_peer),
+        cmocka_unit_test_teardown(garbage, stop_peer),
+        cmocka_unit_test_teardown(leftover, stop_peer),
+        cmocka_unit_test_teardown(woken, stop_peer),
+        cmocka_unit_test_teardown(round_trips, stop_peer),
+        cmocka_unit_test_teardown(looks, stop_peer),
         cmocka_unit_test(deadlines),
     };
     void *state = NULL;
