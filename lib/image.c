@@ -138,7 +138,7 @@ void xlx__image_dispose(struct xlx__image *image)
     memset(image, 0, sizeof(*image));
 }
 
-static int sync_fd(int fd, const char *path)
+int xlx__image_sync(int fd, const char *path)
 {
     char link[40];
     int rc;
@@ -184,7 +184,7 @@ static int reserve(int dir, const char *name, const char *path,
         return xlx__error(xlx__errno_rc(errno), "%s: %m", path);
     rc = give_owner(fd, path, backing, &st);
     if (rc) {
-        unlinkat(dir, name, 0);
+        xlx__image_unlink_made(dir, name, fd);
         close(fd);
         return rc;
     }
@@ -229,13 +229,13 @@ int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
             goto out;
         }
     }
-    rc = sync_fd(fd, path);
+    rc = xlx__image_sync(fd, path);
     if (rc) goto out;
-    rc = sync_fd(dir, path);
+    rc = xlx__image_sync(dir, path);
 
  out:
     if (rc && fd >= 0)
-        unlinkat(dir, name, 0);
+        xlx__image_unlink_made(dir, name, fd);
     if (fd >= 0)
         close(fd);
     close(dir);
@@ -321,7 +321,7 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
         xlx__error_prefix(rc, "%s", path);
         goto out;
     }
-    rc = sync_fd(files.fd[1], base);
+    rc = xlx__image_sync(files.fd[1], base);
 
  out:
     free(name);
@@ -364,25 +364,4 @@ int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
 
     rc = change_image(ctx, path, "qcow2", QUICK_MS, argv, 11);
     return rc ? rc : xlx__store_sync(path);
-}
-
-int xlx__image_remove(const char *path)
-{
-    const char *name;
-    int dir, rc;
-    bool shared;
-
-    rc = xlx__image_dir_open(path, &dir, &name, &shared);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
-    if (!unlinkat(dir, name, 0))
-        rc = sync_fd(dir, path);
-    else if (errno != ENOENT)
-        rc = xlx__error(xlx__errno_rc(errno), "%s: cannot remove it: %m",
-                        path);
-    close(dir);
-    return rc;
 }

@@ -48,8 +48,8 @@ int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
 int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
                       const char *backing_format);
 
-/* Unlinks it for good; that it is not there is no error. */
-int xlx__image_remove(const char *path);
+/* What fd, of that name in messages, holds is on the disk. */
+int xlx__image_sync(int fd, const char *path);
 
 /* Do two paths name the same file?  false also when either is missing. */
 bool xlx__image_same(const char *a, const char *b);
@@ -104,6 +104,24 @@ int xlx__image_files_give(const struct xlx__image_files *files, int written,
  * path. */
 int xlx__image_dir_open(const char *path, int *fd_r, const char **name_r,
                         bool *shared_r);
+
+/* ---- image-remove.c ----------------------------------------------------- */
+
+/* A text that no other file has in its life, also after a boot of the host:
+ * what the caller has looked at.  Of a symbolic link, the link's. */
+int xlx__image_identity(const char *path, char **id_r);
+/* Is it still that file?  ERROR_INVAL for another one; a file without an
+ * identity (NULL, ""), and one that is gone, is. */
+int xlx__image_is_seen(const char *path, const char *seen);
+/* Unlinks it for good, if it is the file that was seen, by its identity;
+ * another one is kept: ERROR_INVAL.  Without an identity (NULL, "") it is the
+ * one that is there at the call.  That it is not there is no error. */
+int xlx__image_remove(const char *path, const char *seen);
+/* The same for the file that fd has open, in its directory, without a
+ * message. */
+void xlx__image_unlink_made(int dir, const char *name, int fd);
+/* Is a file there?  One whose removal was cut short gets its name back. */
+int xlx__image_is_there(const char *path, bool *yes_r);
 
 /* ---- image-backing.c ---------------------------------------------------- */
 

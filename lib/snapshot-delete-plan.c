@@ -345,8 +345,7 @@ static int plan_unlink(struct planning *p, const xlx_snapshot_disk *d,
     if (rc) return rc;
     rc = no_tags(d->vdev, d->image, "would be lost");
     if (rc) return rc;
-    return xlx__snapshot_add_string(&journal->old_files,
-                                    &journal->num_old_files, d->image);
+    return xlx__snapshot_add_old(journal, d->image);
 }
 
 /* Finds out before anything is marked whether it can be merged. */
@@ -428,9 +427,7 @@ static int plan_external(struct planning *p, const xlx_snapshot_disk *d,
     if (rc) return rc;
     rc = xlx__set_string(&journal->merge_base, d->image);
     if (rc) return rc;
-    rc = xlx__snapshot_add_string(&journal->old_files,
-                                  &journal->num_old_files,
-                                  above.layer->image);
+    rc = xlx__snapshot_add_old(journal, above.layer->image);
     if (rc) return rc;
     return move_layers(&journal->after, journal->merge_top, d);
 }

@@ -27,7 +27,7 @@ static int keep_top(struct xlx__snapshot_change *c,
 static int keep_base(struct xlx__snapshot_change *c,
                      xlx_snapshot_journal *journal, xlx_repair_report *report)
 {
-    int i, rc;
+    int rc;
 
     rc = xlx__report(report, true, "the guest goes on in it", "%s: %s is "
                      "kept, as you said", journal->merge_vdev,
@@ -37,9 +37,8 @@ static int keep_base(struct xlx__snapshot_change *c,
                          "when you have looked at it", "%s: %s is not used",
                          journal->merge_vdev, journal->merge_top);
     if (rc) return rc;
-    for (i = 0; i < journal->num_old_files; i++)
-        free(journal->old_files[i]);
-    journal->num_old_files = 0;
+    while (journal->num_old_files)
+        xlx__snapshot_drop_old(journal, journal->num_old_files - 1);
     return xlx__snapshot_finish_delete(c, journal);
 }
 

@@ -19,13 +19,6 @@
 #define DYING_TRIES 10
 #define DYING_MS 100
 
-static bool is_there(const char *path)
-{
-    struct stat st;
-
-    return !lstat(path, &st) || errno != ENOENT;
-}
-
 static int ask(struct xlx__snapshot_change *c, const char *path)
 {
     struct xlx__image_world *world;
@@ -91,22 +84,30 @@ static bool is_needed(const xlx_snapshots *record, const char *path)
     return false;
 }
 
-/* *forget_r: nothing is to be done about it any more. */
-static int try_again(struct xlx__snapshot_change *c,
-                     const xlx_snapshots *record, const xlx_snapshot_disk *d,
-                     bool dry_run, xlx_repair_report *report, bool *forget_r)
+static int was_written(const xlx_snapshot_disk *d, bool *yes_r)
 {
-    xlx_snapshot_disk seen;
+    xlx_snapshot_disk now;
     int rc;
 
-    *forget_r = true;
-    if (!is_there(d->image) || is_needed(record, d->image))
-        return 0;
-    xlx_snapshot_disk_init(&seen);
-    seen.image = d->image;
-    rc = xlx__snapshot_note_mtime(&seen);
+    xlx_snapshot_disk_init(&now);
+    now.image = d->image;
+    rc = xlx__snapshot_note_mtime(&now);
+    *yes_r = now.mtime != d->mtime;
+    return rc;
+}
+
+/* *forget_r: nothing is to be done about it any more.  id: which file it is
+ * that is looked at. */
+static int try_file(struct xlx__snapshot_change *c,
+                    const xlx_snapshot_disk *d, const char *id, bool dry_run,
+                    xlx_repair_report *report, bool *forget_r)
+{
+    bool written;
+    int rc;
+
+    rc = was_written(d, &written);
     if (rc) return rc;
-    if (seen.mtime != d->mtime)
+    if (written)
         return xlx__report(report, false, "kept: look at it, and remove it "
                            "when it is not needed", "%s, which the snapshots "
                            "no longer need, was written to since", d->image);
@@ -114,8 +115,8 @@ static int try_again(struct xlx__snapshot_change *c,
     if (rc && rc != ERROR_NOMEM) {
         *forget_r = false;
         rc = xlx__report(report, false, "kept until nobody uses it: then xl "
-                         "snapshot-repair removes it", "a file that the snapshots "
-                         "no longer need cannot go yet: %s",
+                         "snapshot-repair removes it", "a file that the "
+                         "snapshots no longer need cannot go yet: %s",
                          xlx_get_error());
         xlx__error_clear();
         return rc;
@@ -124,9 +125,28 @@ static int try_again(struct xlx__snapshot_change *c,
     if (dry_run)
         return xlx__report(report, false, "xl snapshot-repair removes it",
                            "%s is not needed any more", d->image);
-    rc = xlx__image_remove(d->image);
+    rc = xlx__image_remove(d->image, id);
     return rc ? rc : xlx__report(report, true, "removed", "%s is not needed "
                                  "any more", d->image);
+}
+
+static int try_again(struct xlx__snapshot_change *c,
+                     const xlx_snapshots *record, const xlx_snapshot_disk *d,
+                     bool dry_run, xlx_repair_report *report, bool *forget_r)
+{
+    char *id = NULL;
+    bool there;
+    int rc;
+
+    *forget_r = true;
+    rc = xlx__image_is_there(d->image, &there);
+    if (rc || !there || is_needed(record, d->image))
+        return rc;
+    rc = xlx__image_identity(d->image, &id);
+    if (!rc)
+        rc = try_file(c, d, id, dry_run, report, forget_r);
+    free(id);
+    return rc;
 }
 
 int xlx__snapshot_try_leftover(struct xlx__snapshot_change *c, bool dry_run,
@@ -154,8 +174,77 @@ int xlx__snapshot_try_leftover(struct xlx__snapshot_change *c, bool dry_run,
 
 /* ---- the last step ------------------------------------------------------ */
 
-/* Those that stay are put into record; *why_r: the reason, the caller's to
- * free. */
+int xlx__snapshot_add_old(xlx_snapshot_journal *journal, const char *path)
+{
+    char *id = NULL;
+    int rc;
+
+    rc = xlx__image_identity(path, &id);
+    if (rc == ERROR_NOTFOUND) {     /* it is gone already */
+        xlx__error_clear();
+        rc = 0;
+    }
+    while (!rc && journal->num_old_ids < journal->num_old_files)
+        rc = xlx__snapshot_add_string(&journal->old_ids,
+                                      &journal->num_old_ids, "");
+    if (!rc)
+        rc = xlx__snapshot_add_string(&journal->old_files,
+                                      &journal->num_old_files, path);
+    if (!rc)
+        rc = xlx__snapshot_add_string(&journal->old_ids,
+                                      &journal->num_old_ids, xlx__text(id));
+    free(id);
+    return rc;
+}
+
+static void drop_string(char **list, int *num, int i)
+{
+    if (i >= *num)
+        return;
+    free(list[i]);
+    --*num;
+    memmove(&list[i], &list[i + 1], (size_t)(*num - i) * sizeof(*list));
+}
+
+void xlx__snapshot_drop_old(xlx_snapshot_journal *journal, int i)
+{
+    drop_string(journal->old_files, &journal->num_old_files, i);
+    drop_string(journal->old_ids, &journal->num_old_ids, i);
+}
+
+static int stays(char **why_r, const char *how)
+{
+    free(*why_r);
+    *why_r = xlx__printf("%s%s", how, xlx_get_error());
+    return *why_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+}
+
+/* One that stays because it is in use is put into record.  One that is not
+ * the file that was looked at is not ours.  *why_r: why it stays. */
+static int unlink_file(struct xlx__snapshot_change *c, const char *path,
+                       const char *id, bool qemu_died, xlx_snapshots *record,
+                       char **why_r)
+{
+    bool there;
+    int rc;
+
+    rc = xlx__image_is_there(path, &there);
+    if (rc || !there) return rc;
+    rc = xlx__image_is_seen(path, id);
+    if (!rc) {
+        rc = ask_patiently(c, path, qemu_died);
+        if (rc && rc != ERROR_NOMEM) {
+            rc = stays(why_r, "is in use (xl snapshot-repair removes it when "
+                       "nobody uses it any more), and ");
+            return rc ? rc : remember(record, path);
+        }
+    }
+    if (!rc)
+        rc = xlx__image_remove(path, id);
+    return rc == ERROR_INVAL ? stays(why_r, "is not what it was: ") : rc;
+}
+
+/* *why_r: the reason why one stays, the caller's to free. */
 static int unlink_old(struct xlx__snapshot_change *c,
                       const xlx_snapshot_journal *journal,
                       xlx_snapshots *record, char **why_r)
@@ -168,19 +257,9 @@ static int unlink_old(struct xlx__snapshot_change *c,
         return 0;
     rc = xlx__snapshot_look_again(c);   /* it may have been started again */
     for (i = 0; !rc && i < journal->num_old_files; i++) {
-        const char *path = journal->old_files[i];
-
-        if (!is_there(path))
-            continue;
-        rc = ask_patiently(c, path, served && !c->served);
-        if (rc && rc != ERROR_NOMEM) {
-            free(*why_r);
-            *why_r = strdup(xlx_get_error());
-            rc = *why_r ? remember(record, path) : ERROR_NOMEM;
-            continue;
-        }
-        if (!rc)
-            rc = xlx__image_remove(path);
+        rc = unlink_file(c, journal->old_files[i],
+                         i < journal->num_old_ids ? journal->old_ids[i] : "",
+                         served && !c->served, record, why_r);
         xlx__fault("snapshot-delete.unlinked");
     }
     return rc;
@@ -205,8 +284,7 @@ int xlx__snapshot_close_journal(struct xlx__snapshot_change *c,
         rc = xlx__snapshot_journal_remove(c->ctx, c->guest);
     if (!rc && why)
         rc = xlx__error(ERROR_NOT_READY, "all is done, but a file that should "
-                        "go is in use (xl snapshot-repair removes it when "
-                        "nobody uses it any more), and %s", why);
+                        "go %s", why);
     xlx_snapshots_dispose(&record);
     free(why);
     return rc;

@@ -124,9 +124,7 @@ int xlx__snapshot_finish_recorded(struct xlx__snapshot_change *c,
                          "which the snapshots no longer need, and wrote to "
                          "it", journal->old_files[i]);
         if (rc) return rc;
-        free(journal->old_files[i]);
-        journal->old_files[i] =
-            journal->old_files[--journal->num_old_files];
+        xlx__snapshot_drop_old(journal, i);
     }
     return xlx__snapshot_close_journal(c, journal);
 }

@@ -7,9 +7,11 @@
  * finished or undone, by the same functions that would have done so.  An
  * image that holds data is never deleted for an operation that is undone.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "disk.h"
@@ -42,39 +44,74 @@ static int is_open(struct xlx__snapshot_change *c, const char *image,
     return 0;
 }
 
+/* qemu-img writes the header of a qcow2 first.  A file that has something
+ * else in it is not ours: somebody put it there. */
+static bool is_foreign(const char *path)
+{
+    char magic[4] = { 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    bool yes = fd < 0 || (lseek(fd, 0, SEEK_DATA) >= 0 &&
+                          (pread(fd, magic, sizeof(magic), 0) < 0 ||
+                           memcmp(magic, "QFI\xfb", sizeof(magic))));
+
+    if (fd >= 0)
+        close(fd);
+    return yes;
+}
+
+/* Was it written to?  One that is half made never was. */
+static int holds_data(const char *path, bool *yes_r)
+{
+    struct stat st;
+    int rc;
+
+    *yes_r = false;
+    if (stat(path, &st) || !st.st_size)
+        return 0;
+    rc = xlx__image_has_data(path, yes_r);
+    if (rc != ERROR_INVAL)
+        return rc;
+    xlx__error_clear();
+    *yes_r = false;
+    return 0;
+}
+
+static int remove_file(struct xlx__snapshot_change *c, const char *path,
+                       xlx_repair_report *report)
+{
+    bool data, open, there;
+    char *id = NULL;
+    int rc;
+
+    rc = xlx__image_is_there(path, &there);
+    if (rc || !there) return rc;
+    rc = xlx__image_identity(path, &id);
+    if (rc) goto out;
+    rc = is_open(c, path, &open);
+    if (rc) goto out;
+    rc = holds_data(path, &data);
+    if (rc) goto out;
+    if (open || data || is_foreign(path))
+        rc = xlx__report(report, false, "kept: look at it, and remove it "
+                         "when it is not needed", "%s holds data", path);
+    else
+        rc = xlx__image_remove(path, id);
+
+ out:
+    free(id);
+    return rc;
+}
+
 /* New images of an operation that did not come about. */
 static int remove_new(struct xlx__snapshot_change *c,
                       const xlx_snapshot_journal *journal,
                       xlx_repair_report *report)
 {
-    struct stat st;
-    bool data, open;
-    int i, rc;
+    int i, rc = 0;
 
-    for (i = 0; i < journal->num_new_files; i++) {
-        const char *path = journal->new_files[i];
-
-        if (stat(path, &st))
-            continue;
-        rc = is_open(c, path, &open);
-        if (rc) return rc;
-        rc = st.st_size ? xlx__image_has_data(path, &data) : 0;
-        if (rc == ERROR_INVAL) {    /* half made: it never held anything */
-            xlx__error_clear();
-            data = false;
-            rc = 0;
-        }
-        if (rc) return rc;
-        if (open || (st.st_size && data)) {
-            rc = xlx__report(report, false, "kept: look at it, and remove it "
-                             "when it is not needed", "%s holds data", path);
-            if (rc) return rc;
-            continue;
-        }
-        rc = xlx__image_remove(path);
-        if (rc) return rc;
-    }
-    return 0;
+    for (i = 0; !rc && i < journal->num_new_files; i++)
+        rc = remove_file(c, journal->new_files[i], report);
+    return rc;
 }
 
 static int undo(struct xlx__snapshot_change *c,
@@ -102,23 +139,11 @@ static int new_in_use(struct xlx__snapshot_change *c,
                       const xlx_snapshot_journal *journal, bool *yes_r)
 {
     int i, in_use = 0, rc;
-    struct stat st;
     bool yes;
 
     for (i = 0; i < journal->num_new_files; i++) {
-        if (c->served) {
-            rc = is_open(c, journal->new_files[i], &yes);
-        } else if (stat(journal->new_files[i], &st) || !st.st_size) {
-            yes = false;
-            rc = 0;
-        } else {
-            rc = xlx__image_has_data(journal->new_files[i], &yes);
-            if (rc == ERROR_INVAL) {
-                xlx__error_clear();
-                yes = false;
-                rc = 0;
-            }
-        }
+        rc = c->served ? is_open(c, journal->new_files[i], &yes)
+                       : holds_data(journal->new_files[i], &yes);
         if (rc) return rc;
         in_use += yes;
     }

@@ -76,8 +76,7 @@ static int discard(const struct xlx__snapshot_change *c,
                         now->vdev, now->image, tags[0].name);
     xlx__image_tags_free(tags, num);
     if (rc) return rc;
-    return xlx__snapshot_add_string(&journal->old_files,
-                                    &journal->num_old_files, now->image);
+    return xlx__snapshot_add_old(journal, now->image);
 }
 
 /* The image of an internal snapshot is put back as a whole, under all that

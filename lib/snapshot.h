@@ -149,9 +149,13 @@ int xlx__snapshot_check_chain(const struct xlx__snapshot_change *c,
 
 /* ---- snapshot-leftover.c ------------------------------------------------ */
 
+/* A file that nothing needs when the journal's work is done, and which file
+ * that is now. */
+int xlx__snapshot_add_old(xlx_snapshot_journal *journal, const char *path);
+void xlx__snapshot_drop_old(xlx_snapshot_journal *journal, int i);
 /* Unlinks what journal->old_files names, and then the journal.  A file that
  * somebody uses just then stays, and the record remembers it: the error says
- * so. */
+ * so.  A file that was put there since stays and is not remembered. */
 int xlx__snapshot_close_journal(struct xlx__snapshot_change *c,
                                 const xlx_snapshot_journal *journal);
 /* Tries to remove what the record remembers.  One that somebody has written

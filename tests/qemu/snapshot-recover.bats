@@ -202,6 +202,52 @@ in_use_at_the_end() {
     [ -z "$(find "$tmp/state" -name 'snapshot*')" ]
 }
 
+# Another program's file has the name of one that should go.
+@test "a file that was put in the place of one that should go stays" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web one
+    cut_short snapshot-delete.recorded xl snapshot-delete web one
+    cp -p "$images/a.one.qcow2" "$tmp/other"
+    rm "$images/a.one.qcow2"
+    cp -p "$tmp/other" "$images/a.one.qcow2"
+    run -1 xl snapshot-list --config "$tmp/a.cfg" web
+    [[ $output = *'all is done, but a file that should go is not what it '*\
+"a.one.qcow2: another file was put there"*'and is kept' ]]
+    cmp "$tmp/other" "$images/a.one.qcow2"
+    run -0 xl snapshot-repair --config "$tmp/a.cfg" web
+    cmp "$tmp/other" "$images/a.one.qcow2"
+    [ -z "$(find "$tmp/state" -name 'snapshot*')" ]
+}
+
+@test "a kill while a file is removed leaves none under another name" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web one
+    cut_short image-remove.aside xl snapshot-delete web one
+    [ -e "$images/a.one.qcow2.xlx-removing" ]
+    run -0 xl snapshot-repair --config "$tmp/a.cfg" web
+    [ "$(ls "$images")" = a.qcow2 ]
+    # and a name that leaves no room for another one
+    xl snapshot-create --config "$tmp/a.cfg" --kind external web \
+        "$(printf 'n%.0s' {1..200})"
+    ls "$images"
+    xl snapshot-delete web "$(printf 'n%.0s' {1..200})"
+    [ "$(ls "$images")" = a.qcow2 ]
+}
+
+@test "a file that was put in the place of an overlay that was never made" {
+    qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
+    config "$tmp/a.cfg" web "$images/a.qcow2"
+    cut_short snapshot-create.overlay xl snapshot-create \
+        --config "$tmp/a.cfg" --kind external web one
+    head -c 4096 /dev/zero > "$images/a.one.qcow2"
+    echo data | dd of="$images/a.one.qcow2" bs=1 seek=2048 conv=notrunc
+    run -1 xl snapshot-repair --config "$tmp/a.cfg" web
+    [[ $output = *"a.one.qcow2 holds data; kept"* ]]
+    grep -q data "$images/a.one.qcow2"
+}
+
 @test "a deletion whose record is written, and a start on what it removes" {
     qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
     config "$tmp/a.cfg" web "$images/a.qcow2"
