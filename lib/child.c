@@ -349,7 +349,7 @@ static int drain(struct pipe_text *p)
     }
     if (p->len + r > p->max) {
         if (!p->keep_tail)
-            return xlx__error(ERROR_FAIL, "its output is over %zu bytes",
+            return xlx__error(ERROR_BUFFERFULL, "its output is over %zu bytes",
                               p->max);
         p->len = 0;
     }

@@ -42,7 +42,7 @@ struct xlx__child {
 
 /* Runs it to its end.  *output_r (may be NULL) is its stdout, the caller's to
  * free.  When it fails, rc is ERROR_FAIL and the message the last line that
- * it wrote to stderr. */
+ * it wrote to stderr; ERROR_BUFFERFULL when it writes more than max_output. */
 int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
                    char **output_r, size_t *len_r);
 

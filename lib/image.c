@@ -322,6 +322,10 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
         goto out;
     }
     rc = xlx__image_sync(files.fd[1], base);
+    if (rc) goto out;
+    rc = xlx__image_check_merged(ctx, &files);
+    if (rc)
+        xlx__error_prefix(rc, "%s", path);
 
  out:
     free(name);

@@ -36,7 +36,9 @@ int xlx__image_has_data(const char *path, bool *data_r);
 int xlx__image_check_repair(xlx_ctx *ctx, const char *path,
                             bool *repaired_r);
 /* Merges path down into the image that its header names, which the caller
- * knows is base; path itself stays as it is, so that it can be done again.  progress may be NULL; what is for it, xlx_job_progress.what. */
+ * knows is base, and looks whether all of it is there; path itself stays as it
+ * is, so that it can be done again.  progress may be NULL; what is for it,
+ * xlx_job_progress.what. */
 int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
                       const char *base, const xlx_progress *progress,
                       const char *what);
@@ -122,6 +124,13 @@ int xlx__image_remove(const char *path, const char *seen);
 void xlx__image_unlink_made(int dir, const char *name, int fd);
 /* Is a file there?  One whose removal was cut short gets its name back. */
 int xlx__image_is_there(const char *path, bool *yes_r);
+
+/* ---- image-merged.c ----------------------------------------------------- */
+
+/* Is all that the first of them holds in the second one, too?  For a merge that
+ * qemu-img has done; nobody writes to either. */
+int xlx__image_check_merged(xlx_ctx *ctx,
+                            const struct xlx__image_files *files);
 
 /* ---- image-backing.c ---------------------------------------------------- */
 

@@ -348,6 +348,20 @@ static int plan_unlink(struct planning *p, const xlx_snapshot_disk *d,
     return xlx__snapshot_add_old(journal, d->image);
 }
 
+/* QEMU opens both again by their names. */
+static int check_open(const struct planning *p, const xlx_snapshot_disk *d,
+                      const xlx_snapshot_disk *layer)
+{
+    const char *const images[] = { d->image, layer->image };
+    struct xlx__file_id ids[2];
+    int rc;
+
+    if (!p->c->qmp)
+        return 0;
+    rc = xlx__snapshot_check_open(p->c, images, 2, true, ids);
+    return rc ? xlx__error_prefix(rc, "%s", d->vdev) : 0;
+}
+
 /* Finds out before anything is marked whether it can be merged. */
 static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
                        const xlx_snapshot_disk *layer)
@@ -358,6 +372,8 @@ static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
     rc = check_header(p, d->vdev, layer->image);
     if (rc) return rc;
     rc = check_files(p, d);
+    if (rc) return rc;
+    rc = check_open(p, d, layer);
     if (rc) return rc;
     rc = check_size(p, d->vdev, layer, d);
     if (rc) return rc;

@@ -232,6 +232,46 @@ static int complete(struct xlx__snapshot_change *c, const char *id,
                     xlx__now_ms() + SETTLE_MS, NULL, NULL, job);
 }
 
+/* The layers of which QEMU will write to the header at the end */
+static int above_top(const xlx_snapshot_journal *journal, const char **images,
+                     int max)
+{
+    const xlx_snapshots *record = &journal->before;
+    const xlx_snapshot_disk *d;
+    int i, num = 0;
+
+    for (i = -1; i < record->num_snapshots && num < max; i++) {
+        d = i < 0 ? xlx__snapshot_current_disk(record, journal->merge_vdev)
+                  : xlx__snapshot_disk_of(&record->snapshots[i],
+                                          journal->merge_vdev);
+        if (d && !*xlx__text(d->tag) &&
+            !strcmp(xlx__text(d->backing), journal->merge_top))
+            images[num++] = d->image;
+    }
+    return num;
+}
+
+static int start_checked(struct xlx__snapshot_change *c,
+                         const xlx_snapshot_journal *journal, const char *id,
+                         const char *root, const char *top, const char *base)
+{
+    const char *images[4] = { journal->merge_base, journal->merge_top };
+    struct xlx__file_id ids[4];
+    int rc;
+
+    rc = xlx__snapshot_check_open(c, images, 2 + above_top(journal,
+                                                           images + 2, 2),
+                                  true, ids);
+    if (rc) return xlx__error_prefix(rc, "%s", journal->merge_vdev);
+    rc = start_commit(c, id, root, top, base);
+    if (rc) return rc;
+    rc = xlx__snapshot_still_open(c, journal->merge_base, &ids[0]);
+    if (!rc)
+        return 0;
+    cancel_job(c, id);
+    return xlx__error_prefix(rc, "%s", journal->merge_vdev);
+}
+
 static int commit_live(struct xlx__snapshot_change *c,
                        xlx_snapshot_journal *journal, const char *root,
                        const char *top, const char *base, bool active,
@@ -244,7 +284,7 @@ static int commit_live(struct xlx__snapshot_change *c,
 
     rc = job_id(journal, id, sizeof(id));
     if (rc) return rc;
-    rc = start_commit(c, id, root, top, base);
+    rc = start_checked(c, journal, id, root, top, base);
     if (rc) return rc;
     xlx__fault("snapshot-merge.started");
     rc = wait_job(c, id, wait_for, "concluded", 0, progress,

@@ -260,6 +260,28 @@ static int check_lost(const xlx_disk *disk, xlx_snapshot *snapshot)
 
 /* ---- who else uses the images ------------------------------------------- */
 
+/* QEMU opens what is frozen again, for reading, and the guest sees it. */
+static int check_open(struct xlx__snapshot_change *c,
+                      const xlx_snapshot *snapshot)
+{
+    struct xlx__file_id *ids = calloc((size_t)snapshot->num_disks + 1,
+                                      sizeof(*ids));
+    const char **images = calloc((size_t)snapshot->num_disks + 1,
+                                 sizeof(*images));
+    int i, rc = 0;
+
+    for (i = 0; images && i < snapshot->num_disks; i++)
+        images[i] = snapshot->disks[i].image;
+    if (!ids || !images)
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+    else if (c->served)
+        rc = xlx__snapshot_check_open(c, images, snapshot->num_disks, false,
+                                      ids);
+    free(images);
+    free(ids);
+    return rc;
+}
+
 static int ask_world(struct xlx__snapshot_change *c,
                      struct xlx__image_world *world,
                      const xlx_snapshot_spec *spec,
@@ -272,8 +294,9 @@ static int ask_world(struct xlx__snapshot_change *c,
         .force_based = spec->force_based,
         .force_unknown = spec->force_unknown,
     };
-    int i, rc = 0;
+    int i, rc;
 
+    rc = check_open(c, snapshot);
     for (i = 0; !rc && i < snapshot->num_disks; i++)
         rc = xlx__snapshot_check_chain(c, &snapshot->disks[i]);
     for (i = 0; !rc && i < snapshot->num_disks; i++)

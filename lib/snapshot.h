@@ -11,6 +11,7 @@
  *   snapshot-delete.c  delete: which layers go, which are merged
  *   snapshot-merge.c   two layers into one, live or not
  *   snapshot-repair.c  finish or undo, and check
+ *   snapshot-open.c    does QEMU have the file open that a name leads to?
  *   snapshot-hold.c    no change while another program moves the guest
  *   snapshot-halfway.c how far did it come, when the guest went on since?
  *   snapshot-recorded.c what was cut short after the new record was written
@@ -30,6 +31,7 @@
 #include "image-use.h"
 #include "internal.h"
 #include "lock.h"
+#include "proc-files.h"
 #include "qmp.h"
 
 struct xlx__snapshot_change {
@@ -162,6 +164,20 @@ int xlx__snapshot_close_journal(struct xlx__snapshot_change *c,
  * to is not ours any more. */
 int xlx__snapshot_try_leftover(struct xlx__snapshot_change *c, bool dry_run,
                                xlx_repair_report *report);
+
+/* ---- snapshot-open.c ---------------------------------------------------- */
+
+/* Before QEMU opens images again by their names: each name leads to the file
+ * that QEMU has open, over no link that others can have made.  Where /proc
+ * does not tell what QEMU has open, and, unless the caller insists, where only
+ * root can change names, the name alone is looked at.  c is connected. */
+int xlx__snapshot_check_open(const struct xlx__snapshot_change *c,
+                             const char *const *images, int num, bool insist,
+                             struct xlx__file_id *ids_r);
+/* After it: does QEMU still have that file open? */
+int xlx__snapshot_still_open(const struct xlx__snapshot_change *c,
+                             const char *image,
+                             const struct xlx__file_id *id);
 
 /* ---- snapshot-overlay.c ------------------------------------------------- */
 

@@ -43,3 +43,50 @@ ignoring() { perl -e '$SIG{CHLD} = "IGNORE"; exec @ARGV' -- "$@"; }
     snapshots_are_right
     present_is_right
 }
+
+# qemu-img says that it has merged, and is not right: lies SHELL, for commit
+lies() {
+    mkdir -p "$tmp/bin"
+    cat > "$tmp/bin/qemu-img" <<EOF2
+#!/bin/bash
+real=$(command -v qemu-img)
+if [ "\$1" = commit ]; then $1; fi
+exec \$real "\$@"
+EOF2
+    chmod +x "$tmp/bin/qemu-img"
+    PATH=$tmp/bin:$PATH
+}
+
+# lied_to LIE [FORMAT]: the newest layer is merged by a qemu-img that lies
+lied_to() {
+    disk xvda "${2:-qcow2}"
+    start_qemu
+    next_state
+    make_snapshot one --kind external
+    next_state
+    io xvda 'write -z 32M 1M' flush
+    stop_qemu
+    lies "$1"
+    run -1 xl snapshot-delete "$uuid" one
+    echo "$output"
+    [[ $output = *'xvda.one.qcow2: '*'is not in the image below: nothing is '* ]]
+    [ -e "$images/xvda.one.qcow2" ]
+    PATH=${PATH#*:}
+    present_is_right
+    xl snapshot-delete "$uuid" one
+    [ ! -e "$images/xvda.one.qcow2" ]
+    present_is_right
+}
+
+@test "a merge that did nothing, and said that it did" {
+    lied_to 'exit 0'
+}
+
+@test "a merge into a raw disk that did nothing, and said that it did" {
+    lied_to 'exit 0' raw
+}
+
+@test "a merge of which a byte did not reach the image below" {
+    lied_to "\$real \"\$@\" && qemu-io -f qcow2 -c 'write -P 99 2M 512' `
+        `$images/xvda.qcow2 > /dev/null; exit"
+}

@@ -74,6 +74,65 @@ delete_refuses() {
     delete_refuses '*xvda.raw: has 2 names*'
 }
 
+# A guest that runs: QEMU has the base open, and opens it again by its name
+# when the merge begins.
+live_base_and_victim() {
+    disk xvda raw
+    start_qemu
+    next_state
+    make_snapshot one --kind external
+    next_state
+    base=${original[xvda]% *}
+    mkdir "$tmp/elsewhere"
+    victim=$tmp/elsewhere/victim
+    cp "$base" "$victim"
+    before=$(md5sum < "$victim")
+    mv "$base" "$base.mine"
+}
+
+live_delete_refuses() {
+    run --separate-stderr xl snapshot-delete "$guest" one
+    echo "$status: $stderr"
+    [ "$status" -ne 0 ]
+    # shellcheck disable=SC2053 # a pattern
+    [[ $stderr = $1 ]]
+    [ "$(md5sum < "$victim")" = "$before" ]
+    mv -f "$base.mine" "$base"
+    next_state
+    xl snapshot-repair "$guest"
+    xl snapshot-delete "$guest" one
+    present_is_right
+    nothing_left_over
+}
+
+@test "of a guest that runs the base became a link to another file" {
+    live_base_and_victim
+    chmod 777 "$images"
+    ln -s "$victim" "$base"
+    live_delete_refuses '*xvda.raw is a symbolic link*not followed*'
+}
+
+@test "of a guest that runs the base became another file" {
+    live_base_and_victim
+    ln "$victim" "$base"
+    live_delete_refuses '*QEMU has another file open than*xvda.raw is now*'
+}
+
+@test "of a guest that runs the disk became another file before its snapshot" {
+    disk xvda raw
+    start_qemu
+    next_state
+    chmod 777 "$images"
+    cp "${image[xvda]}" "$images/other"
+    mv "${image[xvda]}" "$images/mine"
+    mv "$images/other" "${image[xvda]}"
+    refuses 1 '*QEMU has another file open than*xvda.raw is now*' \
+        xl snapshot-create "$guest" one --kind external
+    mv "$images/mine" "${image[xvda]}"
+    make_snapshot one --kind external
+    all_is_right
+}
+
 @test "a link that root made is followed" {
     disk xvda
     mkdir "$tmp/store"
