@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which guest "xl create" or "xl restore" would start: read from the config
- * text, or from the head of a save file, as stock xl reads them.  Whatever is
- * wrong with them is left for stock xl to say.
+ * Which guest "xl create" would start: read from the config text, as stock xl
+ * reads it.  Whatever is wrong with it is left for stock xl to say.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,19 +11,6 @@
 #include "guard.h"
 #include "plain-file.h"
 #include "text.h"
-
-/* The head of a save file; then come len bytes, of which the first four are
- * the length of the config and the next the config itself. */
-struct save_header {
-    char magic[32];
-    uint32_t byte_order;
-    uint32_t mandatory_flags;
-    uint32_t optional_flags;
-    uint32_t len;
-};
-#define SAVE_MAGIC "Xen saved domain, xl format\n \0 \r"
-#define SAVE_BYTE_ORDER 0x01020304
-#define SAVE_FLAG_JSON 1            /* of mandatory_flags */
 
 /* ---- files -------------------------------------------------------------- */
 
@@ -106,7 +92,7 @@ static bool take_disks(XLU_Config *cfg, struct guest_config *config)
     return true;
 }
 
-static bool parse_text(const char *text, struct guest_config *config)
+bool guest_config_from_text(const char *text, struct guest_config *config)
 {
     const char *value;
 
@@ -137,7 +123,7 @@ bool guest_config_from_file(const char *path, const char *extra,
     config->text = extra ? xl_format("%s\n%s\n", file ? file : "", extra)
                          : xl_format("%s", file ? file : "");
     free(file);
-    return parse_text(config->text, config);
+    return guest_config_from_text(config->text, config);
 }
 
 libxl_domain_type guest_config_type(const struct guest_config *config)
@@ -156,75 +142,7 @@ libxl_domain_type guest_config_type(const struct guest_config *config)
     return type;
 }
 
-/* ---- save files --------------------------------------------------------- */
-
-/* libxl has no parser of JSON that does without a context. */
-static bool parse_json(const char *json, struct guest_config *config)
-{
-    xentoollog_logger *silent;
-    libxl_domain_config d;
-    libxl_ctx *ctx = NULL;
-    bool ok = false;
-
-    libxl_domain_config_init(&d);
-    silent = (xentoollog_logger *)xtl_createlogger_stdiostream(
-        stderr, XTL_CRITICAL, 0);
-    if (!silent || libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, silent))
-        goto out;
-    if (libxl_domain_config_from_json(ctx, &d, json))
-        goto out;
-    config->name = d.c_info.name ? xl_format("%s", d.c_info.name) : NULL;
-    config->uuid = d.c_info.uuid;
-    config->has_uuid = true;
-    config->disks = d.disks;        /* taken over */
-    config->num_disks = d.num_disks;
-    d.disks = NULL;
-    d.num_disks = 0;
-    ok = true;
-
-out:
-    libxl_domain_config_dispose(&d);
-    if (ctx)
-        libxl_ctx_free(ctx);
-    if (silent)
-        xtl_logger_destroy(silent);
-    return ok;
-}
-
-static bool read_save(int fd, struct guest_config *config)
-{
-    struct save_header h;
-    uint32_t len;
-    char *text;
-    bool ok;
-
-    if (!read_exactly(fd, &h, sizeof(h)) ||
-        memcmp(h.magic, SAVE_MAGIC, sizeof(h.magic)) ||
-        h.byte_order != SAVE_BYTE_ORDER || h.len < sizeof(len) ||
-        !read_exactly(fd, &len, sizeof(len)) || len > h.len - sizeof(len))
-        return false;
-    text = read_text(fd, len);
-    if (!text)
-        return false;
-    ok = h.mandatory_flags & SAVE_FLAG_JSON ? parse_json(text, config)
-                                            : parse_text(text, config);
-    free(text);
-    return ok;
-}
-
-bool guest_config_from_save(const char *path, struct guest_config *config)
-{
-    off_t size;
-    bool ok;
-    int fd;
-
-    fd = xl_open_plain(path, &size);
-    if (fd < 0)
-        return false;
-    ok = read_save(fd, config);
-    close(fd);
-    return ok;
-}
+/* ---- the end ------------------------------------------------------------ */
 
 void guest_config_free(struct guest_config *config)
 {

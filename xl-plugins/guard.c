@@ -127,6 +127,26 @@ static bool read_create(struct guard_start *s, int argc, char **argv)
     return ok;
 }
 
+/* What comes through a pipe is looked at like what lies in a file. */
+static bool read_save(struct guard_start *s)
+{
+    switch (guest_config_from_save(s->save_file, &s->config)) {
+    case GUEST_CONFIG_READ:
+        return true;
+    case GUEST_CONFIG_UNSEEN:
+        xl_message("\"%s\": which guest is in it cannot be looked at before"
+                   " it is restored: %s; copy it into a file and restore that,"
+                   " or use \"%s\" instead of xl to restore it regardless",
+                   s->save_file, errno == ESPIPE
+                   ? "it is neither a file nor a pipe" : strerror(errno),
+                   s->stock);
+        s->unseen = true;
+        return false;
+    default:
+        return false;
+    }
+}
+
 static bool read_restore(struct guard_start *s, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -147,7 +167,7 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
         return false;
     s->save_file = argv[argc - 1];
     if (argc - optind == 1)
-        return guest_config_from_save(s->save_file, &s->config);
+        return read_save(s);
     s->config_path = argv[optind];
     return guest_config_from_file(s->config_path, NULL, &s->config);
 }
@@ -277,7 +297,9 @@ static int check(struct guard_start *s, int argc, char **argv)
         return 0;
     xl_command_name = guarded[i].command;
     optind = 0;                     /* a new argv: start afresh */
-    return guarded[i].read(s, argc, argv) ? ask_concepts(s) : 0;
+    if (guarded[i].read(s, argc, argv))
+        return ask_concepts(s);
+    return s->unseen;
 }
 
 static int check_command_line(struct guard_start *s, int argc, char **argv)

@@ -2,8 +2,9 @@
 /*
  * The guard of "xl create", "restore", "save" and "migrate".  guard.c reads
  * the command line and asks each concept that has a say about the start or the
- * leaving of a guest, guard-config.c reads the same configuration as stock xl will, and
- * guard-STEM.c is what the concept STEM has to say.
+ * leaving of a guest, guard-config.c and guard-save.c read the same
+ * configuration as stock xl will, and guard-STEM.c is what the concept STEM has
+ * to say.
  */
 #ifndef XL_GUARD_H
 #define XL_GUARD_H
@@ -31,14 +32,27 @@ struct guest_config {
     int num_disks;
 };
 
-/* Both fill in an empty config and return false, silently, for what stock xl
+/* All fill in an empty config and return false, silently, for what stock xl
  * will refuse; what has been filled in is to be freed all the same. */
 
 /* xl.cfg(5); extra are lines that follow, or NULL. */
 bool guest_config_from_file(const char *path, const char *extra,
                             struct guest_config *config);
-/* What "xl save" put before the memory. */
-bool guest_config_from_save(const char *path, struct guest_config *config);
+bool guest_config_from_text(const char *text, struct guest_config *config);
+/* What "xl save" put before the memory, len bytes of it or more. */
+bool guest_config_from_head(const char *head, size_t len,
+                            struct guest_config *config);
+
+enum guest_config_found {
+    GUEST_CONFIG_WRONG,             /* stock xl will refuse it */
+    GUEST_CONFIG_READ,
+    GUEST_CONFIG_UNSEEN,            /* errno: stock xl may take it, and it
+                                     * cannot be looked at before */
+};
+
+/* A file or block device with a head, or a pipe out of which one comes. */
+enum guest_config_found guest_config_from_save(const char *path,
+                                               struct guest_config *config);
 void guest_config_free(struct guest_config *config);
 /* What kind of guest cfg makes, as stock xl decides. */
 libxl_domain_type guest_config_type(const struct guest_config *config);
@@ -63,7 +77,10 @@ struct guard_start {
     const char *target, *shell;     /* host of migrate, and its -s, or NULL */
     int hold;                       /* keeps our commands from the guest that
                                      * leaves while stock xl has it; or -1 */
+    int starting;                   /* keeps others from the images until the
+                                     * guest has them open; or -1 */
     struct guest_config config;
+    bool unseen;                    /* it cannot be read; a message was left */
     xlx_ctx *ctx;
     bool only_shows;                /* create -n */
     bool stays;                     /* create -F or -c: ends with the guest */
@@ -154,6 +171,8 @@ int guard_hostdev_forget(struct guard_start *s,
 /* What concepts say: exit status.  0 is no objection; else they have said
  * what is wrong and what to do. */
 int guard_snapshot(struct guard_start *s);
+/* Have the guest, or others, the images of the start open by now? */
+bool guard_snapshot_open(struct guard_start *s);
 int guard_cpu(struct guard_start *s);
 int guard_vnuma(struct guard_start *s);
 int guard_scsi(struct guard_start *s);

@@ -531,6 +531,56 @@ snapshots of \"web\" was cut short; xl snapshot-repair finishes or undoes it" ]]
     wait $writer
 }
 
+# Out of a pipe the head comes once, and is stock xl's.
+@test "a guest that is restored out of a pipe is looked at, too" {
+    extra=(LIBXLX_STATE_DIR="$tmp/nothing")
+    xl create -n "$tmp/web.cfg" > "$tmp/json"
+    { save_file "$tmp/json"; head -c 300000 /dev/urandom; } > "$tmp/save"
+    mkfifo "$tmp/fifo"
+    name=restore
+    extra=()
+    for slow in "cat" "head -c 20 -- - && sleep 0.3 && cat"; do
+        # shellcheck disable=SC2094 # it is not written to
+        bash -c "{ $slow; } < '$tmp/save'" 2> /dev/null 3>&- | {
+            refused restore /dev/stdin
+        }
+        bash -c "{ $slow; } < '$tmp/save' > '$tmp/fifo'" 2> /dev/null 3>&- &
+        refused restore "$tmp/fifo"
+        wait $! || true
+    done
+    # /dev/fd, and a writer that ends in the middle of the head
+    refused restore /dev/fd/7 7< <(cat "$tmp/save")
+    extra=(FAKE_EXIT=5 FAKE_RECORD="$tmp/record")
+    run -5 xl restore /dev/stdin < <(head -c 200 "$tmp/save")
+    run -5 xl restore /dev/stdin < <(:)
+}
+
+@test "what is restored out of a pipe reaches stock xl whole" {
+    jq -n '{c_info: {type: "hvm", name: "g"}, disks: []}' > "$tmp/json"
+    { save_file "$tmp/json"; head -c 3000000 /dev/urandom; } > "$tmp/save"
+    printf '#!/bin/bash\nfor last; do :; done\ncat "$last" > %q\n' \
+        "$tmp/got" > "$tmp/stock"
+    chmod +x "$tmp/stock"
+    mkfifo "$tmp/fifo"
+    extra=(LIBXLX_XL="$tmp/stock")
+    cat "$tmp/save" | xl restore /dev/stdin
+    cmp "$tmp/save" "$tmp/got"
+    { cat "$tmp/save" > "$tmp/fifo"; } 3>&- &
+    xl restore -p "$tmp/fifo"
+    wait $!
+    cmp "$tmp/save" "$tmp/got"
+}
+
+@test "what is restored cannot be looked at: that is said" {
+    extra=(FAKE_EXIT=5 FAKE_RECORD="$tmp/record")
+    run -1 xl restore /dev/zero
+    echo "$output"
+    [[ $output = 'xl restore: "/dev/zero": which guest is in it cannot be '*\
+'neither a file nor a pipe; copy it into a file and restore that, or use '* ]]
+    [ ! -e "$tmp/record" ]
+    run -5 xl restore "$tmp/web.cfg" /dev/zero "$tmp"
+}
+
 @test "no records: what is restored is not even looked at" {
     rm -r "${tmp:?}/state" "$tmp/exec/xl-guard"
     plant "$tmp/exec" xl-guard
