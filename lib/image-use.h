@@ -126,6 +126,13 @@ bool xlx__image_world_names(const struct xlx__image_world *world,
 int xlx__image_world_bitmaps(struct xlx__image_world *world,
                              const char *path, char **name_r);
 
+/* ---- before it shows (image-hold.c) --------------------------------------- */
+
+/* Keeps others who ask for the same from an image that is about to be used,
+ * until *fd is closed, which is opened for the first one (-1).  Several may
+ * only read.  ERROR_LOCK_FAIL when somebody has it. */
+int xlx__image_hold(xlx_ctx *ctx, const char *image, bool only_read, int *fd);
+
 /* ---- may it be done? (image-permit.c) ------------------------------------- */
 
 /* The part of the caller's plan, and the words of its user, that permit. */

@@ -349,6 +349,8 @@ int xlx__snapshot_delete(xlx_ctx *ctx, const xlx_guest *guest,
 
     xlx_snapshots_init(&rehearsal);
     rc = xlx__snapshot_begin(ctx, guest, spec->dry_run, &c);
+    if (!rc && !spec->dry_run)
+        rc = xlx__snapshot_hold_images(&c);
     if (rc) goto out;
     rc = xlx__snapshot_find(&c.record, spec->name, &s);
     if (rc) goto out;

@@ -426,7 +426,7 @@ int xlx__snapshot_plan(struct xlx__snapshot_change *c,
 {
     const xlx_disk **chosen = NULL;
     xlx_disks *disks = &c->disks;
-    int num = spec->num_disks, rc;
+    int i, num = spec->num_disks, rc;
 
     rc = plan_name(c, spec, snapshot);
     if (rc) goto out;
@@ -441,6 +441,8 @@ int xlx__snapshot_plan(struct xlx__snapshot_change *c,
     }
     rc = num ? choose_named(disks, spec, chosen)
              : choose_all(disks, chosen, &num);
+    for (i = 0; !rc && !spec->dry_run && i < num; i++)
+        rc = xlx__snapshot_hold_image(c, chosen[i]->path);
     if (rc) goto out;
     rc = plan_kind(c, spec, chosen, num, snapshot);
     if (rc) goto out;

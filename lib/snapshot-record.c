@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "disk.h"
 #include "guest.h"
@@ -148,6 +149,7 @@ int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
     memset(c, 0, sizeof(*c));
     c->ctx = ctx;
     c->lock.fd = -1;
+    c->images = -1;
     xlx_guest_init(&c->self);
     c->guest = &c->self;
     xlx_snapshots_init(&c->record);
@@ -188,6 +190,32 @@ int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     rc = dry_run ? in_order(c) : xlx__snapshot_recover(c, false, NULL);
     if (rc) return rc;
     return xlx__snapshot_record_read(ctx, c->guest, &c->record);
+}
+
+/* Others see whoever has its images open. */
+int xlx__snapshot_hold_image(struct xlx__snapshot_change *c,
+                             const char *image)
+{
+    int rc;
+
+    if (c->served || xlx__guest_running(c->guest))
+        return 0;
+    rc = xlx__image_hold(c->ctx, image, false, &c->images);
+    if (!rc)
+        rc = xlx__snapshot_look_again(c);
+    if (!rc && (c->served || xlx__guest_running(c->guest)))
+        rc = xlx__error(ERROR_NOT_READY, "the guest was started at this "
+                        "moment: run the command again");
+    return rc;
+}
+
+int xlx__snapshot_hold_images(struct xlx__snapshot_change *c)
+{
+    int i, rc = 0;
+
+    for (i = 0; !rc && i < c->record.num_disks; i++)
+        rc = xlx__snapshot_hold_image(c, c->record.disks[i].image);
+    return rc;
 }
 
 int xlx__snapshot_look_again(struct xlx__snapshot_change *c)
@@ -234,6 +262,8 @@ void xlx__snapshot_end(struct xlx__snapshot_change *c)
     xlx_guest_dispose(&c->self);
     xlx__disk_files_free(c->files, c->num_files);
     xlx_disks_dispose(&c->disks);
+    if (c->images >= 0)
+        close(c->images);
     xlx__unlock(&c->lock);
 }
 

@@ -536,6 +536,8 @@ int xlx__snapshot_revert(xlx_ctx *ctx, const xlx_guest *guest,
 
     xlx_snapshot_journal_init(&journal);
     rc = xlx__snapshot_begin(ctx, guest, spec->dry_run, &c);
+    if (!rc && !spec->dry_run)
+        rc = xlx__snapshot_hold_images(&c);
     if (rc) goto out;
     rc = xlx__snapshot_find(&c.record, spec->name, &to);
     if (rc) goto out;

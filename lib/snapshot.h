@@ -39,6 +39,8 @@ struct xlx__snapshot_change {
     xlx_guest self;
     const xlx_guest *guest;         /* &self */
     struct xlx__lock lock;
+    int images;                     /* holds them, see xlx__image_hold(); or
+                                     * -1 */
     xlx_snapshots record;
     bool served;                    /* a QEMU serves the guest's disks */
     struct xlx__qmp *qmp;           /* NULL when not connected to it */
@@ -56,6 +58,12 @@ struct xlx__snapshot_change {
  * released by end, also after a failure. */
 int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
                        struct xlx__snapshot_change *c);
+/* The guest, which does not run, stays so until end: nobody starts it on one
+ * of these images through our xl.  Before it is asked who uses them. */
+int xlx__snapshot_hold_image(struct xlx__snapshot_change *c,
+                             const char *image);
+/* The same for all that take its writes by the record. */
+int xlx__snapshot_hold_images(struct xlx__snapshot_change *c);
 /* open, and then: finishes or undoes what a killed command left, and reads
  * the record.  A dry run changes nothing, and so fails when there is such. */
 int xlx__snapshot_begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,

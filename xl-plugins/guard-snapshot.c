@@ -17,7 +17,7 @@
 
 /* The disks of a start, and what we know of their images. */
 struct check {
-    const struct guard_start *start;
+    struct guard_start *start;
     const struct guest_config *config;
     xlx_frozen_images list;
     xlx_frozen_image *frozen;       /* its images, one for each disk */
@@ -371,6 +371,52 @@ static void say_unknown(const struct check *c)
         }
 }
 
+/* Until they have their images open, two starts would not see each other. */
+static int hold_images(struct check *c, const xlx_disks *disks)
+{
+    const struct timespec pause = { .tv_nsec = POLL_MS * 1000000 };
+    int64_t fd = -1;
+    int waited, rc;
+
+    if (may_be_open(c))
+        return 0;
+    for (waited = 0; ; waited += POLL_MS) {
+        rc = xlx_images_hold(c->start->ctx, disks, &fd);
+        if (rc != ERROR_LOCK_FAIL || waited >= WAIT_OPEN_MS)
+            break;
+        nanosleep(&pause, NULL);
+    }
+    if (!rc)
+        c->start->starting = (int)fd;
+    else if (rc == ERROR_LOCK_FAIL)
+        xl_message("%s", xlx_get_error());
+    else
+        xl_message("warning: nothing keeps another start from the disks of"
+                   " this guest: %s", xlx_get_error());
+    return rc == ERROR_LOCK_FAIL;
+}
+
+bool guard_snapshot_open(struct guard_start *s)
+{
+    xlx_frozen_images list;
+    bool open = false;
+    xlx_disks disks;
+    int i;
+
+    xlx_disks_init(&disks);
+    xlx_frozen_images_init(&list);
+    if (!s->ctx && xlx_ctx_alloc(&s->ctx, NULL, NULL))
+        xl_no_memory();
+    if (!take_disks(&s->config, &disks))
+        xl_no_memory();
+    if (!xlx_images_frozen(s->ctx, &disks, &list))
+        for (i = 0; i < list.num_images; i++)
+            open |= list.images[i].reason == XLX_FROZEN_REASON_OPEN;
+    xlx_frozen_images_dispose(&list);
+    xlx_disks_dispose(&disks);
+    return open;
+}
+
 /* Exit status. */
 static int refuse_when_frozen(struct check *c)
 {
@@ -380,6 +426,10 @@ static int refuse_when_frozen(struct check *c)
     xlx_disks_init(&disks);
     if (!take_disks(c->config, &disks))
         xl_no_memory();
+    if (hold_images(c, &disks)) {
+        xlx_disks_dispose(&disks);
+        return 1;
+    }
     rc = ask(c, &disks);
     xlx_disks_dispose(&disks);
     if (rc) {

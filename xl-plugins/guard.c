@@ -12,16 +12,20 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "guard.h"
 #include "text.h"
+
+#define START_POLL_MS 500
 
 /* ---- words for a shell and for xl.cfg ----------------------------------- */
 
@@ -389,7 +393,9 @@ static char *path_of(const char *program)
     return xl_format("%s/%s", dir ? dir : XL_EXEC_DIR, program);
 }
 
-int guard_run(const char *program, char *const *argv)
+static int run(const char *program, char *const *argv,
+               void (*wait)(struct guard_start *s, pid_t pid),
+               struct guard_start *s)
 {
     char *path = path_of(program);
     int status = 127;
@@ -401,12 +407,15 @@ int guard_run(const char *program, char *const *argv)
     pid = fork();
     if (!pid) {
         signal(SIGINT, SIG_DFL);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         execv(path, argv);
         fprintf(stderr, "xl: \"%s\": %s\n", path, strerror(errno));
-        _exit(127);
+        _exit(errno == ENOENT ? 127 : 126);
     }
     if (pid < 0)
         xl_message("cannot fork: %s", strerror(errno));
+    else if (wait)
+        wait(s, pid);
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     signal(SIGINT, SIG_DFL);
@@ -415,6 +424,33 @@ int guard_run(const char *program, char *const *argv)
         return 127;
     return WIFEXITED(status) ? WEXITSTATUS(status)
                              : 128 + WTERMSIG(status);
+}
+
+int guard_run(const char *program, char *const *argv)
+{
+    return run(program, argv, NULL, NULL);
+}
+
+static void let_images_go(struct guard_start *s)
+{
+    if (s->starting >= 0)
+        close(s->starting);
+    s->starting = -1;
+}
+
+/* Stock xl has made the guest when it ends; with -F or -c it stays. */
+static void hold_until_open(struct guard_start *s, pid_t pid)
+{
+    siginfo_t info = { .si_pid = 0 };
+
+    while (s->stays && s->starting >= 0) {
+        poll(NULL, 0, START_POLL_MS);
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) ||
+            info.si_pid)
+            break;
+        if (guard_snapshot_open(s))
+            let_images_go(s);
+    }
 }
 
 static int stock_command(const struct guard_start *s, const char *command,
@@ -438,6 +474,7 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
     int i, status = guard_run(s->stock, args);
 
     free(args);
+    let_images_go(s);
     if (status)
         return status;
     for (i = 0; !status && i < s->num_while_paused; i++)
@@ -460,14 +497,15 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
     char **args = stock_arguments(s, argc, argv, false);
     int status;
 
-    if (!s->num_afterwards) {
+    if (!s->num_afterwards && s->starting < 0) {
         execv(s->stock, args);
         fprintf(stderr, "xl: stock xl: \"%s\": %s\n", s->stock,
                 strerror(errno));
         return errno == ENOENT ? 127 : 126;
     }
-    status = guard_run(s->stock, args);
+    status = run(s->stock, args, hold_until_open, s);
     free(args);
+    let_images_go(s);
     if (s->hold >= 0)
         close(s->hold);
     s->hold = -1;
@@ -476,7 +514,7 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct guard_start s = { .stock = NULL, .hold = -1 };
+    struct guard_start s = { .stock = NULL, .hold = -1, .starting = -1 };
     int status;
 
     if (argc < 3) {

@@ -411,6 +411,75 @@ elsewhere: $1" ]
     wait $holder
 }
 
+# start [ARG...]: xl create of the present state, whose stock xl waits for the
+# file "go" to be gone
+start() {
+    touch "$tmp/go"
+    printf '#!/bin/bash\ntouch %q\nwhile [ -e %q ]; do sleep 0.05; done\n' \
+        "$tmp/started" "$tmp/go" > "$tmp/stock"
+    chmod +x "$tmp/stock"
+    extra=(LIBXLX_XL="$tmp/stock")
+    xl create "$@" "$tmp/now.cfg" 3>&- &
+    starter=$!
+    until [ -e "$tmp/started" ]; do sleep 0.05; done
+    extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5)
+}
+
+@test "two starts at once on one image: the second one is refused" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    ln -s "$overlay" "$tmp/name"
+    config db "$tmp/name" > "$tmp/db.cfg"
+    sed -i "s,$tmp/data.img,/nowhere," "$tmp/db.cfg"
+    start
+    run -1 xl create "$tmp/db.cfg"
+    [[ $output = "xl create: $tmp/name: another command is starting a guest \
+on it, or changes it, at this moment"* ]]
+    [ ! -e "$tmp/record" ]
+    # who only shows what would be started, or shares the disk on purpose
+    run -5 xl create -n "$tmp/db.cfg"
+    extra+=(LIBXLX_FORCE_OPEN=1)
+    run -5 xl create "$tmp/db.cfg"
+    # another guest
+    extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5)
+    truncate -s 1M "$tmp/other.img"
+    sed "s,$tmp/name,$tmp/other.img,; s/qcow2/raw/" "$tmp/db.cfg" \
+        > "$tmp/other.cfg"
+    run -5 xl create "$tmp/other.cfg"
+    rm "$tmp/go"
+    wait $starter
+    run -5 xl create "$tmp/db.cfg"
+}
+
+@test "a start, and a command that changes the images of the guest" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    start
+    for command in "delete web s1" "create --config $tmp/now.cfg web s2"; do
+        # shellcheck disable=SC2086 # words
+        run -1 xl snapshot-$command
+        echo "$output"
+        [[ $output = *': another command is starting a guest on it'* ]]
+    done
+    kill -KILL $starter
+    rm "$tmp/go"
+    wait $starter || true
+    xl snapshot-create --config "$tmp/now.cfg" web s2
+}
+
+@test "a start in the foreground holds its images until they are open" {
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
+    start -F
+    run -1 xl create "$tmp/now.cfg"
+    [[ $output = *': another command is starting a guest on it'* ]]
+    hold qemu-system-i38 '+<' "$overlay"
+    for _ in {1..100}; do
+        run -1 xl create "$tmp/now.cfg"
+        [[ $output = *': another command is starting'* ]] || break
+    done
+    [[ $output = *"qemu-system-i38 (process $holder) has it open"* ]]
+    rm "$tmp/go"
+    wait $starter
+}
+
 @test "a guest that was just shut down may take a moment to let go" {
     config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
     hold qemu-system-i38 '+<' "$overlay"
