@@ -8,9 +8,8 @@
 
 load snapshot
 
-setup() { snapshot_setup; holder='' loop='' lasting=''; }
+setup() { snapshot_setup; loop='' lasting=''; }
 teardown() {
-    [ -z "$holder" ] || kill -KILL "$holder" || true
     [ -z "$loop" ] || losetup -d "$loop"
     [ -z "$lasting" ] || rm -rf "$lasting"
     snapshot_teardown
@@ -18,13 +17,7 @@ teardown() {
 
 # A chain of two snapshots on each disk, and the guest is shut down
 two_snapshots() {
-    disks "$1"
-    start_qemu
-    next_state
-    make_snapshot one --kind external
-    next_state
-    make_snapshot two --kind external
-    next_state
+    chain_of_snapshots "$1" one two
     stop_qemu
 }
 
@@ -133,13 +126,6 @@ all_are_ready() { [ "$(list | names_of ready | xargs)" = "one two" ]; }
 }
 
 # ---- who holds them ------------------------------------------------------------
-
-# hold IMAGE: a program that only reads it
-hold() {
-    qemu-io -f qcow2 -r -c 'sleep 60000' "$1" > /dev/null 3>&- &
-    holder=$!
-    until readlink /proc/$holder/fd/* | grep -qxF "$1"; do sleep 0.02; done
-}
 
 @test "a reader of one of two disks, before either is touched" {
     two_snapshots 2

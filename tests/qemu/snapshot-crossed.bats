@@ -27,14 +27,6 @@ elsewhere='snapshot-create.frozen snapshot-merge.configured
 setup() { snapshot_setup; crossings=$BATS_TEST_NUMBER live=''; }
 teardown() { snapshot_teardown; }
 
-points() { # PREFIX...
-    local prefix
-    for prefix; do
-        grep -rhoE "xlx__fault\(\"${prefix}[^\"]*\"" "$top_srcdir/lib" |
-            cut -d'"' -f2
-    done | sort -u
-}
-
 # ---- a guest, as files -------------------------------------------------------
 
 config() { # IMAGE FORMAT of each disk on standard input
@@ -213,7 +205,7 @@ crossed() {
     present > "$tmp/old"
     save before
     # shellcheck disable=SC2086  # words
-    for point in $(points $points); do
+    for point in $(fault_points $points); do
         for ((nth = 1; nth <= (${SLOW:+1} + 1); nth++)); do
             back before
             config < "$tmp/old"
@@ -316,7 +308,7 @@ begin_live() {
 }
 
 @test "no fault point was left out" {
-    diff <(points 'snapshot-[a-z]*\.' store- |
+    diff <(fault_points 'snapshot-[a-z]*\.' store- |
                grep -vxF "$(tr -s ' ' '\n' <<< "$elsewhere" | sed '/^$/d')") \
         <(sort -u "$BATS_FILE_TMPDIR/reached")
 }

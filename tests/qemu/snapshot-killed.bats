@@ -17,11 +17,7 @@ setup() { snapshot_setup; }
 teardown() { snapshot_teardown; }
 
 points() { # STEM...
-    local stem
-    for stem; do
-        grep -rhoE "xlx__fault\(\"$stem\.[^\"]+\"" "$top_srcdir/lib" |
-            cut -d'"' -f2
-    done | sort -u
+    fault_points "${@/%/[.]}"
 }
 
 fresh() {

@@ -35,31 +35,6 @@ merge_and() {
     wait $command || status=$?
 }
 
-# Over a connection that waits for the job
-slow_down() {
-    python3 - "$tmp/qmp2" "$tmp/ready" <<'EOF2'
-import json, socket, sys, time
-sock = socket.socket(socket.AF_UNIX)
-sock.connect(sys.argv[1])
-lines = sock.makefile('rw')
-lines.readline()
-def ask(command, **arguments):
-    lines.write(json.dumps({'execute': command, 'arguments': arguments}))
-    lines.flush()
-    while True:
-        reply = json.loads(lines.readline())
-        if 'event' not in reply:
-            return reply
-ask('qmp_capabilities')
-open(sys.argv[2], 'w').close()
-end = time.monotonic() + 60
-while 'error' in ask('block-job-set-speed', device='xlx-merge-xvda',
-                     speed=1 << 20):
-    if time.monotonic() > end:
-        sys.exit('no job came')
-EOF2
-}
-
 @test "Ctrl-C ends it; the guest is whole; it is finished later" {
     local signal code
     slow_chain

@@ -267,20 +267,13 @@ chain() {
 @test "a disk that another program writes to" {
     disks 1
     start_qemu
-    qemu-io -f raw -c 'sleep 60000' "${image[xvda]}" 3>&- &
-    local holder=$!
-    sleep 0.5
+    hold "${image[xvda]}" -f raw
     for kind in internal external; do
         refuses 1 '*qemu-io*has it open*--force-open*' create one --kind $kind
     done
     create one --kind external --force-open
-    kill $holder
-    wait $holder || true
+    release
     # one that only reads does not matter
-    qemu-io -r -U -f qcow2 -c 'sleep 60000' "$images/xvda.one.qcow2" 3>&- &
-    holder=$!
-    sleep 0.5
+    hold "$images/xvda.one.qcow2" -r -U -f qcow2
     create two --kind external
-    kill $holder
-    wait $holder || true
 }

@@ -25,6 +25,15 @@ config() {
         "$2" "$3" > "$1"
 }
 
+two_disks_with_a_tag() {
+    disks 2
+    start_qemu
+    next_state
+    make_snapshot one --kind internal
+    next_state
+    stop_qemu
+}
+
 @test "the guest was started on the old image: each command says so" {
     disks 1
     start_qemu
@@ -63,12 +72,7 @@ config() {
 }
 
 @test "a revert that put back one disk of two, and then a start" {
-    disks 2
-    start_qemu
-    next_state
-    make_snapshot one --kind internal
-    next_state
-    stop_qemu
+    two_disks_with_a_tag
     keep before
     cut_short snapshot-revert.applied:1 xl snapshot-revert "$uuid" one
     start_qemu
@@ -92,12 +96,7 @@ config() {
 }
 
 @test "a revert that did not begin is undone, and nothing is put back" {
-    disks 2
-    start_qemu
-    next_state
-    make_snapshot one --kind internal
-    next_state
-    stop_qemu
+    two_disks_with_a_tag
     cut_short snapshot-revert.journal xl snapshot-revert "$uuid" one
     start_qemu
     next_state
@@ -133,18 +132,6 @@ config() {
     xl snapshot-delete web two
 }
 
-# hold IMAGE: a program that only reads it
-hold() {
-    qemu-io -f qcow2 -r -c 'sleep 60000' "$1" > /dev/null 3>&- &
-    holder=$!
-    until readlink /proc/$holder/fd/* | grep -qxF "$1"; do sleep 0.02; done
-}
-
-let_go() {
-    kill $holder
-    wait $holder || true
-}
-
 # A program has the overlay open just when it should go.
 in_use_at_the_end() {
     qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
@@ -167,7 +154,7 @@ in_use_at_the_end() {
         "disk=['format=qcow2,vdev=xvda,access=rw,`
         `target=$images/a.one.qcow2']"
     [[ $output = *'xl snapshot-repair'* ]]
-    let_go
+    release
     run -1 xl snapshot-repair -N --config "$tmp/a.cfg" web
     [[ $output = *"a.one.qcow2 is not needed any more; xl snapshot-repair"* ]]
     [ -e "$images/a.one.qcow2" ]
@@ -179,7 +166,7 @@ in_use_at_the_end() {
 
 @test "a file that was in use when it should go, and was written to, stays" {
     in_use_at_the_end
-    let_go
+    release
     qemu-io -f qcow2 -c 'write -P 9 1M 64k' "$images/a.one.qcow2"
     run -1 xl snapshot-repair --config "$tmp/a.cfg" web
     [[ $output = *"a.one.qcow2, which "*'was written to since; kept: look'* ]]
@@ -195,7 +182,7 @@ in_use_at_the_end() {
     hold "$images/a.one.qcow2"
     cut_short snapshot-delete.unlinked \
         xl snapshot-list --config "$tmp/a.cfg" web
-    let_go
+    release
     run -0 xl snapshot-repair --config "$tmp/a.cfg" web
     [ ! -e "$images/a.one.qcow2" ]
     run -0 xl snapshot-repair --config "$tmp/a.cfg" web
@@ -261,12 +248,7 @@ in_use_at_the_end() {
 }
 
 @test "an internal revert whose record is written, and a start after it" {
-    disks 2
-    start_qemu
-    next_state
-    make_snapshot one --kind internal
-    next_state
-    stop_qemu
+    two_disks_with_a_tag
     cut_short snapshot-revert.recorded xl snapshot-revert "$uuid" one
     start_qemu
     io xvda 'write -P 99 40m 4k' flush

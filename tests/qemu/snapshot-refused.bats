@@ -188,12 +188,9 @@ create() { xl snapshot-create "$guest" "$@"; }
     start_qemu
     create one --kind external
     stop_qemu
-    qemu-io -f qcow2 -c 'sleep 20000' "$images/xvda.one.qcow2" 3>&- &
-    local holder=$!
-    sleep 0.5
+    hold "$images/xvda.one.qcow2" -f qcow2
     refuses 1 '*qemu-io (process *has it open*' xl snapshot-delete "$uuid" one
-    kill $holder
-    wait $holder || true
+    release
     xl snapshot-delete "$uuid" one
     nothing_left_over
 }

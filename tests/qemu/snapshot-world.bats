@@ -24,16 +24,7 @@ node_of() {
 
 swap() { mv "$1" "$1.swap"; mv "$2" "$1"; mv "$1.swap" "$2"; }
 
-# A chain of two snapshots on each disk
-two_snapshots() {
-    disks "$1"
-    start_qemu
-    next_state
-    make_snapshot one --kind external
-    next_state
-    make_snapshot two --kind external
-    next_state
-}
+two_snapshots() { chain_of_snapshots "$1" one two; }
 
 # ---- the record over QEMU's graph --------------------------------------------
 
@@ -320,40 +311,6 @@ elsewhere() {
 
 # ---- what really happened ------------------------------------------------------
 
-# Waits for the job to be ready, and ends it as "done" there and then
-end_at_ready() {
-    python3 - "$tmp/qmp2" "$tmp/ready" <<'EOF2'
-import json, socket, sys, time
-sock = socket.socket(socket.AF_UNIX)
-sock.connect(sys.argv[1])
-lines = sock.makefile('rw')
-lines.readline()
-def ask(command, **arguments):
-    lines.write(json.dumps({'execute': command, 'arguments': arguments}))
-    lines.flush()
-    while True:
-        reply = json.loads(lines.readline())
-        if 'event' not in reply:
-            return reply
-ask('qmp_capabilities')
-open(sys.argv[2], 'w').close()
-end = time.monotonic() + 60
-while 'error' in ask('block-job-set-speed', device='xlx-merge-xvda',
-                     speed=1 << 20):
-    if time.monotonic() > end:
-        sys.exit('no job came')
-time.sleep(0.6)     # the command now looks every 500 ms
-ask('block-job-set-speed', device='xlx-merge-xvda', speed=0)
-while True:
-    jobs = ask('query-block-jobs')['return']
-    if any(job['ready'] for job in jobs):
-        ask('block-job-cancel', device='xlx-merge-xvda')
-        break
-    if not jobs or time.monotonic() > end:
-        sys.exit('it is not ready')
-EOF2
-}
-
 @test "another monitor ends the merge when it is ready" {
     local top=$images/xvda.one.qcow2
     disks 1
@@ -361,7 +318,7 @@ EOF2
     next_state
     make_snapshot one --kind external
     guest_write xvda 4194304 50331648 77
-    end_at_ready 3>&- &
+    slow_down end 3>&- &
     local ender=$!
     within 10 '[ -e "$tmp/ready" ]'
     run --separate-stderr xl snapshot-delete "$guest" one

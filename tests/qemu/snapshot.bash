@@ -32,7 +32,7 @@ snapshot_setup() {
     unset LIBXLX_FAULT LIBXLX_XL_OPTS LIBXLX_DEBUG
     uuid=6f1b9a0e-53a4-4b0c-9c5e-0123456789ab
     guest=qmp:$tmp/qmp
-    vdevs=() qemu='' agent=''
+    vdevs=() qemu='' agent='' holder=''
     declare -gA image=() format=() options=() original=()
 }
 
@@ -42,6 +42,7 @@ snapshot_teardown() {
         tail -n 5 "$tmp/qemu.out"
     [ -z "$qemu" ] || kill_qemu
     [ -z "$agent" ] || kill "$agent" || true
+    [ -z "$holder" ] || release
     [ -z "$tmp" ] || rm -rf "$tmp"
 }
 
@@ -168,6 +169,23 @@ keep() {
     for vdev; do cp --sparse=always "$refs/$vdev.raw" "$refs/$name@$vdev.raw"; done
 }
 
+# hold IMAGE [OPTION...]: another program has it open; the options are
+# qemu-io's, and without any it only reads
+hold() {
+    local file=$1
+    shift
+    [ $# -gt 0 ] || set -- -r -f qcow2
+    qemu-io "$@" -c 'sleep 60000' "$file" > /dev/null 3>&- &
+    holder=$!
+    within 10 "readlink /proc/$holder/fd/* | grep -qxF '$file'"
+}
+
+release() {
+    kill -KILL "$holder"
+    wait "$holder" || true
+    holder=
+}
+
 # The next state of the guest: every disk differs from what it was.
 turn=0
 next_state() {
@@ -201,6 +219,64 @@ list() {
 make_snapshot() {
     xl snapshot-create "$guest" "$@" > "$tmp/said"
     keep "$1"
+}
+
+# chain_of_snapshots DISKS NAME...: a guest runs that has those disks, these
+# external snapshots, and other content since each
+chain_of_snapshots() {
+    local name
+    disks "$1"
+    shift
+    start_qemu
+    next_state
+    for name; do
+        make_snapshot "$name" --kind external
+        next_state
+    done
+}
+
+# The fault points whose names begin so, as regular expressions
+fault_points() { # PREFIX...
+    local prefix
+    for prefix; do
+        grep -rhoE "xlx__fault\(\"${prefix}[^\"]*\"" "$top_srcdir/lib" |
+            cut -d'"' -f2
+    done | sort -u
+}
+
+# slow_down [end]: waits for the job that merges xvda, and slows it down to a
+# crawl; with "end" only until our command has looked, and ends it as it is when
+# it is ready.  $tmp/ready is there when it waits.
+slow_down() {
+    python3 - "$tmp/qmp2" "$tmp/ready" "${1:-}" <<'EOF2'
+import json, socket, sys, time
+job = {'device': 'xlx-merge-xvda'}
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+lines = sock.makefile('rw')
+lines.readline()
+def ask(command, **arguments):
+    lines.write(json.dumps({'execute': command, 'arguments': arguments}))
+    lines.flush()
+    while True:
+        reply = json.loads(lines.readline())
+        if 'event' not in reply:
+            return reply
+ask('qmp_capabilities')
+open(sys.argv[2], 'w').close()
+end = time.monotonic() + 60
+while 'error' in ask('block-job-set-speed', **job, speed=1 << 20):
+    if time.monotonic() > end:
+        sys.exit('no job came')
+if not sys.argv[3]:
+    sys.exit()
+time.sleep(0.6)     # the command now looks every 500 ms
+ask('block-job-set-speed', **job, speed=0)
+while not any(j['ready'] for j in ask('query-block-jobs')['return']):
+    if time.monotonic() > end:
+        sys.exit('it is not ready')
+ask('block-job-cancel', **job)
+EOF2
 }
 
 # refuses STATUS PATTERN COMMAND...: one line on standard error, nothing on
