@@ -20,7 +20,9 @@ struct node {
     int bitmaps;
     bool has_id;
     struct xlx__file_id file_id;
+    bool readonly;
     bool rooted;                    /* a backend or job leads to it */
+    bool has_parent;
     bool on;                        /* on the file that is asked about */
 };
 
@@ -145,7 +147,7 @@ static int read_graph(struct xlx__qmp *qmp, struct xlx__disk_graph *g)
     for (v = xlx__json_first(edges); v; v = xlx__json_next(v)) {
         rc = read_edge(g, v, &g->edges[g->num_edges]);
         if (rc) return rc;
-        g->num_edges++;
+        g->nodes[g->edges[g->num_edges++].child].has_parent = true;
     }
     return 0;
 }
@@ -216,6 +218,8 @@ static int read_files(struct xlx__qmp *qmp, struct xlx__disk_graph *g)
             rc = xlx__json_member_string(v, "file", &text);
         if (!rc)
             rc = find_file(text, n);
+        if (!rc)
+            rc = xlx__json_member_bool(v, "ro", &n->readonly);
         if (!rc)
             rc = read_bitmaps(v, n);
         if (rc) return rc;
@@ -335,6 +339,27 @@ static bool mark_on(const struct xlx__disk_graph *g,
     return any;
 }
 
+/* Nodes that a monitor has added: the tool that did so reads the image through
+ * them, or is about to. */
+static int idle_nodes(const struct xlx__disk_graph *g,
+                      int (*found)(void *user,
+                                   const struct xlx__disk_graph_user *u),
+                      void *user)
+{
+    int i, rc = 0;
+
+    for (i = 0; !rc && i < g->num_nodes; i++) {
+        const struct node *n = &g->nodes[i];
+        struct xlx__disk_graph_user u = {
+            .node = n->name, .idle = true, .writes = !n->readonly,
+        };
+
+        if (n->on && n->type == 'd' && !n->rooted && !n->has_parent)
+            rc = found(user, &u);
+    }
+    return rc;
+}
+
 int xlx__disk_graph_users(const struct xlx__disk_graph *graph,
                           const struct xlx__file_id *id, bool *open_r,
                           int (*found)(void *user,
@@ -349,8 +374,9 @@ int xlx__disk_graph_users(const struct xlx__disk_graph *graph,
         const struct node *p = &graph->nodes[e->parent];
         struct xlx__disk_graph_user u = { .writes = e->writes };
 
-        if (!graph->nodes[e->child].on || p->on || !p->rooted)
+        if (!graph->nodes[e->child].on || p->on)
             continue;
+        u.idle = !p->rooted;
         if (p->type == 'd')
             u.layer = p->file ? p->file : p->name;
         else if (p->type == 'j')
@@ -361,7 +387,7 @@ int xlx__disk_graph_users(const struct xlx__disk_graph *graph,
             u.export = xlx__text(graph->nodes[e->child].export);
         rc = found(user, &u);
     }
-    return rc;
+    return rc || !*open_r ? rc : idle_nodes(graph, found, user);
 }
 
 bool xlx__disk_graph_names(const struct xlx__disk_graph *graph,

@@ -16,11 +16,14 @@ int xlx__disk_graph_read(struct xlx__qmp *qmp,
 void xlx__disk_graph_free(struct xlx__disk_graph *graph);   /* NULL: ok */
 
 /* A user of a file in QEMU: something that is not a node on that file itself,
- * and that a device, a job or an export leads to. */
+ * or a node on it that nothing else leads to. */
 struct xlx__disk_graph_user {
+    bool idle;                      /* no device, job or export leads to it */
     const char *layer;              /* an image on top of it: its file */
     const char *device;             /* else: name of the device, or NULL */
     const char *job, *export;       /* else: its name */
+    const char *node;               /* else: name of a node that a monitor has
+                                     * added */
     bool writes;
 };
 

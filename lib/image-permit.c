@@ -27,7 +27,8 @@ static const char *option_for(const struct xlx__image_user *u,
     case XLX__USER_LAYER:
     case XLX__USER_QEMU:
     case XLX__USER_DISK:
-        if (is_planned(u, allow) || (u->own && u->vdev && allow->own_disk))
+        if (is_planned(u, allow) || (u->own && u->vdev && allow->own_disk) ||
+            (u->idle && allow->idle && !u->writes))
             return NULL;
         /* fall through */
     case XLX__USER_PROCESS:

@@ -282,11 +282,17 @@ static int graph_user(void *user, const struct xlx__disk_graph_user *g)
 {
     struct xlx__image_user u = {
         .kind = g->layer ? XLX__USER_LAYER : XLX__USER_QEMU,
-        .own = true, .writes = g->writes,
+        .own = true, .writes = g->writes, .idle = g->idle,
     };
 
-    if (g->layer) {
-        u.what = xlx__printf("the guest's QEMU has %s open on top of it",
+    if (g->node) {
+        u.what = xlx__printf("another tool has opened it in the guest's QEMU, "
+                             "as the node \"%s\" (blockdev-del removes it)",
+                             g->node);
+    } else if (g->layer) {
+        u.what = xlx__printf(g->idle ? "another tool has opened %s, on top of "
+                             "it, in the guest's QEMU" :
+                             "the guest's QEMU has %s open on top of it",
                              g->layer);
         u.path = strdup(g->layer);
     } else if (g->device) {

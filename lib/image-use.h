@@ -54,9 +54,8 @@ struct xlx__image_claim {
 /* ---- who uses an image ---------------------------------------------------- */
 
 enum xlx__image_user_kind {
-    XLX__USER_QEMU,                 /* a disk, job or export of the guest's own
-                                     * QEMU; nodes that nothing uses are not
-                                     * users */
+    XLX__USER_QEMU,                 /* a disk, job, export or another tool's
+                                     * node of the guest's own QEMU */
     XLX__USER_LAYER,                /* an image on top of it in that QEMU */
     XLX__USER_DISK,                 /* a running guest's disk in xenstore */
     XLX__USER_PROCESS,              /* another QEMU, qemu-nbd, tapdisk, ... */
@@ -71,6 +70,8 @@ struct xlx__image_user {
     enum xlx__image_user_kind kind;
     bool own;                       /* of the guest that the world is of */
     bool writes;                    /* it writes to the image, or may */
+    bool idle;                      /* QEMU, LAYER: a node that no device, job
+                                     * or export leads to */
     bool about_open;                /* UNKNOWN: only about who has it open */
     char *what;                     /* a clause for a message: "guest db has it
                                      * as its disk xvda" */
@@ -140,6 +141,7 @@ struct xlx__image_allow {
     bool own_disk;                  /* a disk of the guest itself */
     bool readers;                   /* who only reads does not matter, because
                                      * the image stays as it is */
+    bool idle;                      /* neither do readers that are idle */
     const char *const *overlays;    /* images on it that the plan includes */
     int num_overlays;
     bool force_open;                /* --force-open: somebody has it open */

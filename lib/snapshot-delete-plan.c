@@ -481,6 +481,7 @@ static int plan_tag(struct planning *p, const xlx_snapshot_disk *d)
 
     allow.own_disk = is_current(p->record, d->image);
     allow.force_based = true;
+    allow.idle = true;
     rc = tag_in_reach(p, d);
     if (!rc)
         rc = xlx__snapshot_check_chain(p->c, d);

@@ -413,18 +413,20 @@ static void drop_top(struct xlx__snapshot_change *c,
 static int verify_moved(struct xlx__snapshot_change *c,
                         const xlx_snapshot_journal *journal)
 {
-    const unsigned int kinds = 1u << XLX__USER_QEMU | 1u << XLX__USER_LAYER;
-    const struct xlx__image_user *u;
+    const struct xlx__image_user *u = NULL;
     struct xlx__image_world *world;
     struct xlx__image_use use;
-    int rc;
+    int i, rc;
 
     rc = xlx__snapshot_connect(c);
     if (rc) return rc;
     rc = xlx__image_world_open(c->ctx, c->guest, c->qmp, &world);
     if (rc) return rc;
     rc = xlx__image_use(world, journal->merge_top, &use);
-    u = rc ? NULL : xlx__image_user(&use, kinds);
+    for (i = 0; !rc && !u && i < use.num; i++)
+        if ((use.users[i].kind == XLX__USER_QEMU ||
+             use.users[i].kind == XLX__USER_LAYER) && !use.users[i].idle)
+            u = &use.users[i];
     if (u)
         rc = xlx__error(ERROR_FAIL, "%s: the job is over, and %s is not "
                         "merged: %s; another program ended QEMU's job: delete "

@@ -1,0 +1,36 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154,SC2034  # variables of snapshot.bash
+#
+# Deletions past the nodes of other tools, other branches and sizes.
+
+load snapshot
+
+setup() { snapshot_setup; }
+teardown() { snapshot_teardown; }
+
+@test "another monitor's node on a lower image of the second disk" {
+    local lower
+    disks 2
+    start_qemu
+    next_state
+    make_snapshot one --kind external
+    next_state
+    make_snapshot two --kind external
+    next_state
+    for lower in xvdb.qcow2 xvdb.one.qcow2; do
+        qmp blockdev-add "{\"driver\": \"qcow2\", \"node-name\": \"second\",
+            \"read-only\": true, \"file\": {\"driver\": \"file\",
+            \"filename\": \"$images/$lower\", \"locking\": \"off\"}}"
+        refuses 1 '*xvdb*qcow2: another tool has opened*--force-open*' \
+            xl snapshot-delete "$guest" one
+        qmp blockdev-del '{"node-name": "second"}'
+    done
+    qmp blockdev-add "{\"driver\": \"qcow2\", \"node-name\": \"second\",
+        \"read-only\": true, \"file\": {\"driver\": \"file\",
+        \"filename\": \"$images/xvdb.qcow2\", \"locking\": \"off\"}}"
+    xl snapshot-delete --force-open "$guest" one
+    qmp blockdev-del '{"node-name": "second"}'
+    xl snapshot-delete "$guest" two
+    all_is_right
+}
