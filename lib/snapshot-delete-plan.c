@@ -271,6 +271,22 @@ static int check_header(const struct planning *p, const char *vdev,
     return rc;
 }
 
+/* Its header is written to, and what is based on it does not see that.  QEMU
+ * writes to those that it has open. */
+static int ask_branch(const struct planning *p, const xlx_snapshot_disk *d)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(p->record, xlx__text(d->vdev));
+    struct xlx__image_allow allow = p->c->force;
+
+    if (p->c->served && now &&
+        xlx__image_leads_to(now->image, xlx__text(now->format), d->image))
+        return 0;
+    allow.own_disk = is_current(p->record, d->image);
+    allow.force_based = true;
+    return xlx__image_ask(p->world, d->vdev, d->image, &allow);
+}
+
 static int know_layer(struct planning *p, const xlx_snapshot_disk *d,
                       const char *image)
 {
@@ -279,6 +295,8 @@ static int know_layer(struct planning *p, const xlx_snapshot_disk *d,
     if (!lies_on(d, image))
         return 0;
     rc = check_header(p, xlx__text(d->vdev), d->image);
+    if (!rc)
+        rc = ask_branch(p, d);
     return rc ? rc : know(p, d->image);
 }
 

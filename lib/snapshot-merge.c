@@ -232,20 +232,23 @@ static int complete(struct xlx__snapshot_change *c, const char *id,
                     xlx__now_ms() + SETTLE_MS, NULL, NULL, job);
 }
 
-/* The layers of which QEMU will write to the header at the end */
+/* The layers of which QEMU will write to the header at the end: those of other
+ * branches it does not have open. */
 static int above_top(const xlx_snapshot_journal *journal, const char **images,
                      int max)
 {
     const xlx_snapshots *record = &journal->before;
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(record, journal->merge_vdev);
     const xlx_snapshot_disk *d;
     int i, num = 0;
 
-    for (i = -1; i < record->num_snapshots && num < max; i++) {
-        d = i < 0 ? xlx__snapshot_current_disk(record, journal->merge_vdev)
-                  : xlx__snapshot_disk_of(&record->snapshots[i],
-                                          journal->merge_vdev);
+    for (i = -1; i < record->num_snapshots && now && num < max; i++) {
+        d = i < 0 ? now : xlx__snapshot_disk_of(&record->snapshots[i],
+                                                journal->merge_vdev);
         if (d && !*xlx__text(d->tag) &&
-            !strcmp(xlx__text(d->backing), journal->merge_top))
+            !strcmp(xlx__text(d->backing), journal->merge_top) &&
+            xlx__image_leads_to(now->image, xlx__text(now->format), d->image))
             images[num++] = d->image;
     }
     return num;
@@ -318,17 +321,27 @@ static const char *format_of(const xlx_snapshots *record, const char *image)
     return "qcow2";
 }
 
-/* Images that lie on the upper layer are put onto the lower one. */
+/* An image that lies on the upper layer is put onto the lower one.  QEMU has
+ * done that in those that it has open, and an earlier try perhaps in others. */
 static int rebase_disk(struct xlx__snapshot_change *c,
                        const xlx_snapshot_journal *journal,
                        const xlx_snapshot_disk *disk)
 {
+    char *below;
+    bool done;
+    int rc;
+
     if (strcmp(xlx__text(disk->backing), journal->merge_top) ||
         *xlx__text(disk->tag))
         return 0;
-    return xlx__image_rebase(c->ctx, disk->image, journal->merge_base,
-                             format_of(&journal->before,
-                                       journal->merge_base));
+    rc = xlx__image_backing(disk->image, &below);
+    if (rc) return rc;
+    done = below && xlx__image_same(below, journal->merge_base);
+    free(below);
+    return done ? 0 : xlx__image_rebase(c->ctx, disk->image,
+                                        journal->merge_base,
+                                        format_of(&journal->before,
+                                                  journal->merge_base));
 }
 
 static int rebase(struct xlx__snapshot_change *c,
@@ -460,6 +473,9 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
             goto out;
         }
         rc = commit_live(c, journal, root, top, base, active, progress);
+        if (rc) goto out;
+        xlx__fault("snapshot-merge.moved");
+        rc = rebase(c, journal);    /* other branches */
         if (!rc)
             rc = verify_moved(c, journal);
         if (!rc)
@@ -512,9 +528,11 @@ static int writes_to(struct xlx__snapshot_change *c, const char *vdev,
     return rc;
 }
 
-/* A layer in the middle is merged when what lay on it lies on the lower one:
- * QEMU and qemu-img change that name in the image last. */
-static int lies_on_base(const xlx_snapshot_journal *journal, bool *yes_r)
+/* A layer in the middle is merged when an image that lay on it lies on the
+ * lower one: QEMU and qemu-img change that name in the image last.  Then the
+ * images of other branches follow. */
+static int lies_on_base(struct xlx__snapshot_change *c,
+                        const xlx_snapshot_journal *journal, bool *yes_r)
 {
     const xlx_snapshots *record = &journal->before;
     const xlx_snapshot_disk *d;
@@ -522,7 +540,7 @@ static int lies_on_base(const xlx_snapshot_journal *journal, bool *yes_r)
     int i, rc;
 
     *yes_r = false;
-    for (i = -1; i < record->num_snapshots; i++) {
+    for (i = -1; i < record->num_snapshots && !*yes_r; i++) {
         d = i < 0 ? xlx__snapshot_current_disk(record, journal->merge_vdev)
                   : xlx__snapshot_disk_of(&record->snapshots[i],
                                           journal->merge_vdev);
@@ -531,12 +549,10 @@ static int lies_on_base(const xlx_snapshot_journal *journal, bool *yes_r)
             continue;
         rc = xlx__image_backing(d->image, &below);
         if (rc) return rc;
-        *yes_r = xlx__image_same(below, journal->merge_base);
+        *yes_r = below && xlx__image_same(below, journal->merge_base);
         free(below);
-        if (!*yes_r)
-            return 0;
     }
-    return 0;
+    return *yes_r ? rebase(c, journal) : 0;
 }
 
 static void written(const char *image, char *text, size_t size)
@@ -591,7 +607,7 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
         xlx__error_clear();
     }
     if (!active)
-        rc = lies_on_base(journal, merged_r);
+        rc = lies_on_base(c, journal, merged_r);
     else if (c->served)
         rc = writes_to(c, journal->merge_vdev, journal->merge_base, merged_r);
     else

@@ -9,6 +9,31 @@ load snapshot
 setup() { snapshot_setup; }
 teardown() { snapshot_teardown; }
 
+@test "a layer in the middle is merged while another branch lies on it" {
+    local branch
+    disks 1
+    start_qemu
+    next_state
+    make_snapshot one --kind external
+    next_state
+    make_snapshot two --kind external
+    next_state
+    stop_qemu
+    xl snapshot-revert "$uuid" two
+    branch=$(list | jq -r '.snapshots[].name | select(startswith("left-"))')
+    keep "$branch"
+    cp "$refs/two@xvda.raw" "$refs/xvda.raw"
+    start_recorded
+    next_state
+    xl snapshot-delete "$guest" one
+    [ ! -e "$images/xvda.one.qcow2" ]
+    all_is_right
+    stop_qemu
+    xl snapshot-revert "$uuid" "$branch"
+    cp "$refs/$branch@xvda.raw" "$refs/xvda.raw"
+    present_is_right
+}
+
 @test "another monitor's node on a lower image of the second disk" {
     local lower
     disks 2
