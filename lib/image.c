@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -367,5 +368,21 @@ int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
     int rc;
 
     rc = change_image(ctx, path, "qcow2", QUICK_MS, argv, 11);
+    return rc ? rc : xlx__store_sync(path);
+}
+
+int xlx__image_shrink(xlx_ctx *ctx, const char *path, const char *format,
+                      uint64_t size)
+{
+    const char *argv[] = {
+        "qemu-img", "resize", "-q", "--shrink", "-f", format, "--", NULL,
+        NULL, NULL
+    };
+    char text[24];
+    int rc;
+
+    snprintf(text, sizeof(text), "%"PRIu64, size);
+    argv[8] = text;
+    rc = change_image(ctx, path, format, LONG_MS, argv, 7);
     return rc ? rc : xlx__store_sync(path);
 }

@@ -53,6 +53,10 @@ int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
 /* What fd, of that name in messages, holds is on the disk. */
 int xlx__image_sync(int fd, const char *path);
 
+/* Cuts it off at that size, with what lies behind. */
+int xlx__image_shrink(xlx_ctx *ctx, const char *path, const char *format,
+                      uint64_t size);
+
 /* Do two paths name the same file?  false also when either is missing. */
 bool xlx__image_same(const char *a, const char *b);
 /* Does a QEMU or qemu-img have it open, and locked?  *writes_r: to write to it;

@@ -324,26 +324,39 @@ static int check_files(const struct planning *p, const xlx_snapshot_disk *lower)
     return xlx__snapshot_check_chain(p->c, lower);
 }
 
-/* A file grows with the merge, a device does not. */
+/* The lower image gets the size that the guest sees.  A file grows with the
+ * merge, and a device does not; a file is cut off after it, but not by a QEMU
+ * that runs; and what is behind the disk on a device is its owner's matter. */
 static int check_size(const struct planning *p, const char *vdev,
                       const xlx_snapshot_disk *layer,
                       const xlx_snapshot_disk *lower)
 {
     uint64_t has, needs;
     struct stat st;
+    bool device;
     int rc;
 
-    if (stat(lower->image, &st) || !S_ISBLK(st.st_mode) ||
-        strcmp(xlx__text(lower->format), "raw"))
-        return 0;
+    if (stat(lower->image, &st))
+        return 0;                   /* check_files() has the words for that */
+    device = S_ISBLK(st.st_mode) && !strcmp(xlx__text(lower->format), "raw");
     rc = xlx__image_size(p->c->ctx, lower->image, lower->format, &has);
     if (rc) return rc;
     rc = xlx__image_size(p->c->ctx, layer->image, layer->format, &needs);
-    if (rc || needs <= has) return rc;
-    return xlx__error(ERROR_INVAL, "%s: the guest's disk has %"PRIu64" bytes "
-                      "by now, and the device %s has %"PRIu64": make the "
-                      "device larger first (lvextend)", vdev, needs,
-                      lower->image, has);
+    if (rc || needs == has) return rc;
+    if (device && needs > has)
+        return xlx__error(ERROR_INVAL, "%s: the guest's disk has %"PRIu64
+                          " bytes by now, and the device %s has %"PRIu64": "
+                          "make the device larger first (lvextend)", vdev,
+                          needs, lower->image, has);
+    if (device || needs > has)
+        return 0;
+    if (p->c->served)
+        return xlx__error(ERROR_NOT_READY, "%s: %s has %"PRIu64" bytes and "
+                          "%s, which lies on it, %"PRIu64": to merge them "
+                          "while the guest runs would make its disk larger: "
+                          "shut the guest down first", vdev, lower->image,
+                          has, layer->image, needs);
+    return no_bitmaps(p, vdev, lower->image);   /* qemu-img refuses then */
 }
 
 /* ---- one disk ----------------------------------------------------------- */

@@ -362,6 +362,28 @@ static int rebase(struct xlx__snapshot_change *c,
     return 0;
 }
 
+/* A merge makes the lower image as large as the upper one, and not smaller:
+ * what lies behind the end of the upper one the guest could not see.  Nobody
+ * makes a device smaller. */
+static int trim(struct xlx__snapshot_change *c,
+                const xlx_snapshot_journal *journal)
+{
+    const char *format = format_of(&journal->before, journal->merge_base);
+    uint64_t has, wanted;
+    struct stat st;
+    int rc;
+
+    rc = xlx__image_size(c->ctx, journal->merge_base, format, &has);
+    if (!rc)
+        rc = xlx__image_size(c->ctx, journal->merge_top,
+                             format_of(&journal->before, journal->merge_top),
+                             &wanted);
+    if (rc || has <= wanted || stat(journal->merge_base, &st) ||
+        (S_ISBLK(st.st_mode) && !strcmp(format, "raw")))
+        return rc;
+    return xlx__image_shrink(c->ctx, journal->merge_base, format, wanted);
+}
+
 /* ---- either ------------------------------------------------------------- */
 
 /* The node, or NULL when QEMU does not have the image open. */
@@ -499,7 +521,9 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
                            journal->merge_vdev);
     if (rc) goto out;
     xlx__fault("snapshot-merge.committed");
-    rc = rebase(c, journal);
+    rc = trim(c, journal);
+    if (!rc)
+        rc = rebase(c, journal);
 
  out:
     free(root);

@@ -9,6 +9,8 @@ load snapshot
 setup() { snapshot_setup; }
 teardown() { snapshot_teardown; }
 
+size_of() { qemu-img info -U --output json "$1" | jq '."virtual-size"'; }
+
 @test "a layer in the middle is merged while another branch lies on it" {
     local branch
     disks 1
@@ -58,4 +60,37 @@ teardown() { snapshot_teardown; }
     qmp blockdev-del '{"node-name": "second"}'
     xl snapshot-delete "$guest" two
     all_is_right
+}
+
+@test "a disk that became smaller stays so when layers are merged" {
+    local kind layer
+    for kind in qcow2 raw; do
+        rm -rf "$images" "$refs" "$tmp/state"
+        mkdir "$images" "$refs"
+        vdevs=()
+        disk xvda $kind 8M
+        start_qemu
+        guest_write xvda 1048576 65536 1
+        guest_write xvda 7340032 65536 2
+        make_snapshot one --kind external
+        guest_write xvda 2097152 65536 3
+        make_snapshot two --kind external
+        stop_qemu
+        for layer in one two; do
+            qemu-img resize -q --shrink "$images/xvda.$layer.qcow2" 4M
+        done
+        truncate -s 4M "$refs/xvda.raw"
+        cp "$refs/xvda.raw" "$refs/two@xvda.raw"
+        start_recorded
+        refuses 1 '*xvda: *would make its disk larger*shut the guest down*' \
+            xl snapshot-delete "$guest" one
+        stop_qemu
+        xl snapshot-delete --force-written "$uuid" one
+        [ "$(size_of "$images/xvda.$kind")" = 4194304 ]
+        present_is_right
+        xl snapshot-delete --force-written "$uuid" two
+        [ "$(size_of "$images/xvda.$kind")" = 4194304 ]
+        present_is_right
+        nothing_left_over
+    done
 }
