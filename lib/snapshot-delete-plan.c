@@ -15,6 +15,9 @@
 #include "image.h"
 #include "snapshot.h"
 
+/* A time that no image has */
+#define WRITTEN 1
+
 /* ---- what lies on an image ---------------------------------------------- */
 
 struct above {
@@ -103,10 +106,8 @@ static int move_layer(xlx_snapshot_disk *d, const char *from,
     int rc;
 
     if (*xlx__text(d->backing) &&
-        (!strcmp(d->backing, from) || xlx__image_same(d->backing, from))) {
-        d->mtime = 0;               /* its header names the other one now */
+        (!strcmp(d->backing, from) || xlx__image_same(d->backing, from)))
         return xlx__set_string(&d->backing, to->image);
-    }
     if (strcmp(xlx__text(d->image), from))
         return 0;
     rc = xlx__set_string(&d->image, to->image);
@@ -116,14 +117,26 @@ static int move_layer(xlx_snapshot_disk *d, const char *from,
     rc = xlx__set_string(&d->backing, to->backing);
     if (rc) return rc;
     d->owned = to->owned;
-    d->mtime = 0;                   /* the merge is writing to it */
     return 0;
 }
 
+/* The merge writes to it, or to its header. */
+static bool is_rewritten(const xlx_snapshot_disk *d, const char *from)
+{
+    return (*xlx__text(d->backing) && (!strcmp(d->backing, from) ||
+                                       xlx__image_same(d->backing, from))) ||
+           !strcmp(xlx__text(d->image), from);
+}
+
+/* A layer that somebody wrote to stays one, also in the other image. */
 static int move_layers(xlx_snapshots *record, const char *from,
                        const xlx_snapshot_disk *to)
 {
+    const xlx_snapshot_disk *written;
+    int64_t seen;
     int i, j, rc;
+
+    written = xlx__snapshot_find_written(record, from, &seen);
 
     for (i = 0; i < record->num_disks; i++) {
         rc = move_layer(&record->disks[i], from, to);
@@ -131,7 +144,11 @@ static int move_layers(xlx_snapshots *record, const char *from,
     }
     for (i = 0; i < record->num_snapshots; i++)
         for (j = 0; j < record->snapshots[i].num_disks; j++) {
-            rc = move_layer(&record->snapshots[i].disks[j], from, to);
+            xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
+
+            if (is_rewritten(d, from))  /* noted when all is done */
+                d->mtime = written ? WRITTEN : 0;
+            rc = move_layer(d, from, to);
             if (rc) return rc;
         }
     return 0;
@@ -359,6 +376,24 @@ static int check_size(const struct planning *p, const char *vdev,
     return no_bitmaps(p, vdev, lower->image);   /* qemu-img refuses then */
 }
 
+/* What somebody wrote to a frozen image is merged into it, or goes with it. */
+static int not_written(const struct planning *p, const char *vdev,
+                       const char *image)
+{
+    const xlx_snapshot_disk *d;
+    char when[40];
+    int64_t seen;
+
+    d = p->c->force_written
+        ? NULL : xlx__snapshot_find_written(p->record, image, &seen);
+    return d ? xlx__error(ERROR_INVAL, "%s: %s was written to (%s) after it "
+                          "was frozen, perhaps by a guest that was started on "
+                          "it: look at it with qemu-nbd --read-only, and say "
+                          "--force-written if that does not matter", vdev,
+                          image, xlx__snapshot_when(seen, when, sizeof(when)))
+             : 0;
+}
+
 /* ---- one disk ----------------------------------------------------------- */
 
 static int plan_unlink(struct planning *p, const xlx_snapshot_disk *d,
@@ -371,6 +406,8 @@ static int plan_unlink(struct planning *p, const xlx_snapshot_disk *d,
     if (!d->owned || is_current(p->record, d->image))
         return 0;
     rc = ask(p, d->vdev, d->image, false);
+    if (rc) return rc;
+    rc = not_written(p, d->vdev, d->image);
     if (rc) return rc;
     rc = no_bitmaps(p, d->vdev, d->image);
     if (rc) return rc;
@@ -407,6 +444,8 @@ static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
     rc = check_open(p, d, layer);
     if (rc) return rc;
     rc = check_size(p, d->vdev, layer, d);
+    if (rc) return rc;
+    rc = not_written(p, d->vdev, d->image);
     if (rc) return rc;
     rc = know(p, layer->image);
     if (rc) return rc;

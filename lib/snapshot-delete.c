@@ -81,6 +81,33 @@ static int untouched(const xlx_snapshot *s, bool *yes_r)
     return rc;
 }
 
+int xlx__snapshot_note_base(struct xlx__snapshot_change *c,
+                            const xlx_snapshot_journal *journal)
+{
+    xlx_snapshots record;
+    bool any = false;
+    int i, j, rc;
+
+    if (!*xlx__text(journal->merge_base))
+        return 0;
+    xlx_snapshots_init(&record);
+    rc = xlx__snapshot_record_read(c->ctx, c->guest, &record);
+    for (i = 0; i < record.num_snapshots; i++)
+        for (j = 0; !rc && j < record.snapshots[i].num_disks; j++) {
+            xlx_snapshot_disk *d = &record.snapshots[i].disks[j];
+
+            if (*xlx__text(d->tag) ||
+                !xlx__image_same(d->image, journal->merge_base))
+                continue;
+            any = true;
+            rc = xlx__snapshot_note_mtime(d);
+        }
+    if (!rc && any)
+        rc = xlx__snapshot_record_write(c->ctx, c->guest, &record);
+    xlx_snapshots_dispose(&record);
+    return rc;
+}
+
 int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
                          const xlx_snapshot_journal *journal)
 {
@@ -88,15 +115,16 @@ int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
     bool yes = false;
     int rc;
 
-    if (!s)
-        return 0;                   /* another of its disks is gone already */
+    if (!s)                         /* another of its disks is gone already */
+        return xlx__snapshot_note_base(c, journal);
     rc = untouched(s, &yes);
     if (rc) {
         xlx__error_clear();         /* a repair tells what is missing */
         return 0;
     }
     return yes ? xlx__snapshot_record_write(c->ctx, c->guest,
-                                            &journal->before) : 0;
+                                            &journal->before)
+               : xlx__snapshot_note_base(c, journal);
 }
 
 /* ---- one disk ----------------------------------------------------------- */
@@ -364,6 +392,7 @@ int xlx__snapshot_delete(xlx_ctx *ctx, const xlx_guest *guest,
     c.force.force_based = spec->force_based;
     c.force.force_unknown = spec->force_unknown;
     c.force_bitmap = spec->force_bitmap;
+    c.force_written = spec->force_written;
     rc = check_live(&c);
     if (rc) goto out;
     rc = xlx_snapshots_copy(ctx, &rehearsal, &c.record);

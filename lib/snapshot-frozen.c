@@ -39,6 +39,37 @@ static int describe_unsettled(xlx_ctx *ctx, const xlx_guest *guest,
     return *what_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
 }
 
+/* Where that guest goes on by its record, if that is so.  The record is read
+ * again, because a claim does not say it all. */
+static int fill_doubt(xlx_ctx *ctx, const struct xlx__image_claim *c,
+                      xlx_frozen_image *frozen)
+{
+    const xlx_snapshot_disk *now;
+    char *why = NULL, *way = NULL;
+    xlx_snapshots record;
+    int rc;
+
+    xlx_snapshots_init(&record);
+    rc = xlx__snapshot_record_read(ctx, &c->guest, &record);
+    now = rc ? NULL : xlx__snapshot_current_disk(&record, xlx__text(c->vdev));
+    if (now)
+        rc = xlx__snapshot_doubt(&record, now, &why);
+    if (!rc && why)
+        rc = xlx__snapshot_doubt_way(&c->guest, now, &way);
+    if (rc || !why) goto out;
+    frozen->frozen = true;
+    frozen->reason = XLX_FROZEN_REASON_UNSETTLED;
+    frozen->what = xlx__printf("%s; %s", why, way);
+    if (!frozen->what)
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+
+ out:
+    xlx_snapshots_dispose(&record);
+    free(why);
+    free(way);
+    return rc;
+}
+
 static int fill_claimed(xlx_ctx *ctx, const struct xlx__image_claim *c,
                         xlx_frozen_image *frozen)
 {
@@ -52,6 +83,8 @@ static int fill_claimed(xlx_ctx *ctx, const struct xlx__image_claim *c,
     if (rc) return rc;
     if (unsettled)
         return describe_unsettled(ctx, &c->guest, &frozen->what);
+    rc = fill_doubt(ctx, c, frozen);
+    if (rc || frozen->reason == XLX_FROZEN_REASON_UNSETTLED) return rc;
     rc = xlx__set_string(&frozen->snapshot, c->snapshot);
     if (rc) return rc;
     rc = xlx__set_string(&frozen->vdev, c->vdev);
@@ -87,6 +120,19 @@ find_reason(const struct xlx__image_use *use)
             found = u;
     }
     return found ? found : based;
+}
+
+/* The record of which it is the present image. */
+static const struct xlx__image_claim *
+find_current(const struct xlx__image_use *use)
+{
+    int i;
+
+    for (i = 0; i < use->num; i++)
+        if (use->users[i].kind == XLX__USER_CLAIM &&
+            use->users[i].claim->role == XLX__ROLE_CURRENT)
+            return use->users[i].claim;
+    return NULL;
 }
 
 /* Who writes to it: a guest has a name that people know, and so it comes
@@ -138,7 +184,9 @@ static int fill_open(const struct xlx__image_use *use,
 static int fill(xlx_ctx *ctx, const struct xlx__image_use *use, bool readonly,
                 xlx_frozen_image *frozen)
 {
+    const struct xlx__image_claim *now;
     const struct xlx__image_user *u;
+    int rc;
 
     if (readonly)
         return fill_open(use, frozen);
@@ -153,7 +201,11 @@ static int fill(xlx_ctx *ctx, const struct xlx__image_use *use, bool readonly,
     u = find_unknown(use, false);
     if (u)
         return xlx__error(ERROR_FAIL, "%s: %s", use->image, u->what);
-    return fill_open(use, frozen);
+    now = find_current(use);
+    rc = now ? fill_doubt(ctx, now, frozen) : 0;
+    if (rc) return rc;
+    return frozen->frozen ? xlx_guest_copy(ctx, &frozen->guest, &now->guest)
+                          : fill_open(use, frozen);
 }
 
 /* ---- the calls ---------------------------------------------------------- */

@@ -356,6 +356,27 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
     return rc;
 }
 
+/* Of a guest that is shut down nothing but the record tells where it goes on,
+ * and that need not be so. */
+static int say_doubts(xlx_ctx *ctx, const xlx_guest *guest,
+                      xlx_snapshots *list)
+{
+    xlx_repair_report report;
+    int i, rc;
+
+    if (xlx__guest_running(guest))
+        return 0;
+    xlx_repair_report_init(&report);
+    rc = xlx__snapshot_report_doubts(guest, list, &report);
+    for (i = 0; !rc && i < report.num_findings; i++)
+        xlx__notice(ctx, "%s; %s", report.findings[i].what,
+                    report.findings[i].done);
+    for (i = 0; i < list->num_disks; i++)
+        list->disks[i].missing = xlx__snapshot_is_missing(&list->disks[i]);
+    xlx_repair_report_dispose(&report);
+    return rc;
+}
+
 int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
                        xlx_snapshots *list)
 {
@@ -370,6 +391,8 @@ int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
     rc = look(ctx, guest, &record);
     if (rc) goto out;
     rc = xlx_snapshots_copy(ctx, list, &record);
+    if (!rc)
+        rc = say_doubts(ctx, guest, list);
     for (i = 0; !rc && i < record.num_disks; i++) {
         rc = foreign_in_chain(ctx, &record, &record.disks[i], list);
         if (rc == ERROR_NOTFOUND || rc == ERROR_INVAL) {

@@ -613,29 +613,48 @@ static int compare(struct xlx__snapshot_change *c,
                       journal->merge_base, base);
 }
 
+/* Ends the job that was left.  *done_r: it has moved the guest, as QEMU says;
+ * it says so until the job is dismissed. */
+static int end_job(struct xlx__snapshot_change *c,
+                   const xlx_snapshot_journal *journal, bool *done_r)
+{
+    struct job job;
+    char id[64];
+    int rc;
+
+    rc = job_id(journal, id, sizeof(id));
+    if (rc) return rc;
+    rc = query_job(c, id, &job);
+    if (rc) return rc;
+    *done_r = is(&job, "concluded") && !job.error[0];
+    cancel_job(c, id);
+    xlx__error_clear();
+    return 0;
+}
+
 int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal,
-                               bool *merged_r)
+                               bool *merged_r, bool *astray_r)
 {
     const xlx_snapshot_disk *now =
         xlx__snapshot_current_disk(&journal->before, journal->merge_vdev);
     bool active = now && !strcmp(now->image, journal->merge_top);
-    char id[64];
+    bool done = false, on_base;
     int rc;
 
-    *merged_r = false;
-    if (c->served) {
-        rc = job_id(journal, id, sizeof(id));
-        if (rc) return rc;
-        cancel_job(c, id);
-        xlx__error_clear();
-    }
-    if (!active)
+    *merged_r = *astray_r = false;
+    rc = c->served ? end_job(c, journal, &done) : 0;
+    if (rc) return rc;
+    if (!active) {
         rc = lies_on_base(c, journal, merged_r);
-    else if (c->served)
-        rc = writes_to(c, journal->merge_vdev, journal->merge_base, merged_r);
-    else
+    } else if (c->served) {
+        rc = writes_to(c, journal->merge_vdev, journal->merge_base, &on_base);
+        /* QEMU moves the guest only when it is told to: another start has */
+        *merged_r = !rc && on_base && (done || journal->merge_completing);
+        *astray_r = !rc && on_base && !*merged_r;
+    } else {
         rc = journal->merge_completing ? compare(c, journal, merged_r) : 0;
+    }
     if (!rc && *merged_r && c->served)
         drop_top(c, journal);
     return rc;

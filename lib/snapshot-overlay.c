@@ -280,6 +280,7 @@ static int describe(xlx_ctx *ctx, const xlx_snapshot_disk *below,
     if (rc) return rc;
     over->owned = true;
     over->virtual_size = size;
+    over->mtime = xlx__snapshot_now();
     return 0;
 }
 

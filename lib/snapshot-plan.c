@@ -330,6 +330,7 @@ static int plan_disk(struct xlx__snapshot_change *c,
     snapshot->num_disks++;
     rc = xlx_snapshot_disk_copy(c->ctx, sd, now);
     if (rc) return rc;
+    sd->mtime = 0;                  /* noted when it is frozen */
     sd->allocated = disk->allocated;
     sd->virtual_size = disk->virtual_size;
     rc = xlx__set_string(&sd->node, disk->node);
@@ -444,6 +445,10 @@ int xlx__snapshot_plan(struct xlx__snapshot_change *c,
     for (i = 0; !rc && !spec->dry_run && i < num; i++)
         rc = xlx__snapshot_hold_image(c, chosen[i]->path);
     if (rc) goto out;
+    for (i = 0; i < num && !xlx__guest_running(c->guest); i++) {
+        rc = xlx__snapshot_no_doubt(c->guest, &c->record, chosen[i]->vdev);
+        if (rc) goto out;
+    }
     rc = plan_kind(c, spec, chosen, num, snapshot);
     if (rc) goto out;
 

@@ -34,7 +34,7 @@ static bool is_ancestor(const xlx_snapshots *record,
 
 /* The guest runs on other images than recorded: somebody else snapshot it,
  * merged layers, or started it on something else. */
-static int find_current(xlx_snapshots *record)
+int xlx__snapshot_find_current(xlx_snapshots *record)
 {
     int i;
 
@@ -80,7 +80,8 @@ static int correct_config(xlx_ctx *ctx, const xlx_snapshots *record,
         !is_frozen(record, disk->path))
         return 0;
     if (stat(now->image, &st))
-        return xlx__error(xlx__errno_rc(errno), "%s: %s: %m", disk->vdev,
+        return xlx__error(xlx__errno_rc(errno), "%s: the guest's image %s: "
+                          "%m; see xl snapshot-repair", disk->vdev,
                           now->image);
     disk->allocated = (uint64_t)st.st_blocks * 512;
     /* it may have been resized since it was recorded */
@@ -111,6 +112,7 @@ static int take_over(const xlx_disk *disk, xlx_snapshot_disk *now)
     rc = xlx__set_string(&now->format, disk->format);
     if (rc) return rc;
     now->virtual_size = disk->virtual_size;
+    now->mtime = xlx__snapshot_now();
     return 0;
 }
 
@@ -248,5 +250,5 @@ int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
         if (rc) return rc;
         now->owned = owned;
     }
-    return moved ? find_current(record) : 0;
+    return moved ? xlx__snapshot_find_current(record) : 0;
 }

@@ -319,10 +319,11 @@ static int settle_delete(struct xlx__snapshot_change *c,
                          xlx_repair_report *report)
 {
     bool merged = false, merging = *xlx__text(journal->merge_top) != 0;
+    bool astray = false;
     int rc;
 
     if (merging) {
-        rc = xlx__snapshot_merge_settle(c, journal, &merged);
+        rc = xlx__snapshot_merge_settle(c, journal, &merged, &astray);
         if (rc) return rc;
         if (merged && c->guest->domid != XLX_DOMID_NONE) {
             rc = xlx__config_set_disks(c->ctx, c->guest,
@@ -340,6 +341,8 @@ static int settle_delete(struct xlx__snapshot_change *c,
     if (rc) return rc;
     if (merged)
         return xlx__snapshot_finish_delete(c, journal);
+    if (astray)                     /* what it writes is noticed later */
+        return xlx__snapshot_journal_remove(c->ctx, c->guest);
     rc = xlx__snapshot_unmark(c, journal);
     return rc ? rc : undo(c, journal, report);
 }
@@ -489,6 +492,16 @@ static int report_missing(const xlx_snapshots *record, const xlx_snapshot *s,
                        "missing", s->name, d->vdev, d->image);
 }
 
+static bool is_present(const xlx_snapshots *record, const char *image)
+{
+    int i;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (xlx__image_same(record->disks[i].image, image))
+            return true;
+    return false;
+}
+
 static int check_disk(const xlx_snapshots *record, const xlx_snapshot *s,
                       const xlx_snapshot_disk *d,
                       xlx_repair_report *report)
@@ -521,8 +534,13 @@ static int check_disk(const xlx_snapshots *record, const xlx_snapshot *s,
                          d->vdev, d->image, below ? below : "nothing",
                          *xlx__text(d->backing) ? d->backing : "nothing");
     free(below);
-    if (rc || s->status != XLX_SNAPSHOT_STATUS_READY || !d->mtime)
-        return rc;
+    if (rc) return rc;
+    if (is_present(record, d->image))
+        return xlx__report(report, false, "its content is gone: forget it "
+                           "with xl snapshot-delete", "%s: %s: the guest "
+                           "writes to %s", s->name, d->vdev, d->image);
+    if (!d->mtime)
+        return 0;
     xlx_snapshot_disk_init(&seen);
     seen.image = d->image;
     rc = xlx__snapshot_note_mtime(&seen);
@@ -533,41 +551,62 @@ static int check_disk(const xlx_snapshots *record, const xlx_snapshot *s,
                        d->image);
 }
 
-static int check_current(struct xlx__snapshot_change *c,
-                         xlx_repair_report *report)
+/* Another tool has moved the running guest: once its QEMU has ended nobody
+ * could tell any more. */
+static int follow_guest(struct xlx__snapshot_change *c, bool dry_run,
+                        xlx_repair_report *report)
 {
-    const xlx_snapshots *record = &c->record;
+    bool moved = false;
     xlx_disks disks;
-    int i, j, rc;
+    int i, rc;
 
-    if (!xlx__guest_running(c->guest))
-        return xlx__snapshot_missing(c->ctx, c->guest, record, report);
     xlx_disks_init(&disks);
     rc = xlx__snapshot_connect(c);
     if (rc) goto out;
     rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
-    for (i = 0; !rc && i < record->num_disks; i++)
-        for (j = 0; !rc && j < disks.num_disks; j++) {
-            const xlx_disk *d = &disks.disks[j];
+    for (i = 0; !rc && i < disks.num_disks; i++) {
+        const xlx_disk *d = &disks.disks[i];
+        const xlx_snapshot_disk *now =
+            xlx__snapshot_current_disk(&c->record, xlx__text(d->vdev));
 
-            if (strcmp(d->vdev, record->disks[i].vdev) ||
-                *xlx__text(d->unusable) ||
-                xlx__image_same(d->path, record->disks[i].image))
-                continue;
-            rc = xlx__report(report, false, "the next snapshot takes it from "
-                             "there", "%s: the guest runs on %s, not on %s",
-                             d->vdev, d->path, record->disks[i].image);
-        }
+        if (!now || *xlx__text(d->unusable) ||
+            xlx__image_same(d->path, now->image))
+            continue;
+        moved = true;
+        rc = xlx__report(report, !dry_run, dry_run
+                         ? "xl snapshot-repair records it" : "recorded",
+                         "%s: the guest runs on %s, not on %s", d->vdev,
+                         d->path, now->image);
+    }
+    if (rc || !moved) goto out;
+    rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
+    if (!rc && !dry_run)
+        rc = xlx__snapshot_record_write(c->ctx, c->guest, &c->record);
 
  out:
     xlx_disks_dispose(&disks);
     return rc;
 }
 
-static int check(struct xlx__snapshot_change *c, xlx_repair_report *report)
+static int check_current(struct xlx__snapshot_change *c, bool dry_run,
+                         xlx_repair_report *report)
+{
+    int rc;
+
+    if (xlx__guest_running(c->guest))
+        return c->served ? follow_guest(c, dry_run, report) : 0;
+    rc = xlx__snapshot_report_doubts(c->guest, &c->record, report);
+    return rc ? rc : xlx__snapshot_missing(c->ctx, c->guest, &c->record,
+                                           report);
+}
+
+static int check(struct xlx__snapshot_change *c, bool dry_run,
+                 xlx_repair_report *report)
 {
     int i, j, rc;
 
+    rc = check_current(c, dry_run, report);
+    if (rc) return rc;
     for (i = 0; i < c->record.num_snapshots; i++) {
         const xlx_snapshot *s = &c->record.snapshots[i];
 
@@ -581,7 +620,7 @@ static int check(struct xlx__snapshot_change *c, xlx_repair_report *report)
             if (rc) return rc;
         }
     }
-    return check_current(c, report);
+    return 0;
 }
 
 int xlx__snapshot_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
@@ -596,7 +635,7 @@ int xlx__snapshot_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     if (rc) goto out;
     rc = xlx__snapshot_record_read(ctx, c.guest, &c.record);
     if (rc) goto out;
-    rc = check(&c, report);
+    rc = check(&c, dry_run, report);
 
  out:
     xlx__snapshot_end(&c);

@@ -112,6 +112,7 @@ static int plan_disk(struct xlx__snapshot_change *c,
     left->num_disks++;
     rc = xlx_snapshot_disk_copy(c->ctx, kept, now);
     if (rc) return rc;
+    kept->mtime = 0;                /* noted when it is frozen */
     if (*xlx__text(target->tag)) {
         if (!xlx__image_same(now->image, target->image))
             return xlx__error(ERROR_INVAL, "%s: the snapshot lies in %s, "
@@ -133,22 +134,13 @@ static int plan_disk(struct xlx__snapshot_change *c,
                                     &journal->num_new_files, now->image);
 }
 
-static void when(int64_t seconds, char *text, size_t size)
-{
-    time_t t = (time_t)seconds;
-    struct tm tm;
-
-    if (!localtime_r(&t, &tm) || !strftime(text, size, "%F %T", &tm))
-        snprintf(text, size, "?");
-}
-
 static int was_written(const xlx_snapshot *snapshot,
                        const xlx_snapshot_disk *d, int64_t mtime)
 {
     char then[40], since[40];
 
-    when(snapshot->time, then, sizeof(then));
-    when(mtime / 1000000000, since, sizeof(since));
+    xlx__snapshot_when(snapshot->time * 1000000000, then, sizeof(then));
+    xlx__snapshot_when(mtime, since, sizeof(since));
     return xlx__error(ERROR_INVAL, "%s: %s was written to (%s) after it was "
                       "frozen (%s): its content may not be that of the "
                       "snapshot; look at it with qemu-nbd --read-only, and "
@@ -157,8 +149,10 @@ static int was_written(const xlx_snapshot *snapshot,
 }
 
 /* A base that somebody wrote to makes every overlay on it worthless. */
-static int check_frozen(const xlx_snapshot *snapshot, bool force)
+static int check_frozen(const xlx_snapshots *record,
+                        const xlx_snapshot *snapshot, bool force)
 {
+    const xlx_snapshot_disk *below;
     xlx_snapshot_disk seen;
     int i, rc;
 
@@ -181,6 +175,10 @@ static int check_frozen(const xlx_snapshot *snapshot, bool force)
         if (rc) return rc;
         if (d->mtime && seen.mtime != d->mtime && !force)
             return was_written(snapshot, d, seen.mtime);
+        below = force ? NULL : xlx__snapshot_written_below(record, d,
+                                                           &seen.mtime);
+        if (below)
+            return was_written(snapshot, below, seen.mtime);
     }
     return 0;
 }
@@ -214,7 +212,7 @@ static int plan(struct xlx__snapshot_change *c,
     int i, rc;
 
     xlx_snapshot_init(&left);
-    rc = check_frozen(to, c->force_written);
+    rc = check_frozen(&c->record, to, c->force_written);
     if (rc) goto out;
     rc = xlx__snapshot_world_of(c, &world);
     if (rc) goto out;

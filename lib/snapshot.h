@@ -20,6 +20,7 @@
  *   snapshot-overlay.c names and making of overlays
  *   snapshot-tag.c     removal of an internal snapshot
  *   snapshot-keep.c    which of two images goes on
+ *   snapshot-doubt.c   is the present state what the record says?
  *   snapshot-leftover.c files that were in use when they should have gone
  *   snapshot-claim.c   what all records and journals say of images
  *   snapshot-frozen.c  may a guest write to an image that it is started on?
@@ -132,6 +133,40 @@ int xlx__snapshot_make_name(const xlx_snapshots *record,
 int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
                             xlx_disks *disks);
 
+/* The snapshot that the present images are based on, into record->current. */
+int xlx__snapshot_find_current(xlx_snapshots *record);
+
+/* ---- snapshot-doubt.c --------------------------------------------------- */
+
+/* A modification time as text. */
+const char *xlx__snapshot_when(int64_t mtime, char *text, size_t size);
+/* The entry of a frozen image that was written to since, and when; NULL: it
+ * was not, or is not frozen. */
+const xlx_snapshot_disk *
+xlx__snapshot_find_written(const xlx_snapshots *record, const char *image,
+                           int64_t *seen_r);
+/* The same of an image below that one, after the time of that. */
+const xlx_snapshot_disk *
+xlx__snapshot_written_below(const xlx_snapshots *record,
+                            const xlx_snapshot_disk *now, int64_t *seen_r);
+/* The mtime of a disk of the record: until now it is known what was written
+ * to the layers below. */
+int64_t xlx__snapshot_now(void);
+bool xlx__snapshot_is_missing(const xlx_snapshot_disk *now);
+/* Why it is not known whether now, a disk of the record, holds the present
+ * state, NULL when nothing speaks against it; and the way out.  Both are the
+ * caller's to free.  Of a guest that is shut down. */
+int xlx__snapshot_doubt(const xlx_snapshots *record,
+                        const xlx_snapshot_disk *now, char **why_r);
+int xlx__snapshot_doubt_way(const xlx_guest *guest,
+                            const xlx_snapshot_disk *now, char **way_r);
+int xlx__snapshot_report_doubts(const xlx_guest *guest,
+                                const xlx_snapshots *record,
+                                xlx_repair_report *report);
+/* ERROR_INVAL when there is doubt about that disk. */
+int xlx__snapshot_no_doubt(const xlx_guest *guest,
+                           const xlx_snapshots *record, const char *vdev);
+
 /* ---- snapshot-list.c ---------------------------------------------------- */
 
 /* Reports each image that the config file of a guest that is shut down names,
@@ -240,8 +275,12 @@ int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
 
 /* ---- snapshot-delete.c -------------------------------------------------- */
 
+/* From now on nobody but us writes to merge_base, which was merged into in
+ * part: notes its modification time in the record. */
+int xlx__snapshot_note_base(struct xlx__snapshot_change *c,
+                            const xlx_snapshot_journal *journal);
 /* After a deletion that did not come about: a snapshot whose content nobody
- * touched is READY again. */
+ * touched is READY again; otherwise as above. */
 int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
                          const xlx_snapshot_journal *journal);
 /* What follows the merge, if there was one; can be repeated. */
@@ -269,10 +308,11 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
                         xlx_snapshot_journal *journal,
                         const xlx_progress *progress);
 /* After a kill: ends the job, if there is one, and finds out how far it came.
+ * *astray_r: it was cut short, and the guest was started on merge_base since.
  * ERROR_INVAL when that cannot be told. */
 int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal,
-                               bool *merged_r);
+                               bool *merged_r, bool *astray_r);
 
 /* ---- snapshot-halfway.c -------------------------------------------------- */
 

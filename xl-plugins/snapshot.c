@@ -489,6 +489,7 @@ int xl_snapshot_delete_main(int argc, char **argv)
     spec.force_based = args.force_based;
     spec.force_unknown = args.force_unknown;
     spec.force_bitmap = args.force_bitmap;
+    spec.force_written = args.force_written;
     spec.dry_run = args.dry_run;
 
     rc = find(args.domain, args.config, &guest);

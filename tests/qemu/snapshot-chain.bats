@@ -59,7 +59,10 @@ all_are_ready() { [ "$(list | names_of ready | xargs)" = "one two" ]; }
         xl snapshot-delete "$uuid" one
         [ ! -e "$top" ]
         present_is_right
-        xl snapshot-delete "$uuid" two
+        # that it was written to is not forgotten
+        refuses 1 '*was written to*--force-written*' \
+            xl snapshot-delete "$uuid" two
+        xl snapshot-delete --force-written "$uuid" two
         present_is_right
         rm "$images/link"
         nothing_left_over
@@ -71,8 +74,10 @@ all_are_ready() { [ "$(list | names_of ready | xargs)" = "one two" ]; }
     qemu-img rebase -q -f qcow2 -b '' "$images/xvdb.one.qcow2"
     refuses 1 '*xvdb.one.qcow2 is based on nothing*another tool*' \
         xl snapshot-delete "$uuid" one
-    refuses 1 '*xvdb.one.qcow2 is based on nothing*another tool*' \
+    refuses 1 '*xvdb.one.qcow2 was written to*--force-written*' \
         xl snapshot-delete --children "$uuid" one
+    refuses 1 '*xvdb.one.qcow2 is based on nothing*another tool*' \
+        xl snapshot-delete --children --force-written "$uuid" one
     all_are_ready
 }
 
