@@ -27,13 +27,14 @@ from snapshot_random import foreign
 from snapshot_random.run import Run
 from snapshot_random.world import Failed
 
-# Moves of others, and kinds of kills and names, that the library copes with.
-# The rest waits for its mend.
+# Moves of others, and kinds of kills and names, that the library copes with:
+# all, until a new one waits for its mend.
 PASSING = ("numbers", "recorded", "spelling", "clone", "clone_elsewhere",
            "clone_present", "commit", "rebase", "respell",
            "write_frozen", "tags", "copy_back", "lock", "unlock",
            "rename_guest", "export", "stale-config", "move_image",
-           "move_back", "copy_guest", "their_cancel")
+           "move_back", "copy_guest", "their_cancel", "their_commit",
+           "second_node", "resize", "swap_disks")
 FEATURES = (*foreign.MOVES, "numbers", "recorded", "spelling", "stale-config")
 
 

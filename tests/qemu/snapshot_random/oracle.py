@@ -64,16 +64,19 @@ def raw_record(world, guest):
         return {"disks": [], "snapshots": []}
 
 
-def place_of(guest, disk):
+def place_of(guest, disk, record):
     """Where the configuration has a disk of the record: it may have changed
-    places with another one.  The configuration may name a frozen layer."""
+    places with another one.  The configuration may name any image that the
+    disk has, or had: a disk is its images, and not its name."""
     if not guest.swapped:
         return disk["vdev"]
+    images = {d["image"] for s in record["snapshots"] for d in s["disks"]
+              if d["vdev"] == disk["vdev"]}
     try:
-        layers = qcow2.chain(disk["image"], disk["format"])
+        images |= set(qcow2.chain(disk["image"], disk["format"]))
     except qcow2.Unreadable:
-        return None
-    return next((v for v, (path, _) in guest.disks.items() if path in layers),
+        images.add(disk["image"])
+    return next((v for v, (path, _) in guest.disks.items() if path in images),
                 None)
 
 
@@ -81,11 +84,20 @@ def where_present(world, guest, record):
     """vdev -> (path, format) of the images that take the guest's writes"""
     if world.qemu and world.running is guest:
         return world.served()
-    found = dict(guest.disks)
+    found, left = dict(guest.disks), []
+    free = list(guest.disks)
     for disk in record["disks"]:
-        vdev = place_of(guest, disk)
-        if vdev:
+        vdev = place_of(guest, disk, record)
+        if vdev in free:
+            free.remove(vdev)
             found[vdev] = (disk["image"], disk["format"])
+        else:
+            left.append(disk)
+    for disk in left:       # the configuration names what is gone by now
+        vdev = disk["vdev"] if disk["vdev"] in free or not free else free[0]
+        if vdev in free:
+            free.remove(vdev)
+        found[vdev] = (disk["image"], disk["format"])
     if not record["snapshots"]:         # the last one has been deleted
         found = {v: p if os.path.exists(p[0]) or p[0] in world.away
                  else guest.original[v] for v, p in found.items()}
@@ -177,10 +189,15 @@ class Oracle:
     def check_present(self, record, foreign, by):
         world, guest = self.world, self.guest
         where = where_present(world, guest, record)
+        gone = {d["image"] for d in record["disks"] if d.get("missing")}
         found, wrong = {}, ""
         for vdev in guest.original:
             path, kind = where[vdev]
             if away(world, path):
+                continue
+            if path in gone and not os.path.exists(path):
+                # it is said, and moves.choose() has a way out
+                found.update({vdev: one[vdev] for one in guest.candidates})
                 continue
             try:
                 found[vdev] = content_of(world, path, kind, by=by)

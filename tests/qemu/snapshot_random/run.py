@@ -146,9 +146,12 @@ class Run:
                 raise Failed("no snapshot can be deleted: " + "; ".join(said))
         if world.interfered:
             return
-        for vdev, (path, _) in guest.disks.items():
+        for vdev, (path, _) in list(guest.disks.items()):
             if not os.path.exists(path):    # the overlay that it named
-                guest.disks[vdev] = guest.original[vdev]
+                others = [p for v, p in guest.disks.items() if v != vdev]
+                guest.disks[vdev] = next(
+                    p for p in (guest.original[vdev],
+                                *guest.original.values()) if p not in others)
         write_config(world, guest, guest.disks)
 
     def nothing_left_over(self):
