@@ -14,6 +14,11 @@ from .world import Failed, Locked, can_mount
 FAULT = re.compile(r'xlx__fault\("((?:snapshot|store)-[^"]+)"')
 
 
+# what a deletion says of the image that it has merged away
+GOES_ON = re.compile(r"the guest goes on in (\S+) \(format (\S+)\): a config "
+                     r"that names (\S+) must be changed")
+
+
 class NotNow(Exception):
     """The move does not fit the state that the run is in."""
 
@@ -36,6 +41,7 @@ class Moves:
         self.points = [p for p in fault_points(world.source) if "recorded"
                        in features or not p.endswith(".recorded")]
         self.rng = None
+        self.told = {}              # image -> what a config is to name then
 
     # ---- how a command is run -------------------------------------------
 
@@ -92,6 +98,8 @@ class Moves:
                              f"and yet {'; '.join(said)}; it said: "
                              f"{done.said}")
         self.last = done
+        for path, kind, gone in GOES_ON.findall(done.out):
+            self.told[gone] = path, kind
         self.mend_config()
         return result
 
@@ -343,6 +351,28 @@ class Moves:
             raise Failed(f"{path} is not kept: {done.said}")
         world.count("--keep-image", "right" if right else "any")
 
+    def follow_hints(self):
+        """The config names images that are gone: what a repair says to name
+        there is what the disks are, or, when no record is left, what the
+        deletion said."""
+        world, guest = self.world, self.guest
+        said = world.xl("snapshot-repair", "--config", guest.config,
+                        guest.name).out
+        disks = dict(guest.disks)
+        for vdev, (path, _) in guest.disks.items():
+            hint = re.search(rf"{vdev}: \S+ names {re.escape(path)}, which is "
+                             r"not there; the disk is (\S+) \(format (\S+)\)",
+                             said)
+            if hint and path not in world.away:
+                disks[vdev] = hint[1], hint[2]
+            while disks[vdev][0] in self.told and \
+                    not os.path.exists(disks[vdev][0]):
+                disks[vdev] = self.told[disks[vdev][0]]
+        if disks == guest.disks:
+            return None
+        write_config(world, guest, disks)
+        return self.gate()
+
     def start(self):
         """The guest starts as xl create says, which must be on its present
         state; returns its disks."""
@@ -356,6 +386,8 @@ class Moves:
             disks = self.gate()
         if disks is None:
             disks = self.choose()
+        if disks and not all(os.path.exists(p) for p, _ in disks.values()):
+            disks = self.follow_hints() or disks
         if disks is None:
             self.refused_start()
             raise NotNow
