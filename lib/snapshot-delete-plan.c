@@ -558,6 +558,28 @@ static int plan_tag(struct planning *p, const xlx_snapshot_disk *d)
     return rc ? rc : xlx__image_ask(p->world, d->vdev, d->image, &allow);
 }
 
+/* The removal writes to the image, which may be the frozen layer of another
+ * snapshot: that is no change of what it holds.  The time is noted again when
+ * it is done, also by the command that finishes it after a kill. */
+static int forget_mtimes(xlx_snapshots *after, const char *image)
+{
+    xlx_snapshot_disk now;
+    int i, j, rc;
+
+    xlx_snapshot_disk_init(&now);
+    now.image = (char *)image;
+    rc = xlx__snapshot_note_mtime(&now);
+    for (i = 0; !rc && i < after->num_snapshots; i++)
+        for (j = 0; j < after->snapshots[i].num_disks; j++) {
+            xlx_snapshot_disk *d = &after->snapshots[i].disks[j];
+
+            if (!*xlx__text(d->tag) && d->mtime == now.mtime &&
+                xlx__image_same(d->image, image))
+                d->mtime = 0;
+        }
+    return rc;
+}
+
 int xlx__snapshot_plan_delete(const struct xlx__snapshot_change *c,
                               const char *name, const xlx_snapshots *known,
                               struct xlx__image_world *world,
@@ -580,6 +602,8 @@ int xlx__snapshot_plan_delete(const struct xlx__snapshot_change *c,
         rc = *xlx__text(d->tag) ? plan_tag(&p, d)
                                 : plan_external(&p, d, journal);
     free(p.overlays);
+    if (!rc && *xlx__text(d->tag))
+        rc = forget_mtimes(&journal->after, d->image);
     if (rc) return rc;
     after = xlx__snapshot_by_name(&journal->after, name);
     after->status = XLX_SNAPSHOT_STATUS_MERGING;

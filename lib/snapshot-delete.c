@@ -19,7 +19,8 @@
 #include "snapshot.h"
 #include "store.h"
 
-/* The merge is over: what it wrote to stays as it is from now on. */
+/* The merge, or the removal of an internal snapshot, is over: what it wrote to
+ * stays as it is from now on. */
 static void note_mtimes(xlx_snapshots *record)
 {
     int i, j;
@@ -156,32 +157,6 @@ static int mark(struct xlx__snapshot_change *c, xlx_snapshot *s)
     return 0;
 }
 
-/* The removal writes to the image, which may be the frozen layer of another
- * snapshot: that is no change of what it holds. */
-static int remove_tag(struct xlx__snapshot_change *c,
-                      const xlx_snapshot_disk *d,
-                      xlx_snapshot_journal *journal)
-{
-    xlx_snapshot_disk before;
-    int i, j, rc;
-
-    xlx_snapshot_disk_init(&before);
-    before.image = d->image;
-    rc = xlx__snapshot_note_mtime(&before);
-    if (!rc)
-        rc = xlx__snapshot_remove_tag(c, d);
-    for (i = 0; i < journal->after.num_snapshots; i++)
-        for (j = 0; !rc && j < journal->after.snapshots[i].num_disks; j++) {
-            xlx_snapshot_disk *other =
-                &journal->after.snapshots[i].disks[j];
-
-            if (!*xlx__text(other->tag) && other->mtime == before.mtime &&
-                xlx__image_same(other->image, d->image))
-                rc = xlx__snapshot_note_mtime(other);
-        }
-    return rc;
-}
-
 static int delete_disk(struct xlx__snapshot_change *c, const char *name,
                        const xlx_progress *progress)
 {
@@ -197,7 +172,7 @@ static int delete_disk(struct xlx__snapshot_change *c, const char *name,
     xlx__fault("snapshot-delete.journal");
     rc = mark(c, s);
     if (!rc && *xlx__text(s->disks[0].tag))
-        rc = remove_tag(c, &s->disks[0], &journal);
+        rc = xlx__snapshot_remove_tag(c, &s->disks[0]);
     else if (!rc && *xlx__text(journal.merge_top))
         rc = xlx__snapshot_merge(c, &journal, progress);
     if (!rc)

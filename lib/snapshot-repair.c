@@ -314,6 +314,26 @@ static int check_images(const struct xlx__snapshot_change *c,
     return 0;
 }
 
+/* Of the disk that was in work, the first of the snapshot that has one less
+ * afterwards: is the internal snapshot gone? */
+static int tag_is_gone(const xlx_snapshot_journal *journal, bool *yes_r)
+{
+    const xlx_snapshot *s, *after;
+    bool there = true;
+    int i, rc = 0;
+
+    for (i = 0; !rc && i < journal->before.num_snapshots; i++) {
+        s = &journal->before.snapshots[i];
+        after = xlx__snapshot_by_name(&journal->after, s->name);
+        if (s->num_disks && *xlx__text(s->disks[0].tag) &&
+            (!after || after->num_disks < s->num_disks))
+            rc = xlx__image_has_tag(s->disks[0].image, s->disks[0].tag,
+                                    &there);
+    }
+    *yes_r = !there;
+    return rc;
+}
+
 static int settle_delete(struct xlx__snapshot_change *c,
                          xlx_snapshot_journal *journal,
                          xlx_repair_report *report)
@@ -335,6 +355,8 @@ static int settle_delete(struct xlx__snapshot_change *c,
         merged = true;              /* only to be unlinked */
     } else {
         rc = check_images(c, journal);
+        if (!rc)
+            rc = tag_is_gone(journal, &merged);
         if (rc) return rc;
     }
     rc = tell_end(journal, merged, report);

@@ -393,6 +393,35 @@ elsewhere() {
     holds outside outside
 }
 
+@test "our own removal of an internal snapshot, and a kill before its end" {
+    disks 1
+    start_qemu
+    next_state
+    make_snapshot inside --kind internal
+    next_state
+    make_snapshot outside --kind external
+    next_state
+    stop_qemu
+    mkdir "$tmp/bin"
+    cat > "$tmp/bin/qemu-img" <<EOF2
+#!/bin/sh
+$(command -v qemu-img) "\$@" || exit
+[ "\$1 \$2" != 'snapshot -q' ] && [ "\$1" != snapshot ] ||
+    { touch $tmp/removed; sleep 3; }
+EOF2
+    chmod +x "$tmp/bin/qemu-img"
+    PATH=$tmp/bin:$PATH "$top_builddir/xl-plugins/xl-snapshot" \
+        snapshot-delete "$uuid" inside > /dev/null 2>&1 3>&- &
+    command=$!
+    until [ -e "$tmp/removed" ]; do sleep 0.02; done
+    kill -KILL $command
+    wait $command || true
+    sleep 0.05
+    xl snapshot-repair "$uuid"
+    xl snapshot-revert "$uuid" outside
+    holds outside outside
+}
+
 @test "an image that was written to after it was frozen: a look, and a way" {
     disks 1
     start_qemu
