@@ -74,6 +74,7 @@ static int read_tag(int fd, const char *path, uint64_t *offset,
     if (!tag->id || !tag->name)
         return bad_table(path);
     tag->time = be32toh(t.date_sec);
+    tag->nsec = be32toh(t.date_nsec);
     tag->l1_offset = be64toh(t.l1_offset);
     tag->l1_size = be32toh(t.l1_size);
     *offset = (at + id + name + 7) & ~(uint64_t)7;
@@ -186,6 +187,29 @@ int xlx__image_find_tag(const char *path, const char *name, char **id_r)
         rc = xlx__set_string(id_r, tag->id);
     xlx__image_tags_free(tags, num);
     return rc;
+}
+
+int xlx__image_tag_identity(const char *path, const char *tag, char **id_r)
+{
+    const struct xlx__image_tag *found;
+    struct xlx__image_tag *tags;
+    char *id = NULL;
+    int num, rc;
+
+    rc = xlx__image_tags(path, &tags, &num);
+    if (rc) return rc;
+    rc = only_tag(path, tags, num, tag, &found);
+    if (!rc) {
+        id = found ? xlx__printf("%s %lld.%09u", found->id,
+                                 (long long)found->time, found->nsec)
+                   : strdup("");
+        rc = id ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    }
+    xlx__image_tags_free(tags, num);
+    if (rc) return rc;
+    free(*id_r);
+    *id_r = id;
+    return 0;
 }
 
 int xlx__image_has_tag(const char *path, const char *tag, bool *found_r)

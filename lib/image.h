@@ -175,6 +175,7 @@ struct xlx__image_tag {
     char *id;                       /* unique in the image; names need not be */
     char *name;
     int64_t time;                   /* seconds since 1970 */
+    uint32_t nsec;
     uint64_t l1_offset;
     uint32_t l1_size;
 };
@@ -189,6 +190,9 @@ void xlx__image_tags_free(struct xlx__image_tag *tags, int num);
  * ERROR_INVAL when there are two. */
 int xlx__image_find_tag(const char *path, const char *name, char **id_r);
 int xlx__image_has_tag(const char *path, const char *tag, bool *found_r);
+/* A text that tells the snapshot of that name from any other that ever had it;
+ * "" when there is none. */
+int xlx__image_tag_identity(const char *path, const char *tag, char **id_r);
 /* Is the image's content that of its snapshot, untouched since?  false also
  * when there is no such snapshot. */
 int xlx__image_shows_tag(const char *path, const char *tag, bool *yes_r);

@@ -523,12 +523,20 @@ static int tag_in_reach(const struct planning *p,
                         const xlx_snapshot_disk *d)
 {
     const struct xlx__snapshot_change *c = p->c;
-    bool readonly, there;
+    bool readonly, there, other;
     char *node;
     int rc;
 
     rc = xlx__image_has_tag(d->image, d->tag, &there);
+    if (!rc)
+        rc = xlx__snapshot_other_tag(d, &other);
     if (rc) return rc;              /* it cannot be told which one it is */
+    if (other)
+        return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" in %s is not "
+                          "the one that was made: another tool removed that "
+                          "and made this one: say --metadata-only, which "
+                          "forgets ours and leaves that one", d->vdev, d->tag,
+                          d->image);
     if (!c->qmp || is_current(p->record, d->image))
         return 0;
     rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);

@@ -433,6 +433,12 @@ int xlx__snapshot_plan(struct xlx__snapshot_change *c,
     if (rc) goto out;
     rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, disks);
     if (rc) goto out;
+    if (!disks->num_disks && !c->qmp && xlx__guest_running(c->guest)) {
+        rc = xlx__error(ERROR_NOT_READY, "the guest runs, as domain %u, and "
+                        "its QEMU cannot be reached: shut it down first",
+                        c->guest->domid);
+        goto out;
+    }
     rc = xlx__snapshot_reconcile(c->ctx, &c->record, disks);
     if (rc) goto out;
     chosen = calloc(disks->num_disks + num + 1, sizeof(*chosen));

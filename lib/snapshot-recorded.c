@@ -32,8 +32,11 @@ static int text_of(xlx_ctx *ctx, const xlx_snapshots *record, char **text_r)
     xlx_guest_init(&copy.guest);
     for (i = 0; i < copy.num_snapshots; i++) {
         copy.snapshots[i].quiesced = false;
-        for (j = 0; j < copy.snapshots[i].num_disks; j++)
+        for (j = 0; j < copy.snapshots[i].num_disks; j++) {
             copy.snapshots[i].disks[j].mtime = 0;
+            free(copy.snapshots[i].disks[j].tag_id);
+            copy.snapshots[i].disks[j].tag_id = NULL;
+        }
     }
     out = xlx__json_out_new(false);
     xlx__snapshots_gen(out, &copy);

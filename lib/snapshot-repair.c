@@ -524,6 +524,29 @@ static bool is_present(const xlx_snapshots *record, const char *image)
     return false;
 }
 
+static int check_tag(const xlx_snapshot *s, const xlx_snapshot_disk *d,
+                     xlx_repair_report *report)
+{
+    bool there, other;
+    int rc;
+
+    rc = xlx__image_has_tag(d->image, d->tag, &there);
+    if (!rc)
+        rc = xlx__snapshot_other_tag(d, &other);
+    if (rc) return rc;
+    if (other)
+        return xlx__report(report, false, "another tool removed that and made "
+                           "this one: look at it, or forget ours: xl "
+                           "snapshot-delete --metadata-only", "%s: %s: the "
+                           "snapshot in %s is not the one that was made",
+                           s->name, d->vdev, d->image);
+    if (there || s->status == XLX_SNAPSHOT_STATUS_MERGING)
+        return 0;                   /* half deleted: this half */
+    return xlx__report(report, false, "forget it: xl snapshot-delete "
+                       "--metadata-only", "%s: %s: %s no longer holds it",
+                       s->name, d->vdev, d->image);
+}
+
 static int check_disk(const xlx_snapshots *record, const xlx_snapshot *s,
                       const xlx_snapshot_disk *d,
                       xlx_repair_report *report)
@@ -531,20 +554,12 @@ static int check_disk(const xlx_snapshots *record, const xlx_snapshot *s,
     xlx_snapshot_disk seen;
     char *below = NULL, *format = NULL;
     struct stat st;
-    bool there;
     int rc;
 
     if (stat(d->image, &st))
         return report_missing(record, s, d, report);
-    if (*xlx__text(d->tag)) {
-        rc = xlx__image_has_tag(d->image, d->tag, &there);
-        if (rc) return rc;
-        if (there || s->status == XLX_SNAPSHOT_STATUS_MERGING)
-            return 0;               /* half deleted: this half */
-        return xlx__report(report, false, "forget it: xl snapshot-delete "
-                           "--metadata-only", "%s: %s: %s no longer holds "
-                           "it", s->name, d->vdev, d->image);
-    }
+    if (*xlx__text(d->tag))
+        return check_tag(s, d, report);
     rc = xlx__image_below(d->image, xlx__text(d->format), &below, &format);
     if (rc) return rc;
     free(format);

@@ -158,7 +158,7 @@ static int check_frozen(const xlx_snapshots *record,
 
     for (i = 0; i < snapshot->num_disks; i++) {
         const xlx_snapshot_disk *d = &snapshot->disks[i];
-        bool found;
+        bool found, other;
 
         if (*xlx__text(d->tag)) {
             rc = xlx__image_has_tag(d->image, d->tag, &found);
@@ -167,6 +167,15 @@ static int check_frozen(const xlx_snapshots *record,
                 return xlx__error(ERROR_NOTFOUND, "%s: %s no longer holds "
                                   "the snapshot: see xl snapshot-repair",
                                   d->vdev, d->image);
+            rc = xlx__snapshot_other_tag(d, &other);
+            if (rc) return rc;
+            if (other && !force)
+                return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" in "
+                                  "%s is not the one that was made: another "
+                                  "tool removed that and made this one; look "
+                                  "at it (qemu-img convert -l), and say "
+                                  "--force-written if it is good", d->vdev,
+                                  d->tag, d->image);
             continue;
         }
         xlx_snapshot_disk_init(&seen);
@@ -295,6 +304,10 @@ int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
             rc = xlx__snapshot_note_mtime(&left->disks[i]);
             if (rc) return rc;
         }
+    if (left) {
+        rc = xlx__snapshot_note_tags(left);
+        if (rc) return rc;
+    }
     rc = xlx__snapshot_record_write(c->ctx, c->guest, &journal->after);
     if (rc) return rc;
     xlx__fault("snapshot-revert.recorded");

@@ -4,12 +4,40 @@
  * and with qemu-img otherwise.  Names are never enough: see image-tag.c.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "disk.h"
 #include "image.h"
 #include "snapshot.h"
 
 #define QEMU_MS (600 * 1000)
+
+int xlx__snapshot_note_tags(xlx_snapshot *snapshot)
+{
+    int i, rc = 0;
+
+    for (i = 0; !rc && i < snapshot->num_disks; i++)
+        if (*xlx__text(snapshot->disks[i].tag))
+            rc = xlx__image_tag_identity(snapshot->disks[i].image,
+                                         snapshot->disks[i].tag,
+                                         &snapshot->disks[i].tag_id);
+    return rc;
+}
+
+int xlx__snapshot_other_tag(const xlx_snapshot_disk *d, bool *other_r)
+{
+    char *id = NULL;
+    int rc;
+
+    *other_r = false;
+    if (!*xlx__text(d->tag) || !*xlx__text(d->tag_id))
+        return 0;
+    rc = xlx__image_tag_identity(d->image, d->tag, &id);
+    if (!rc)
+        *other_r = *id && strcmp(id, d->tag_id);
+    free(id);
+    return rc;
+}
 
 static int remove_live(struct xlx__snapshot_change *c,
                        const xlx_snapshot_disk *d, const char *node,

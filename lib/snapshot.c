@@ -285,6 +285,8 @@ int xlx__snapshot_finish_create(struct xlx__snapshot_change *c,
             rc = xlx__snapshot_note_mtime(&snapshot->disks[i]);
             if (rc) return rc;
         }
+    rc = xlx__snapshot_note_tags(snapshot);
+    if (rc) return rc;
     rc = configure(c, snapshot, &journal->after);
     if (rc) return rc;
     rc = xlx__snapshot_record_write(c->ctx, c->guest, &journal->after);

@@ -244,6 +244,10 @@ int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk);
 
 /* Removes the internal snapshot of a disk, if it is there, and looks that it
  * is gone. */
+/* Notes which snapshots in the images an internal one is made of. */
+int xlx__snapshot_note_tags(xlx_snapshot *snapshot);
+/* Is it that one still?  *other_r: another tool made one by its name. */
+int xlx__snapshot_other_tag(const xlx_snapshot_disk *d, bool *other_r);
 int xlx__snapshot_remove_tag(struct xlx__snapshot_change *c,
                              const xlx_snapshot_disk *d);
 

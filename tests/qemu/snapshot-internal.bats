@@ -222,6 +222,29 @@ teardown() { snapshot_teardown; }
     present_is_right
 }
 
+@test "another tool removed our snapshot and made one by its name" {
+    disks 1
+    start_qemu
+    next_state
+    make_snapshot mine --kind internal
+    next_state
+    stop_qemu
+    xl snapshot-repair "$uuid"
+    qemu-img snapshot -d mine "${image[xvda]}"
+    qemu-img snapshot -c mine "${image[xvda]}"
+    cp "$refs/xvda.raw" "$refs/theirs@xvda.raw"
+    run -1 xl snapshot-repair "$uuid"
+    [[ $output = *'mine: xvda: '*'is not the one that was made'* ]]
+    refuses 1 '*is not the one that was made*--force-written*' \
+        xl snapshot-revert "$uuid" mine
+    refuses 1 '*is not the one that was made*--metadata-only*' \
+        xl snapshot-delete "$uuid" mine
+    xl snapshot-revert --force-written "$uuid" mine
+    same "${image[xvda]}" qcow2 "$refs/theirs@xvda.raw"
+    xl snapshot-delete --metadata-only "$uuid" mine
+    qemu-img snapshot -l "${image[xvda]}" | grep -w mine
+}
+
 @test "two snapshots of one name, made by another tool: refused" {
     disks 1
     start_qemu
