@@ -377,6 +377,23 @@ static int say_doubts(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
+/* Another tool has made its image the one that the guest writes to: its own
+ * content is gone, as after half of a deletion. */
+static void mark_written(xlx_snapshots *list)
+{
+    int i, j, k;
+
+    for (i = 0; i < list->num_snapshots; i++)
+        for (j = 0; j < list->snapshots[i].num_disks; j++) {
+            const xlx_snapshot_disk *d = &list->snapshots[i].disks[j];
+
+            for (k = 0; k < list->num_disks && !*xlx__text(d->tag); k++)
+                if (!strcmp(xlx__text(d->image), list->disks[k].image) ||
+                    xlx__image_same(d->image, list->disks[k].image))
+                    list->snapshots[i].status = XLX_SNAPSHOT_STATUS_MERGING;
+        }
+}
+
 int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
                        xlx_snapshots *list)
 {
@@ -391,6 +408,8 @@ int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
     rc = look(ctx, guest, &record);
     if (rc) goto out;
     rc = xlx_snapshots_copy(ctx, list, &record);
+    if (!rc)
+        mark_written(list);
     if (!rc)
         rc = say_doubts(ctx, guest, list);
     for (i = 0; !rc && i < record.num_disks; i++) {

@@ -322,7 +322,7 @@ static const char *format_of(const xlx_snapshots *record, const char *image)
 }
 
 /* An image that lies on the upper layer is put onto the lower one.  QEMU has
- * done that in those that it has open, and an earlier try perhaps in others. */
+ * done that in those that it has open, and an earlier try in others. */
 static int rebase_disk(struct xlx__snapshot_change *c,
                        const xlx_snapshot_journal *journal,
                        const xlx_snapshot_disk *disk)

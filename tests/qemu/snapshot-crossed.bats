@@ -113,14 +113,18 @@ repair() {
 }
 
 # choose FILE: QEMU was killed while it moved the guest, and the two images
-# differ: those in FILE go on.
+# differ, or a guest was started past xl create: the images in FILE go on.
 choose() {
-    local vdev path kind
+    local vdev path
     while grep -q -e '--keep-image IMAGE' "$tmp/repaired"; do
-        vdev=$(jq -r .merge_vdev "$tmp/state/$uuid/snapshot-journal.json")
+        vdev=$(sed -n "s/.*: \(xvd.\): the guest's image .*/\1/p" \
+            "$tmp/repaired" | head -n 1)
+        [ -n "$vdev" ] || vdev=$(jq -r .merge_vdev \
+            "$tmp/state/$uuid/snapshot-journal.json")
         path=$(awk -v v="$vdev" '$1 == v { print $2 }' "$1")
         echo "$vdev: $path is kept"
-        xl snapshot-repair --keep-image "$path" "$uuid" > "$tmp/repaired"
+        xl snapshot-repair --keep-image "$path" "$uuid" > "$tmp/said"
+        repair > "$tmp/repaired"
     done
 }
 

@@ -159,9 +159,21 @@ class ForeignGuest:
         if self.wait_job("theirs", "ready"):
             world.ask("block-job-complete", device="theirs")
             self.wait_job("theirs", "none")
+        self.overwritten(vdev, world.served()[vdev][0])
         if world.served()[vdev][0] != path and self.rng.random() < 0.7:
             world.note(f"rm {path}")
             os.unlink(path)
+
+    def overwritten(self, vdev, image):
+        """The guest writes to the image of a snapshot from now on."""
+        record = oracle.raw_record(self.world, self.guest)
+        for snapshot in record["snapshots"]:
+            state = self.guest.states.get(snapshot["name"])
+            for disk in snapshot["disks"]:
+                if state and disk["image"] == image and not disk["tag"]:
+                    key = disk["vdev"] if disk["vdev"] in state.disks \
+                        else vdev
+                    state.disks[key] = None
 
     def their_cancel(self):
         """Somebody ends the job of a deletion of ours."""

@@ -312,6 +312,8 @@ class Moves:
                               r"lies on \S+, which was written)", self.refusal)
             forget = re.search(r"snapshot-delete (\S+) '([^']*)' forgets it",
                                self.refusal)
+            if doubt and guest.uuid not in self.refusal:
+                return None             # another guest's images
             if doubt and doubt[2] not in world.away:
                 self.keep_image(doubt[1], doubt[2])
             elif not forget or self.command(

@@ -234,7 +234,8 @@ class Oracle:
             state = guest.states[name]
             if name in ready:
                 merging = ready[name]["status"] == "merging"
-                if merging and not (state.may_merge or state.merging):
+                if merging and not (state.may_merge or state.merging or
+                                    self.is_present(ready[name])):
                     raise Failed(f"{guest.name}: snapshot {name} is half "
                                  "deleted, and nobody asked for that")
                 state.merging = merging
@@ -252,6 +253,14 @@ class Oracle:
         if guest.left is not None and guest.took_last and not new and \
                 not guest.discarded:
             raise Failed(f"{guest.name}: the state left is not listed")
+
+    def is_present(self, snapshot):
+        """Another tool has made its image one that the guest writes to."""
+        images = {path for path, _ in where_present(
+            self.world, self.guest,
+            raw_record(self.world, self.guest)).values()}
+        return self.world.interfered and any(
+            not d["tag"] and d["image"] in images for d in snapshot["disks"])
 
     def check_state(self, name, snapshot, foreign, by):
         held = {d["vdev"]: d for d in snapshot["disks"]}
