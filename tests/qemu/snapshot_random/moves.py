@@ -139,7 +139,9 @@ class Moves:
         kind = rng.choice(("external", "external", "internal", "auto"))
         vdevs = list(guest.original)
         args = ["--kind", kind]
-        if rng.random() < 0.35:
+        # which disk a name means depends on who asks once they have changed
+        # places: the record, or the configuration
+        if rng.random() < 0.35 and not guest.swapped:
             vdevs = [rng.choice(vdevs)]
             args += ["--disks", ",".join(vdevs)]
         if kind == "external":
