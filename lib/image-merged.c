@@ -52,7 +52,7 @@ struct merge {
     uint64_t divisor;               /* of long pieces */
 };
 
-/* ---- where the pieces are ------------------------------------------------ */
+/* ---- where the pieces are ----------------------------------------------- */
 
 static int map_window(struct merge *m, struct side *s, uint64_t from,
                       uint64_t len)
@@ -129,7 +129,7 @@ static int next_piece(struct side *s)
     return 0;
 }
 
-/* ---- the bytes ------------------------------------------------------------ */
+/* ---- the bytes ---------------------------------------------------------- */
 
 /* What lies there; what is not in the file, or beyond its end, is zero. */
 static int read_piece(const struct side *s, uint64_t at, char *buf, size_t len)
@@ -213,7 +213,7 @@ static int compare_piece(struct merge *m)
     return 0;
 }
 
-/* ---- a window ------------------------------------------------------------ */
+/* ---- a window ----------------------------------------------------------- */
 
 static int compare_window(struct merge *m, uint64_t from, uint64_t len)
 {

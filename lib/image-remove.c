@@ -52,7 +52,8 @@ static int message(int rc, const char *path)
     if (rc == ERROR_INVAL)
         return xlx__error(rc, "%s: another file was put there since it was "
                           "looked at, and is kept", path);
-    return xlx__error(xlx__errno_rc(errno), "%s: it cannot be removed: %m", path);
+    return xlx__error(xlx__errno_rc(errno), "%s: it cannot be removed: %m",
+                      path);
 }
 
 int xlx__image_identity(const char *path, char **id_r)
@@ -64,7 +65,7 @@ int xlx__image_identity(const char *path, char **id_r)
     return rc ? xlx__error(rc, "%s: %m", path) : 0;
 }
 
-/* ---- unlinking: no messages, and errno with ERROR_FAIL ------------------- */
+/* ---- unlinking: no messages, and errno with ERROR_FAIL ------------------ */
 
 /* A file system that does not keep the time of birth says 0. */
 static bool is_same(const char *a, const char *b)
@@ -127,7 +128,7 @@ static int unlink_seen(int dir, const char *name, const char *seen)
     return rc;
 }
 
-/* ---- for others ---------------------------------------------------------- */
+/* ---- for others --------------------------------------------------------- */
 
 /* rc of xlx__image_dir_open(): a directory that is not there has no file. */
 static int no_directory(int rc)

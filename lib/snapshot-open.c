@@ -6,8 +6,13 @@
  * opens it again, by its name.  Another file under that name would then be
  * written to, or be shown to the guest.
  */
+#include <time.h>
+
 #include "image.h"
 #include "snapshot.h"
+
+#define LOOKS 10
+#define LOOK_MS 20
 
 /* What the kernel tells of it; *known: there was something to see. */
 static bool has_open(const struct xlx__proc_files *files, pid_t pid,
@@ -69,19 +74,25 @@ int xlx__snapshot_check_open(const struct xlx__snapshot_change *c,
 int xlx__snapshot_still_open(const struct xlx__snapshot_change *c,
                              const char *image, const struct xlx__file_id *id)
 {
+    const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000 };
     pid_t pid = c->qmp ? xlx__qmp_pid(c->qmp) : 0;
     struct xlx__proc_files files;
-    bool known;
-    int rc;
+    bool known, has = false;
+    int i, rc = 0;
 
-    if (!pid)
-        return 0;
-    rc = xlx__proc_files_read(&files);
-    if (!rc && !has_open(&files, pid, id, &known) && known)
+    /* The list of open files is not of one instant: a short job may have ended
+     * and the file have got another number while it was read. */
+    for (i = 0; !rc && pid && !has && i < LOOKS; i++) {
+        if (i)
+            nanosleep(&pause, NULL);
+        rc = xlx__proc_files_read(&files);
+        has = rc || has_open(&files, pid, id, &known) || !known;
+        xlx__proc_files_dispose(&files);
+    }
+    if (!rc && pid && !has)
         rc = xlx__error(ERROR_INVAL, "QEMU has opened another file than %s "
                         "was: another program put a file there at this "
                         "moment; look at both before the guest goes on",
                         image);
-    xlx__proc_files_dispose(&files);
     return rc;
 }

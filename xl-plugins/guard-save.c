@@ -41,7 +41,7 @@ struct save_header {
 #define POLL_MS 20
 #define MAX_SILENCE_MS 60000
 
-/* ---- what the head says --------------------------------------------------- */
+/* ---- what the head says ------------------------------------------------- */
 
 /* libxl has no parser of JSON that does without a context. */
 static bool parse_json(const char *json, struct guest_config *config)
@@ -108,7 +108,7 @@ bool guest_config_from_head(const char *head, size_t len,
     return ok;
 }
 
-/* ---- where it comes from -------------------------------------------------- */
+/* ---- where it comes from ------------------------------------------------ */
 
 /* The first len bytes, or fewer when there are no more; -1 when they cannot be
  * had.  Each may be called again for more. */
