@@ -57,7 +57,8 @@ static void failures(void **state)
     assert_fails(run("exit 1", 30000, &text), ERROR_FAIL, "no reason given");
     assert_fails(run("kill -SEGV $$", 30000, &text), ERROR_FAIL,
                  "killed by signal 11");
-    assert_fails(run("yes", 30000, &text), ERROR_FAIL, "over 1000 bytes");
+    assert_fails(run("yes", 30000, &text), ERROR_BUFFERFULL,
+                 "over 1000 bytes");
     assert_fails(xlx__child_run(ctx, &missing, NULL, NULL), ERROR_NOTFOUND,
                  "is it installed?");
     assert_null(text);
