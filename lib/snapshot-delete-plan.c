@@ -330,15 +330,48 @@ static int know_above(struct planning *p, const char *image)
     return rc;
 }
 
-/* qemu-img opens the whole chain, and writes to the lower image. */
-static int check_files(const struct planning *p, const xlx_snapshot_disk *lower)
+/* qemu-img opens none of them while a program that locks images writes to one
+ * further below. */
+static int no_writer_below(const xlx_snapshot_disk *lower)
 {
+    char *at = strdup(lower->image), *format = strdup(lower->format), *below;
+    bool yes, writes = false;
+    int i, rc = at && format ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+
+    for (i = 0; !rc && at && i < XLX__IMAGE_MAX_CHAIN; i++) {
+        char *next = NULL;
+
+        rc = xlx__image_below(at, format ? format : "qcow2", &below, &next);
+        if (rc) break;
+        free(at);
+        free(format);
+        at = below;
+        format = next;
+        if (at)
+            rc = xlx__image_in_use(at, &yes, &writes);
+        if (!rc && writes)
+            rc = xlx__error(ERROR_NOT_READY, "%s: another program writes to "
+                            "%s, on which %s is based: end that first",
+                            lower->vdev, at, lower->image);
+    }
+    free(at);
+    free(format);
+    return rc;
+}
+
+/* qemu-img opens the whole chain, and writes to the lower image. */
+static int check_files(const struct planning *p,
+                       const xlx_snapshot_disk *lower)
+{
+    int rc;
+
     if (!p->c->served && access(lower->image, F_OK) == 0 &&
         access(lower->image, W_OK))
         return xlx__error(xlx__errno_rc(errno), "%s: %s, which would be "
                           "merged into, cannot be written to: %m",
                           lower->vdev, lower->image);
-    return xlx__snapshot_check_chain(p->c, lower);
+    rc = xlx__snapshot_check_chain(p->c, lower);
+    return rc || p->c->served ? rc : no_writer_below(lower);
 }
 
 /* The lower image gets the size that the guest sees.  A file grows with the

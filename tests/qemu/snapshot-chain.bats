@@ -143,6 +143,14 @@ all_are_ready() { [ "$(list | names_of ready | xargs)" = "one two" ]; }
     all_are_ready
 }
 
+@test "a writer below the layers of one of two disks, before either is touched" {
+    two_snapshots 2
+    hold "$images/xvdb.qcow2" -f qcow2
+    refuses 1 '*another program writes to *xvdb.qcow2, on which *xvdb.one*' \
+        xl snapshot-delete "$uuid" two
+    all_are_ready
+}
+
 @test "a reader of one of two disks gets no tag made in the other" {
     disks 2
     config xvda "$images/xvda.qcow2" xvdb "$images/xvdb.qcow2"
