@@ -256,14 +256,45 @@ static int settle(xlx_ctx *ctx, const xlx_guest *guest)
     return rc;
 }
 
+static bool is_named(const libxl_device_disk *disks, int num,
+                     const char *image)
+{
+    int i;
+
+    for (i = 0; i < num; i++)
+        if (disks[i].pdev_path && xlx__image_same(disks[i].pdev_path, image))
+            return true;
+    return false;
+}
+
+/* The image of the disk, which may have changed places with another one: then
+ * the config names that of its name elsewhere. */
+static const xlx_snapshot_disk *
+image_for(const xlx_snapshots *record, const libxl_device_disk *disks,
+          int num, const char *vdev)
+{
+    const xlx_snapshot_disk *now = xlx__snapshot_current_disk(record, vdev);
+    int i;
+
+    if (!now || !is_named(disks, num, now->image))
+        return now;
+    now = NULL;
+    for (i = 0; i < record->num_disks; i++) {
+        if (is_named(disks, num, record->disks[i].image))
+            continue;
+        if (now)
+            return NULL;            /* it cannot be told which one it is */
+        now = &record->disks[i];
+    }
+    return now;
+}
+
 /* A config file that names an image that has been merged away, or moved. */
 static int name_missing(const xlx_guest *guest,
-                        const xlx_snapshots *record,
+                        const xlx_snapshot_disk *now,
                         const libxl_device_disk *disk,
                         xlx_repair_report *report)
 {
-    const xlx_snapshot_disk *now =
-        xlx__snapshot_current_disk(record, xlx__text(disk->vdev));
     struct stat st;
     char *hint;
     int rc;
@@ -304,7 +335,9 @@ int xlx__snapshot_missing(xlx_ctx *ctx, const xlx_guest *guest,
         return 0;
     }
     for (i = 0; !rc && i < num; i++)
-        rc = name_missing(guest, record, &disks[i], report);
+        rc = name_missing(guest, image_for(record, disks, num,
+                                           xlx__text(disks[i].vdev)),
+                          &disks[i], report);
     libxl_device_disk_list_free(disks, num);
     return rc;
 }
