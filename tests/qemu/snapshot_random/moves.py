@@ -453,6 +453,8 @@ class Moves:
 
     def old_config(self):
         """The config as it was at first"""
+        if self.guest.swapped and self.world.away:
+            raise NotNow            # as swap_disks: nobody could look
         self.settled()
         write_config(self.world, self.guest, self.guest.original)
 
