@@ -400,11 +400,13 @@ elsewhere: $1" ]
     config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
     cp "$(command -v qemu-io)" "$tmp/some-tool"
     mkfifo "$tmp/fifo"
-    "$tmp/some-tool" "$overlay" < "$tmp/fifo" > /dev/null 2>&1 3>&- &
+    stdbuf -oL "$tmp/some-tool" "$overlay" < "$tmp/fifo" > "$tmp/said" 3>&- &
     holder=$!
     exec 9> "$tmp/fifo"
-    for _ in {1..100}; do
-        ! qemu-img info "$overlay" > /dev/null 2>&1 || sleep 0.05
+    echo 'read 0 512' >&9           # its answer: the image is open and locked
+    for _ in {1..400}; do
+        ! grep -q 'read 512/512' "$tmp/said" || break
+        sleep 0.05
     done
     busy 'another program has it open and locked'
     exec 9>&-
@@ -412,16 +414,16 @@ elsewhere: $1" ]
 }
 
 # start [ARG...]: xl create of the present state, whose stock xl waits for the
-# file "go" to be gone
+# file "go" to be gone; "started" has the number of the guard's process
 start() {
     touch "$tmp/go"
-    printf '#!/bin/bash\ntouch %q\nwhile [ -e %q ]; do sleep 0.05; done\n' \
+    printf '#!/bin/bash\necho $PPID > %q\nwhile [ -e %q ]; do sleep 0.05; done\n' \
         "$tmp/started" "$tmp/go" > "$tmp/stock"
     chmod +x "$tmp/stock"
     extra=(LIBXLX_XL="$tmp/stock")
     xl create "$@" "$tmp/now.cfg" 3>&- &
     starter=$!
-    until [ -e "$tmp/started" ]; do sleep 0.05; done
+    until [ -s "$tmp/started" ]; do sleep 0.05; done
     extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5)
 }
 
@@ -459,10 +461,10 @@ on it, or changes it, at this moment"* ]]
         echo "$output"
         [[ $output = *': another command is starting a guest on it'* ]]
     done
-    kill -KILL $starter
-    rm "$tmp/go"
+    kill -KILL "$(cat "$tmp/started")"
     wait $starter || true
     xl snapshot-create --config "$tmp/now.cfg" web s2
+    rm "$tmp/go"
 }
 
 @test "a start in the foreground holds its images until they are open" {
