@@ -37,9 +37,10 @@ stock_commands() { as_xl "$real" help | sed 1,4d | awk '/^ [^ ]/ {print $1}'; }
     [ "$(wc -l < "$tmp/prefixes")" -gt 500 ]
     # All in one go, and one comparison: there are more than 500 of them.
     plant "$tmp" planted
-    tmp=$tmp perl -lne 'for $dir ("path", "exec") {
-            link "$ENV{tmp}/planted", "$ENV{tmp}/$dir/xl-$_" or die "$_: $!"
-        }' "$tmp/prefixes"
+    perl -le '$tmp = shift; chomp(@names = <STDIN>);
+        for $name (map { ("path/xl-$_", "exec/xl-$_") } @names) {
+            link "$tmp/planted", "$tmp/$name" or die "$name: $!"
+        }' "$tmp" < "$tmp/prefixes"
     all='$p = shift; while (<>) {
              chomp; system {$p} "xl", $_, "-x", "a b"; print "$_ $?\n"
          }'
