@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fuzzes what the guard makes of a guest's config: the bytes are an xl.cfg(5),
- * which a tool of the user's may have written.  What is read is freed again,
+ * which a tool of the user's may have written.  Each config is freed again,
  * and each disk's line goes through the words for a shell and for xl.cfg.
  */
 #include "fuzz.h"

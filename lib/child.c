@@ -101,7 +101,7 @@ static void send_report(int what, int value)
 }
 
 /* The caller's handlers are not the child's, and a program expects to have
- * these two signals.  What else the caller ignores stays so (nohup). */
+ * these two signals.  The others that the caller ignores stay so (nohup). */
 static void default_signals(void)
 {
     struct sigaction dfl = { .sa_handler = SIG_DFL }, now;

@@ -47,8 +47,8 @@ int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
                    char **output_r, size_t *len_r);
 
 /* A copy of this process of which no wait() but one for it with __WALL knows
- * and whose end sends end_signal, 0 for none.  What runs in it may make only
- * calls that are async-signal-safe, and not fork(). */
+ * and whose end sends end_signal, 0 for none.  The copy may make only calls
+ * that are async-signal-safe, and not fork(). */
 pid_t xlx__clone(int end_signal);
 /* Closes those descriptors; async-signal-safe. */
 void xlx__close_range(unsigned int first, unsigned int last);

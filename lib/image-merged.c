@@ -20,7 +20,7 @@
 
 #define TIMEOUT_MS (10 * 60 * 1000)
 #define MAX_TEXT (16 << 20)
-/* Of the guest's disk at a time, less where the map is too long. */
+/* A part of the guest's disk at a time, less where the map is too long. */
 #define WINDOW (UINT64_C(64) << 30)
 #define MIN_WINDOW (UINT64_C(1) << 20)
 /* When the upper image has more, a part of each piece is compared. */
@@ -131,7 +131,8 @@ static int next_piece(struct side *s)
 
 /* ---- the bytes ---------------------------------------------------------- */
 
-/* What lies there; what is not in the file, or beyond its end, is zero. */
+/* Reads what lies there; bytes that the file has not, or beyond its end, are
+ * zero. */
 static int read_piece(const struct side *s, uint64_t at, char *buf, size_t len)
 {
     size_t done = 0;

@@ -21,7 +21,7 @@
 #define LONG_MS (24 * 3600 * 1000)
 #define MAX_OUTPUT (16 << 20)
 /* For reading a header, which a guest may have written: some make qemu-img
- * take memory and time without end (CVE-2015-5162).  What merges or compares
+ * take memory and time without end (CVE-2015-5162).  A merge or a comparison
  * takes what the size of the image demands, and has no such limits. */
 #define INFO_MEMORY (UINT64_C(1) << 30)
 #define INFO_CPU_S 30

@@ -50,7 +50,7 @@ int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
 int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
                       const char *backing_format);
 
-/* What fd, of that name in messages, holds is on the disk. */
+/* Flushes what fd leads to, which has that name in messages. */
 int xlx__image_sync(int fd, const char *path);
 
 /* Cuts it off at that size, with what lies behind. */
@@ -101,9 +101,10 @@ void xlx__image_files_close(struct xlx__image_files *files);
 /* Is base the one below path? */
 int xlx__image_files_check(const struct xlx__image_files *files,
                            const char *path, const char *base);
-/* What qemu-img needs to work on the descriptors: the name it is called with,
- * the caller's to free, and the files.  It runs as the owner of the images
- * that it writes to, the first `written` ones, when that is one user. */
+/* Gives what qemu-img needs to work on the descriptors: the name it is called
+ * with, the caller's to free, and the files.  It runs as the owner of the
+ * images that it writes to, the first `written` ones, when that is one user.
+ */
 int xlx__image_files_give(const struct xlx__image_files *files, int written,
                           struct xlx__child *child, char **name_r);
 /* The directory of path, as O_PATH, with the same care; *name_r is the rest of
@@ -113,8 +114,8 @@ int xlx__image_dir_open(const char *path, int *fd_r, const char **name_r,
 
 /* ---- image-remove.c ----------------------------------------------------- */
 
-/* A text that no other file has in its life, also after a boot of the host:
- * what the caller has looked at.  Of a symbolic link, the link's. */
+/* A text that no other file has in its life, also after a boot of the host,
+ * for the file that the caller has looked at.  A symbolic link has its own. */
 int xlx__image_identity(const char *path, char **id_r);
 /* Is it still that file?  ERROR_INVAL for another one; a file without an
  * identity (NULL, ""), and one that is gone, is. */

@@ -409,7 +409,7 @@ static int check_size(const struct planning *p, const char *vdev,
     return no_bitmaps(p, vdev, lower->image);   /* qemu-img refuses then */
 }
 
-/* What somebody wrote to a frozen image is merged into it, or goes with it. */
+/* Writes of others to a frozen image are merged with it, or go with it. */
 static int not_written(const struct planning *p, const char *vdev,
                        const char *image)
 {

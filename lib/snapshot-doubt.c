@@ -86,7 +86,7 @@ xlx__snapshot_find_written(const xlx_snapshots *record, const char *image,
 
 /* ---- the present -------------------------------------------------------- */
 
-/* What was written before that image was made, or frozen, is part of it. */
+/* Bytes written before that image was made, or frozen, are part of it. */
 const xlx_snapshot_disk *
 xlx__snapshot_written_below(const xlx_snapshots *record,
                             const xlx_snapshot_disk *now, int64_t *seen_r)

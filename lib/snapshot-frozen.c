@@ -96,11 +96,11 @@ static int fill_claimed(xlx_ctx *ctx, const struct xlx__image_claim *c,
 
 /* ---- the reason --------------------------------------------------------- */
 
-/* What of the users of an image keeps guests from it; NULL: nothing.  A
- * journal counts before a record, because it says that the record may not be
- * so; what the record says comes before what headers say, because it has the
- * words for a person.  Who has it open comes last: the starter's user may
- * override that, and must not override the rest with it. */
+/* Finds the user of an image that keeps guests from it; NULL: none.  A journal
+ * counts before a record, because it says that the record may not be so; what
+ * the record says comes before what headers say, because it has the words for
+ * a person.  Those who have it open come last: the starter's user may override
+ * that, and must not override the rest with it. */
 static const struct xlx__image_user *
 find_reason(const struct xlx__image_use *use)
 {
@@ -135,7 +135,7 @@ find_current(const struct xlx__image_use *use)
     return NULL;
 }
 
-/* Who writes to it: a guest has a name that people know, and so it comes
+/* Finds who writes to it: a guest has a name that people know, and so it comes
  * before its QEMU. */
 static const struct xlx__image_user *
 find_writer(const struct xlx__image_use *use)

@@ -172,8 +172,8 @@ static int foreign_layer(xlx_ctx *ctx, const xlx_snapshots *record,
                        st.st_mtim.tv_sec, layer);
 }
 
-/* What the header of layer names becomes the layer; false when that is
- * nothing.  Its format is what the record says, or else the header, which is
+/* Steps down to the image that the header of layer names; false when it names
+ * none.  Its format is what the record says, or else the header, which is
  * of an image whose headers no guest writes.  Where neither says, QEMU would
  * look at the content, which a guest may have written, and we do not look
  * further. */
@@ -363,9 +363,9 @@ static int say_missing(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
-/* What the guest runs on now.  A QEMU that somebody else talks to at this
- * moment is no reason not to list what is recorded, and neither is a config
- * file that is out of date. */
+/* Looks at what the guest runs on now.  A QEMU that somebody else talks to at
+ * this moment is no reason not to list what is recorded, and neither is a
+ * config file that is out of date. */
 static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
 {
     xlx_disks disks;
@@ -389,8 +389,8 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
     return rc;
 }
 
-/* Of a guest that is shut down nothing but the record tells where it goes on,
- * and that need not be so. */
+/* Nothing but the record tells where a guest that is shut down goes on, and
+ * that need not be so. */
 static int say_doubts(xlx_ctx *ctx, const xlx_guest *guest,
                       xlx_snapshots *list)
 {

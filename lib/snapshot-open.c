@@ -14,7 +14,7 @@
 #define LOOKS 10
 #define LOOK_MS 20
 
-/* What the kernel tells of it; *known: there was something to see. */
+/* Asks the kernel about it; *known: there was something to see. */
 static bool has_open(const struct xlx__proc_files *files, pid_t pid,
                      const struct xlx__file_id *id, bool *known)
 {

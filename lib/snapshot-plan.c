@@ -248,7 +248,7 @@ static int check_chain(const struct xlx__snapshot_change *c,
                    "each read: %s", disk->vdev, disk->layers + 1, advice);
 }
 
-/* What QEMU does not carry over to an overlay. */
+/* QEMU does not carry these over to an overlay. */
 static int check_lost(const xlx_disk *disk, xlx_snapshot *snapshot)
 {
     if (!*xlx__text(disk->bitmap))

@@ -146,8 +146,8 @@ struct moves {
     bool any;
 };
 
-/* What the disk of that name is called now.  One whose name another disk has
- * taken, and that the guest does not have, is called AWAY. */
+/* The name of that disk now.  One whose name another disk has taken,
+ * and that the guest does not have, is called AWAY. */
 static char *new_name(const struct moves *m, const char *vdev)
 {
     int i;

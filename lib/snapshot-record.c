@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is kept of a guest's snapshots: the record, the journal of a change
- * under way, and the tree that the record describes.
+ * The files about a guest's snapshots: the record, the journal of a change
+ * under way; and the tree that the record describes.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a killed command left, and what the records say that is not so.
+ * Mends what a killed command left, and reports where records are not so.
  *
  * A journal says what was under way; how far it came is judged by what QEMU
  * has open and what the images hold, never by guess.  Then the operation is
@@ -314,8 +314,8 @@ static int check_images(const struct xlx__snapshot_change *c,
     return 0;
 }
 
-/* Of the disk that was in work, the first of the snapshot that has one less
- * afterwards: is the internal snapshot gone? */
+/* Is the internal snapshot gone from the disk that was in work?  That is the
+ * first of the snapshot that has one less afterwards. */
 static int tag_is_gone(const xlx_snapshot_journal *journal, bool *yes_r)
 {
     const xlx_snapshot *s, *after;

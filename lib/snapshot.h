@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of the concept share.  One change to a guest's snapshots is a
+ * The files of the concept share it.  One change to a guest's snapshots is a
  * struct xlx__snapshot_change from begin to end: the lock is held, what a
  * killed command left is finished or undone, the record is read.
  *
@@ -55,8 +55,8 @@ struct xlx__snapshot_change {
 
 /* ---- snapshot-record.c -------------------------------------------------- */
 
-/* Takes the lock and looks whether the guest runs.  What has been got is
- * released by end, also after a failure. */
+/* Takes the lock and looks whether the guest runs.  The end releases
+ * what has been got, also after a failure. */
 int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
                        struct xlx__snapshot_change *c);
 /* The guest, which does not run, stays so until end: nobody starts it on one
@@ -155,7 +155,7 @@ int64_t xlx__snapshot_now(void);
 bool xlx__snapshot_is_missing(const xlx_snapshot_disk *now);
 /* Why it is not known whether now, a disk of the record, holds the present
  * state, NULL when nothing speaks against it; and the way out.  Both are the
- * caller's to free.  Of a guest that is shut down. */
+ * caller's to free.  For a guest that is shut down. */
 int xlx__snapshot_doubt(const xlx_snapshots *record,
                         const xlx_snapshot_disk *now, char **why_r);
 int xlx__snapshot_doubt_way(const xlx_guest *guest,
@@ -263,7 +263,7 @@ const xlx_disk *xlx__snapshot_seen_disk(const xlx_disks *disks,
 
 /* ---- snapshot.c --------------------------------------------------------- */
 
-/* What follows the switch of all disks; can be repeated. */
+/* Does what follows the switch of all disks; can be repeated. */
 int xlx__snapshot_finish_create(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal);
 
@@ -273,7 +273,7 @@ int xlx__snapshot_finish_create(struct xlx__snapshot_change *c,
  * repeated. */
 int xlx__snapshot_apply_tags(struct xlx__snapshot_change *c,
                              const xlx_snapshot_journal *journal);
-/* What follows; can be repeated. */
+/* Does what follows; can be repeated. */
 int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal);
 
@@ -287,7 +287,7 @@ int xlx__snapshot_note_base(struct xlx__snapshot_change *c,
  * touched is READY again; otherwise as above. */
 int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
                          const xlx_snapshot_journal *journal);
-/* What follows the merge, if there was one; can be repeated. */
+/* Does what follows the merge, if there was one; can be repeated. */
 int xlx__snapshot_finish_delete(struct xlx__snapshot_change *c,
                                 xlx_snapshot_journal *journal);
 
@@ -343,7 +343,7 @@ int xlx__snapshot_settle_tags(struct xlx__snapshot_change *c,
  * Then all but the removal of old files is done. */
 int xlx__snapshot_recorded(struct xlx__snapshot_change *c,
                            const xlx_snapshot_journal *journal, bool *yes_r);
-/* What is left then.  A file that was written to since is kept and
+/* Does what is left then.  A file that was written to since is kept and
  * reported. */
 int xlx__snapshot_finish_recorded(struct xlx__snapshot_change *c,
                                   xlx_snapshot_journal *journal,
@@ -351,7 +351,7 @@ int xlx__snapshot_finish_recorded(struct xlx__snapshot_change *c,
 
 /* ---- snapshot-repair.c -------------------------------------------------- */
 
-/* Finishes or undoes what a journal says.  What was found goes into report;
+/* Finishes or undoes what a journal says.  All findings go into report;
  * when that is NULL, as a notice to the user: nothing is settled in silence. */
 int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
                           xlx_repair_report *report);

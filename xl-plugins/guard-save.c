@@ -131,7 +131,7 @@ static ssize_t get_from_file(int fd, char *buf, size_t len)
     return (ssize_t)done;
 }
 
-/* What waits in the pipe, up to len, by way of a pipe of our own. */
+/* Copies what waits in the pipe, up to len, by way of a pipe of our own. */
 static ssize_t look(int fd, const int own[2], char *buf, size_t len)
 {
     ssize_t n, r, done = 0;

@@ -355,7 +355,7 @@ static int ask(struct check *c, const xlx_disks *disks)
     }
 }
 
-/* Who has the images open is not known: that stops nobody, because stock xl
+/* Nobody knows who has the images open: that stops no start, because stock xl
  * would not have asked either, but it is said. */
 static void say_unknown(const struct check *c)
 {

@@ -7,8 +7,8 @@
  *
  * Called by the dispatcher as "xl STOCK-XL ARGS...", it becomes "xl ARGS..."
  * of stock xl, with the arguments as they are, and perhaps some lines of
- * configuration after them.  What it cannot make sense of is no objection:
- * stock xl will complain.
+ * configuration after them.  Lines that it cannot make sense of it leaves
+ * to stock xl, which will complain.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -131,7 +131,7 @@ static bool read_create(struct guard_start *s, int argc, char **argv)
     return ok;
 }
 
-/* What comes through a pipe is looked at like what lies in a file. */
+/* A guest that comes through a pipe is looked at like one in a file. */
 static bool read_save(struct guard_start *s)
 {
     switch (guest_config_from_save(s->save_file, &s->config)) {
@@ -360,8 +360,8 @@ int guard_while_paused(struct guard_start *s, const char *key,
 
 /* ---- running stock xl --------------------------------------------------- */
 
-/* What was typed, with "-p" after the command if so asked, without --detach,
- * and our lines. */
+/* The words that were typed, with "-p" after the command if so asked, without
+ * --detach, and our lines. */
 static char **stock_arguments(const struct guard_start *s, int argc,
                               char **argv, bool pause)
 {

@@ -18,7 +18,7 @@
 
 #include "libxlx.h"
 
-/* What the guard has to know of the guest that is to run. */
+/* All that the guard has to know of the guest that is to run. */
 struct guest_config {
     XLU_Config *cfg;                /* all of it; NULL for a save file */
     FILE *report;                   /* cfg's, and nobody reads it */
@@ -39,7 +39,7 @@ struct guest_config {
 bool guest_config_from_file(const char *path, const char *extra,
                             struct guest_config *config);
 bool guest_config_from_text(const char *text, struct guest_config *config);
-/* What "xl save" put before the memory, len bytes of it or more. */
+/* Reads what "xl save" put before the memory, len bytes of it or more. */
 bool guest_config_from_head(const char *head, size_t len,
                             struct guest_config *config);
 
@@ -54,7 +54,7 @@ enum guest_config_found {
 enum guest_config_found guest_config_from_save(const char *path,
                                                struct guest_config *config);
 void guest_config_free(struct guest_config *config);
-/* What kind of guest cfg makes, as stock xl decides. */
+/* The kind of guest that cfg makes, as stock xl decides. */
 libxl_domain_type guest_config_type(const struct guest_config *config);
 
 struct guard_start;
@@ -94,18 +94,18 @@ struct guard_start {
     int num_lines;
 };
 
-/* Of "xl create" only, for "xl restore" takes no lines. */
+/* For "xl create" only, because "xl restore" takes no lines. */
 void guard_add_line(struct guard_start *s, char *line);
 
-/* What is to be done between the guest's making and its running.  When the exit
- * status is not 0 the guest is destroyed.  That cannot be with a guest whose
- * start this is not, or under which xl stays: key is what asks for it; 1 after
- * a message, else 0. */
+/* Something is to be done between the guest's making and its running.  When
+ * the exit status is not 0 the guest is destroyed.  That cannot be with a
+ * guest whose start this is not, or under which xl stays: key is what asks for
+ * it; 1 after a message, else 0. */
 int guard_while_paused(struct guard_start *s, const char *key,
                        guard_step *step);
 
-/* What is to be done when stock xl has ended, or when the guest runs; or when
- * it comes to neither, because a concept objects. */
+/* Something is to be done when stock xl has ended, or when the guest runs; or
+ * when it comes to neither, because a concept objects. */
 void guard_afterwards(struct guard_start *s, guard_end *end);
 
 /* Runs a program, one of our commands when it is a plain name, and waits for
@@ -168,8 +168,8 @@ void guard_hostdev_keep(struct guard_start *s, const char *who);
 int guard_hostdev_forget(struct guard_start *s,
                          const struct guard_hostdev_kind *kind);
 
-/* What concepts say: exit status.  0 is no objection; else they have said
- * what is wrong and what to do. */
+/* The answers of concepts: exit status.  0 is no objection; else they have
+ * said what is wrong and what to do. */
 int guard_snapshot(struct guard_start *s);
 /* Have the guest, or others, the images of the start open by now? */
 bool guard_snapshot_open(struct guard_start *s);

@@ -536,7 +536,7 @@ static int known_now(xlx_ctx *ctx, xlx_guests *list)
     return rc;
 }
 
-/* Of --keep-image, for the one guest of which the command is then. */
+/* For --keep-image and its one guest. */
 static const char *keep_image;
 
 static int keep_one(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,

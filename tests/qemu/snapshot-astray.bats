@@ -19,7 +19,7 @@ config() { # of the disk xvda, as it was at first
         "$images/xvda.qcow2" >> "$tmp/guest.cfg"
 }
 
-# What reaches stock xl
+# Prints what reaches stock xl
 xl_create() {
     printf '#!/bin/sh\necho LET-THROUGH\n' > "$tmp/stock"
     chmod +x "$tmp/stock"

@@ -32,7 +32,7 @@ config() {
         "$uuid" "$(IFS=,; echo "${specs[*]}")" > "$tmp/guest.cfg"
 }
 
-# What reaches stock xl
+# Prints what reaches stock xl
 xl_create() {
     printf '#!/bin/sh\necho LET-THROUGH\n' > "$tmp/stock"
     chmod +x "$tmp/stock"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154  # variables of snapshot.bash
 #
-# What snapshots cost: questions to QEMU, and nothing that stays behind.
+# The cost of snapshots: questions to QEMU, and nothing that stays behind.
 
 load snapshot
 
@@ -42,7 +42,8 @@ asks() {
     asks '' xl snapshot-list
 }
 
-# What QEMU and the file system have; names of nodes are not the same each time
+# Counts what QEMU and the file system have; names of nodes are not the same
+# each time
 things() {
     find "/proc/$qemu/fd" | wc -l
     qmp query-named-block-nodes '{"flat": true}' | jq length

@@ -36,8 +36,8 @@ repair_images() {
     done
 }
 
-# What the repair says is the same when it is asked again, and QEMU can be
-# started on what the record says.
+# The repair says the same when it is asked again, and QEMU can be started on
+# what the record says.
 comes_back() {
     local status=0 again=0
     if [ -e "$tmp/state/$uuid" ]; then

@@ -190,7 +190,7 @@ after() {
     done
 }
 
-# What the guest is started on
+# Prints what the guest is started on
 starts() {
     local all=(none old new)
     if cmp -s "$tmp/old" "$tmp/new"; then all=(none old); fi

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154  # variables of snapshot.bash
 #
-# Others than root can write to the directory of the images.  What they put in
-# the place of an image, between its snapshot and the command, is not written
-# to: it may be any file of the host.
+# Others than root can write to the directory of the images.  Commands do
+# not write to what they put in the place of an image, between its snapshot and
+# the command: it may be any file of the host.
 
 load snapshot
 

@@ -78,7 +78,7 @@ static int add_file(const char *path, const struct stat *st, int type,
     return 0;
 }
 
-/* Of all bytes in images and records */
+/* The sum of all bytes in images and records */
 static uint64_t fingerprint(void)
 {
     char *images = xlx__printf("%s/images", folder);
@@ -114,8 +114,8 @@ static void view_disk(FILE *out, const char *image, const char *format,
     free(raw);
 }
 
-/* What a user finds: the snapshots, and what each disk of each holds.  A name
- * that is made of the time is left out. */
+/* Prints what a user finds: the snapshots, and what each disk of each
+ * holds.  A name that is made of the time is left out. */
 static char *view(void)
 {
     char *text = NULL;
@@ -412,7 +412,7 @@ static void lists(void **state)
     starve(list, 50);
 }
 
-/* What is left when a command was killed at this point */
+/* Sees what is left when a command was killed at this point */
 static void killed(int (*command)(void), const char *point)
 {
     pid_t pid = fork();

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2154,SC2034,SC2016  # variables of snapshot.bash; and
 # text that others are to expand
 #
-# What cannot be done: one line that says why, and nothing is changed.
+# Requests that cannot be met: one line that says why, and nothing is changed.
 
 load snapshot
 

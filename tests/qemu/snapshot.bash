@@ -154,7 +154,7 @@ guest_write() {
     reference "$@"
 }
 
-# What the guest has written, but libxlx and QEMU not: the reference alone
+# Writes as the guest would, and QEMU does not: to the reference alone
 reference() {
     head -c "$3" /dev/zero | tr '\0' "\\$(printf %o "$4")" |
         dd of="$refs/$1.raw" bs=4096 seek=$(($2 / 4096)) conv=notrunc \
@@ -203,8 +203,8 @@ next_state() {
 
 xl() { "$plugins/xl-snapshot" "$@"; }
 
-# The record, as JSON; of a guest without one that it is empty.  What is
-# printed is an array of one; jq would take longer than the command.
+# The record, as JSON; for a guest without one that it is empty.  The command
+# prints an array of one; jq would take longer than the command.
 list() {
     local said={}
     if compgen -G "$tmp/state/$uuid/snapshot*.json" > /dev/null; then
@@ -400,7 +400,7 @@ nothing_left_over() {
     [ -z "$qemu" ] || [ "$(qmp query-jobs)" = '[]' ]
 }
 
-# Of images that a QEMU has open, counts that are too high (3) are no fault:
+# In images that a QEMU has open, counts that are too high (3) are not a fault:
 # it writes them later.
 images_are_clean() {
     local file status
