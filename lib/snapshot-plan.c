@@ -14,6 +14,7 @@
 #include "guest.h"
 #include "image.h"
 #include "snapshot.h"
+#include "vbd.h"
 
 /* How long the guest stands still, in ms: an external snapshot grows with the
  * number of disks, an internal one with what the images have allocated.  But
@@ -419,6 +420,25 @@ static int plan_name(struct xlx__snapshot_change *c,
     return xlx__set_string(&snapshot->name, name);
 }
 
+/* A guest that has no disk has no QEMU for one either. */
+static int check_reached(const struct xlx__snapshot_change *c)
+{
+    struct xlx__vbds vbds;
+    bool has = false;
+    int i, rc;
+
+    if (c->disks.num_disks || c->qmp || !xlx__guest_running(c->guest))
+        return 0;
+    rc = xlx__vbds_read(c->ctx, &vbds);
+    for (i = 0; !rc && !has && i < vbds.num; i++)
+        has = vbds.list[i].domid == c->guest->domid;
+    xlx__vbds_dispose(&vbds);
+    if (rc || !has) return rc;
+    return xlx__error(ERROR_NOT_READY, "the guest runs, as domain %u, and its "
+                      "QEMU cannot be reached: shut it down first",
+                      c->guest->domid);
+}
+
 /* Everything about the snapshot that is known before it is made, and the
  * journal of making it. */
 int xlx__snapshot_plan(struct xlx__snapshot_change *c,
@@ -433,12 +453,8 @@ int xlx__snapshot_plan(struct xlx__snapshot_change *c,
     if (rc) goto out;
     rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, disks);
     if (rc) goto out;
-    if (!disks->num_disks && !c->qmp && xlx__guest_running(c->guest)) {
-        rc = xlx__error(ERROR_NOT_READY, "the guest runs, as domain %u, and "
-                        "its QEMU cannot be reached: shut it down first",
-                        c->guest->domid);
-        goto out;
-    }
+    rc = check_reached(c);
+    if (rc) goto out;
     rc = xlx__snapshot_reconcile(c->ctx, &c->record, disks);
     if (rc) goto out;
     chosen = calloc(disks->num_disks + num + 1, sizeof(*chosen));

@@ -98,3 +98,10 @@ refused() {
     listen "$tmp/xen/qmp-libxl-7" "$tmp/xen/qmp-libxenstat-7"
     refused 'xl snapshot-*: *qmp-lib*: *'
 }
+
+@test "a guest that has no disk has no QEMU, and the message says the first" {
+    extra=(FAKE_RUNNING="none,8c5ac0e4-1f3b-4f0e-9a52-0d6a2f3f9b11")
+    run -1 xl snapshot-create none s1
+    echo "$output"
+    [[ $output == *"no disk"* ]]
+}
