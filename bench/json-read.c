@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "json.h"
+#include "core/json.h"
 #include "libxlx.h"
 
 int main(int argc, char **argv)

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "scsi.h"
+#include "scsi/scsi.h"
 
 enum { WHOLE, TARGET, XENSTORE, BACKEND, FRONTEND, NUM };
 static const char *const names[NUM] = {

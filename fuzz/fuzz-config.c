@@ -4,9 +4,9 @@
  * which a tool of the user's may have written.  Each config is freed again,
  * and each disk's line goes through the words for a shell and for xl.cfg.
  */
-#include "fuzz.h"
 #include "../xl-plugins/command.h"
 #include "../xl-plugins/guard.h"
+#include "fuzz.h"
 
 const char *xl_command_name = "fuzz";   /* for messages; there are none */
 

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "fuzz.h"
 #include "gen-calls.h"
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "disk.h"
+#include "disk/disk.h"
 #include "fuzz.h"
 
 static const char start[] =

@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "disk/image.h"
 #include "fuzz.h"
-#include "image.h"
 
 static void outcome(int rc)
 {

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/internal.h"
 #include "fuzz.h"
-#include "internal.h"
 
 /* It says where in the input, too. */
 static void check_place(void)

@@ -9,9 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/internal.h"
 #include "fuzz.h"
-#include "internal.h"
-#include "qmp.h"
+#include "guest/qmp.h"
 
 static const char start[] =
     "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, "

@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "core/store.h"
 #include "fuzz.h"
-#include "record.h"
-#include "scsi.h"
-#include "snapshot.h"
-#include "store.h"
-#include "usb.h"
+#include "guest/record.h"
+#include "scsi/scsi.h"
+#include "snapshot/snapshot.h"
+#include "usb/usb.h"
 
 static xlx_ctx *ctx;
 static xlx_guest guest;

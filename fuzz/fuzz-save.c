@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "fuzz.h"
 #include "../xl-plugins/command.h"
 #include "../xl-plugins/guard.h"
+#include "fuzz.h"
 
 const char *xl_command_name = "fuzz";   /* for messages; there are none */
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "scsi.h"
+#include "scsi/scsi.h"
 
 static void check_hctl(const char *text)
 {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "usb.h"
+#include "usb/usb.h"
 
 static void check_limits(const xlx_usb_selector *s)
 {

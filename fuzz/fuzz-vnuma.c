@@ -10,7 +10,7 @@
 
 #include "fuzz.h"
 #include "gen-calls.h"
-#include "vnuma.h"
+#include "vnuma/vnuma.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);

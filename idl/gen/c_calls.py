@@ -20,7 +20,7 @@ def header(model):
     out = c_header("What lib/ defines for its public calls, and what the "
                    "types offer inside lib/.")
     out += ["#ifndef XLX_GEN_CALLS_H", "#define XLX_GEN_CALLS_H", "",
-            '#include "libxlx.h"', '#include "json.h"', ""]
+            '#include "libxlx.h"', '#include "core/json.h"', ""]
     for d in model.enums:
         names = [v.name.lower() for v in d.values]
         out += [f"#define XLX__{d.name.upper()}_NAMES \\",
@@ -49,7 +49,7 @@ def header(model):
 def wrappers(model):
     out = c_header("The public calls: results initialised, arguments checked, "
                    "then the function in the file of the concept.")
-    out += ["#include <string.h>", "", '#include "internal.h"',
+    out += ["#include <string.h>", "", '#include "core/internal.h"',
             '#include "gen-calls.h"']
     for c in model.calls:
         out += ["", *wrapper(c)]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""lib/gen-cpu.h and lib/gen-cpu.c: the CPU tables, constant and without a
-pointer, so that they need no relocation.  All names are in one text and stand
-in the tables as offsets; a feature is the number of its bit, 32 * word + bit.
-Nothing comes out when no table is declared."""
+"""lib/cpu/gen-cpu.[ch]: the CPU tables, constant and without a pointer, so that
+they need no relocation.  All names are in one text and stand in the tables as
+offsets; a feature is the number of its bit, 32 * word + bit.  Nothing comes
+out when no table is declared."""
 
 from c_names import c_integer
 from cpu import (DIALECTS, REGISTERS, dialect_names, fold, full_name,
@@ -35,7 +35,8 @@ class Text:
 def generate(model):
     if not model.cpu_words:
         return {}
-    return {"lib/gen-cpu.h": header(model), "lib/gen-cpu.c": source(model)}
+    return {"lib/cpu/gen-cpu.h": header(model),
+            "lib/cpu/gen-cpu.c": source(model)}
 
 
 def bits(model):
@@ -159,7 +160,7 @@ def source(model):
     for name, bit in bit_of.items():
         canonical[bit] = text.add(name)
     out = c_header("The CPU tables.")
-    out += ['#include "cpu-table.h"']
+    out += ['#include "cpu/cpu-table.h"']
     body = [*table("struct xlx__cpu_word xlx__cpu_words[XLX__CPU_WORDS]",
                    (word_row(w, bit_of, text) for w in model.cpu_words)),
             *table("struct xlx__cpu_name xlx__cpu_names[XLX__CPU_NAMES]",

@@ -8,7 +8,7 @@ TOP = r"""
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "core/internal.h"
 #include "gen-calls.h"
 
 struct enum_name {

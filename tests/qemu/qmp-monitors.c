@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent.h"
-#include "qmp.h"
+#include "guest/agent.h"
+#include "guest/qmp.h"
 #include "peer.h"
 
 static char qmp_path[128], qga_path[128], chardev_arg[200], qga_arg[200];

@@ -9,7 +9,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
-#include "snapshot.h"
+#include "snapshot/snapshot.h"
 #include "starve.h"
 #include "unit.h"
 

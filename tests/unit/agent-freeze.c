@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent.h"
+#include "guest/agent.h"
 #include "peer.h"
 
 static char path[128], log_path[128];

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "internal.h"
+#include "core/internal.h"
 
 /* of ctx.idl, which tests/idl/good does without */
 int xlx_ctx_alloc(xlx_ctx **ctx_r, libxl_ctx *libxl,

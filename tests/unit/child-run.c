@@ -13,7 +13,7 @@
 
 #include "unit.h"
 
-#include "child.h"
+#include "core/child.h"
 
 static xlx_ctx *ctx;
 static int ticks;

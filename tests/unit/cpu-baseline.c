@@ -4,9 +4,9 @@
  * order of the hosts nor on how they are grouped, and no host may lack any of
  * it but for what tells of a danger.
  */
-#include "unit.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "gen-calls.h"
+#include "unit.h"
 
 #define POOL 1000
 

@@ -3,9 +3,9 @@
  * Why a guest has a feature or not, and whether it can come to a host: each
  * rule on hosts made for it.
  */
-#include "unit.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "gen-calls.h"
+#include "unit.h"
 
 /* ---- hosts and guests --------------------------------------------------- */
 

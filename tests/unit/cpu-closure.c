@@ -10,8 +10,8 @@
 #include <xenctrl.h>
 #include <xenguest.h>
 
+#include "cpu/cpu-table.h"
 #include "unit.h"
-#include "cpu-table.h"
 
 struct xen_feature {
     const char *name;

@@ -4,9 +4,9 @@
  * come out of reading as they went in; detection must be exact, whatever the
  * features and the signature.
  */
-#include "unit.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "gen-calls.h"
+#include "unit.h"
 
 static xlx_ctx *ctx;
 

@@ -5,8 +5,8 @@
  */
 #include <ctype.h>
 
+#include "cpu/cpu.h"
 #include "unit.h"
-#include "cpu.h"
 
 static struct xlx__cpu expand(const char *text)
 {

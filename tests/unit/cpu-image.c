@@ -5,9 +5,9 @@
  */
 #include <endian.h>
 
-#include "unit.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "gen-calls.h"
+#include "unit.h"
 
 /* ---- a file, made piece by piece ---------------------------------------- */
 

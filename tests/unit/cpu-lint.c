@@ -3,9 +3,9 @@
  * Stock xl's own cpuid=: what it would warn of the installed libxl refuses,
  * what would come to something else it takes, and what is right goes through.
  */
-#include "unit.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "gen-calls.h"
+#include "unit.h"
 
 #define X8 "xxxxxxxx"
 #define X31 X8 X8 X8 "xxxxxxx"

@@ -4,9 +4,9 @@
  * accepted as it stands, and give a guest the same, so that it can move
  * between any two of them.
  */
-#include "unit.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "gen-calls.h"
+#include "unit.h"
 
 #define HOSTS 4
 

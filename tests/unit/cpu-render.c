@@ -5,10 +5,10 @@
  */
 #include <libxl.h>
 
-#include "unit.h"
-#include "cpu.h"
+#include "core/json.h"
+#include "cpu/cpu.h"
 #include "gen-calls.h"
-#include "json.h"
+#include "unit.h"
 
 #define BITS (32 * (XLX__CPU_TSA_SQ_NO / 32 + 1))
 #define EXTENDED UINT32_C(0x80000000)

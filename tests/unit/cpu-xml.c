@@ -3,9 +3,9 @@
  * The <cpu> of libvirt's capabilities and domains is read as the model that
  * libvirt means by that name, with what is added and taken away.
  */
-#include "unit.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "gen-calls.h"
+#include "unit.h"
 
 static xlx_ctx *ctx;
 

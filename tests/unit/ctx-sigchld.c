@@ -8,7 +8,7 @@
 
 #include "unit.h"
 
-#include "domain.h"
+#include "guest/domain.h"
 
 static xlx_ctx *ctx;
 static int a_libxl;                 /* what the context points to */

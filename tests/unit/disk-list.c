@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <sys/socket.h>
 
-#include "disk.h"
+#include "disk/disk.h"
 #include "unit.h"
 
 static char *folder, *image, *other;

@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/internal.h"
 #include "gen-calls.h"
 #include "guests.h"
-#include "internal.h"
 
 #define DISK_SIZE (UINT64_C(10) << 30)
 

@@ -9,7 +9,7 @@
 
 #include "unit.h"
 
-#include "image.h"
+#include "disk/image.h"
 
 static char *folder, *path;
 

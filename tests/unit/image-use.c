@@ -6,8 +6,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "block.h"
-#include "image-use.h"
+#include "disk/block.h"
+#include "disk/image-use.h"
 #include "peer.h"
 
 #define BACKEND "/local/domain/0/backend"

@@ -3,7 +3,7 @@
  * What is JSON and what is not, how messages tell where, and that neither
  * hostile nor large texts cost more than they should.
  */
-#include "json-value.h"
+#include "core/json-value.h"
 #include "unit.h"
 
 static const struct xlx__json_limits limits = { 1 << 20, 32 };

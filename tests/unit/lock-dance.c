@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "lock.h"
+#include "core/lock.h"
 #include "unit.h"
 
 #define DANCERS 2

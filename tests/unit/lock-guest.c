@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <sys/file.h>
 
-#include "lock.h"
+#include "core/lock.h"
 #include "unit.h"
 
 static char *folder;

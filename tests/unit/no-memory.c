@@ -5,10 +5,10 @@
  * answer is ERROR_NOMEM with a message, and nothing leaks (the sanitizer and
  * valgrind look).
  */
-#include "lock.h"
-#include "snapshot.h"
+#include "core/lock.h"
+#include "core/store.h"
+#include "snapshot/snapshot.h"
 #include "starve.h"
-#include "store.h"
 #include "unit.h"
 
 static char *folder;

@@ -58,7 +58,7 @@ help_options() {
 }
 
 @test "each variable that the sources read is in xlx(7), and no other" {
-    (cd "$top_srcdir" && cat lib/*.c xl-plugins/*.c) |
+    (cd "$top_srcdir" && cat lib/*.c lib/*/*.c xl-plugins/*.c) |
         grep -o '"LIBXLX_[A-Z_]*"' | tr -d '"' | sort -u > "$tmp/read"
     sed -n 's/^=item B<\(LIBXLX_[A-Z_]*\)>.*/\1/p' "$docs/xlx.pod" |
         sort > "$tmp/told"

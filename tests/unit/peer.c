@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/xs.h"
 #include "peer.h"
-#include "xs.h"
 
 #define MAX_ARGS 64
 

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "guest/qmp.h"
 #include "peer.h"
-#include "qmp.h"
 
 #define SOCKET peer_path("qmp")
 #define NEGOTIATE "accept", "greet", "expect qmp_capabilities", "return {}"

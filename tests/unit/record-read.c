@@ -4,11 +4,11 @@
  * counts on: each member in turn is taken away, emptied, or made relative.
  * They are refused with the file and the member, by every command.
  */
-#include "scsi.h"
-#include "snapshot.h"
-#include "store.h"
+#include "core/store.h"
+#include "scsi/scsi.h"
+#include "snapshot/snapshot.h"
 #include "unit.h"
-#include "usb.h"
+#include "usb/usb.h"
 
 static char *folder;
 static xlx_ctx *ctx;

@@ -5,7 +5,7 @@
  */
 #include <sys/stat.h>
 
-#include "scsi.h"
+#include "scsi/scsi.h"
 #include "unit.h"
 
 static char *folder;

@@ -12,7 +12,7 @@
 
 #include "peer.h"
 #include "scsi-drivers.h"
-#include "scsi.h"
+#include "scsi/scsi.h"
 
 
 static void start(const char *a, const char *b)

@@ -5,7 +5,7 @@
  */
 #include <sys/stat.h>
 
-#include "scsi.h"
+#include "scsi/scsi.h"
 #include "unit.h"
 
 #define UUID "5e1c7d7e-8c2b-4b7e-9d55-7d3b8c1f4a10"

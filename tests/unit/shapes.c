@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "core/internal.h"
 #include "gen-calls.h"
 
 static int fill(xlx_ctx *ctx, xlx_shape *shape, const char *name,

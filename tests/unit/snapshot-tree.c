@@ -5,7 +5,7 @@
  */
 #include "unit.h"
 
-#include "snapshot.h"
+#include "snapshot/snapshot.h"
 
 static xlx_ctx *ctx;
 static char *folder;

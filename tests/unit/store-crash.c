@@ -9,8 +9,8 @@
 #include <signal.h>
 #include <sys/mount.h>
 
-#include "lock.h"
-#include "store.h"
+#include "core/lock.h"
+#include "core/store.h"
 #include "unit.h"
 
 #define ONE "01234567-89ab-cdef-0123-456789abcdef"

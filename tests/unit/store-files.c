@@ -6,7 +6,7 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
-#include "store.h"
+#include "core/store.h"
 #include "unit.h"
 
 #define ONE "01234567-89ab-cdef-0123-456789abcdef"

@@ -24,7 +24,7 @@
 #define assert_in_range assert_uint_in_range
 #endif
 
-#include "internal.h"
+#include "core/internal.h"
 
 /* expr must give rc, and the message must contain text. */
 #define assert_fails(expr, rc, text) \

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "unit.h"
-#include "usb.h"
+#include "usb/usb.h"
 
 static char *folder;
 

@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/xs.h"
 #include "peer.h"
-#include "usb.h"
-#include "xs.h"
+#include "usb/usb.h"
 
 #define Q5 "/local/domain/0/backend/qusb/5/0"
 #define L6 "/libxl/6/device/vusb/3"

@@ -6,8 +6,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "disk/vbd.h"
 #include "peer.h"
-#include "vbd.h"
 
 #define BACKEND "/local/domain/0/backend"
 

@@ -3,9 +3,9 @@
  * What is written is read back as it was, from random topologies and hosts;
  * and what others write wrongly is refused with the place.
  */
-#include "unit.h"
 #include "gen-calls.h"
-#include "vnuma.h"
+#include "unit.h"
+#include "vnuma/vnuma.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define ROUNDS 300

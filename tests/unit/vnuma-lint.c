@@ -3,9 +3,9 @@
  * Each fault of vnuma= gives one finding that says where it is and what stock
  * xl makes of it, and a config without fault gives none.
  */
-#include "unit.h"
 #include "gen-calls.h"
-#include "vnuma.h"
+#include "unit.h"
+#include "vnuma/vnuma.h"
 
 #define GIB (UINT64_C(1) << 30)
 

@@ -5,7 +5,7 @@
  * not taken for the truth.
  */
 #include "unit.h"
-#include "vnuma.h"
+#include "vnuma/vnuma.h"
 
 static int parse(const char *text, uint32_t domid, xlx_vnuma_topology *t)
 {

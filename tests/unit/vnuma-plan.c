@@ -4,9 +4,9 @@
  * nodes that all ways of choosing give is better.  And on the distances of
  * real hosts.
  */
-#include "unit.h"
 #include "gen-calls.h"
-#include "vnuma.h"
+#include "unit.h"
+#include "vnuma/vnuma.h"
 
 #define GIB (UINT64_C(1) << 30)
 #define MIB (UINT64_C(1) << 20)

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/xs.h"
 #include "peer.h"
-#include "xs.h"
 
 static void no_daemon(void **state)
 {

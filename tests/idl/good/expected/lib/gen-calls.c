@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "internal.h"
+#include "core/internal.h"
 #include "gen-calls.h"
 
 int xlx_point_check(xlx_ctx *ctx, const xlx_point *point)

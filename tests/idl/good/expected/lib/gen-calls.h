@@ -8,7 +8,7 @@
 #define XLX_GEN_CALLS_H
 
 #include "libxlx.h"
-#include "json.h"
+#include "core/json.h"
 
 #define XLX__SHAPE_KIND_NAMES \
     "round, cornered, open"

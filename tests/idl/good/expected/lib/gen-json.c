@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "core/internal.h"
 #include "gen-calls.h"
 
 #include <xen/xen.h>
 
-/* Of a text that a caller gives; lib/store.c has its own for our records. */
+/* Of a text that a caller gives; lib/core/store.c has its own for our records. */
 static const struct xlx__json_limits limits = {
     .bytes = 16 << 20,
     .depth = 32,

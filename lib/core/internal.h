@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the library share.  Prototypes stand under the file that
+ * defines them, lowest layer first, so this page is also the map of lib/.
+ * Plumbing with a type of its own has its own header: json.h qmp.h xs.h
+ * lock.h store.h image.h.
+ */
+#ifndef XLX_INTERNAL_H
+#define XLX_INTERNAL_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/json.h"
+#include "libxlx.h"
+
+struct xs_handle;
+
+struct xlx_ctx {
+    libxl_ctx *libxl;               /* NULL until something needs it */
+    bool own_libxl;
+    bool libxl_working;             /* it may have children, see ctx.c */
+    xentoollog_logger *logger;      /* never NULL; ours, see ctx.c */
+    struct xs_handle *xenstore;     /* NULL until something needs it */
+    char *state_dir;                /* durable state, see store.h */
+    char *run_dir;                  /* our lock files */
+};
+
+/* text.c: strings of our own, NULL when memory is short; UTF-8 */
+char *xlx__printf(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+/* "" for NULL: both mean an empty string. */
+static inline const char *xlx__text(const char *s) { return s ? s : ""; }
+/* Replaces *s by a copy of value.  0 or ERROR_NOMEM with the message set. */
+int xlx__set_string(char **s, const char *value);
+/* The bytes of the well-formed character that s begins with, else 0. */
+size_t xlx__utf8_length(const char *s, size_t max);
+/* How much of s is well-formed: len if all of it. */
+size_t xlx__utf8_valid(const char *s, size_t len);
+
+/* error.c: contract 1, a code and one line of text per thread */
+int xlx__error(int rc, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+int xlx__verror(int rc, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+/* Puts "PREFIX: " before the message; for a layer that knows which of many
+ * things the fault was in.  Returns rc. */
+int xlx__error_prefix(int rc, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void xlx__error_clear(void);
+/* The ERROR_* code for an errno value, ERROR_FAIL for most. */
+int xlx__errno_rc(int errnoval);
+
+/* ctx.c: what the generated calls do on entry, and lazy connections */
+void xlx__call_enter(xlx_ctx *ctx, const char *call);
+int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc);
+int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r);
+/* For the calls of libxl that may start a process: those that change a
+ * domain or its devices.  Until the call of ours ends. */
+int xlx__ctx_libxl_working(xlx_ctx *ctx, libxl_ctx **libxl_r);
+/* For a message about a libxl call that failed: the errors that libxl logged
+ * since xlx__ctx_libxl(), or else rc's name.  Lives until the next message.
+ * A libxl_ctx of the caller's logs to the caller, not here. */
+const char *xlx__ctx_libxl_said(xlx_ctx *ctx, int rc);
+/* mkdir -p, mode 0700. */
+int xlx__make_folder(const char *path);
+void xlx__debug(xlx_ctx *ctx, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* One line that the caller's user must see although the call goes on: the
+ * caller's logger gets it at the level XTL_NOTICE. */
+void xlx__notice(xlx_ctx *ctx, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Milliseconds of CLOCK_MONOTONIC; deadlines are such values. */
+int64_t xlx__now_ms(void);
+
+#define XLX__ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#endif

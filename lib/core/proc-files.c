@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Open files of the programs that handle disk images, from proc(5).  The
+ * owner's bits of the link /proc/PID/fd/N tell how the file was opened.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/proc-files.h"
+
+void xlx__file_id(const struct stat *st, struct xlx__file_id *id_r)
+{
+    id_r->block = S_ISBLK(st->st_mode);
+    id_r->dev = id_r->block ? st->st_rdev : st->st_dev;
+    id_r->ino = id_r->block ? 0 : st->st_ino;
+}
+
+bool xlx__file_id_of(const char *path, struct xlx__file_id *id_r)
+{
+    struct stat st;
+
+    if (!path || stat(path, &st))
+        return false;
+    xlx__file_id(&st, id_r);
+    return true;
+}
+
+bool xlx__file_id_same(const struct xlx__file_id *a,
+                       const struct xlx__file_id *b)
+{
+    return a->block == b->block && a->dev == b->dev && a->ino == b->ino;
+}
+
+static bool handles_images(const char *name)
+{
+    static const char *const parts[] = {
+        "qemu", "kvm", "tapdisk", "nbdkit", "blktap",
+    };
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(parts); i++)
+        if (strstr(name, parts[i]))
+            return true;
+    return false;
+}
+
+static bool read_name(int proc, const char *pid, char *name, size_t size)
+{
+    char path[64];
+    ssize_t r;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/comm", pid);
+    fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    r = read(fd, name, size - 1);
+    close(fd);
+    if (r <= 0)
+        return false;
+    name[r] = 0;
+    name[strcspn(name, "\n")] = 0;
+    return true;
+}
+
+/* By its file or by the name that it gave itself, which the kernel cuts at 15
+ * bytes ("-name guest,process=..." gives QEMU any name).  Most processes of a
+ * host are threads of the kernel: no file, nothing open. */
+static bool is_program(int proc, const char *pid, char *name, size_t size)
+{
+    char path[64], file[PATH_MAX];
+    const char *slash;
+    ssize_t len;
+
+    snprintf(path, sizeof(path), "%s/exe", pid);
+    len = readlinkat(proc, path, file, sizeof(file) - 1);
+    if (len < 0 && errno == ENOENT)
+        return false;
+    if (!read_name(proc, pid, name, size))
+        return false;
+    if (handles_images(name) || len < 0)
+        return handles_images(name);
+    file[len] = 0;
+    slash = strrchr(file, '/');
+    return handles_images(slash ? slash + 1 : file);
+}
+
+static int add(struct xlx__proc_files *files, pid_t pid, const char *name,
+               const struct stat *st, bool writes)
+{
+    struct xlx__proc_file *f;
+
+    if (!(files->num & (files->num - 1))) {
+        f = realloc(files->list, (size_t)(files->num ? 2 * files->num : 1) *
+                                 sizeof(*f));
+        if (!f)
+            return xlx__error(ERROR_NOMEM, "out of memory");
+        files->list = f;
+    }
+    f = &files->list[files->num++];
+    f->pid = pid;
+    snprintf(f->name, sizeof(f->name), "%s", name);
+    xlx__file_id(st, &f->id);
+    f->writes = writes;
+    return 0;
+}
+
+/* A process may end while we look: then it has nothing open. */
+static int read_process(int proc, const char *pid, const char *name,
+                        struct xlx__proc_files *files)
+{
+    struct dirent *entry;
+    struct stat st, link;
+    char path[64];
+    int fd, rc = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "%s/fd", pid);
+    fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
+        return 0;
+    }
+    while (!rc && (entry = readdir(dir)))
+        if (isdigit((unsigned char)entry->d_name[0]) &&
+            !fstatat(fd, entry->d_name, &st, 0) &&
+            (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
+            !fstatat(fd, entry->d_name, &link, AT_SYMLINK_NOFOLLOW))
+            rc = add(files, (pid_t)atoi(pid), name, &st,
+                     link.st_mode & S_IWUSR);
+    closedir(dir);
+    return rc;
+}
+
+int xlx__proc_files_read(struct xlx__proc_files *files)
+{
+    struct dirent *entry;
+    char name[32];
+    int rc = 0;
+    DIR *proc;
+
+    memset(files, 0, sizeof(*files));
+    proc = opendir("/proc");
+    if (!proc)
+        return xlx__error(ERROR_FAIL, "/proc: %m");
+    while (!rc && (entry = readdir(proc)))
+        if (isdigit((unsigned char)entry->d_name[0]) &&
+            strlen(entry->d_name) < 16 &&
+            is_program(dirfd(proc), entry->d_name, name, sizeof(name)))
+            rc = read_process(dirfd(proc), entry->d_name, name, files);
+    closedir(proc);
+    return rc;
+}
+
+void xlx__proc_files_dispose(struct xlx__proc_files *files)
+{
+    free(files->list);
+    memset(files, 0, sizeof(*files));
+}

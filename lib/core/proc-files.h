@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which processes of this host that handle disk images have which files open:
+ * /proc/PID/fd, where the kernel lets us look.  Names of files in QEMU and in
+ * xenstore may be out of date; an open file is not.
+ */
+#ifndef XLX_PROC_FILES_H
+#define XLX_PROC_FILES_H
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "core/internal.h"
+
+/* The identity of an image: the inode of a file, the number of a block
+ * device. */
+struct xlx__file_id {
+    bool block;
+    dev_t dev;
+    ino_t ino;                      /* 0 of a block device */
+};
+
+void xlx__file_id(const struct stat *st, struct xlx__file_id *id_r);
+/* false when there is no such file */
+bool xlx__file_id_of(const char *path, struct xlx__file_id *id_r);
+bool xlx__file_id_same(const struct xlx__file_id *a,
+                       const struct xlx__file_id *b);
+
+struct xlx__proc_file {
+    pid_t pid;
+    char name[32];                  /* of the program */
+    struct xlx__file_id id;
+    bool writes;                    /* it was opened for writing */
+};
+
+struct xlx__proc_files {
+    struct xlx__proc_file *list;
+    int num;
+};
+
+/* The files of QEMU, its tools, tapdisk, nbdkit and the like. */
+int xlx__proc_files_read(struct xlx__proc_files *files);
+void xlx__proc_files_dispose(struct xlx__proc_files *files);
+
+#endif

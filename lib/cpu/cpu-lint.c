@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What stock xl's own cpuid= would come to.  xl warns of some mistakes, and
+ * starts the guest with all that the host has: ERROR_INVAL.  Others libxl
+ * takes for something else, and one about a leaf that there is not ends the
+ * building of the guest: ERROR_FAIL.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "gen-calls.h"
+
+#define HYPERVISOR UINT32_C(0x40000000)
+
+#define UNLEVELLED "stock xl would warn, and give the guest all that the " \
+                   "host has"
+#define NOT_BUILT "stock xl would take it, and then not build the guest"
+
+static bool is(const char *word, size_t len, const char *s)
+{
+    return strlen(s) == len && !memcmp(word, s, len);
+}
+
+/* As long as a message has room for. */
+static int shown(size_t len)
+{
+    return len < 40 ? (int)len : 40;
+}
+
+/* ---- the string --------------------------------------------------------- */
+
+/* libxl's names of what has more than one bit. */
+static const struct { const char *name; uint64_t largest; } numbers[] = {
+    { "maxleaf", UINT32_MAX }, { "family", 15 + 255 }, { "model", 255 },
+    { "stepping", 15 }, { "brandid", 255 }, { "clflush", 255 },
+    { "proccount", 255 }, { "localapicid", 255 }, { "procpkg", 63 },
+    { "nc", 255 }, { "apicidsize", 15 }, { "maxhvleaf", 255 },
+};
+
+static const uint64_t *largest(const char *name, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(numbers); i++)
+        if (is(name, len, numbers[i].name))
+            return &numbers[i].largest;
+    return NULL;
+}
+
+/* Whether the installed libxl takes NAME=VALUE. */
+static bool libxl_takes(const char *name, size_t len, const char *value,
+                        size_t value_len)
+{
+    libxl_cpuid_policy_list list = NULL;
+    char item[64];
+    bool takes;
+
+    if (len + value_len + 2 > sizeof(item))
+        return false;
+    snprintf(item, sizeof(item), "%.*s=%.*s", (int)len, name, (int)value_len,
+             value);
+    takes = !libxl_cpuid_parse_config(&list, item);
+    libxl_cpuid_dispose(&list);
+    return takes;
+}
+
+static bool fits(const char *value, size_t len, const uint64_t *most)
+{
+    char *end;
+
+    if (len == 1 && strchr("xks", *value))
+        return true;
+    if (!most)
+        return len == 1 && (*value == '0' || *value == '1');
+    return len && isdigit((unsigned char)*value) &&
+           strtoull(value, &end, 0) <= *most && end == value + len;
+}
+
+static int check_value(const char *item, size_t end, size_t len)
+{
+    const char *value = item + end + 1;
+    const uint64_t *most = largest(item, end);
+    size_t value_len = len - end - 1;
+    bool takes = libxl_takes(item, end, value, value_len);
+
+    if (fits(value, value_len, most)) {
+        if (is(item, end, "family") && (*value == 'k' || *value == 's'))
+            return xlx__error(ERROR_FAIL, "libxl takes the host's family only "
+                              "up to 15: write the number");
+        return 0;
+    }
+    return xlx__error(takes ? ERROR_FAIL : ERROR_INVAL, "\"%.*s\" must be %s: "
+                      "%s", shown(value_len), value,
+                      most ? "a smaller number" : "0, 1, x, k or s",
+                      takes ? "libxl would take some bits of it" : UNLEVELLED);
+}
+
+/* *at_r is where in it the fault is. */
+static int check_item(const char *item, size_t len, size_t *at_r)
+{
+    const char *equals = memchr(item, '=', len);
+    size_t end = equals ? (size_t)(equals - item) : len;
+    unsigned int bit;
+
+    *at_r = 0;
+    if (!equals)
+        return xlx__error(ERROR_INVAL, "NAME=VALUE must stand here: "
+                          UNLEVELLED);
+    if (!libxl_takes(item, end, "x", 1))
+        return xlx__cpu_find_bit(item, end, &bit)
+               ? xlx__error_prefix(ERROR_INVAL, UNLEVELLED)
+               : xlx__error(ERROR_INVAL, "\"%.*s\" is no name of the "
+                            "installed libxl's: " UNLEVELLED, shown(end),
+                            item);
+    *at_r = end + 1;
+    return check_value(item, end, len);
+}
+
+static int check_string(const char *text)
+{
+    size_t at = strcspn(text, ","), within, len;
+    int rc;
+
+    if (!is(text, at, "host"))
+        return xlx__error(ERROR_INVAL, "cpuid, byte 0: must begin with \"host"
+                          "\": " UNLEVELLED);
+    while (text[at]) {
+        at++;
+        len = strcspn(text + at, ",");
+        rc = check_item(text + at, len, &within);
+        if (rc)
+            return xlx__error_prefix(rc, "cpuid, byte %zu", at + within);
+        at += len;
+    }
+    return 0;
+}
+
+/* ---- the list ----------------------------------------------------------- */
+
+struct element {                        /* as far as it has been read */
+    uint32_t leaf, subleaf;
+    bool has_subleaf;
+    unsigned int regs;                  /* a bit for each */
+};
+
+/* Moves *s behind a number. */
+static bool take_number(const char **s, uint32_t *value_r)
+{
+    unsigned long long value;
+    char *end;
+
+    if (!isdigit((unsigned char)**s))
+        return false;
+    value = strtoull(*s, &end, 0);
+    if (value > UINT32_MAX)
+        return false;
+    *value_r = (uint32_t)value;
+    *s = end;
+    return true;
+}
+
+static int check_leaf(const struct element *e)
+{
+    bool divided = e->leaf == 4 || e->leaf == 7 || e->leaf == 0xb ||
+                   e->leaf == 0xd;
+
+    if (e->leaf > XLX__CPU_MAX_LEVEL && e->leaf >> 8 != HYPERVISOR >> 8 &&
+        (e->leaf < XLX__CPU_EXTENDED || e->leaf > XLX__CPU_MAX_XLEVEL))
+        return xlx__error(ERROR_FAIL, "no guest has a leaf %#x: " NOT_BUILT,
+                          e->leaf);
+    if (divided && !e->has_subleaf)
+        return xlx__error(ERROR_FAIL, "leaf %#x has sub-leaves, write %#x,0: "
+                          NOT_BUILT, e->leaf, e->leaf);
+    if (!divided && e->has_subleaf)
+        return xlx__error(ERROR_FAIL, "leaf %#x has no sub-leaves: "
+                          NOT_BUILT, e->leaf);
+    return 0;
+}
+
+/* "eax=" and 32 characters; moves *s behind it, or to the fault. */
+static int take_register(const char **s, struct element *e)
+{
+    static const char *const names[] = { "eax=", "ebx=", "ecx=", "edx=" };
+    size_t len, good;
+    unsigned int r = 0;
+
+    while (r < 4 && strncmp(*s, names[r], 4))
+        r++;
+    if (r == 4)
+        return xlx__error(ERROR_INVAL, "eax=, ebx=, ecx= or edx= must stand "
+                          "here: " UNLEVELLED);
+    if (e->regs >> r & 1)
+        return xlx__error(ERROR_FAIL, "%.3s was there before: stock xl would "
+                          "forget that", names[r]);
+    e->regs |= 1u << r;
+    *s += 4;
+    len = strcspn(*s, ",");
+    good = strspn(*s, "01xks");
+    if (len != 32)
+        return xlx__error(ERROR_INVAL, "%zu characters, and must be 32: "
+                          UNLEVELLED, len);
+    *s += good < len ? good : len;
+    return good < len ? xlx__error(ERROR_FAIL, "must be 0, 1, x, k or s: "
+                                   NOT_BUILT) : 0;
+}
+
+/* *s is where the fault is. */
+static int read_element(const char **s, struct element *e)
+{
+    int rc;
+
+    memset(e, 0, sizeof(*e));
+    if (!take_number(s, &e->leaf))
+        return xlx__error(ERROR_INVAL, "the number of a leaf must stand here: "
+                          UNLEVELLED);
+    if (**s == ',') {
+        ++*s;
+        e->has_subleaf = true;
+        if (!take_number(s, &e->subleaf))
+            return xlx__error(ERROR_INVAL, "the number of a sub-leaf must "
+                              "stand here: " UNLEVELLED);
+    }
+    if (**s != ':')
+        return xlx__error(ERROR_INVAL, "\":\" must stand here: " UNLEVELLED);
+    rc = check_leaf(e);
+    while (!rc && **s) {                /* nothing after the last is fine */
+        ++*s;
+        if (**s)
+            rc = take_register(s, e);
+    }
+    return rc;
+}
+
+static int check_list(char *const *list, int num)
+{
+    struct element *all = calloc((size_t)num, sizeof(*all));
+    const char *s;
+    int i, j, rc = 0;
+
+    if (!all)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !rc && i < num; i++) {
+        s = xlx__text(list[i]);
+        rc = read_element(&s, &all[i]);
+        for (j = 0; !rc && j < i; j++)
+            if (all[j].leaf == all[i].leaf &&
+                all[j].subleaf == all[i].subleaf &&
+                (all[j].regs & all[i].regs))
+                rc = xlx__error(ERROR_FAIL, "leaf %#x says again what element"
+                                " %d says: stock xl would forget that",
+                                all[i].leaf, j + 1);
+        if (rc)
+            rc = xlx__error_prefix(rc, "cpuid, element %d, byte %zu", i + 1,
+                                   (size_t)(s - xlx__text(list[i])));
+    }
+    free(all);
+    return rc;
+}
+
+int xlx__cpu_lint(xlx_ctx *ctx, const xlx_cpu_config *config)
+{
+    (void)ctx;
+    if (config->num_list)
+        return check_list(config->list, config->num_list);
+    return check_string(xlx__text(config->string));
+}

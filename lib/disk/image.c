@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Disk image files, see image.h.  qemu-img does the work; the format is always
+ * said to it and never guessed, because a guest can write what it likes into a
+ * raw disk.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/child.h"
+#include "core/store.h"
+#include "disk/image.h"
+
+#define QUICK_MS (60 * 1000)
+#define LONG_MS (24 * 3600 * 1000)
+#define MAX_OUTPUT (16 << 20)
+/* For reading a header, which a guest may have written: some make qemu-img
+ * take memory and time without end (CVE-2015-5162).  A merge or a comparison
+ * takes what the size of the image demands, and has no such limits. */
+#define INFO_MEMORY (UINT64_C(1) << 30)
+#define INFO_CPU_S 30
+
+static const struct xlx__json_limits limits = {
+    .bytes = MAX_OUTPUT, .depth = 64,
+};
+
+/* On the metadata of an image: argv[at] is put in, its path or, where others
+ * can replace the image, a descriptor. */
+static int change_image(xlx_ctx *ctx, const char *path, const char *format,
+                        int timeout_ms, const char **argv, int at)
+{
+    struct xlx__child child = {
+        .argv = argv, .timeout_ms = timeout_ms, .max_output = 65536,
+    };
+    struct xlx__image_files files;
+    char *name = NULL;
+    int rc;
+
+    rc = xlx__image_file_open(path, format, &files);
+    if (rc) goto out;
+    if (files.shared) {
+        rc = xlx__image_files_give(&files, 1, &child, &name);
+        if (rc) goto out;
+    }
+    argv[at] = name ? name : path;
+    rc = xlx__child_run(ctx, &child, NULL, NULL);
+    if (rc)
+        xlx__error_prefix(rc, "%s", path);
+
+ out:
+    free(name);
+    xlx__image_files_close(&files);
+    return rc;
+}
+
+/* ---- what an image is --------------------------------------------------- */
+
+static int dup_member(const struct xlx__json *obj, const char *key, char **s)
+{
+    const struct xlx__json *v = xlx__json_member(obj, key);
+    const char *text;
+    int rc;
+
+    if (!v)
+        return 0;
+    rc = xlx__json_string(v, &text);
+    return rc ? rc : xlx__set_string(s, text);
+}
+
+static int read_info(const struct xlx__json *info, struct xlx__image *image)
+{
+    int64_t virtual_size, allocated;
+    int rc;
+
+    rc = dup_member(info, "format", &image->format);
+    if (rc) return rc;
+    /* the name as QEMU resolves it, or as the header has it */
+    rc = dup_member(info, "full-backing-filename", &image->backing);
+    if (rc) return rc;
+    if (!image->backing) {
+        rc = dup_member(info, "backing-filename", &image->backing);
+        if (rc) return rc;
+    }
+    rc = dup_member(info, "backing-filename-format", &image->backing_format);
+    if (rc) return rc;
+    rc = xlx__json_member_int64(info, "virtual-size", &virtual_size);
+    if (rc) return rc;
+    rc = xlx__json_member_int64(info, "actual-size", &allocated);
+    if (rc) return rc;
+    image->virtual_size = virtual_size;
+    image->allocated = allocated;
+    return 0;
+}
+
+int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
+                    struct xlx__image *image_r)
+{
+    const char *const argv[] = {
+        "qemu-img", "info", "-U", "--output=json", "-f", format, "--", path,
+        NULL
+    };
+    const struct xlx__child child = {
+        .argv = argv, .timeout_ms = QUICK_MS, .max_output = MAX_OUTPUT,
+        .max_memory = INFO_MEMORY, .max_cpu_s = INFO_CPU_S,
+    };
+    struct xlx__json_doc *doc = NULL;
+    struct xlx__image image = { .format = NULL };
+    char *text = NULL;
+    size_t len;
+    int rc;
+
+    rc = xlx__child_run(ctx, &child, &text, &len);
+    if (rc) goto out;
+    rc = xlx__json_parse("qemu-img info", text, len, &limits, &doc);
+    if (rc) goto out;
+    rc = read_info(xlx__json_root(doc), &image);
+    if (rc) goto out;
+    *image_r = image;
+    memset(&image, 0, sizeof(image));
+
+ out:
+    xlx__image_dispose(&image);
+    xlx__json_free(doc);
+    free(text);
+    return rc ? xlx__error_prefix(rc, "%s", path) : 0;
+}
+
+void xlx__image_dispose(struct xlx__image *image)
+{
+    free(image->format);
+    free(image->backing);
+    free(image->backing_format);
+    memset(image, 0, sizeof(*image));
+}
+
+int xlx__image_sync(int fd, const char *path)
+{
+    char link[40];
+    int rc;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    rc = xlx__store_sync(link);
+    return rc ? xlx__error_prefix(rc, "%s", path) : 0;
+}
+
+/* ---- overlays ----------------------------------------------------------- */
+
+/* Those who may open the image below may open what is written over it: the
+ * QEMU of a guest may run as a user who has access by the group alone.  Never
+ * more: others get nothing, and neither does another group. */
+static int give_owner(int fd, const char *path, const char *backing,
+                      const struct stat *below)
+{
+    struct stat st;
+
+    if (fchown(fd, below->st_uid, below->st_gid) && errno != EPERM)
+        return xlx__error(ERROR_FAIL, "%s: cannot give it the owner of %s: "
+                          "%m", path, backing);
+    if (fstat(fd, &st) ||
+        fchmod(fd, 0600 | (st.st_gid == below->st_gid
+                           ? below->st_mode & 0060 : 0)))
+        return xlx__error(ERROR_FAIL, "%s: cannot give it the mode of %s: "
+                          "%m", path, backing);
+    return 0;
+}
+
+/* An empty file that is ours alone, so that nobody else's is overwritten. */
+static int reserve(int dir, const char *name, const char *path,
+                   const char *backing, int *fd_r)
+{
+    struct stat st;
+    int fd, rc;
+
+    if (stat(backing, &st))
+        return xlx__error(xlx__errno_rc(errno), "%s: %m", backing);
+    fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC |
+                O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return xlx__error(xlx__errno_rc(errno), "%s: %m", path);
+    rc = give_owner(fd, path, backing, &st);
+    if (rc) {
+        xlx__image_unlink_made(dir, name, fd);
+        close(fd);
+        return rc;
+    }
+    *fd_r = fd;
+    return 0;
+}
+
+int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
+                              const char *backing, const char *backing_format,
+                              uint64_t virtual_size)
+{
+    const char *name;
+    char *size = NULL, by_fd[40];
+    int dir, fd = -1, rc;
+    bool shared;
+
+    rc = xlx__image_dir_open(path, &dir, &name, &shared);
+    if (rc) return rc;
+    rc = reserve(dir, name, path, backing, &fd);
+    if (rc) goto out;
+
+    snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", XLX__CHILD_FIRST_FILE);
+    size = xlx__printf("%llu", (unsigned long long)virtual_size);
+    if (!size) {
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        goto out;
+    }
+    {
+        /* -u: the image below is in use; its size is known from QEMU */
+        const char *const argv[] = {
+            "qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", backing,
+            "-F", backing_format, "--", shared ? by_fd : path, size, NULL
+        };
+        const struct xlx__child child = {
+            .argv = argv, .timeout_ms = QUICK_MS, .max_output = 65536,
+            .files = &fd, .num_files = shared,
+        };
+
+        rc = xlx__child_run(ctx, &child, NULL, NULL);
+        if (rc) {
+            xlx__error_prefix(rc, "%s", path);
+            goto out;
+        }
+    }
+    rc = xlx__image_sync(fd, path);
+    if (rc) goto out;
+    rc = xlx__image_sync(dir, path);
+
+ out:
+    if (rc && fd >= 0)
+        xlx__image_unlink_made(dir, name, fd);
+    if (fd >= 0)
+        close(fd);
+    close(dir);
+    free(size);
+    return rc;
+}
+
+/* ---- what qemu-img does to an image ------------------------------------- */
+
+int xlx__image_check_repair(xlx_ctx *ctx, const char *path, bool *repaired_r)
+{
+    const char *check[] = {
+        "qemu-img", "check", "-q", "-f", "qcow2", "--", NULL, NULL
+    };
+    const char *repair[] = {
+        "qemu-img", "check", "-q", "-f", "qcow2", "-r", "all", "--", NULL,
+        NULL
+    };
+    int rc;
+
+    *repaired_r = false;
+    rc = change_image(ctx, path, "qcow2", LONG_MS, check, 6);
+    if (!rc)
+        return 0;
+    rc = change_image(ctx, path, "qcow2", LONG_MS, repair, 8);
+    if (rc) return rc;
+    *repaired_r = true;
+    return 0;
+}
+
+struct commit_watch {
+    const xlx_progress *progress;
+    xlx_job_progress now;           /* borrows what it is about */
+};
+
+/* qemu-img -p prints "    (12.34/100%)" again and again. */
+static int commit_tick(void *user, const char *text)
+{
+    struct commit_watch *w = user;
+    const char *p = strrchr(text, '(');
+    double percent = p ? strtod(p + 1, NULL) : -1;
+
+    if (!w->progress || !w->progress->callback)
+        return 0;
+    if (percent >= 0 && percent <= 100)
+        w->now.done = (uint64_t)(percent / 100 * (double)w->now.total);
+    return w->progress->callback(w->progress->user, &w->now);
+}
+
+int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
+                      const char *base, const xlx_progress *progress,
+                      const char *what)
+{
+    /* -d: path keeps its content, so that a second run after a crash finds
+     * all of it again.  No -b: qemu-img compares it with the header by its
+     * letters, and would not find a file that is named in another way. */
+    const char *argv[] = {
+        "qemu-img", "commit", "-p", "-d", "-f", format, "--", path, NULL
+    };
+    struct commit_watch watch = {
+        .progress = progress, .now = { .what = (char *)what },
+    };
+    struct xlx__child child = {
+        .argv = argv, .timeout_ms = LONG_MS, .max_output = 65536,
+        .tick = commit_tick, .user = &watch,
+    };
+    struct xlx__image_files files;
+    char *name = NULL;
+    int rc;
+
+    rc = xlx__image_files_open(path, format, &files);
+    if (rc) goto out;
+    watch.now.total = (uint64_t)files.st[0].st_blocks * 512;
+    rc = xlx__image_files_check(&files, path, base);
+    if (rc) goto out;
+    if (files.shared) {
+        rc = xlx__image_files_give(&files, 2, &child, &name);
+        if (rc) goto out;
+        argv[7] = name;
+    }
+    rc = xlx__child_run(ctx, &child, NULL, NULL);
+    if (rc) {
+        xlx__error_prefix(rc, "%s", path);
+        goto out;
+    }
+    rc = xlx__image_sync(files.fd[1], base);
+    if (rc) goto out;
+    rc = xlx__image_check_merged(ctx, &files);
+    if (rc)
+        xlx__error_prefix(rc, "%s", path);
+
+ out:
+    free(name);
+    xlx__image_files_close(&files);
+    return rc;
+}
+
+int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
+                       const char *a_format, const char *b_format,
+                       bool *same_r)
+{
+    const char *const argv[] = {
+        "qemu-img", "compare", "-q", "-U", "-f", a_format, "-F", b_format,
+        "--", a, b, NULL
+    };
+    int status = 0;
+    const struct xlx__child child = {
+        .argv = argv, .timeout_ms = LONG_MS, .max_output = 65536,
+        .status_r = &status,
+    };
+    int rc;
+
+    rc = xlx__child_run(ctx, &child, NULL, NULL);
+    if (rc) return rc;
+    if (status > 1)                 /* 1: they differ (qemu-img(1)) */
+        return xlx__error(ERROR_FAIL, "qemu-img cannot compare %s and %s", a,
+                          b);
+    *same_r = status == 0;
+    return 0;
+}
+
+int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
+                      const char *backing_format)
+{
+    const char *argv[] = {
+        "qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-b", backing, "-F",
+        backing_format, "--", NULL, NULL
+    };
+    int rc;
+
+    rc = change_image(ctx, path, "qcow2", QUICK_MS, argv, 11);
+    return rc ? rc : xlx__store_sync(path);
+}
+
+int xlx__image_shrink(xlx_ctx *ctx, const char *path, const char *format,
+                      uint64_t size)
+{
+    const char *argv[] = {
+        "qemu-img", "resize", "-q", "--shrink", "-f", format, "--", NULL,
+        NULL, NULL
+    };
+    char text[24];
+    int rc;
+
+    snprintf(text, sizeof(text), "%"PRIu64, size);
+    argv[8] = text;
+    rc = change_image(ctx, path, format, LONG_MS, argv, 7);
+    return rc ? rc : xlx__store_sync(path);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The disks of guests as libxl and its block scripts write them to xenstore
+ * (Xen's docs/misc/xenstore-paths.pandoc and public/io/blkif.h): below
+ * backend/KIND/DOMID/DEVID the node "params" names the image, after the
+ * format and a colon where QEMU or tapdisk serves it, and "physical-device"
+ * has the number of the block device that the kernel serves, in hexadecimal.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "core/kernfs.h"
+#include "core/xs.h"
+#include "disk/block.h"
+#include "disk/vbd.h"
+
+/* By the kernel, by QEMU and by tapdisk. */
+static const char *const kinds[] = { "vbd", "qdisk", "vbd3" };
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* NULL when there is no such node, and with ERROR_NOMEM. */
+static int read_node(xlx_ctx *ctx, const char *folder, const char *name,
+                     char **text_r)
+{
+    char *path = xlx__printf("%s/%s", folder, name);
+    int rc;
+
+    *text_r = NULL;
+    rc = path ? xlx__xs_read(ctx, XBT_NULL, path, text_r)
+              : xlx__error(ERROR_NOMEM, "out of memory");
+    free(path);
+    if (rc != ERROR_NOTFOUND && rc != ERROR_INVAL)
+        return rc;
+    xlx__error_clear();
+    return 0;
+}
+
+/* The block device with that number, or nothing when it has gone. */
+static int set_disk(struct xlx__vbd *vbd, unsigned int maj, unsigned int min)
+{
+    vbd->disk = xlx__block_name(makedev(maj, min));
+    return vbd->disk ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+}
+
+/* What no longer exists, or is nothing of this host's, stays empty. */
+static int set_image(struct xlx__vbd *vbd, const char *params)
+{
+    const char *colon = strchr(params, ':');
+    struct stat st;
+
+    if (*params != '/' && colon) {
+        vbd->raw = !strncmp(params, "aio:", 4) || !strncmp(params, "raw:", 4);
+        params = colon + 1;
+    }
+    if (*params != '/' || stat(params, &st))
+        return 0;
+    if (S_ISBLK(st.st_mode))
+        return set_disk(vbd, major(st.st_rdev), minor(st.st_rdev));
+    vbd->dev = st.st_dev;
+    vbd->ino = st.st_ino;
+    return 0;
+}
+
+/* Takes over backend. */
+static int add_vbd(xlx_ctx *ctx, uint32_t domid, char *backend,
+                   struct xlx__vbds *vbds)
+{
+    char *number = NULL, *params = NULL;
+    unsigned int maj, min;
+    struct xlx__vbd *vbd;
+    int rc;
+
+    vbd = backend ? realloc(vbds->list, ((size_t)vbds->num + 1) *
+                                        sizeof(*vbd)) : NULL;
+    if (!vbd) {
+        free(backend);
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    }
+    vbds->list = vbd;
+    vbd += vbds->num++;
+    memset(vbd, 0, sizeof(*vbd));
+    vbd->domid = domid;
+    vbd->backend = backend;
+
+    rc = read_node(ctx, backend, "physical-device", &number);
+    if (!rc && number && sscanf(number, "%x:%x", &maj, &min) == 2) {
+        rc = set_disk(vbd, maj, min);
+        goto out;
+    }
+    if (!rc)
+        rc = read_node(ctx, backend, "params", &params);
+    if (!rc && params)
+        rc = set_image(vbd, params);
+
+ out:
+    free(params);
+    free(number);
+    return rc;
+}
+
+/* Names below a folder, none when there is no such folder. */
+static int list(xlx_ctx *ctx, const char *folder, char ***names_r,
+                unsigned int *num_r)
+{
+    int rc;
+
+    *names_r = NULL;
+    *num_r = 0;
+    rc = xlx__xs_list(ctx, XBT_NULL, folder, names_r, num_r);
+    if (rc != ERROR_NOTFOUND)
+        return rc;
+    xlx__error_clear();
+    return 0;
+}
+
+static int read_guest(xlx_ctx *ctx, const char *kind, const char *domid,
+                      struct xlx__vbds *vbds)
+{
+    char *folder, **devids = NULL;
+    unsigned int i, num = 0;
+    int rc;
+
+    folder = xlx__printf("/local/domain/0/backend/%s/%s", kind, domid);
+    rc = folder ? list(ctx, folder, &devids, &num)
+                : xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !rc && i < num; i++)
+        rc = add_vbd(ctx, (uint32_t)strtoul(domid, NULL, 10),
+                     xlx__printf("%s/%s", folder, devids[i]), vbds);
+    free(devids);
+    free(folder);
+    return rc;
+}
+
+int xlx__vbds_read(xlx_ctx *ctx, struct xlx__vbds *vbds)
+{
+    char folder[64], **domids;
+    unsigned int i, num;
+    size_t k;
+    int rc = 0;
+
+    memset(vbds, 0, sizeof(*vbds));
+    for (k = 0; !rc && k < XLX__ARRAY_SIZE(kinds); k++) {
+        snprintf(folder, sizeof(folder), "/local/domain/0/backend/%s",
+                 kinds[k]);
+        rc = list(ctx, folder, &domids, &num);
+        for (i = 0; !rc && i < num; i++)
+            rc = read_guest(ctx, kinds[k], domids[i], vbds);
+        free(domids);
+    }
+    return rc;
+}
+
+void xlx__vbds_dispose(struct xlx__vbds *vbds)
+{
+    int i;
+
+    for (i = 0; i < vbds->num; i++) {
+        free(vbds->list[i].backend);
+        free(vbds->list[i].disk);
+    }
+    free(vbds->list);
+    memset(vbds, 0, sizeof(*vbds));
+}
+
+/* ---- asking ------------------------------------------------------------- */
+
+int xlx__vbd_describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, char **use_r,
+                      bool *writes_r)
+{
+    char home[32], *name = NULL, *mode = NULL, *dev = NULL;
+    int rc;
+
+    snprintf(home, sizeof(home), "/local/domain/%u", vbd->domid);
+    rc = read_node(ctx, home, "name", &name);
+    if (!rc)
+        rc = read_node(ctx, vbd->backend, "mode", &mode);
+    if (!rc)
+        rc = read_node(ctx, vbd->backend, "dev", &dev);
+    if (rc || !name)
+        goto out;
+    *writes_r = !mode || *mode != 'r';
+    *use_r = xlx__printf("guest %s has it as its disk %s", name,
+                         xlx__text(dev));
+    if (!*use_r)
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+
+ out:
+    free(name);
+    free(mode);
+    free(dev);
+    return rc;
+}
+
+/* Says that the guest has it, unless it has gone, or nobody would write. */
+static int describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, bool readonly,
+                    char **use_r)
+{
+    char *use = NULL;
+    bool writes;
+    int rc;
+
+    rc = xlx__vbd_describe(ctx, vbd, &use, &writes);
+    if (rc || !use || (readonly && !writes))
+        free(use);
+    else
+        *use_r = use;
+    return rc;
+}
+
+int xlx__vbds_use_disk(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+                       const char *disk, bool readonly, char **use_r)
+{
+    const struct xlx__vbd *vbd;
+    char *use = NULL;
+    int i, rc = 0;
+
+    for (i = 0; !rc && !use && i < vbds->num; i++) {
+        vbd = &vbds->list[i];
+        if (vbd->disk && *vbd->disk &&
+            (!strcmp(vbd->disk, disk) ||
+             xlx__attr_exists("%s/class/block/%s/%s", xlx__sysfs_dir(), disk,
+                              vbd->disk)))
+            rc = describe(ctx, vbd, readonly, &use);
+    }
+    if (use)
+        *use_r = use;
+    return rc;
+}
+
+int xlx__vbds_use_file(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+                       const char *path, bool readonly, char **use_r)
+{
+    const struct xlx__vbd *vbd;
+    char *use = NULL;
+    struct stat st;
+    int i, rc = 0;
+
+    if (stat(path, &st))
+        return xlx__error(ERROR_NOTFOUND, "%s: %m", path);
+    for (i = 0; !rc && !use && i < vbds->num; i++) {
+        vbd = &vbds->list[i];
+        if (!vbd->disk && vbd->ino == st.st_ino && vbd->dev == st.st_dev)
+            rc = describe(ctx, vbd, readonly, &use);
+    }
+    if (use)
+        *use_r = use;
+    return rc;
+}

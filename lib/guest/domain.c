@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Starting a domain anew, by way of the xl that watches it.
+ *
+ * Each guest that `xl create` started has an xl process that waits for its
+ * end and, when the guest reboots, builds it again from the configuration
+ * that libxl keeps.  To revert a running guest we change that configuration
+ * and let the domain end as by a reboot: the new domain then has the same
+ * watcher as before, which a domain built by us would lack.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <xenctrl.h>
+
+#include "guest/domain.h"
+
+#define POLL_MS 100
+#define LOCK_MS 10000
+
+/* libxl reads its configuration of a domain under this lock, and xl does that
+ * before it destroys a domain that rebooted. */
+#define DEVICE_LOCK "libxl-device-changes-lock"
+
+int xlx__domain_hold(xlx_ctx *ctx, const xlx_guest *guest,
+                     struct xlx__lock *hold)
+{
+    return xlx__lock_libxl(ctx, guest->domid, &guest->uuid, DEVICE_LOCK,
+                           xlx__now_ms() + LOCK_MS, hold);
+}
+
+int xlx__domain_reboot(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    xc_interface *xc;
+    int rc = 0;
+
+    (void)ctx;
+    xc = xc_interface_open(NULL, NULL, 0);
+    if (!xc)
+        return xlx__error(ERROR_FAIL, "cannot open the hypervisor's control "
+                          "interface: %m");
+    if (xc_domain_shutdown(xc, guest->domid, SHUTDOWN_reboot))
+        rc = xlx__error(ERROR_FAIL, "domain %u cannot be stopped: %m",
+                        guest->domid);
+    xc_interface_close(xc);
+    return rc;
+}
+
+int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    libxl_ctx *xl;
+    int rc;
+
+    rc = xlx__ctx_libxl_working(ctx, &xl);
+    if (rc) return rc;
+    rc = libxl_domain_destroy(xl, guest->domid, NULL);
+    if (rc && rc != ERROR_DOMAIN_NOTFOUND)
+        return xlx__error(ERROR_FAIL, "domain %u cannot be destroyed: %s",
+                          guest->domid, xlx__ctx_libxl_said(ctx, rc));
+    return 0;
+}
+
+/* libxl writes its configuration of a domain as the last step of making it. */
+static bool configured(libxl_ctx *xl, uint32_t domid)
+{
+    uint8_t *data = NULL;
+    int len = 0, r;
+
+    r = libxl_userdata_retrieve(xl, domid, "libxl-json", &data, &len);
+    free(data);
+    return !r && len > 0;
+}
+
+bool xlx__domain_is_made(xlx_ctx *ctx, uint32_t domid)
+{
+    libxl_ctx *xl;
+
+    return !xlx__ctx_libxl(ctx, &xl) && configured(xl, domid);
+}
+
+bool xlx__domain_is_ending(xlx_ctx *ctx, uint32_t domid)
+{
+    libxl_dominfo info;
+    libxl_ctx *xl;
+    bool ending;
+
+    if (xlx__ctx_libxl(ctx, &xl))
+        return false;
+    libxl_dominfo_init(&info);
+    ending = !libxl_domain_info(xl, &info, domid) &&
+             (info.shutdown || info.dying);
+    libxl_dominfo_dispose(&info);
+    return ending;
+}
+
+static bool find_new(libxl_ctx *xl, const xlx_guest *old, uint32_t *domid_r)
+{
+    libxl_dominfo *list;
+    bool found = false;
+    int i, num;
+
+    list = libxl_list_domain(xl, &num);
+    if (!list)
+        return false;
+    for (i = 0; i < num && !found; i++)
+        if (list[i].domid != old->domid && !list[i].dying &&
+            !libxl_uuid_compare(&list[i].uuid, &old->uuid) &&
+            configured(xl, list[i].domid)) {
+            *domid_r = list[i].domid;
+            found = true;
+        }
+    libxl_dominfo_list_free(list, num);
+    return found;
+}
+
+int xlx__domain_wait_new(xlx_ctx *ctx, const xlx_guest *old,
+                         int64_t deadline, xlx_guest *fresh)
+{
+    const struct timespec poll = { 0, POLL_MS * 1000000L };
+    libxl_ctx *xl;
+    int rc;
+
+    rc = xlx__ctx_libxl(ctx, &xl);
+    if (rc) return rc;
+    rc = xlx_guest_copy(ctx, fresh, old);
+    if (rc) return rc;
+    while (!find_new(xl, old, &fresh->domid)) {
+        if (xlx__now_ms() > deadline)
+            return xlx__error(ERROR_TIMEDOUT, "the guest was not started "
+                              "again: no xl watches it");
+        nanosleep(&poll, NULL);
+    }
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Starting a domain anew, by way of the xl that watches it.
+ */
+#ifndef XLX_DOMAIN_H
+#define XLX_DOMAIN_H
+
+#include "core/internal.h"
+#include "core/lock.h"
+
+/* Stops the domain's CPUs for good, as if the guest had rebooted itself: xl
+ * then destroys it and builds it again from libxl's configuration.  While
+ * hold (may be NULL) is held by the caller, xl waits before it destroys. */
+int xlx__domain_reboot(xlx_ctx *ctx, const xlx_guest *guest);
+int xlx__domain_hold(xlx_ctx *ctx, const xlx_guest *guest,
+                     struct xlx__lock *hold);
+int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest);
+
+/* Has libxl finished making it, with all devices of its configuration? */
+bool xlx__domain_is_made(xlx_ctx *ctx, uint32_t domid);
+/* Has its kernel stopped, so that libxl takes its devices away? */
+bool xlx__domain_is_ending(xlx_ctx *ctx, uint32_t domid);
+/* Waits for a domain with the guest's UUID and another number, of which libxl
+ * has recorded the configuration.  ERROR_TIMEDOUT when none comes. */
+int xlx__domain_wait_new(xlx_ctx *ctx, const xlx_guest *old,
+                         int64_t deadline, xlx_guest *fresh);
+
+#endif

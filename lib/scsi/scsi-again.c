@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Attaching again what a guest lost: it was started again after a reboot, or
+ * its devices were set aside while it was saved.  All of them at once, and one
+ * after the other only when that fails, for then it is asked which of them it
+ * was.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/store.h"
+#include "guest/guest.h"
+#include "scsi/scsi.h"
+
+#define WAKE_MS 10000               /* until the guest's driver looks */
+
+/* ---- what can be had ---------------------------------------------------- */
+
+/* Where the device is now, for an entry that names where it was. */
+static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
+{
+    int rc;
+
+    rc = xlx__scsi_find_identity(e->identity, p);
+    if (rc == ERROR_INVAL) {            /* a file, or no SCSI device */
+        xlx__error_clear();
+        rc = xlx__scsi_find(e->dev.pdev, p);
+    }
+    if (!rc && strcmp(p->identity, e->identity))
+        rc = xlx__error(ERROR_NOTFOUND, "pdev %s: it is another device than "
+                        "the guest had", e->dev.pdev);
+    return rc;
+}
+
+/* Devices that are to be attached again, and where they are now. */
+struct coming {
+    const xlx_vscsi_entry **list;
+    struct xlx__scsi_pdev *pdevs;
+    bool *aside;                    /* else the guest was started again */
+    int num;
+};
+
+static void coming_dispose(struct coming *w)
+{
+    int i;
+
+    for (i = 0; i < w->num; i++)
+        xlx__scsi_pdev_dispose(&w->pdevs[i]);
+    free(w->pdevs);
+    free(w->aside);
+}
+
+static int report_again(const struct xlx__scsi_repair *r,
+                        const xlx_vscsi_entry *e, bool aside, int failed)
+{
+    return xlx__scsi_report(r, e->dev.vdev,
+                            aside ? "it was set aside"
+                                  : "the guest was started again without it",
+                            r->dry_run ? "it would be attached again"
+                                       : "attached again", failed);
+}
+
+static int let_go(const xlx_vscsi_entry *const *entries, int num, void *user)
+{
+    const struct xlx__scsi_repair *r = user;
+
+    return xlx__scsi_disconnect(r->c->ctx, entries, num,
+                                xlx__scsi_deadline(NULL, num));
+}
+
+/* What is left of it where it was goes; *p is where it is. */
+static int prepare(struct xlx__scsi_repair *r, xlx_vscsi_entry *e,
+                   struct xlx__scsi_pdev *p)
+{
+    const xlx_vscsi_entry *entry = e;
+    int rc;
+
+    rc = let_go(&entry, 1, r);
+    if (!rc)
+        rc = find_again(e, p);
+    /* it may have been mounted meanwhile; those who share it have it open */
+    if (!rc)
+        rc = xlx__scsi_check_use(r->c, e, p, !e->dev.shared);
+    if (!rc)
+        rc = xlx__set_string(&e->hctl, p->unit.hctl);
+    if (!rc)
+        rc = xlx__set_string(&e->path, p->unit.path);
+    return rc;
+}
+
+static bool is_there(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
+{
+    struct xlx__scsi_lun lun;
+    bool there;
+
+    there = e->domid == c->guest.domid &&
+            !xlx__scsi_entry_lun(c->ctx, e, &lun);
+    if (there)
+        xlx__scsi_lun_dispose(&lun);
+    return there;
+}
+
+static bool is_lost(const struct xlx__scsi_repair *r,
+                    const xlx_vscsi_entry *e)
+{
+    return xlx__scsi_is_aside(e) ||
+           (e->status == XLX_VSCSI_STATUS_ATTACHED && !is_there(r->c, e));
+}
+
+/* Those that can be attached again now; the others are reported. */
+static int prepare_all(struct xlx__scsi_repair *r,
+                       const xlx_vscsi_entry **list, int num,
+                       struct coming *w)
+{
+    xlx_vscsi_entry *e;
+    int i, failed, rc = 0;
+    bool aside;
+
+    w->list = list;
+    w->pdevs = calloc((size_t)num + 1, sizeof(*w->pdevs));
+    w->aside = calloc((size_t)num + 1, sizeof(*w->aside));
+    if (!w->pdevs || !w->aside)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !rc && i < num; i++) {
+        e = xlx__scsi_same_entry(r, list[i]);
+        aside = xlx__scsi_is_aside(e);
+        xlx__scsi_pdev_init(&w->pdevs[w->num]);
+        failed = r->dry_run ? 0 : prepare(r, e, &w->pdevs[w->num]);
+        if (failed || r->dry_run) {
+            rc = report_again(r, e, aside, failed);
+            xlx__scsi_pdev_dispose(&w->pdevs[w->num]);
+            continue;
+        }
+        w->aside[w->num] = aside;
+        w->list[w->num++] = e;
+    }
+    return rc;
+}
+
+/* ---- attaching ---------------------------------------------------------- */
+
+/* It could not be attached again now: the next repair tries it once more.  The
+ * message of the failure stays. */
+static void give_up(struct xlx__scsi_repair *r, xlx_vscsi_entry *e, bool aside)
+{
+    char *why = strdup(xlx_get_error());
+    const xlx_vscsi_entry *entry = e;
+
+    if (!let_go(&entry, 1, r)) {
+        e->status = aside ? XLX_VSCSI_STATUS_ASIDE : XLX_VSCSI_STATUS_ATTACHED;
+        e->domid = XLX_DOMID_NONE;
+    }
+    xlx__scsi_record_write(r->c);
+    if (why)
+        xlx__error(ERROR_FAIL, "%s", why);
+    free(why);
+}
+
+static int attach_again(struct xlx__scsi_repair *r, const struct coming *w)
+{
+    struct coming one;
+    xlx_vscsi_entry *e;
+    int i, failed, rc;
+
+    for (i = 0; i < w->num; i++) {
+        e = xlx__scsi_same_entry(r, w->list[i]);
+        e->domid = r->c->guest.domid;
+        /* not ATTACHING: what a kill leaves of that is taken back for good */
+        e->status = XLX_VSCSI_STATUS_ASIDE;
+    }
+    rc = xlx__scsi_record_write(r->c);
+    if (rc) return rc;
+    /* its kernel may still be starting */
+    failed = xlx__scsi_connect(r->c->ctx, w->list, w->pdevs, w->num, true,
+                               xlx__scsi_deadline(NULL, w->num));
+    if (failed && w->num > 1) {
+        /* all or none it is: which of them is it? */
+        xlx__scsi_each_adapter(w->list, w->num, let_go, r);
+        for (i = 0; !rc && i < w->num; i++) {
+            one = (struct coming){
+                w->list + i, w->pdevs + i, w->aside + i, 1
+            };
+            rc = attach_again(r, &one);
+        }
+        return rc;
+    }
+    if (failed)
+        give_up(r, xlx__scsi_same_entry(r, w->list[0]), w->aside[0]);
+    for (i = 0; !rc && i < w->num; i++)
+        rc = report_again(r, w->list[i], w->aside[i], failed);
+    for (i = 0; !failed && i < w->num; i++) {
+        e = xlx__scsi_same_entry(r, w->list[i]);
+        e->status = XLX_VSCSI_STATUS_ATTACHED;
+    }
+    return rc || failed ? rc : xlx__scsi_record_write(r->c);
+}
+
+/* The guest has been started again, or restored: its devices follow it. */
+int xlx__scsi_bring_back(struct xlx__scsi_repair *r)
+{
+    const xlx_vscsi_entry **list = NULL;
+    struct coming w = { .num = 0 };
+    int num, rc;
+
+    rc = xlx__scsi_choose(r, is_lost, &list, &num);
+    if (!rc)
+        rc = prepare_all(r, list, num, &w);
+    if (!rc && w.num)
+        rc = attach_again(r, &w);
+    coming_dispose(&w);
+    free(list);
+    return rc;
+}
+
+/* ---- waking the guest --------------------------------------------------- */
+
+static int runs(struct xlx__scsi_change *c, bool *runs_r)
+{
+    libxl_dominfo info;
+    libxl_ctx *xl;
+    int rc;
+
+    rc = xlx__ctx_libxl(c->ctx, &xl);
+    if (rc) return rc;
+    libxl_dominfo_init(&info);
+    *runs_r = c->guest.domid != XLX_DOMID_NONE &&
+              !libxl_domain_info(xl, &info, c->guest.domid) && !info.paused;
+    libxl_dominfo_dispose(&info);
+    return 0;
+}
+
+static int wake_adapter(const xlx_vscsi_entry *const *entries, int num,
+                        void *user)
+{
+    struct xlx__scsi_change *c = user;
+    struct xlx__device dev;
+    int rc;
+
+    (void)num;
+    rc = xlx__scsi_adapter(entries[0], &dev);
+    if (!rc)
+        rc = xlx__scsi_bus_wake(c->ctx, &dev, xlx__now_ms() + WAKE_MS);
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+/* After a restore, when it runs again. */
+int xlx__scsi_wake(struct xlx__scsi_change *c)
+{
+    int i, num = c->record.num_entries, rc;
+    const xlx_vscsi_entry **list;
+    bool is_running = false;
+
+    if (!num)
+        return 0;
+    list = calloc((size_t)num, sizeof(*list));
+    if (!list)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < num; i++)
+        list[i] = &c->record.entries[i];
+    rc = runs(c, &is_running);
+    if (!rc && is_running)
+        rc = xlx__scsi_each_adapter(list, num, wake_adapter, c);
+    free(list);
+    return rc;
+}

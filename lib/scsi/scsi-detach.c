@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Detaching SCSI devices: one, or all of an adapter at once.  The record
+ * first, then xenstore, and the targets when the backend has let go of them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/store.h"
+#include "guest/guest.h"
+#include "scsi/scsi.h"
+
+/* What another tool attached: its target is that tool's. */
+static int foreign_entry(struct xlx__scsi_change *c, const char *vdev,
+                         xlx_vscsi_entry *e)
+{
+    struct xlx__scsi_lun lun = { .name = NULL };
+    struct xlx__scsi_hctl hctl;
+    struct xlx__device dev;
+    char *colon;
+    int rc;
+
+    e->domid = c->guest.domid;
+    e->dev.backstore = XLX_VSCSI_BACKSTORE_TARGET;
+    rc = xlx__set_string(&e->dev.vdev, vdev);
+    if (rc) return rc;
+    rc = xlx__scsi_adapter(e, &dev);
+    if (!rc)
+        rc = xlx__scsi_parse_vdev(vdev, &hctl);
+    if (rc) goto out;
+    rc = e->domid == XLX_DOMID_NONE ? ERROR_NOTFOUND
+         : xlx__scsi_lun_find(c->ctx, XBT_NULL, &dev, &hctl, &lun);
+    colon = rc ? NULL : strrchr(lun.pdev, ':');
+    if (rc == ERROR_NOTFOUND || (!rc && !colon))
+        rc = xlx__error(ERROR_NOTFOUND, "vdev %s: the guest has no such SCSI "
+                        "device", vdev);
+    if (rc) goto out;
+    e->lun = (uint32_t)strtoul(colon + 1, NULL, 10);
+    *colon = '\0';
+    rc = xlx__set_string(&e->target, lun.pdev);
+
+ out:
+    xlx__scsi_lun_dispose(&lun);
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+static int detach_foreign(struct xlx__scsi_change *c, const char *vdev,
+                          const xlx_vscsi_wait *wait)
+{
+    xlx_vscsi_entry foreign;
+    const xlx_vscsi_entry *entry = &foreign;
+    int rc;
+
+    xlx_vscsi_entry_init(&foreign);
+    rc = foreign_entry(c, vdev, &foreign);
+    if (!rc && !(wait && wait->dry_run))
+        rc = xlx__scsi_disconnect(c->ctx, &entry, 1,
+                                  xlx__scsi_deadline(wait, 1));
+    xlx_vscsi_entry_dispose(&foreign);
+    return rc;
+}
+
+/* ---- ours --------------------------------------------------------------- */
+
+/* What is to go: one address, or all of the adapter. */
+struct detaching {
+    struct xlx__scsi_change *c;
+    struct xlx__scsi_hctl vdev;
+    bool all;
+    int64_t deadline;
+};
+
+static bool is_meant(const struct detaching *d, const xlx_vscsi_entry *e)
+{
+    struct xlx__scsi_hctl vdev;
+
+    return xlx__scsi_parse_hctl(xlx__text(e->dev.vdev), &vdev) &&
+           vdev.host == d->vdev.host &&
+           (d->all || (vdev.target == d->vdev.target &&
+                       vdev.lun == d->vdev.lun));
+}
+
+static int count(const struct detaching *d)
+{
+    int i, num = 0;
+
+    for (i = 0; i < d->c->record.num_entries; i++)
+        num += is_meant(d, &d->c->record.entries[i]);
+    return num;
+}
+
+static int disconnect(const xlx_vscsi_entry *const *entries, int num,
+                      void *user)
+{
+    const struct detaching *d = user;
+
+    return xlx__scsi_disconnect(d->c->ctx, entries, num, d->deadline);
+}
+
+/* What is set aside is nowhere but in the record. */
+static int detach(struct detaching *d)
+{
+    xlx_vscsi_entry *e, *first = d->c->record.entries;
+    xlx_vscsi_entry *end = first + d->c->record.num_entries;
+    const xlx_vscsi_entry **list;
+    int num = 0, rc;
+
+    list = calloc((size_t)(end - first), sizeof(*list));
+    if (!list)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (e = first; e < end; e++) {
+        if (!is_meant(d, e) || xlx__scsi_is_aside(e))
+            continue;
+        e->status = XLX_VSCSI_STATUS_DETACHING;
+        list[num++] = e;
+    }
+    rc = xlx__scsi_record_write(d->c);
+    xlx__fault("scsi-detach.intent");
+    if (!rc)
+        rc = xlx__scsi_each_adapter(list, num, disconnect, d);
+    free(list);
+    if (rc) return rc;
+    xlx__fault("scsi-detach.gone");
+    /* what is dropped moves those behind it */
+    while (end-- > first)
+        if (is_meant(d, end))
+            xlx__scsi_entry_drop(d->c, end->dev.vdev);
+    return xlx__scsi_record_write(d->c);
+}
+
+int xlx__device_vscsidev_remove(xlx_ctx *ctx, const xlx_guest *guest,
+                                const char *vdev, const xlx_vscsi_wait *wait)
+{
+    char text[XLX__SCSI_HCTL_MAX];
+    struct xlx__scsi_change c;
+    struct detaching d = { .c = &c };
+    int num, rc;
+
+    d.all = xlx__scsi_parse_adapter(vdev, &d.vdev.host);
+    rc = d.all ? 0 : xlx__scsi_normal_vdev(vdev, &d.vdev, text);
+    if (rc) return rc;
+    rc = xlx__scsi_open(ctx, guest, &c);
+    if (rc) goto out;
+    num = count(&d);
+    d.deadline = xlx__scsi_deadline(wait, num);
+    if (!num)
+        rc = d.all ? xlx__error(ERROR_NOTFOUND, "vdev %s: of that adapter "
+                                "nothing was attached with xl scsi-attach",
+                                vdev)
+                   : detach_foreign(&c, text, wait);
+    else if (!wait || !wait->dry_run)
+        rc = detach(&d);
+
+ out:
+    xlx__scsi_end(&c);
+    return rc;
+}

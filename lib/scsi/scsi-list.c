@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What SCSI devices a guest has, from xenstore and from its record, which
+ * guests there are, and what the host has.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/guest.h"
+#include "scsi/scsi.h"
+
+/* ---- a guest's ---------------------------------------------------------- */
+
+static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
+                       const xlx_device_vscsictrl *ctrl, xlx_vscsi_info *info)
+{
+    const char *problem = "";
+    char *said = NULL;
+    int rc;
+
+    if (info->status == XLX_VSCSI_STATUS_DETACHING)
+        problem = "its detachment was not finished: xl scsi-repair";
+    else if (info->backend_state == XLX_XENBUS_STATE_CLOSED)
+        problem = "the backend cannot use it: see the kernel log of the host";
+    else if (ctrl->backend_state == XLX_XENBUS_STATE_INITIALISING)
+        problem = "no backend driver: load xen-scsiback";
+    else if (ctrl->frontend_state == XLX_XENBUS_STATE_INITIALISING)
+        problem = "the guest has no driver for it yet: xen-scsifront";
+    else if (info->frontend_state == XLX_XENBUS_STATE_CLOSED)
+        problem = "the guest's driver does not take it";
+    else if (ctrl->backend_state != XLX_XENBUS_STATE_CONNECTED ||
+             info->backend_state != XLX_XENBUS_STATE_CONNECTED ||
+             info->frontend_state != XLX_XENBUS_STATE_CONNECTED)
+        problem = "not connected";
+    else if (info->status == XLX_VSCSI_STATUS_ATTACHING)
+        problem = "its attachment was not finished: xl scsi-repair";
+    if (*problem)
+        said = xlx__device_said(ctx, dev);
+    rc = 0;
+    free(info->problem);
+    info->problem = said ? xlx__printf("%s (%s)", problem, said)
+                         : strdup(problem);
+    if (!info->problem)
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+    free(said);
+    return rc;
+}
+
+static int fill_from_entry(xlx_ctx *ctx, const xlx_vscsi_entry *e,
+                           xlx_vscsi_info *info)
+{
+    int rc;
+
+    info->status = e->status;
+    rc = xlx_device_vscsidev_copy(ctx, &info->dev, &e->dev);
+    if (!rc)
+        rc = xlx__set_string(&info->hctl, e->hctl);
+    if (!rc)
+        rc = xlx__set_string(&info->path, e->path);
+    if (!rc)
+        rc = xlx__set_string(&info->identity, e->identity);
+    free(info->target);
+    info->target = xlx__printf("%s:%u", xlx__text(e->target), e->lun);
+    return !rc && !info->target ? xlx__error(ERROR_NOMEM, "out of memory")
+                                : rc;
+}
+
+static int fill_from_lun(const struct xlx__scsi_lun *lun,
+                         xlx_vscsi_info *info)
+{
+    char text[XLX__SCSI_HCTL_MAX];
+    int rc;
+
+    info->status = XLX_VSCSI_STATUS_UNKNOWN;
+    info->dev.backstore = XLX_VSCSI_BACKSTORE_TARGET;
+    xlx__scsi_format_hctl(&lun->vdev, text);
+    rc = xlx__set_string(&info->dev.vdev, text);
+    if (!rc)
+        rc = xlx__set_string(&info->dev.pdev, lun->pdev);
+    if (!rc)
+        rc = xlx__set_string(&info->target, lun->pdev);
+    return rc;
+}
+
+static xlx_device_vscsictrl *ctrl_of(xlx_device_vscsictrls *list,
+                                     uint32_t devid)
+{
+    xlx_device_vscsictrl *ctrl;
+    int i;
+
+    for (i = 0; i < list->num_ctrls; i++)
+        if (list->ctrls[i].devid == devid)
+            return &list->ctrls[i];
+    ctrl = xlx__device_vscsictrls_ctrls_append(list);
+    if (!ctrl)
+        return NULL;
+    ctrl->devid = devid;
+    ctrl->backend_domid = 0;
+    return ctrl;
+}
+
+/* The guest may have written anything there. */
+static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *folder)
+{
+    xlx_xenbus_state state = XLX_XENBUS_STATE_UNKNOWN;
+
+    if (xlx__device_state(ctx, XBT_NULL, folder, &state))
+        xlx__error_clear();
+    return state;
+}
+
+static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
+                   struct xlx__scsi_lun *lun, const xlx_vscsi_record *record,
+                   xlx_device_vscsictrl *ctrl)
+{
+    struct xlx__scsi_hctl vdev = lun->vdev;
+    char text[XLX__SCSI_HCTL_MAX];
+    const xlx_vscsi_entry *e;
+    xlx_vscsi_info *info;
+    int rc;
+
+    rc = xlx__scsi_lun_read(ctx, XBT_NULL, dev, lun);
+    if (rc == ERROR_NOTFOUND) {         /* detached meanwhile */
+        xlx__error_clear();
+        return 0;
+    }
+    if (rc) return rc;
+    info = xlx__device_vscsictrl_devs_append(ctrl);
+    if (!info)
+        return ERROR_NOMEM;
+    vdev.host = dev->devid;
+    e = xlx__scsi_entry(record, xlx__scsi_format_hctl(&vdev, text));
+    info->backend_state = lun->backend;
+    info->frontend_state = lun->frontend;
+    rc = e ? fill_from_entry(ctx, e, info) : fill_from_lun(lun, info);
+    return rc ? rc : set_problem(ctx, dev, ctrl, info);
+}
+
+static int add_adapter(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
+                       const xlx_vscsi_record *record,
+                       xlx_device_vscsictrls *list)
+{
+    xlx_device_vscsictrl *ctrl = ctrl_of(list, devid);
+    struct xlx__scsi_lun *luns = NULL;
+    struct xlx__device dev;
+    int i, num = 0, rc;
+
+    if (!ctrl)
+        return ERROR_NOMEM;
+    rc = xlx__device_init(&dev, "vscsi", "vscsi", 0, domid, devid);
+    if (rc) goto out;
+    ctrl->backend_state = state_of(ctx, dev.backend);
+    ctrl->frontend_state = state_of(ctx, dev.frontend);
+    rc = xlx__scsi_luns(ctx, XBT_NULL, &dev, &luns, &num);
+    for (i = 0; !rc && i < num; i++)
+        rc = add_lun(ctx, &dev, &luns[i], record, ctrl);
+
+ out:
+    xlx__scsi_luns_free(luns, num);
+    xlx__device_dispose(&dev);
+    return rc;
+}
+
+static bool is_listed(const xlx_device_vscsictrl *ctrl, const char *vdev)
+{
+    int i;
+
+    for (i = 0; i < ctrl->num_devs; i++)
+        if (!strcmp(xlx__text(ctrl->devs[i].dev.vdev), vdev))
+            return true;
+    return false;
+}
+
+/* What is recorded and not in xenstore. */
+static int add_missing(xlx_ctx *ctx, const xlx_vscsi_entry *e, bool running,
+                       xlx_device_vscsictrls *list)
+{
+    struct xlx__scsi_hctl vdev;
+    xlx_device_vscsictrl *ctrl;
+    xlx_vscsi_info *info;
+    int rc;
+
+    rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
+    if (rc) return rc;
+    ctrl = ctrl_of(list, vdev.host);
+    if (!ctrl)
+        return ERROR_NOMEM;
+    if (is_listed(ctrl, e->dev.vdev))
+        return 0;
+    info = xlx__device_vscsictrl_devs_append(ctrl);
+    if (!info)
+        return ERROR_NOMEM;
+    rc = fill_from_entry(ctx, e, info);
+    if (rc) return rc;
+    return xlx__set_string(&info->problem, xlx__scsi_is_aside(e)
+                           ? "set aside: it comes back with xl restore or xl "
+                             "scsi-repair"
+                           : running
+                           ? "recorded, but the guest does not have it: xl "
+                             "scsi-repair"
+                           : "the guest does not run: xl scsi-repair");
+}
+
+static int by_devid(const void *a, const void *b)
+{
+    const xlx_device_vscsictrl *x = a, *y = b;
+
+    return x->devid < y->devid ? -1 : x->devid > y->devid;
+}
+
+int xlx__device_vscsictrl_list(xlx_ctx *ctx, const xlx_guest *guest,
+                               xlx_device_vscsictrls *list)
+{
+    xlx_vscsi_record record;
+    uint32_t *devids = NULL;
+    bool running;
+    int i, num = 0, rc;
+
+    xlx_vscsi_record_init(&record);
+    rc = xlx_guest_copy(ctx, &list->guest, guest);
+    if (rc) goto out;
+    rc = xlx__guest_refresh(ctx, &list->guest);
+    if (rc) goto out;
+    running = list->guest.domid != XLX_DOMID_NONE;
+    rc = xlx__scsi_record_read(ctx, &guest->uuid, &record);
+    if (!rc && running)
+        rc = xlx__device_list(ctx, "vscsi", 0, list->guest.domid, &devids,
+                              &num);
+    for (i = 0; !rc && i < num; i++)
+        rc = add_adapter(ctx, list->guest.domid, devids[i], &record, list);
+    for (i = 0; !rc && i < record.num_entries; i++)
+        rc = add_missing(ctx, &record.entries[i], running, list);
+    if (!rc && list->num_ctrls)
+        qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
+              by_devid);
+
+ out:
+    free(devids);
+    xlx_vscsi_record_dispose(&record);
+    return rc;
+}
+
+int xlx__device_vscsidev_getinfo(xlx_ctx *ctx, const xlx_guest *guest,
+                                 const char *vdev, xlx_vscsi_info *info)
+{
+    char text[XLX__SCSI_HCTL_MAX];
+    xlx_device_vscsictrls list;
+    struct xlx__scsi_hctl hctl;
+    int i, j, rc;
+
+    rc = xlx__scsi_normal_vdev(vdev, &hctl, text);
+    if (rc) return rc;
+    xlx_device_vscsictrls_init(&list);
+    rc = xlx__device_vscsictrl_list(ctx, guest, &list);
+    if (rc) goto out;
+    rc = xlx__error(ERROR_NOTFOUND, "vdev %s: the guest has no such SCSI "
+                    "device", text);
+    for (i = 0; i < list.num_ctrls; i++)
+        for (j = 0; j < list.ctrls[i].num_devs; j++)
+            if (!strcmp(xlx__text(list.ctrls[i].devs[j].dev.vdev), text))
+                rc = xlx_vscsi_info_copy(ctx, info, &list.ctrls[i].devs[j]);
+
+ out:
+    xlx_device_vscsictrls_dispose(&list);
+    return rc;
+}
+
+/* ---- whose there are ---------------------------------------------------- */
+
+static int add_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guests *list)
+{
+    char text[LIBXL_UUID_FMTLEN + 1];
+    xlx_guest *guest;
+    int i, rc;
+
+    for (i = 0; i < list->num_guests; i++)
+        if (!libxl_uuid_compare(&list->guests[i].uuid, uuid))
+            return 0;
+    guest = xlx__guests_guests_append(list);
+    if (!guest)
+        return ERROR_NOMEM;
+    snprintf(text, sizeof(text), LIBXL_UUID_FMT, LIBXL_UUID_BYTES(*uuid));
+    rc = xlx__guest_find(ctx, text, NULL, guest);
+    if (rc != ERROR_DOMAIN_NOTFOUND)
+        return rc;
+    xlx__error_clear();                 /* nobody knows it any more */
+    libxl_uuid_copy(NULL, &guest->uuid, uuid);
+    return 0;
+}
+
+int xlx__vscsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
+{
+    xlx_vscsi_entry *ours = NULL;
+    libxl_uuid *uuids = NULL;
+    xlx_guests known;
+    int i, num = 0, rc;
+
+    xlx_guests_init(&known);
+    rc = xlx__guest_known(ctx, &known);
+    for (i = 0; !rc && i < known.num_guests; i++)
+        rc = add_guest(ctx, &known.guests[i].uuid, list);
+    if (!rc)
+        rc = xlx__scsi_target_ours(&ours, &uuids, &num);
+    for (i = 0; !rc && i < num; i++)
+        rc = add_guest(ctx, &uuids[i], list);
+    xlx_guests_dispose(&known);
+    for (i = 0; i < num; i++)
+        xlx_vscsi_entry_dispose(&ours[i]);
+    free(ours);
+    free(uuids);
+    return rc;
+}
+
+/* ---- the host's --------------------------------------------------------- */
+
+/* Who has it: a guest, or this host. */
+static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+                    struct xlx__scsi_pdev *p)
+{
+    xlx_vscsi_entry e;
+    xlx_guest guest;
+    int rc;
+
+    xlx_vscsi_entry_init(&e);
+    xlx_guest_init(&guest);
+    rc = xlx__scsi_owner(ctx, p->identity, &e, &guest);
+    if (!rc) {
+        p->unit.used_by = xlx__printf("guest %s has it as %s%s",
+                                      xlx__text(guest.name), e.dev.vdev,
+                                      e.dev.shared ? ", shared" : "");
+        if (!p->unit.used_by)
+            rc = xlx__error(ERROR_NOMEM, "out of memory");
+    } else if (rc == ERROR_NOTFOUND) {
+        rc = xlx__scsi_host_use(ctx, p, vbds, false, true,
+                                &p->unit.used_by);
+        if (rc && rc != ERROR_NOMEM) {
+            /* this one cannot be looked at: that is what there is to say */
+            rc = xlx__set_string(&p->unit.used_by, xlx_get_error());
+            xlx__error_clear();
+        }
+    }
+    xlx_guest_dispose(&guest);
+    xlx_vscsi_entry_dispose(&e);
+    return rc;
+}
+
+int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
+{
+    struct xlx__scsi_hctl *hctls = NULL;
+    struct xlx__scsi_pdev p;
+    struct xlx__vbds vbds;
+    int i, num, rc;
+
+    rc = xlx__vbds_read(ctx, &vbds);
+    if (!rc)
+        rc = xlx__scsi_units(&hctls, &num);
+    if (rc) goto out;
+    list->units = calloc((size_t)num + 1, sizeof(*list->units));
+    if (!list->units)
+        rc = xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; !rc && i < num; i++) {
+        xlx__scsi_pdev_init(&p);
+        rc = xlx__scsi_find_hctl(&hctls[i], &p);
+        if (!rc)
+            rc = set_used(ctx, &vbds, &p);
+        if (rc == ERROR_NOTFOUND) {     /* pulled out meanwhile */
+            xlx__error_clear();
+            rc = 0;
+        } else if (!rc) {
+            xlx_vscsi_unit_init(&list->units[list->num_units]);
+            rc = xlx_vscsi_unit_copy(ctx, &list->units[list->num_units++],
+                                     &p.unit);
+        }
+        xlx__scsi_pdev_dispose(&p);
+    }
+
+ out:
+    xlx__vbds_dispose(&vbds);
+    free(hctls);
+    return rc;
+}
+
+int xlx__vscsi_owner_find(xlx_ctx *ctx, const char *path,
+                          xlx_vscsi_owner *owner)
+{
+    struct xlx__scsi_pdev p;
+    xlx_vscsi_entry e;
+    int rc;
+
+    xlx__scsi_pdev_init(&p);
+    xlx_vscsi_entry_init(&e);
+    rc = xlx__scsi_find_whole(path, &p);
+    if (!rc)
+        rc = xlx__scsi_owner(ctx, p.identity, &e, &owner->guest);
+    if (!rc)
+        rc = xlx__set_string(&owner->vdev, e.dev.vdev);
+    owner->readonly = e.dev.readonly;
+    xlx_vscsi_entry_dispose(&e);
+    xlx__scsi_pdev_dispose(&p);
+    return rc;
+}

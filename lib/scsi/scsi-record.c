@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is kept of a guest's SCSI devices.  An entry is written before the
+ * first step of its attachment, which reserves the device, and dropped after
+ * the last step of its detachment; in between its status says which way it
+ * was going.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/guest.h"
+#include "guest/record.h"
+#include "scsi/scsi.h"
+
+static const struct xlx__record_member members[] = {
+    { "entries[].dev.vdev", false },
+    { "entries[].dev.pdev", false },
+    { "entries[].identity", false },
+    { NULL, false },
+};
+static const struct xlx__record_kind kind = {
+    .file = "scsi.json", .version = 1, .members = members,
+};
+
+int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                          xlx_vscsi_record *record)
+{
+    struct xlx__json_doc *doc;
+    int rc;
+
+    rc = xlx__record_read(ctx, uuid, &kind, &doc);
+    if (rc || !doc)
+        return rc;
+    rc = xlx__vscsi_record_parse(xlx__json_root(doc), record);
+    xlx__json_free(doc);
+    return rc;
+}
+
+int xlx__scsi_record_write(struct xlx__scsi_change *c)
+{
+    struct xlx__json_out *out;
+
+    if (!c->record.num_entries)
+        return xlx__record_remove(c->ctx, &c->guest, &kind);
+    out = xlx__json_out_new(true);
+    xlx__vscsi_record_gen(out, &c->record);
+    return xlx__record_write(c->ctx, &c->guest, &kind, out);
+}
+
+/* ---- one change --------------------------------------------------------- */
+
+int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
+                   struct xlx__scsi_change *c)
+{
+    int rc;
+
+    memset(c, 0, sizeof(*c));
+    c->ctx = ctx;
+    c->lock.fd = -1;
+    xlx_guest_init(&c->guest);
+    xlx_vscsi_record_init(&c->record);
+
+    rc = xlx__record_lock(ctx, guest, &c->lock, &c->guest);
+    return rc ? rc : xlx__scsi_record_read(ctx, &c->guest.uuid, &c->record);
+}
+
+void xlx__scsi_end(struct xlx__scsi_change *c)
+{
+    xlx__unlock(&c->lock);
+    if (c->vbds)
+        xlx__vbds_dispose(c->vbds);
+    free(c->vbds);
+    xlx_vscsi_record_dispose(&c->record);
+    xlx_guest_dispose(&c->guest);
+}
+
+/* ---- entries ------------------------------------------------------------ */
+
+xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,
+                                 const char *vdev)
+{
+    int i;
+
+    for (i = 0; i < record->num_entries; i++)
+        if (!strcmp(xlx__text(record->entries[i].dev.vdev), vdev))
+            return &record->entries[i];
+    return NULL;
+}
+
+int xlx__scsi_entry_append(struct xlx__scsi_change *c,
+                           const xlx_vscsi_entry *entry)
+{
+    xlx_vscsi_entry *e = xlx__vscsi_record_entries_append(&c->record);
+
+    return e ? xlx_vscsi_entry_copy(c->ctx, e, entry) : ERROR_NOMEM;
+}
+
+void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev)
+{
+    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
+    xlx_vscsi_entry *end = c->record.entries + c->record.num_entries;
+
+    if (!e)
+        return;
+    xlx_vscsi_entry_dispose(e);
+    memmove(e, e + 1, (size_t)(end - e - 1) * sizeof(*e));
+    c->record.num_entries--;
+}
+
+bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry)
+{
+    return entry->status == XLX_VSCSI_STATUS_ASIDE &&
+           entry->domid == XLX_DOMID_NONE;
+}
+
+/* ---- who has a device --------------------------------------------------- */
+
+static bool has_identity(const xlx_vscsi_entry *e, const char *identity)
+{
+    return !strcmp(xlx__text(e->identity), identity);
+}
+
+static bool has_backstore(const xlx_vscsi_entry *e, const char *backstore)
+{
+    return !strcmp(xlx__text(e->backstore), backstore);
+}
+
+/* Among all guests' entries the one that matches. */
+static int find_entry(xlx_ctx *ctx,
+                      bool (*matches)(const xlx_vscsi_entry *e,
+                                      const char *what),
+                      const char *what, xlx_vscsi_entry *entry_r,
+                      xlx_guest *guest_r)
+{
+    const xlx_vscsi_entry *e = NULL;
+    xlx_vscsi_record record;
+    xlx_guests known;
+    int i, j, rc;
+
+    xlx_guests_init(&known);
+    rc = xlx__guest_known(ctx, &known);
+    for (i = 0; !rc && !e && i < known.num_guests; i++) {
+        xlx_vscsi_record_init(&record);
+        rc = xlx__scsi_record_read(ctx, &known.guests[i].uuid, &record);
+        for (j = 0; !rc && !e && j < record.num_entries; j++)
+            if (matches(&record.entries[j], what))
+                e = &record.entries[j];
+        if (e)
+            rc = xlx_vscsi_entry_copy(ctx, entry_r, e);
+        if (e && !rc)
+            rc = xlx_guest_copy(ctx, guest_r, &known.guests[i]);
+        xlx_vscsi_record_dispose(&record);
+    }
+    xlx_guests_dispose(&known);
+    return rc ? rc : e ? 0 : ERROR_NOTFOUND;
+}
+
+int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
+                    xlx_vscsi_entry *entry_r, xlx_guest *guest_r)
+{
+    return find_entry(ctx, has_identity, identity, entry_r, guest_r);
+}
+
+int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
+                              xlx_vscsi_entry *entry_r, xlx_guest *guest_r)
+{
+    return find_entry(ctx, has_backstore, backstore, entry_r, guest_r);
+}

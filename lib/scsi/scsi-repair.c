@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Bringing the record and the world together.  The record says what was
+ * wanted, xenstore and configfs how far it came: what is connected is kept,
+ * what is not is taken back or attached again, by the functions that do it in
+ * the first place, and all of an adapter at once.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/report.h"
+#include "core/store.h"
+#include "guest/guest.h"
+#include "scsi/scsi.h"
+
+int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
+                     const char *what, const char *done, int failed)
+{
+    return xlx__report(r->report, !failed, failed ? xlx_get_error() : done,
+                       "%s: %s", vdev, what);
+}
+
+static bool is_finished(const xlx_vscsi_entry *e)
+{
+    return e->status == XLX_VSCSI_STATUS_ATTACHED || xlx__scsi_is_aside(e);
+}
+
+int xlx__scsi_choose(const struct xlx__scsi_repair *r,
+                     bool (*wanted)(const struct xlx__scsi_repair *r,
+                                    const xlx_vscsi_entry *e),
+                     const xlx_vscsi_entry ***list_r, int *num_r)
+{
+    const xlx_vscsi_record *record = &r->c->record;
+    const xlx_vscsi_entry **list;
+    int i, num = 0;
+
+    list = calloc((size_t)record->num_entries + 1, sizeof(*list));
+    if (!list)
+        return xlx__error(ERROR_NOMEM, "out of memory");
+    for (i = 0; i < record->num_entries; i++)
+        if (wanted(r, &record->entries[i]))
+            list[num++] = &record->entries[i];
+    *list_r = list;
+    *num_r = num;
+    return 0;
+}
+
+xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
+                                      const xlx_vscsi_entry *e)
+{
+    return xlx__scsi_entry(&r->c->record, e->dev.vdev);
+}
+
+/* ---- taking back -------------------------------------------------------- */
+
+static const char *why_away(const xlx_vscsi_entry *e, bool runs)
+{
+    return e->status == XLX_VSCSI_STATUS_DETACHING
+           ? "its detachment was not finished"
+           : is_finished(e) && !runs ? "the guest does not run any more"
+                                     : "its attachment was not finished";
+}
+
+/* Without success an entry stays, as DETACHING, or as it is when it was to be
+ * set aside, for then it is to come back. */
+static int take_away(const xlx_vscsi_entry *const *entries, int num,
+                     void *user)
+{
+    const struct xlx__scsi_repair *r = user;
+    bool runs = r->c->guest.domid != XLX_DOMID_NONE;
+    xlx_vscsi_entry *e;
+    int i, failed, rc = 0;
+
+    failed = r->dry_run ? 0
+             : xlx__scsi_disconnect(r->c->ctx, entries, num,
+                                    xlx__scsi_deadline(NULL, num));
+    for (i = 0; !rc && i < num; i++) {
+        e = xlx__scsi_same_entry(r, entries[i]);
+        rc = xlx__scsi_report(r, e->dev.vdev, why_away(e, runs),
+                              r->dry_run ? "it would be taken back"
+                                         : "taken back", failed);
+        if (r->dry_run)
+            continue;
+        if (e->status != XLX_VSCSI_STATUS_ASIDE)
+            e->status = XLX_VSCSI_STATUS_DETACHING;
+        if (!failed)
+            e->domid = XLX_DOMID_NONE;
+    }
+    return rc;
+}
+
+/* Those of which nothing is left, and which are not to come back. */
+static void drop_gone(struct xlx__scsi_change *c)
+{
+    int i = c->record.num_entries;
+    const xlx_vscsi_entry *e;
+
+    while (i--) {
+        e = &c->record.entries[i];
+        if (e->status == XLX_VSCSI_STATUS_DETACHING &&
+            e->domid == XLX_DOMID_NONE)
+            xlx__scsi_entry_drop(c, e->dev.vdev);
+    }
+}
+
+static int take_all_away(struct xlx__scsi_repair *r,
+                         bool (*wanted)(const struct xlx__scsi_repair *r,
+                                        const xlx_vscsi_entry *e))
+{
+    const xlx_vscsi_entry **list;
+    int num, rc;
+
+    rc = xlx__scsi_choose(r, wanted, &list, &num);
+    if (rc) return rc;
+    rc = xlx__scsi_each_adapter(list, num, take_away, r);
+    free(list);
+    if (rc || !num || r->dry_run)
+        return rc;
+    drop_gone(r->c);
+    return xlx__scsi_record_write(r->c);
+}
+
+/* ---- what a killed command left ----------------------------------------- */
+
+static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
+{
+    struct xlx__device dev;
+    bool good;
+
+    if (e->domid != domid)
+        return false;
+    good = !xlx__scsi_adapter(e, &dev) &&
+           xlx__scsi_bus_is_connected(ctx, &dev, e) &&
+           !xlx__scsi_target_check(e);
+    xlx__device_dispose(&dev);
+    xlx__error_clear();
+    return good;
+}
+
+/* It was being attached, for the first time or again, or to be set aside, and
+ * it works. */
+static bool came_through(const struct xlx__scsi_repair *r,
+                         const xlx_vscsi_entry *e)
+{
+    return !is_finished(e) && e->status != XLX_VSCSI_STATUS_DETACHING &&
+           works(r->c->ctx, e, r->c->guest.domid);
+}
+
+/* In a dry run those that came through are not recorded as finished. */
+static bool is_unfinished(const struct xlx__scsi_repair *r,
+                          const xlx_vscsi_entry *e)
+{
+    return !is_finished(e) && !(r->dry_run && came_through(r, e));
+}
+
+static int keep(const struct xlx__scsi_repair *r,
+                const xlx_vscsi_entry *const *list, int num)
+{
+    int i, rc = 0;
+
+    for (i = 0; !r->dry_run && i < num; i++)
+        xlx__scsi_same_entry(r, list[i])->status = XLX_VSCSI_STATUS_ATTACHED;
+    if (num && !r->dry_run)
+        rc = xlx__scsi_record_write(r->c);
+    for (i = 0; !rc && i < num; i++)
+        rc = xlx__scsi_report(r, list[i]->dev.vdev, "its attachment was not "
+                              "recorded as finished", "it works, and is "
+                              "recorded so", 0);
+    return rc;
+}
+
+int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
+                      xlx_repair_report *report)
+{
+    struct xlx__scsi_repair r = { c, dry_run, report };
+    const xlx_vscsi_entry **list;
+    int num, rc;
+
+    rc = xlx__scsi_choose(&r, came_through, &list, &num);
+    if (rc) return rc;
+    rc = keep(&r, list, num);
+    free(list);
+    return rc ? rc : take_all_away(&r, is_unfinished);
+}
+
+/* ---- targets of which nobody knows -------------------------------------- */
+
+/* Has some domain, of which nobody may know any more, that target in
+ * xenstore?  XLX_DOMID_NONE: none. */
+static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
+{
+    xlx_vscsi_entry e = *orphan;
+    uint32_t found = XLX_DOMID_NONE;
+    struct xlx__scsi_lun lun;
+    unsigned int i, num = 0;
+    char **domids = NULL, *pdev;
+
+    pdev = xlx__printf("%s:%u", e.target, e.lun);
+    if (!pdev || xlx__xs_list(ctx, XBT_NULL, "/local/domain/0/backend/vscsi",
+                              &domids, &num))
+        xlx__error_clear();
+    for (i = 0; i < num; i++) {
+        e.domid = (uint32_t)strtoul(domids[i], NULL, 10);
+        if (xlx__scsi_entry_lun(ctx, &e, &lun))
+            continue;
+        if (!strcmp(lun.pdev, pdev))
+            found = e.domid;
+        xlx__scsi_lun_dispose(&lun);
+    }
+    free(domids);
+    free(pdev);
+    return found;
+}
+
+/* 1 when another guest shares the backstore, which keeps the name of the guest
+ * that had it first. */
+static int is_needed(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
+{
+    xlx_vscsi_entry e;
+    xlx_guest guest;
+    int rc;
+
+    xlx_vscsi_entry_init(&e);
+    xlx_guest_init(&guest);
+    rc = xlx__scsi_backstore_owner(ctx, orphan->backstore, &e, &guest);
+    xlx_guest_dispose(&guest);
+    xlx_vscsi_entry_dispose(&e);
+    return rc == ERROR_NOTFOUND ? 0 : rc ? rc : 1;
+}
+
+/* Targets under this guest's name of which nothing is recorded. */
+static int remove_orphans(struct xlx__scsi_repair *r)
+{
+    struct xlx__scsi_change *c = r->c;
+    const xlx_vscsi_entry *e;
+    xlx_vscsi_entry *ours = NULL;
+    libxl_uuid *uuids = NULL;
+    int i, num = 0, rc, failed;
+
+    rc = xlx__scsi_target_ours(&ours, &uuids, &num);
+    for (i = 0; !rc && i < num; i++) {
+        if (libxl_uuid_compare(&uuids[i], &c->guest.uuid) ||
+            xlx__scsi_entry(&c->record, ours[i].dev.vdev))
+            continue;
+        rc = is_needed(c->ctx, &ours[i]);
+        if (rc < 0)
+            break;
+        if (rc) {
+            rc = 0;
+            continue;
+        }
+        ours[i].domid = user_of(c->ctx, &ours[i]);
+        e = &ours[i];
+        failed = r->dry_run ? 0 : e->domid == XLX_DOMID_NONE
+                 ? xlx__scsi_target_remove(e)
+                 : xlx__scsi_disconnect(c->ctx, &e, 1,
+                                        xlx__scsi_deadline(NULL, 1));
+        rc = xlx__scsi_report(r, e->dev.vdev, "a target without a record",
+                         r->dry_run ? "it would be removed" : "removed",
+                         failed);
+    }
+    for (i = 0; i < num; i++)
+        xlx_vscsi_entry_dispose(&ours[i]);
+    free(ours);
+    free(uuids);
+    return rc;
+}
+
+/* ---- repair ------------------------------------------------------------- */
+
+/* When the guest has ended. */
+static bool is_left(const struct xlx__scsi_repair *r,
+                    const xlx_vscsi_entry *e)
+{
+    (void)r;
+    return !xlx__scsi_is_aside(e);
+}
+
+int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
+                     xlx_repair_report *report)
+{
+    struct xlx__scsi_repair r = { c, dry_run, report };
+    int rc;
+
+    rc = xlx__scsi_recover(c, dry_run, report);
+    if (!rc)
+        rc = c->guest.domid == XLX_DOMID_NONE ? take_all_away(&r, is_left)
+                                              : xlx__scsi_bring_back(&r);
+    return rc ? rc : remove_orphans(&r);
+}
+
+int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                      xlx_repair_report *report)
+{
+    struct xlx__scsi_change c;
+    int rc;
+
+    rc = xlx__scsi_open(ctx, guest, &c);
+    if (!rc)
+        rc = xlx__scsi_settle(&c, dry_run, report);
+    if (!rc && !dry_run)
+        rc = xlx__scsi_wake(&c);
+    xlx__scsi_end(&c);
+    return rc;
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the concept share.
+ *
+ *   scsi-address.c   H:C:T:L; what the user calls a device
+ *   scsi-unit.c      the devices of the host
+ *   scsi-use.c       what of the host uses one
+ *   scsi-target.c    the target in configfs
+ *   scsi-lun.c       the devices in xenstore, and their states
+ *   scsi-bus.c       putting them there, waiting, taking them off
+ *   scsi-record.c    the record, which is also the journal
+ *   scsi.c           attach
+ *   scsi-detach.c    detach
+ *   scsi-list.c      list
+ *   scsi-aside.c     set aside
+ *   scsi-repair.c    finish, take back, tidy up
+ *   scsi-again.c     attach again
+ *   scsi-watch.c     doing that whenever the guest is started or ends
+ */
+#ifndef XLX_SCSI_H
+#define XLX_SCSI_H
+
+#include "core/internal.h"
+#include "core/lock.h"
+#include "disk/vbd.h"
+#include "gen-calls.h"
+#include "guest/device.h"
+
+/* ---- scsi-address.c ----------------------------------------------------- */
+
+struct xlx__scsi_hctl {
+    uint32_t host, channel, target;
+    uint64_t lun;
+};
+#define XLX__SCSI_HCTL_MAX 64       /* of its text */
+
+/* Exactly four numbers; false when it is not. */
+bool xlx__scsi_parse_hctl(const char *text, struct xlx__scsi_hctl *hctl_r);
+const char *xlx__scsi_format_hctl(const struct xlx__scsi_hctl *hctl,
+                                  char buf[XLX__SCSI_HCTL_MAX]);
+/* The same within the limits of the guest's driver; ERROR_INVAL. */
+int xlx__scsi_parse_vdev(const char *text, struct xlx__scsi_hctl *vdev_r);
+/* And as digits, "0:0:1:0" for "0:0:01:0". */
+int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
+                          char buf[XLX__SCSI_HCTL_MAX]);
+/* The number of an adapter alone; false when it is none. */
+bool xlx__scsi_parse_adapter(const char *text, uint32_t *number_r);
+
+enum xlx__scsi_spelling {
+    XLX__SCSI_BY_HCTL, XLX__SCSI_BY_PATH, XLX__SCSI_BY_ID, XLX__SCSI_TARGET,
+};
+/* Which spelling it is, from the text alone; ERROR_INVAL when it is none.  For
+ * HCTL and TARGET *hctl_r is filled in, of the latter lun only. */
+int xlx__scsi_spelling(const char *pdev, enum xlx__scsi_spelling *spelling_r,
+                       struct xlx__scsi_hctl *hctl_r);
+
+/* ---- scsi-unit.c -------------------------------------------------------- */
+
+/* A device of the host. */
+struct xlx__scsi_pdev {
+    xlx_vscsi_unit unit;
+    struct xlx__scsi_hctl hctl;     /* when unit.hctl is not empty */
+    char *identity;                 /* see vscsi_entry in the IDL */
+    char *block;                    /* its name in /sys/class/block, or "" */
+    uint64_t size;                  /* of a file */
+    char *target;                   /* naa.X of the target of another, or "" */
+    uint32_t lun;                   /* in that */
+};
+void xlx__scsi_pdev_init(struct xlx__scsi_pdev *p);
+void xlx__scsi_pdev_dispose(struct xlx__scsi_pdev *p);
+
+/* Finds it; ERROR_NOTFOUND, or ERROR_INVAL for what is no device. */
+int xlx__scsi_find(const char *pdev, struct xlx__scsi_pdev *p);
+/* The disk with that partition, or what is no partition; ERROR_NOTFOUND when
+ * it is no device. */
+int xlx__scsi_find_whole(const char *path, struct xlx__scsi_pdev *p);
+/* A SCSI device by its address. */
+int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
+                        struct xlx__scsi_pdev *p);
+/* Again by its identity, wherever it is now. */
+int xlx__scsi_find_identity(const char *identity, struct xlx__scsi_pdev *p);
+/* Addresses of all SCSI devices, in order; free() *list_r. */
+int xlx__scsi_units(struct xlx__scsi_hctl **list_r, int *num_r);
+
+/* ---- scsi-use.c --------------------------------------------------------- */
+
+/* What of this host uses it, or which guest has it as an ordinary disk, for a
+ * message, "" when nothing does; the caller's to free.  readonly: we would not
+ * write to it; exclusive: also try whether the kernel would give it to us. */
+int xlx__scsi_host_use(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
+                       const struct xlx__vbds *vbds, bool readonly,
+                       bool exclusive, char **use_r);
+/* The same of the device of an entry, and of other paths to it;
+ * ERROR_DEVICE_EXISTS. */
+struct xlx__scsi_change;
+int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_vscsi_entry *e,
+                        const struct xlx__scsi_pdev *p, bool exclusive);
+
+/* ---- scsi-target.c ------------------------------------------------------ */
+
+/* Fills in backstore, target and lun of the entry, all derived from the guest
+ * and the vdev; kind is not AUTO. */
+int xlx__scsi_target_name(const libxl_uuid *uuid,
+                          const struct xlx__scsi_hctl *vdev,
+                          xlx_vscsi_entry *entry);
+/* Loads the modules of the kernel that are needed and not there. */
+int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_vscsi_backstore kind);
+/* Makes what the entry names; what is there already is kept. */
+int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+                          const struct xlx__scsi_pdev *p);
+/* Does the LUN lead to the entry's backstore, and has the target a nexus? */
+int xlx__scsi_target_check(const xlx_vscsi_entry *entry);
+/* Removes it as far as it is there and ours; a backstore that another guest
+ * uses, too, stays. */
+int xlx__scsi_target_remove(const xlx_vscsi_entry *entry);
+/* 1 when the LUN of somebody's target leads to a backstore that this library
+ * made, and for which guest; 0 when it does not. */
+int xlx__scsi_target_guest(const xlx_vscsi_entry *entry, libxl_uuid *uuid);
+/* Backstores that this library made: an entry each, with dev.vdev, backstore,
+ * target and lun, and the guest in uuids_r[i].  free() both after disposing
+ * of the entries. */
+int xlx__scsi_target_ours(xlx_vscsi_entry **entries_r, libxl_uuid **uuids_r,
+                          int *num_r);
+
+/* ---- scsi-lun.c --------------------------------------------------------- */
+
+/* One LUN in xenstore. */
+struct xlx__scsi_lun {
+    char *name;                     /* dev-N */
+    struct xlx__scsi_hctl vdev;
+    /* these only after xlx__scsi_lun_read() */
+    char *pdev;                     /* naa.X:L */
+    xlx_xenbus_state backend, frontend;
+};
+#define XLX__SCSI_NAME_MAX 32       /* of its name */
+void xlx__scsi_lun_dispose(struct xlx__scsi_lun *lun);
+void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num);
+
+/* Names and addresses of all LUNs of an adapter, a request each; what cannot
+ * be read as one is left out. */
+int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
+                   const struct xlx__device *dev,
+                   struct xlx__scsi_lun **luns_r, int *num_r);
+/* The rest of one of them, three requests. */
+int xlx__scsi_lun_read(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       struct xlx__scsi_lun *lun);
+/* All of the one at that address; four requests when it has the name that
+ * attaching gives it.  ERROR_NOTFOUND; dispose of it, also after a failure. */
+int xlx__scsi_lun_find(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       const struct xlx__scsi_hctl *vdev,
+                       struct xlx__scsi_lun *lun);
+/* The name that attaching gives to a LUN at that address: the nth is for when
+ * those before it are taken. */
+const char *xlx__scsi_lun_name(const struct xlx__scsi_hctl *vdev, int nth,
+                               char buf[XLX__SCSI_NAME_MAX]);
+
+/* Both ends of an adapter, and its LUNs as from xlx__scsi_luns(); dispose of
+ * it, also after a failure. */
+struct xlx__scsi_bus {
+    xlx_xenbus_state backend, frontend;
+    struct xlx__scsi_lun *luns;
+    int num;
+};
+int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
+                       const struct xlx__device *dev,
+                       struct xlx__scsi_bus *bus);
+/* The same without the LUNs. */
+int xlx__scsi_bus_states(xlx_ctx *ctx, xs_transaction_t t,
+                         const struct xlx__device *dev,
+                         struct xlx__scsi_bus *bus);
+void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus);
+/* The LUN that the guest has there; NULL when there is none. */
+struct xlx__scsi_lun *xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
+                                        const struct xlx__scsi_hctl *vdev);
+/* The adapter of an entry; dispose of it, also after a failure. */
+int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev);
+/* What the guest has at the address of an entry; no message.  Dispose of it
+ * after success. */
+int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+                        struct xlx__scsi_lun *lun);
+/* Calls step for each adapter of these entries, with those that are on it. */
+int xlx__scsi_each_adapter(const xlx_vscsi_entry *const *entries, int num,
+                           int (*step)(const xlx_vscsi_entry *const *entries,
+                                       int num, void *user),
+                           void *user);
+
+/* ---- scsi-bus.c --------------------------------------------------------- */
+
+/* Puts the LUNs of these entries on the adapter, all of which have its number,
+ * and makes it if it is not there. */
+int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
+                      const xlx_vscsi_entry *const *entries, int num,
+                      int64_t deadline);
+/* Waits until each of them is connected at both ends. */
+int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
+                       const xlx_vscsi_entry *const *entries, int num,
+                       bool no_wait, int64_t deadline);
+/* Is it at this moment?  Changes nothing. */
+bool xlx__scsi_bus_is_connected(xlx_ctx *ctx, const struct xlx__device *dev,
+                                const xlx_vscsi_entry *entry);
+/* A guest that was suspended when the adapter was made does not look for it:
+ * it only hears of what is written afterwards.  Writes until it has taken it;
+ * a guest that has no driver is no error. */
+int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
+                       int64_t deadline);
+/* Takes the LUNs that lead to these entries' targets off, all at once, and the
+ * adapter with the last one or when the guest has gone.  0 when they are off,
+ * or never were on. */
+int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
+                         const xlx_vscsi_entry *const *entries, int num,
+                         int64_t deadline);
+
+/* ---- scsi-record.c ------------------------------------------------------ */
+
+/* One change to a guest's devices: the lock is held, the record is read, what
+ * a killed command left is in order. */
+struct xlx__scsi_change {
+    xlx_ctx *ctx;
+    xlx_guest guest;
+    struct xlx__lock lock;
+    xlx_vscsi_record record;
+    struct xlx__vbds *vbds;         /* NULL until something needs it */
+};
+/* The lock and the record; end() also after a failure. */
+int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
+                   struct xlx__scsi_change *c);
+void xlx__scsi_end(struct xlx__scsi_change *c);
+int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                          xlx_vscsi_record *record);
+/* A record without entries is removed. */
+int xlx__scsi_record_write(struct xlx__scsi_change *c);
+xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,
+                                 const char *vdev);
+int xlx__scsi_entry_append(struct xlx__scsi_change *c,
+                           const xlx_vscsi_entry *entry);
+void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev);
+/* Set aside, and nothing of it is left anywhere but in the record. */
+bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry);
+/* Who has the device: a guest, and the entry of its record.  ERROR_NOTFOUND,
+ * without a message, when nobody has it. */
+int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
+                    xlx_vscsi_entry *entry_r, xlx_guest *guest_r);
+/* The same by the name of the backstore that the entry uses. */
+int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
+                              xlx_vscsi_entry *entry_r, xlx_guest *guest_r);
+
+/* ---- scsi.c ------------------------------------------------------------- */
+
+/* When to give up on num devices. */
+int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait, int num);
+/* Attaches what the entries describe, all of which are in the record: target,
+ * xenstore, wait.  Takes back nothing. */
+int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+                      const struct xlx__scsi_pdev *pdevs, int num,
+                      bool no_wait, int64_t deadline);
+/* The other way round, for entries of one adapter; what is not there is no
+ * error. */
+int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+                         int num, int64_t deadline);
+
+/* ---- scsi-repair.c ------------------------------------------------------ */
+
+/* A repair that is going on; report may be NULL. */
+struct xlx__scsi_repair {
+    struct xlx__scsi_change *c;
+    bool dry_run;
+    xlx_repair_report *report;
+};
+/* The reason is in the library's message when it was not done. */
+int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
+                     const char *what, const char *done, int failed);
+/* Those of the record's entries for which wanted says so.  The list holds as
+ * long as no entry is dropped; free() *list_r. */
+int xlx__scsi_choose(const struct xlx__scsi_repair *r,
+                     bool (*wanted)(const struct xlx__scsi_repair *r,
+                                    const xlx_vscsi_entry *e),
+                     const xlx_vscsi_entry ***list_r, int *num_r);
+/* An entry of such a list, to be changed. */
+xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
+                                      const xlx_vscsi_entry *e);
+
+/* Finishes or takes back what a killed command left. */
+int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
+                      xlx_repair_report *report);
+/* And attaches again or removes what the guest's restart or end has left. */
+int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
+                     xlx_repair_report *report);
+
+/* ---- scsi-again.c ------------------------------------------------------- */
+
+/* The guest runs: it gets what it has lost, and what was set aside. */
+int xlx__scsi_bring_back(struct xlx__scsi_repair *r);
+/* One that was suspended meanwhile is told. */
+int xlx__scsi_wake(struct xlx__scsi_change *c);
+
+#endif

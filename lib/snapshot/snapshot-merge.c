@@ -1,0 +1,661 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Two layers of a chain into one: the upper is written down into the lower.
+ *
+ * Live, QEMU's block-commit does it.  When the upper layer is the one that
+ * takes the guest's writes, the job first copies, then follows the guest
+ * (READY), and when told to complete moves the guest to the lower one.  The
+ * domain's configuration is changed while the job is READY, when both hold
+ * the same: from then on a reboot finds the guest's data in either.
+ *
+ * Otherwise qemu-img commits, which can be done again after any crash, since
+ * the upper layer is not changed by it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "core/store.h"
+#include "disk/disk.h"
+#include "disk/image.h"
+#include "guest/libxl-config.h"
+#include "snapshot/snapshot.h"
+
+#define JOB_FIRST_POLL_MS 50
+#define JOB_POLL_MS 500
+#define SETTLE_MS 30000
+
+static void pause_ms(int ms)
+{
+    struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
+
+    nanosleep(&t, NULL);
+}
+
+/* ---- QEMU's jobs -------------------------------------------------------- */
+
+struct job {
+    bool there;
+    char status[32];
+    char error[256];                /* "" when it went well */
+    uint64_t done, total;
+};
+
+static int job_id(const xlx_snapshot_journal *journal, char *id, size_t size)
+{
+    int r = snprintf(id, size, "xlx-merge-%s", journal->merge_vdev);
+    char *p;
+
+    for (p = id; *p; p++)           /* QEMU: letters, digits, -._ */
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                    "0123456789._-", *p))
+            *p = '-';
+    return r < (int)size ? 0 : xlx__error(ERROR_INVAL, "%s: name too long",
+                                          journal->merge_vdev);
+}
+
+static int read_job(const struct xlx__json *v, struct job *job)
+{
+    const char *status, *error = "";
+    int64_t done, total;
+    int rc;
+
+    rc = xlx__json_member_string(v, "status", &status);
+    if (rc) return rc;
+    rc = xlx__json_member_int64(v, "current-progress", &done);
+    if (rc) return rc;
+    rc = xlx__json_member_int64(v, "total-progress", &total);
+    if (rc) return rc;
+    if (xlx__json_member(v, "error")) {
+        rc = xlx__json_member_string(v, "error", &error);
+        if (rc) return rc;
+    }
+    job->there = true;
+    snprintf(job->status, sizeof(job->status), "%s", status);
+    snprintf(job->error, sizeof(job->error), "%s", error);
+    job->done = done > 0 ? (uint64_t)done : 0;
+    job->total = total > 0 ? (uint64_t)total : 0;
+    return 0;
+}
+
+/* Jobs are read, never waited for by events: events that come while nobody
+ * is connected are lost. */
+static int query_job(struct xlx__snapshot_change *c, const char *id,
+                     struct job *job)
+{
+    const struct xlx__json *result, *v;
+    const char *other;
+    int rc;
+
+    memset(job, 0, sizeof(*job));
+    rc = xlx__snapshot_connect(c);
+    if (rc) return rc;
+    rc = xlx__qmp_call(c->qmp, "query-jobs", NULL, &result);
+    if (rc) return rc;
+    for (v = xlx__json_first(result); v; v = xlx__json_next(v)) {
+        rc = xlx__json_member_string(v, "id", &other);
+        if (rc) return rc;
+        if (!strcmp(other, id))
+            return read_job(v, job);
+    }
+    return 0;
+}
+
+static int job_command(struct xlx__snapshot_change *c, const char *command,
+                       const char *id)
+{
+    struct xlx__json_out *args;
+    int rc;
+
+    rc = xlx__snapshot_connect(c);
+    if (rc) return rc;
+    args = xlx__json_out_new(false);
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "id", id);
+    xlx__json_out_end(args);
+    return xlx__qmp_call(c->qmp, command, args, NULL);
+}
+
+static bool is(const struct job *job, const char *status)
+{
+    return job->there && !strcmp(job->status, status);
+}
+
+/* Until the job is in one of two states, or gone. */
+static int wait_job(struct xlx__snapshot_change *c, const char *id,
+                    const char *state, const char *or_state, int64_t deadline,
+                    const xlx_progress *progress, const char *what,
+                    struct job *job)
+{
+    int rc, ms = JOB_FIRST_POLL_MS;
+    xlx_job_progress now;
+
+    for (;;) {
+        rc = query_job(c, id, job);
+        if (rc) return rc;
+        if (!job->there || is(job, state) || is(job, or_state))
+            return 0;
+        if (progress && progress->callback) {
+            now.what = (char *)what;
+            now.done = job->done;
+            now.total = job->total;
+            if (progress->callback(progress->user, &now))
+                return xlx__error(ERROR_ABORTED, "cancelled");
+        }
+        if (deadline && xlx__now_ms() > deadline)
+            return xlx__error(ERROR_TIMEDOUT, "QEMU's job %s stays %s", id,
+                              job->status);
+        xlx__snapshot_hang_up(c);
+        pause_ms(ms);
+        ms = ms * 2 < JOB_POLL_MS ? ms * 2 : JOB_POLL_MS;
+    }
+}
+
+/* Ends it without its effect and takes it out of QEMU's list.  The rc that it
+ * is ended for stays, with its message. */
+static void cancel_job(struct xlx__snapshot_change *c, const char *id)
+{
+    char *kept = strdup(xlx_get_error());
+    struct job job;
+    int rc;
+
+    rc = query_job(c, id, &job);
+    if (!rc && job.there && !is(&job, "concluded")) {
+        rc = job_command(c, "job-cancel", id);
+        if (!rc)
+            rc = wait_job(c, id, "concluded", "concluded",
+                          xlx__now_ms() + SETTLE_MS, NULL, NULL, &job);
+    }
+    if (!rc && job.there)
+        (void)job_command(c, "job-dismiss", id);
+    if (kept)
+        xlx__error(ERROR_FAIL, "%s", kept);
+    free(kept);
+}
+
+/* ---- live --------------------------------------------------------------- */
+
+static int start_commit(struct xlx__snapshot_change *c, const char *id,
+                        const char *root, const char *top, const char *base)
+{
+    struct xlx__json_out *args = xlx__json_out_new(false);
+
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "job-id", id);
+    xlx__json_out_kv(args, "device", root);
+    xlx__json_out_kv(args, "top-node", top);
+    xlx__json_out_kv(args, "base-node", base);
+    /* so that the verdict can still be read after we were killed */
+    xlx__json_out_kv_bool(args, "auto-dismiss", false);
+    xlx__json_out_end(args);
+    return xlx__qmp_call(c->qmp, "block-commit", args, NULL);
+}
+
+static int finish_job(struct xlx__snapshot_change *c, const char *id,
+                      const struct job *job)
+{
+    int rc;
+
+    if (!job->there)
+        return xlx__error(ERROR_FAIL, "QEMU's job %s has vanished", id);
+    rc = job_command(c, "job-dismiss", id);
+    if (rc) return rc;
+    if (job->error[0])
+        return xlx__error(ERROR_FAIL, "QEMU could not merge: %s", job->error);
+    return 0;
+}
+
+/* The guest moves from the upper to the lower image. */
+static int complete(struct xlx__snapshot_change *c, const char *id,
+                    xlx_snapshot_journal *journal, struct job *job)
+{
+    int rc;
+
+    xlx__snapshot_hang_up(c);
+    xlx__fault("snapshot-merge.ready");
+    if (c->guest->domid != XLX_DOMID_NONE) {
+        rc = xlx__config_set_disks(c->ctx, c->guest, journal->after.disks,
+                                   journal->after.num_disks);
+        if (rc) return rc;
+        xlx__fault("snapshot-merge.configured");
+    }
+    journal->merge_completing = true;
+    rc = xlx__snapshot_journal_write(c->ctx, c->guest, journal);
+    if (rc) return rc;
+    xlx__fault("snapshot-merge.completing");
+    rc = job_command(c, "job-complete", id);
+    if (rc) return rc;
+    xlx__fault("snapshot-merge.completed");
+    return wait_job(c, id, "concluded", "concluded",
+                    xlx__now_ms() + SETTLE_MS, NULL, NULL, job);
+}
+
+/* The layers of which QEMU will write to the header at the end: those of other
+ * branches it does not have open. */
+static int above_top(const xlx_snapshot_journal *journal, const char **images,
+                     int max)
+{
+    const xlx_snapshots *record = &journal->before;
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(record, journal->merge_vdev);
+    const xlx_snapshot_disk *d;
+    int i, num = 0;
+
+    for (i = -1; i < record->num_snapshots && now && num < max; i++) {
+        d = i < 0 ? now : xlx__snapshot_disk_of(&record->snapshots[i],
+                                                journal->merge_vdev);
+        if (d && !*xlx__text(d->tag) &&
+            !strcmp(xlx__text(d->backing), journal->merge_top) &&
+            xlx__image_leads_to(now->image, xlx__text(now->format), d->image))
+            images[num++] = d->image;
+    }
+    return num;
+}
+
+static int start_checked(struct xlx__snapshot_change *c,
+                         const xlx_snapshot_journal *journal, const char *id,
+                         const char *root, const char *top, const char *base)
+{
+    const char *images[4] = { journal->merge_base, journal->merge_top };
+    struct xlx__file_id ids[4];
+    int rc;
+
+    rc = xlx__snapshot_check_open(c, images, 2 + above_top(journal,
+                                                           images + 2, 2),
+                                  true, ids);
+    if (rc) return xlx__error_prefix(rc, "%s", journal->merge_vdev);
+    rc = start_commit(c, id, root, top, base);
+    if (rc) return rc;
+    rc = xlx__snapshot_still_open(c, journal->merge_base, &ids[0]);
+    if (!rc)
+        return 0;
+    cancel_job(c, id);
+    return xlx__error_prefix(rc, "%s", journal->merge_vdev);
+}
+
+static int commit_live(struct xlx__snapshot_change *c,
+                       xlx_snapshot_journal *journal, const char *root,
+                       const char *top, const char *base, bool active,
+                       const xlx_progress *progress)
+{
+    const char *wait_for = active ? "ready" : "concluded";
+    struct job job;
+    char id[64];
+    int rc;
+
+    rc = job_id(journal, id, sizeof(id));
+    if (rc) return rc;
+    rc = start_checked(c, journal, id, root, top, base);
+    if (rc) return rc;
+    xlx__fault("snapshot-merge.started");
+    rc = wait_job(c, id, wait_for, "concluded", 0, progress,
+                  journal->merge_vdev, &job);
+    if (rc) goto cancel;
+    if (active && is(&job, "ready")) {
+        rc = complete(c, id, journal, &job);
+        if (rc) goto cancel;
+    }
+    return finish_job(c, id, &job);
+
+ cancel:
+    cancel_job(c, id);
+    return rc;
+}
+
+/* ---- not live ----------------------------------------------------------- */
+
+static const char *format_of(const xlx_snapshots *record, const char *image)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (!strcmp(xlx__text(record->disks[i].image), image))
+            return record->disks[i].format;
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++)
+            if (!strcmp(xlx__text(record->snapshots[i].disks[j].image),
+                        image))
+                return record->snapshots[i].disks[j].format;
+    return "qcow2";
+}
+
+/* An image that lies on the upper layer is put onto the lower one.  QEMU has
+ * done that in those that it has open, and an earlier try in others. */
+static int rebase_disk(struct xlx__snapshot_change *c,
+                       const xlx_snapshot_journal *journal,
+                       const xlx_snapshot_disk *disk)
+{
+    char *below;
+    bool done;
+    int rc;
+
+    if (strcmp(xlx__text(disk->backing), journal->merge_top) ||
+        *xlx__text(disk->tag))
+        return 0;
+    rc = xlx__image_backing(disk->image, &below);
+    if (rc) return rc;
+    done = below && xlx__image_same(below, journal->merge_base);
+    free(below);
+    return done ? 0 : xlx__image_rebase(c->ctx, disk->image,
+                                        journal->merge_base,
+                                        format_of(&journal->before,
+                                                  journal->merge_base));
+}
+
+static int rebase(struct xlx__snapshot_change *c,
+                  const xlx_snapshot_journal *journal)
+{
+    const xlx_snapshots *record = &journal->before;
+    int i, j, rc;
+
+    for (i = 0; i < record->num_disks; i++) {
+        rc = rebase_disk(c, journal, &record->disks[i]);
+        if (rc) return rc;
+    }
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++) {
+            rc = rebase_disk(c, journal, &record->snapshots[i].disks[j]);
+            if (rc) return rc;
+        }
+    return 0;
+}
+
+/* A merge makes the lower image as large as the upper one, and not smaller:
+ * what lies behind the end of the upper one the guest could not see.  Nobody
+ * makes a device smaller. */
+static int trim(struct xlx__snapshot_change *c,
+                const xlx_snapshot_journal *journal)
+{
+    const char *format = format_of(&journal->before, journal->merge_base);
+    uint64_t has, wanted;
+    struct stat st;
+    int rc;
+
+    rc = xlx__image_size(c->ctx, journal->merge_base, format, &has);
+    if (!rc)
+        rc = xlx__image_size(c->ctx, journal->merge_top,
+                             format_of(&journal->before, journal->merge_top),
+                             &wanted);
+    if (rc || has <= wanted || stat(journal->merge_base, &st) ||
+        (S_ISBLK(st.st_mode) && !strcmp(format, "raw")))
+        return rc;
+    return xlx__image_shrink(c->ctx, journal->merge_base, format, wanted);
+}
+
+/* ---- either ------------------------------------------------------------- */
+
+/* The node, or NULL when QEMU does not have the image open. */
+static int node_if_open(struct xlx__snapshot_change *c, const char *image,
+                        char **node_r)
+{
+    bool readonly;
+    int rc;
+
+    *node_r = NULL;
+    rc = xlx__snapshot_connect(c);
+    if (rc || !c->qmp) return rc;
+    rc = xlx__disk_find_node(c->qmp, image, node_r, &readonly);
+    if (rc == ERROR_NOTFOUND) {
+        xlx__error_clear();
+        return 0;
+    }
+    return rc;
+}
+
+static int node_command(struct xlx__snapshot_change *c, const char *command,
+                        const char *node, const char *driver)
+{
+    struct xlx__json_out *args = xlx__json_out_new(false);
+
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "node-name", node);
+    if (driver)
+        xlx__json_out_kv(args, "driver", driver);
+    xlx__json_out_end(args);
+    return xlx__qmp_call(c->qmp, command, args, NULL);
+}
+
+/* QEMU drops the merged layer by itself, unless it was opened under a name, as
+ * the disks are that the guest was started with.  Such a node would stay on
+ * top of the lower image and bar it from being snapshot again.  An empty one
+ * takes over its name: QEMU deletes it by that when the disk is detached.
+ * If any of this fails the merge is none the worse. */
+static void drop_top(struct xlx__snapshot_change *c,
+                     const xlx_snapshot_journal *journal)
+{
+    char *top = NULL;
+    int rc;
+
+    rc = node_if_open(c, journal->merge_top, &top);
+    if (rc || !top) goto out;
+    rc = node_command(c, "blockdev-del", top, NULL);
+    if (rc) goto out;
+    rc = node_command(c, "blockdev-add", top, "null-co");
+
+ out:
+    if (rc) {
+        xlx__debug(c->ctx, "%s: QEMU keeps it: %s", journal->merge_top,
+                   xlx_get_error());
+        xlx__error_clear();
+    }
+    free(top);
+}
+
+/* QEMU's answer that the job is over is not enough: another monitor may have
+ * ended it before the guest was moved.  Then the upper layer is still used. */
+static int verify_moved(struct xlx__snapshot_change *c,
+                        const xlx_snapshot_journal *journal)
+{
+    const struct xlx__image_user *u = NULL;
+    struct xlx__image_world *world;
+    struct xlx__image_use use;
+    int i, rc;
+
+    rc = xlx__snapshot_connect(c);
+    if (rc) return rc;
+    rc = xlx__image_world_open(c->ctx, c->guest, c->qmp, &world);
+    if (rc) return rc;
+    rc = xlx__image_use(world, journal->merge_top, &use);
+    for (i = 0; !rc && !u && i < use.num; i++)
+        if ((use.users[i].kind == XLX__USER_QEMU ||
+             use.users[i].kind == XLX__USER_LAYER) && !use.users[i].idle)
+            u = &use.users[i];
+    if (u)
+        rc = xlx__error(ERROR_FAIL, "%s: the job is over, and %s is not "
+                        "merged: %s; another program ended QEMU's job: delete "
+                        "the snapshot again", journal->merge_vdev,
+                        journal->merge_top, u->what);
+    xlx__image_use_dispose(&use);
+    xlx__image_world_close(world);
+    return rc;
+}
+
+int xlx__snapshot_merge(struct xlx__snapshot_change *c,
+                        xlx_snapshot_journal *journal,
+                        const xlx_progress *progress)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(&journal->before, journal->merge_vdev);
+    char *root = NULL, *top = NULL, *base = NULL;
+    bool active = now && !strcmp(now->image, journal->merge_top);
+    int rc;
+
+    rc = node_if_open(c, journal->merge_top, &top);
+    if (rc) goto out;
+    rc = node_if_open(c, journal->merge_base, &base);
+    if (rc) goto out;
+    if (top && base) {
+        rc = node_if_open(c, now->image, &root);
+        if (rc) goto out;
+        if (!root) {
+            rc = xlx__error(ERROR_FAIL, "%s: QEMU does not have %s open",
+                            journal->merge_vdev, now->image);
+            goto out;
+        }
+        rc = commit_live(c, journal, root, top, base, active, progress);
+        if (rc) goto out;
+        xlx__fault("snapshot-merge.moved");
+        rc = rebase(c, journal);    /* other branches */
+        if (!rc)
+            rc = verify_moved(c, journal);
+        if (!rc)
+            drop_top(c, journal);
+        goto out;
+    }
+    if (top || base) {
+        rc = xlx__error(ERROR_FAIL, "%s: QEMU has only one of %s and %s open",
+                        journal->merge_vdev, journal->merge_top,
+                        journal->merge_base);
+        goto out;
+    }
+    if (!c->served && !c->force.force_unknown) {
+        rc = xlx__snapshot_offline(c);
+        if (rc) goto out;
+    }
+    xlx__snapshot_hang_up(c);
+    rc = xlx__image_commit(c->ctx, journal->merge_top,
+                           format_of(&journal->before, journal->merge_top),
+                           journal->merge_base, progress,
+                           journal->merge_vdev);
+    if (rc) goto out;
+    xlx__fault("snapshot-merge.committed");
+    rc = trim(c, journal);
+    if (!rc)
+        rc = rebase(c, journal);
+
+ out:
+    free(root);
+    free(top);
+    free(base);
+    return rc;
+}
+
+/* Does the disk write to this image?  Not whether QEMU has it open: nodes stay
+ * open that their owner keeps, with nothing on top of them. */
+static int writes_to(struct xlx__snapshot_change *c, const char *vdev,
+                     const char *image, bool *yes_r)
+{
+    xlx_disks disks;
+    int i, rc;
+
+    *yes_r = false;
+    xlx_disks_init(&disks);
+    rc = xlx__snapshot_connect(c);
+    if (!rc)
+        rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
+    for (i = 0; !rc && i < disks.num_disks; i++)
+        if (!strcmp(xlx__text(disks.disks[i].vdev), vdev))
+            *yes_r = xlx__image_same(disks.disks[i].path, image);
+    xlx_disks_dispose(&disks);
+    return rc;
+}
+
+/* A layer in the middle is merged when an image that lay on it lies on the
+ * lower one: QEMU and qemu-img change that name in the image last.  Then the
+ * images of other branches follow. */
+static int lies_on_base(struct xlx__snapshot_change *c,
+                        const xlx_snapshot_journal *journal, bool *yes_r)
+{
+    const xlx_snapshots *record = &journal->before;
+    const xlx_snapshot_disk *d;
+    char *below;
+    int i, rc;
+
+    *yes_r = false;
+    for (i = -1; i < record->num_snapshots && !*yes_r; i++) {
+        d = i < 0 ? xlx__snapshot_current_disk(record, journal->merge_vdev)
+                  : xlx__snapshot_disk_of(&record->snapshots[i],
+                                          journal->merge_vdev);
+        if (!d || *xlx__text(d->tag) ||
+            strcmp(xlx__text(d->backing), journal->merge_top))
+            continue;
+        rc = xlx__image_backing(d->image, &below);
+        if (rc) return rc;
+        *yes_r = below && xlx__image_same(below, journal->merge_base);
+        free(below);
+    }
+    return *yes_r ? rebase(c, journal) : 0;
+}
+
+static void written(const char *image, char *text, size_t size)
+{
+    struct stat st;
+    struct tm tm;
+
+    if (stat(image, &st) || !localtime_r(&st.st_mtim.tv_sec, &tm) ||
+        !strftime(text, size, "%F %T", &tm))
+        snprintf(text, size, "at an unknown time");
+}
+
+/* QEMU is gone, and was told to move the guest before that; whether it did
+ * does not matter if both images show the same. */
+static int compare(struct xlx__snapshot_change *c,
+                   const xlx_snapshot_journal *journal, bool *merged_r)
+{
+    char top[40], base[40];
+    int rc;
+
+    rc = xlx__image_compare(c->ctx, journal->merge_top, journal->merge_base,
+                            format_of(&journal->before, journal->merge_top),
+                            format_of(&journal->before, journal->merge_base),
+                            merged_r);
+    if (rc || *merged_r) return rc;
+    written(journal->merge_top, top, sizeof(top));
+    written(journal->merge_base, base, sizeof(base));
+    return xlx__error(ERROR_INVAL, "%s: QEMU was killed while it moved the "
+                      "guest from %s (last written %s) to %s (last written "
+                      "%s), and these differ: look at each with qemu-nbd "
+                      "--read-only, and say which one goes on: xl "
+                      "snapshot-repair --keep-image IMAGE GUEST",
+                      journal->merge_vdev, journal->merge_top, top,
+                      journal->merge_base, base);
+}
+
+/* Ends the job that was left.  *done_r: it has moved the guest, as QEMU says;
+ * it says so until the job is dismissed. */
+static int end_job(struct xlx__snapshot_change *c,
+                   const xlx_snapshot_journal *journal, bool *done_r)
+{
+    struct job job;
+    char id[64];
+    int rc;
+
+    rc = job_id(journal, id, sizeof(id));
+    if (rc) return rc;
+    rc = query_job(c, id, &job);
+    if (rc) return rc;
+    *done_r = is(&job, "concluded") && !job.error[0];
+    cancel_job(c, id);
+    xlx__error_clear();
+    return 0;
+}
+
+int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
+                               const xlx_snapshot_journal *journal,
+                               bool *merged_r, bool *astray_r)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(&journal->before, journal->merge_vdev);
+    bool active = now && !strcmp(now->image, journal->merge_top);
+    bool done = false, on_base;
+    int rc;
+
+    *merged_r = *astray_r = false;
+    rc = c->served ? end_job(c, journal, &done) : 0;
+    if (rc) return rc;
+    if (!active) {
+        rc = lies_on_base(c, journal, merged_r);
+    } else if (c->served) {
+        rc = writes_to(c, journal->merge_vdev, journal->merge_base, &on_base);
+        /* QEMU moves the guest only when it is told to: another start has */
+        *merged_r = !rc && on_base && (done || journal->merge_completing);
+        *astray_r = !rc && on_base && !*merged_r;
+    } else {
+        rc = journal->merge_completing ? compare(c, journal, merged_r) : 0;
+    }
+    if (!rc && *merged_r && c->served)
+        drop_top(c, journal);
+    return rc;
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the user calls a USB device, as text.  Which spelling is meant shows in
+ * the text alone: an ID has four hexadecimal digits on both sides of the
+ * colon, and no bus or address has so many.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "usb/usb.h"
+
+#define MAX_TEXT 4096
+#define MAX_SERIAL 126              /* characters of a string descriptor */
+#define MAX_BUS 255                 /* libxl keeps it in a byte */
+#define MAX_ADDRESS 127             /* USB 2.0, 9.4.6 */
+#define MAX_PORT 255                /* USB 2.0, 11.23.2.1 */
+#define MAX_TIERS 6                 /* ports on the way; USB 2.0, 4.1.1 */
+
+static int wrong(const char *text, const char *what)
+{
+    return xlx__error(ERROR_INVAL, "selector \"%s\": %s", text, what);
+}
+
+/* Digits from *p on, which is moved behind them; false when there are none,
+ * or the number is not from 1 to max. */
+static bool take_number(const char **p, uint32_t max, uint32_t *value_r)
+{
+    uint32_t value = 0;
+
+    if (!isdigit((unsigned char)**p))
+        return false;
+    for (; isdigit((unsigned char)**p); (*p)++)
+        if (value <= max)
+            value = value * 10 + (uint32_t)(**p - '0');
+    *value_r = value;
+    return value && value <= max;
+}
+
+/* Exactly so many hexadecimal digits. */
+static bool take_hex(const char **p, int digits, uint32_t *value_r)
+{
+    uint32_t value = 0;
+    int i;
+
+    for (i = 0; i < digits; i++) {
+        unsigned char c = (unsigned char)(*p)[i];
+
+        if (!isxdigit(c))
+            return false;
+        value = value * 16 +
+                (uint32_t)(isdigit(c) ? c - '0' : tolower(c) - 'a' + 10);
+    }
+    if (isxdigit((unsigned char)(*p)[digits]))
+        return false;
+    *p += digits;
+    *value_r = value;
+    return true;
+}
+
+/* ---- the spellings ------------------------------------------------------ */
+
+/* p is behind "BUS-". */
+static int parse_ports(const char *text, const char *p, xlx_usb_selector *s)
+{
+    char ports[MAX_TIERS * sizeof("255.")];
+    uint32_t port;
+    int tiers = 0, len = 0;
+
+    for (;;) {
+        if (!isdigit((unsigned char)*p))
+            return wrong(text, "a port is missing: BUS-PORT[.PORT]...");
+        if (!take_number(&p, MAX_PORT, &port))
+            return wrong(text, "a port is a number from 1 to 255");
+        if (++tiers > MAX_TIERS)
+            return wrong(text, "there are at most 6 ports on the way");
+        len += snprintf(ports + len, sizeof(ports) - (size_t)len, "%s%u",
+                        len ? "." : "", port);
+        if (!*p)
+            break;
+        if (*p++ != '.')
+            return wrong(text, "must be BUS-PORT[.PORT]...");
+    }
+    s->kind = XLX_USB_SELECTOR_KIND_PATH;
+    return xlx__set_string(&s->ports, ports);
+}
+
+/* p is behind "BUS:". */
+static int parse_address(const char *text, const char *p, xlx_usb_selector *s)
+{
+    if (!isdigit((unsigned char)*p))
+        return wrong(text, "an address is missing: BUS:ADDRESS");
+    if (!take_number(&p, MAX_ADDRESS, &s->address))
+        return wrong(text, "an address is a number from 1 to 127");
+    if (*p)
+        return wrong(text, "must be BUS:ADDRESS, or VENDOR:PRODUCT with four"
+                     " hexadecimal digits each");
+    s->kind = XLX_USB_SELECTOR_KIND_ADDRESS;
+    return 0;
+}
+
+/* 1 when it is no ID. */
+static int parse_id(const char *text, xlx_usb_selector *s)
+{
+    const char *p = text;
+
+    if (!take_hex(&p, 4, &s->vendor) || *p != ':')
+        return 1;
+    p++;
+    if (!take_hex(&p, 4, &s->product))
+        return wrong(text, "the number of a product has four hexadecimal"
+                     " digits");
+    if (*p && *p != ':')
+        return wrong(text, "must be VENDOR:PRODUCT[:SERIAL]");
+    if (*p && !p[1])
+        return wrong(text, "the serial number is missing");
+    if (*p && strlen(p + 1) > MAX_SERIAL * 4)
+        return wrong(text, "the serial number is too long");
+    s->kind = XLX_USB_SELECTOR_KIND_ID;
+    return xlx__set_string(&s->serial, *p ? p + 1 : "");
+}
+
+static const struct {
+    const char *name;
+    uint32_t device_class, subclass, protocol;
+} classes[] = {                     /* usb.org, Defined Class Codes */
+    { "keyboard", 0x03, 0x01, 0x01 },
+    { "mouse", 0x03, 0x01, 0x02 },
+    { "audio", 0x01, XLX__USB_ANY, XLX__USB_ANY },
+    { "comm", 0x02, XLX__USB_ANY, XLX__USB_ANY },
+    { "hid", 0x03, XLX__USB_ANY, XLX__USB_ANY },
+    { "image", 0x06, XLX__USB_ANY, XLX__USB_ANY },
+    { "printer", 0x07, XLX__USB_ANY, XLX__USB_ANY },
+    { "storage", 0x08, XLX__USB_ANY, XLX__USB_ANY },
+    { "hub", 0x09, XLX__USB_ANY, XLX__USB_ANY },
+    { "smartcard", 0x0b, XLX__USB_ANY, XLX__USB_ANY },
+    { "video", 0x0e, XLX__USB_ANY, XLX__USB_ANY },
+    { "wireless", 0xe0, XLX__USB_ANY, XLX__USB_ANY },
+    { "vendor", 0xff, XLX__USB_ANY, XLX__USB_ANY },
+};
+
+const char *xlx__usb_class_name(uint32_t device_class, uint32_t subclass,
+                                uint32_t protocol)
+{
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(classes); i++)
+        if (classes[i].device_class == device_class &&
+            (classes[i].subclass == XLX__USB_ANY ||
+             (classes[i].subclass == subclass &&
+              classes[i].protocol == protocol)))
+            return classes[i].name;
+    return NULL;
+}
+
+/* p is behind "class:". */
+static int parse_class(const char *text, const char *p, xlx_usb_selector *s)
+{
+    size_t i;
+
+    s->kind = XLX_USB_SELECTOR_KIND_CLASS;
+    s->subclass = s->protocol = XLX__USB_ANY;
+    for (i = 0; i < XLX__ARRAY_SIZE(classes); i++)
+        if (!strcmp(p, classes[i].name)) {
+            s->device_class = classes[i].device_class;
+            s->subclass = classes[i].subclass;
+            s->protocol = classes[i].protocol;
+            return 0;
+        }
+    if (take_hex(&p, 2, &s->device_class) &&
+        (!*p || (*p++ == ':' && take_hex(&p, 2, &s->subclass))) &&
+        (!*p || (*p++ == ':' && take_hex(&p, 2, &s->protocol))) && !*p)
+        return 0;
+    return wrong(text, "a class is class:CC[:SS[:PP]] with two hexadecimal"
+                 " digits each, or one of audio, comm, hid, hub, image,"
+                 " keyboard, mouse, printer, smartcard, storage, vendor,"
+                 " video, wireless");
+}
+
+/* p is behind "/dev/bus/usb/". */
+static int parse_node(const char *text, const char *p, xlx_usb_selector *s)
+{
+    if (!take_number(&p, MAX_BUS, &s->bus) || *p++ != '/')
+        return wrong(text, "must be /dev/bus/usb/BUS/ADDRESS");
+    return parse_address(text, p, s);
+}
+
+static int parse_numbers(const char *text, xlx_usb_selector *s)
+{
+    static const char usage[] = "must be BUS-PORT[.PORT]..., "
+        "VENDOR:PRODUCT[:SERIAL], BUS:ADDRESS, class:NAME, or a path below"
+        " /sys";
+    const char *p = text;
+    bool good;
+
+    if (!isdigit((unsigned char)*p))
+        return wrong(text, usage);
+    good = take_number(&p, MAX_BUS, &s->bus);
+    if (*p != '-' && *p != ':')
+        return wrong(text, usage);
+    if (!good)
+        return wrong(text, "a bus is a number from 1 to 255");
+    return *p == '-' ? parse_ports(text, p + 1, s)
+                     : parse_address(text, p + 1, s);
+}
+
+static int check_text(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t len = strlen(text);
+
+    if (!len)
+        return xlx__error(ERROR_INVAL, "selector: it is empty");
+    if (len > MAX_TEXT)
+        return xlx__error(ERROR_INVAL, "selector: it is longer than %d bytes",
+                          MAX_TEXT);
+    for (; *p; p++)
+        if (*p < ' ' || *p == 0x7f)
+            return xlx__error(ERROR_INVAL, "selector: it has a control "
+                              "character (0x%02x)", *p);
+    if (xlx__utf8_valid(text, len) != len)
+        return xlx__error(ERROR_INVAL, "selector: it is no UTF-8");
+    return 0;
+}
+
+int xlx__usb_selector_from_text(xlx_ctx *ctx, const char *text,
+                                xlx_usb_selector *s)
+{
+    static const char nodes[] = "/dev/bus/usb/", prefix[] = "class:";
+    int rc;
+
+    (void)ctx;
+    rc = check_text(text);
+    if (rc) return rc;
+    if (!strncmp(text, nodes, strlen(nodes)))
+        return parse_node(text, text + strlen(nodes), s);
+    if (*text == '/') {
+        s->kind = XLX_USB_SELECTOR_KIND_SYSFS;
+        return xlx__set_string(&s->sysfs, text);
+    }
+    if (!strncmp(text, prefix, strlen(prefix)))
+        return parse_class(text, text + strlen(prefix), s);
+    rc = parse_id(text, s);
+    return rc > 0 ? parse_numbers(text, s) : rc;
+}
+
+/* ---- back to text ------------------------------------------------------- */
+
+static char *class_text(const xlx_usb_selector *s)
+{
+    char subclass[8] = "", protocol[8] = "";
+
+    if (s->subclass != XLX__USB_ANY)
+        snprintf(subclass, sizeof(subclass), ":%02x", s->subclass & 0xff);
+    if (s->protocol != XLX__USB_ANY)
+        snprintf(protocol, sizeof(protocol), ":%02x", s->protocol & 0xff);
+    return xlx__printf("class:%02x%s%s", s->device_class, subclass, protocol);
+}
+
+char *xlx__usb_selector_text(const xlx_usb_selector *s)
+{
+    const char *serial = xlx__text(s->serial);
+
+    switch (s->kind) {
+    case XLX_USB_SELECTOR_KIND_PATH:
+        return xlx__printf("%u-%s", s->bus, xlx__text(s->ports));
+    case XLX_USB_SELECTOR_KIND_ID:
+        return xlx__printf("%04x:%04x%s%s", s->vendor, s->product,
+                           *serial ? ":" : "", serial);
+    case XLX_USB_SELECTOR_KIND_ADDRESS:
+        return xlx__printf("%u:%u", s->bus, s->address);
+    case XLX_USB_SELECTOR_KIND_CLASS:
+        return class_text(s);
+    case XLX_USB_SELECTOR_KIND_SYSFS:
+        break;
+    }
+    return xlx__printf("%s", xlx__text(s->sysfs));
+}
+
+/* ---- does a device answer to it? ---------------------------------------- */
+
+static bool is_class(const xlx_usb_selector *s, uint32_t device_class,
+                     uint32_t subclass, uint32_t protocol)
+{
+    return s->device_class == device_class &&
+           (s->subclass == XLX__USB_ANY || s->subclass == subclass) &&
+           (s->protocol == XLX__USB_ANY || s->protocol == protocol);
+}
+
+static bool has_class(const xlx_usb_selector *s, const xlx_usb_host_device *d)
+{
+    int i;
+
+    if (is_class(s, d->device_class, d->subclass, d->protocol))
+        return true;
+    for (i = 0; i < d->num_interfaces; i++)
+        if (is_class(s, d->interfaces[i].device_class,
+                     d->interfaces[i].subclass, d->interfaces[i].protocol))
+            return true;
+    return false;
+}
+
+static bool has_path(const xlx_usb_selector *s, const xlx_usb_host_device *d)
+{
+    const char *dash = strchr(xlx__text(d->path), '-');
+
+    return s->bus == d->bus && dash && !strcmp(dash + 1, xlx__text(s->ports));
+}
+
+bool xlx__usb_selector_matches(const xlx_usb_selector *s,
+                               const xlx_usb_host_device *d)
+{
+    switch (s->kind) {
+    case XLX_USB_SELECTOR_KIND_PATH:
+        return has_path(s, d);
+    case XLX_USB_SELECTOR_KIND_ID:
+        return s->vendor == d->vendor && s->product == d->product &&
+               (!*xlx__text(s->serial) ||
+                !strcmp(s->serial, xlx__text(d->serial)));
+    case XLX_USB_SELECTOR_KIND_ADDRESS:
+        return s->bus == d->bus && s->address == d->address;
+    case XLX_USB_SELECTOR_KIND_CLASS:
+        return has_class(s, d);
+    case XLX_USB_SELECTOR_KIND_SYSFS:
+        break;                      /* usb-host.c looks where it leads */
+    }
+    return false;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of the concept share.
+ *
+ *   usb-selector.c   what the user calls a device
+ *   usb-host.c       the devices of the host
+ *   usb-use.c        what of the host uses one
+ *   usb-policy.c     which of them guests may have
+ *   usb-port.c       controllers and ports of guests, in xenstore
+ *   usb-record.c     the record, which is also the journal
+ *   usb-backend.c    the QEMU that serves a guest
+ *   usb-place.c      which port of which controller
+ *   usb-ctrl.c       controllers, made and removed
+ *   usb-bus.c        putting devices on ports, and taking them off
+ *   usb.c            attach and detach
+ *   usb-list.c       list
+ *   usb-repair.c     set aside, finish, take back, attach again, tidy up
+ *   usb-watch.c      doing that whenever something is plugged in or restarted
+ */
+#ifndef XLX_USB_H
+#define XLX_USB_H
+
+#include "core/internal.h"
+#include "core/lock.h"
+#include "disk/vbd.h"
+#include "gen-calls.h"
+
+#define XLX__USB_ANY 256            /* any subclass or protocol */
+
+/* ---- usb-selector.c ----------------------------------------------------- */
+
+/* As a user would write it; the caller's to free, NULL when memory is
+ * short. */
+char *xlx__usb_selector_text(const xlx_usb_selector *s);
+/* Does the device answer to it?  Never for SYSFS, which xlx__usb_find looks
+ * up. */
+bool xlx__usb_selector_matches(const xlx_usb_selector *s,
+                               const xlx_usb_host_device *d);
+/* "storage"; NULL for a class without a name. */
+const char *xlx__usb_class_name(uint32_t device_class, uint32_t subclass,
+                                uint32_t protocol);
+
+/* ---- usb-host.c --------------------------------------------------------- */
+
+/* All of the kernel's devices, root hubs among them; used_by and denied are
+ * not filled in. */
+int xlx__usb_devices(xlx_usb_host_devices *list);
+/* Replaces a SYSFS selector by the PATH that it leads to. */
+int xlx__usb_resolve(xlx_usb_selector *s);
+/* The one device that answers to it, in a list; ERROR_NOTFOUND, or
+ * ERROR_INVAL when there are several, which the message names. */
+int xlx__usb_pick(const xlx_usb_host_devices *list, const xlx_usb_selector *s,
+                  const xlx_usb_host_device **d_r);
+/* The device with that path; NULL when it is not there, or path is NULL, as of
+ * one that was never plugged in. */
+const xlx_usb_host_device *
+xlx__usb_by_path(const xlx_usb_host_devices *list, const char *path);
+/* "1-2 (0951:1666 DataTraveler)", for messages. */
+#define XLX__USB_TITLE_MAX 160
+const char *xlx__usb_title(const xlx_usb_host_device *d,
+                           char buf[XLX__USB_TITLE_MAX]);
+bool xlx__usb_is_hub(const xlx_usb_host_device *d);
+/* The node with which programs open it, with LIBXLX_DEV_DIR for tests. */
+char *xlx__usb_node(const xlx_usb_host_device *d);
+
+/* ---- usb-use.c ---------------------------------------------------------- */
+
+/* What of this host uses it, or which guest has its disk, for a message, ""
+ * when nothing does; the caller's to free. */
+int xlx__usb_host_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+                      const xlx_usb_host_device *d, char **use_r);
+
+/* ---- usb-policy.c ------------------------------------------------------- */
+
+/* Why the rules do not give it to guests, "" when they do; *denied_r is
+ * replaced. */
+int xlx__usb_judge(const xlx_usb_policy *policy,
+                   const xlx_usb_host_device *d, char **denied_r);
+
+/* ---- usb-port.c --------------------------------------------------------- */
+
+/* The folder that has a controller's port/N; free() it. */
+int xlx__usb_ctrl_folder(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
+                         xlx_usb_type *type_r, char **folder_r);
+/* Controllers of a domain, with the ports that have a path. */
+int xlx__usb_ctrls(xlx_ctx *ctx, uint32_t domid, xlx_usb_ctrls *list);
+/* The controller of an entry, added to the list when it is not in it; NULL,
+ * with the error set, when memory is short. */
+xlx_usb_ctrl *xlx__usb_ctrl_of(xlx_usb_ctrls *list, const xlx_usb_entry *e);
+/* The numbers of all domains in xenstore; free() *domids_r. */
+int xlx__usb_domains(xlx_ctx *ctx, uint32_t **domids_r, int *num_r);
+/* Which domain's port has the device with that path; ERROR_NOTFOUND without a
+ * message when none has. */
+int xlx__usb_holder(xlx_ctx *ctx, const char *path, uint32_t *domid_r,
+                    uint32_t *ctrl_r, uint32_t *port_r);
+
+/* ---- usb-backend.c ------------------------------------------------------ */
+
+/* Has the domain a QEMU that runs? */
+bool xlx__usb_backend_runs(xlx_ctx *ctx, uint32_t domid);
+/* Starts one for paravirtual controllers, unless there is one. */
+int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid);
+/* rc, of asking it: that it was busy is no failure, and that it has ended is
+ * one with its last words, if they are known. */
+int xlx__usb_backend_check(xlx_ctx *ctx, const xlx_guest *guest, int rc);
+/* Ends it, if it was started here. */
+void xlx__usb_backend_stop(xlx_ctx *ctx, uint32_t domid);
+/* Has the QEMU of the domain the device open? */
+bool xlx__usb_held(xlx_ctx *ctx, uint32_t domid,
+                   const xlx_usb_host_device *d);
+/* Has it a device for the entry's port, by its own list? */
+int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
+                    const xlx_usb_entry *e, bool *listed_r);
+/* Until it has heard that the device is plugged in.  It hears from udev, and
+ * may be the last to; and the path of a device that it does not know would be
+ * a dead one on the port, with which the guest can do nothing and of which
+ * QEMU ends. */
+int xlx__usb_wait_known(xlx_ctx *ctx, const xlx_guest *guest,
+                        const xlx_usb_host_device *d, int64_t deadline);
+
+/* ---- usb-record.c ------------------------------------------------------- */
+
+/* One change to a guest's devices: the lock is held, the record is read, what
+ * a killed command left is in order. */
+struct xlx__usb_change {
+    xlx_ctx *ctx;
+    xlx_guest guest;
+    struct xlx__lock lock;
+    xlx_usb_record record;
+};
+/* The lock and the record; end() also after a failure. */
+int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
+                  struct xlx__usb_change *c);
+void xlx__usb_end(struct xlx__usb_change *c);
+int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                         xlx_usb_record *record);
+/* A record without entries is removed. */
+int xlx__usb_record_write(struct xlx__usb_change *c);
+/* The entry of that port; NULL when there is none. */
+xlx_usb_entry *xlx__usb_entry(const xlx_usb_record *record, uint32_t ctrl,
+                              uint32_t port);
+int xlx__usb_entry_append(struct xlx__usb_change *c,
+                          const xlx_usb_entry *entry);
+void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
+                         uint32_t port);
+/* Is what a port has in xenstore the entry's device?  Another tool may use a
+ * port that is kept for one that is not plugged in. */
+bool xlx__usb_is_on(const xlx_usb_entry *e, const char *path);
+/* The device on its port, or the one that it waits for. */
+bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d);
+/* Set aside, and nothing of it is left anywhere but in the record. */
+bool xlx__usb_is_aside(const xlx_usb_entry *entry);
+/* The name of the guest, except (may be NULL) aside, whose record says that it
+ * has the device or waits for it; ERROR_NOTFOUND without a message when there
+ * is none. */
+int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
+                   const libxl_uuid *except, char **name_r);
+
+/* ---- usb-ctrl.c --------------------------------------------------------- */
+
+/* How many ports a controller gets that is made for a device. */
+uint32_t xlx__usb_ctrl_size(xlx_usb_type type, uint32_t version);
+/* Makes it, if it is not there, with the QEMU that serves it. */
+int xlx__usb_ready_ctrl(struct xlx__usb_change *c, const xlx_usb_entry *e);
+/* Removes the controller of the entry if it was made for it and nothing else
+ * is on it, and then a QEMU that was started for such a controller. */
+int xlx__usb_release(struct xlx__usb_change *c, const xlx_usb_entry *e);
+
+/* ---- usb-bus.c ---------------------------------------------------------- */
+
+/* Can a controller of that type and version serve the device?  ERROR_INVAL
+ * with the reason when it cannot. */
+int xlx__usb_fits(xlx_usb_type type, uint32_t version, bool force,
+                  const xlx_usb_host_device *d);
+/* Attaches the device as the entry, which is in the record, says: QEMU,
+ * controller, port, and waits until it works.  Takes back nothing. */
+int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
+                     const xlx_usb_host_device *d, bool no_wait,
+                     int64_t deadline);
+/* Frees the entry's port, if it has the entry's device. */
+int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
+                        int64_t deadline);
+/* Has the host's drivers look at the device that is plugged in there. */
+void xlx__usb_give_back(const char *path);
+/* What the entry's port has: *path_r is the caller's, "" for nothing. */
+int xlx__usb_on_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e,
+                     char **path_r);
+/* Frees the ports, of all guests, whose device is not plugged in: with one of
+ * them libxl attaches nothing. */
+int xlx__usb_clear_dead(xlx_ctx *ctx, const xlx_usb_host_devices *devices);
+/* Frees one, whatever it has. */
+int xlx__usb_clear_port(xlx_ctx *ctx, uint32_t domid, uint32_t ctrl,
+                        uint32_t port);
+
+/* ---- usb-place.c -------------------------------------------------------- */
+
+/* Fills in controller, port, type and version of the entry; d is NULL for a
+ * device that is not plugged in. */
+int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
+                         const xlx_usb_host_device *d, xlx_usb_entry *e);
+
+/* The same for an entry whose port another tool uses. */
+int xlx__usb_choose_again(struct xlx__usb_change *c,
+                          const xlx_usb_host_device *d, xlx_usb_entry *e);
+
+/* ---- usb.c -------------------------------------------------------------- */
+
+int64_t xlx__usb_deadline(const xlx_usb_wait *wait);    /* NULL: the default */
+
+/* The device may be had: by the policy, by the host, by other guests. */
+int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,
+                        const xlx_usb_host_device *d, bool force);
+
+/* Notes where the device is. */
+int xlx__usb_entry_is_at(xlx_usb_entry *e, const xlx_usb_host_device *d);
+/* Detaches what the entry describes; when it is in the record, the entry is
+ * dropped after that. */
+int xlx__usb_take_off(struct xlx__usb_change *c, const xlx_usb_entry *e,
+                      int64_t deadline);
+
+/* ---- usb-repair.c ------------------------------------------------------- */
+
+/* Finishes or takes back what a killed command left; report may be NULL. */
+int xlx__usb_recover(struct xlx__usb_change *c, bool dry_run,
+                     xlx_repair_report *report);
+/* And everything else that is not as recorded. */
+int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
+                    xlx_repair_report *report);
+
+/* ---- usb-list.c --------------------------------------------------------- */
+
+/* Which guest, except (may be NULL) aside, has it, for a message; *use_r stays
+ * as it is when none has. */
+int xlx__usb_guest_use(xlx_ctx *ctx, const xlx_usb_host_device *d,
+                       const xlx_guest *except, char **use_r);
+
+#endif

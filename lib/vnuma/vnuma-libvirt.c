@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Topologies in libvirt's domain XML, written and read: what its formatdomain
+ * page has under "CPU model and topology" and "NUMA node tuning".
+ */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vnuma/vnuma-xml.h"
+
+/* ---- writing ------------------------------------------------------------ */
+
+static void write_cell(FILE *out, const xlx_vnuma_vnode *v, int id)
+{
+    int i;
+
+    fprintf(out, "      <cell id='%d'", id);
+    if (v->num_vcpus) {
+        fputs(" cpus='", out);
+        xlx__vnuma_put_list(out, v->vcpus, v->num_vcpus);
+        fputc('\'', out);
+    }
+    fprintf(out, " memory='%llu' unit='KiB'>\n        <distances>\n",
+            (unsigned long long)v->memory / 1024);
+    for (i = 0; i < v->num_distances; i++)
+        fprintf(out, "          <sibling id='%d' value='%u'/>\n", i,
+                v->distances[i]);
+    fputs("        </distances>\n      </cell>\n", out);
+}
+
+void xlx__vnuma_write_libvirt(FILE *out, const xlx_vnuma_topology *t)
+{
+    int i;
+
+    fputs("<domain type='xen'>\n", out);
+    if (*xlx__text(t->name)) {
+        fputs("  <name>", out);
+        xlx__vnuma_put_xml(out, t->name);
+        fputs("</name>\n", out);
+    }
+    fprintf(out, "  <memory unit='KiB'>%llu</memory>\n  <vcpu>%u</vcpu>\n"
+            "  <numatune>\n", (unsigned long long)xlx__vnuma_memory(t) / 1024,
+            xlx__vnuma_vcpus(t));
+    for (i = 0; i < t->num_vnodes; i++)
+        if (t->vnodes[i].pnode_source != XLX_VNUMA_SOURCE_NONE)
+            fprintf(out, "    <memnode cellid='%d' mode='strict' "
+                    "nodeset='%u'/>\n", i, t->vnodes[i].pnode);
+    fputs("  </numatune>\n  <cpu>\n    <numa>\n", out);
+    for (i = 0; i < t->num_vnodes; i++)
+        write_cell(out, &t->vnodes[i], i);
+    fputs("    </numa>\n  </cpu>\n</domain>\n", out);
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+#ifndef HAVE_LIBXML2
+
+int xlx__vnuma_read_libvirt(const char *name, const char *text,
+                            xlx_vnuma_topology *t)
+{
+    (void)text;
+    (void)t;
+    return xlx__xml_missing(name);
+}
+
+#else
+
+/* Numbers, ranges, and ^ before one that is none of them: "0-3,^2". */
+static int read_cpu_list(const xmlNode *n, const char *s,
+                         bool in[XLX__VNUMA_MAX_VCPUS])
+{
+    unsigned long first, last;
+    const char *p = s;
+    char *end;
+    bool on;
+
+    for (;; p = end + 1) {
+        p += strspn(p, " \t\r\n");
+        on = *p != '^';
+        if (!on)
+            p++;
+        if (!isdigit((unsigned char)*p))
+            break;
+        first = last = strtoul(p, &end, 10);
+        if (*end == '-' && isdigit((unsigned char)end[1]))
+            last = strtoul(end + 1, &end, 10);
+        if (last < first || last >= XLX__VNUMA_MAX_VCPUS)
+            break;
+        for (; first <= last; first++)
+            in[first] = on;
+        if (!*end)
+            return 0;
+        if (*end != ',')
+            break;
+    }
+    return xlx__error(ERROR_INVAL, "line %ld: \"%s\" is not a list of "
+                      "numbers and ranges", xmlGetLineNo(n), s);
+}
+
+static int cell_vcpus(const xmlNode *cell, xlx_vnuma_vnode *v)
+{
+    bool in[XLX__VNUMA_MAX_VCPUS] = { false };
+    char *s = xlx__xml_attribute(cell, "cpus");
+    uint32_t i;
+    int rc;
+
+    if (!s)
+        return 0;
+    rc = read_cpu_list(cell, s, in);
+    xmlFree(s);
+    for (i = 0; !rc && i < XLX__VNUMA_MAX_VCPUS; i++)
+        if (in[i])
+            rc = xlx__vnuma_append(&v->vcpus, &v->num_vcpus, i);
+    return rc;
+}
+
+static int cell_memory(const xmlNode *cell, xlx_vnuma_vnode *v)
+{
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } units[] = {
+        { "KiB", UINT64_C(1) << 10 }, { "k", UINT64_C(1) << 10 },
+        { "MiB", UINT64_C(1) << 20 }, { "M", UINT64_C(1) << 20 },
+        { "GiB", UINT64_C(1) << 30 }, { "G", UINT64_C(1) << 30 },
+        { "TiB", UINT64_C(1) << 40 }, { "T", UINT64_C(1) << 40 },
+        { "b", 1 }, { "bytes", 1 }, { "KB", 1000 }, { "MB", 1000000 },
+        { "GB", 1000000000 }, { "TB", UINT64_C(1000000000000) },
+    };
+    char *unit = xlx__xml_attribute(cell, "unit");
+    uint64_t value = 0;
+    size_t i;
+    int rc;
+
+    for (i = 0; unit && i < XLX__ARRAY_SIZE(units); i++)
+        if (!strcmp(unit, units[i].name))
+            break;
+    if (!unit)
+        i = 0;
+    if (i == XLX__ARRAY_SIZE(units)) {
+        rc = xlx__error(ERROR_INVAL, "line %ld: cell: unit=\"%s\": not a unit "
+                        "of memory", xmlGetLineNo(cell), unit);
+        goto out;
+    }
+    rc = xlx__xml_need_number(cell, "memory", INT64_MAX / units[i].bytes,
+                              &value);
+    if (!rc)
+        v->memory = value * units[i].bytes;
+
+ out:
+    xmlFree(unit);
+    return rc;
+}
+
+/* What is not given stays 0. */
+static int cell_distances(const xmlNode *cell, xlx_vnuma_vnode *v)
+{
+    uint64_t to = 0, value = 0;
+    xmlNode *s;
+    int rc;
+
+    s = xlx__xml_child(xlx__xml_child(cell, "distances"), "sibling");
+    for (; s; s = xlx__xml_sibling(s, "sibling")) {
+        rc = xlx__xml_need_number(s, "id", (uint64_t)v->num_distances - 1,
+                                  &to);
+        if (!rc)
+            rc = xlx__xml_need_number(s, "value", UINT32_MAX, &value);
+        if (!rc && !value)
+            rc = xlx__error(ERROR_INVAL, "line %ld: sibling: 0 is no distance",
+                            xmlGetLineNo(s));
+        if (rc)
+            return rc;
+        v->distances[to] = (uint32_t)value;
+    }
+    return 0;
+}
+
+/* As libvirt completes them: the way back is as long as the way there, and
+ * one of which neither is given has ACPI's usual length. */
+static void complete_distances(xlx_vnuma_topology *t)
+{
+    uint32_t *there, *back;
+    int i, j;
+
+    for (i = 0; i < t->num_vnodes; i++)
+        for (j = 0; j <= i; j++) {
+            there = &t->vnodes[i].distances[j];
+            back = &t->vnodes[j].distances[i];
+            if (!*there)
+                *there = *back ? *back : i == j ? 10 : 20;
+            if (!*back)
+                *back = *there;
+        }
+}
+
+static int read_cells(const xmlNode *numa, xlx_vnuma_topology *t)
+{
+    bool seen[XLX__VNUMA_MAX_NODES] = { false };
+    xmlNode *cell;
+    int num = 0, place = 0, rc;
+
+    cell = xlx__xml_child(numa, "cell");
+    for (; cell; cell = xlx__xml_sibling(cell, "cell"))
+        num++;
+    if (!num || num > XLX__VNUMA_MAX_NODES)
+        return xlx__error(ERROR_INVAL, "line %ld: numa: %d cells: it must be "
+                          "1 to %d", xmlGetLineNo(numa), num,
+                          XLX__VNUMA_MAX_NODES);
+    rc = xlx__vnuma_alloc(t, num);
+    cell = xlx__xml_child(numa, "cell");
+    for (; !rc && cell; cell = xlx__xml_sibling(cell, "cell"), place++) {
+        uint64_t id = (uint64_t)place;
+
+        rc = xlx__xml_number(cell, "id", (uint64_t)num - 1, &id);
+        if (rc < 0)
+            return rc;
+        if (seen[id])
+            return xlx__error(ERROR_INVAL, "line %ld: cell %llu is there "
+                              "twice", xmlGetLineNo(cell),
+                              (unsigned long long)id);
+        seen[id] = true;
+        t->vnodes[id].pnode = (uint32_t)id;
+        t->vnodes[id].pnode_source = XLX_VNUMA_SOURCE_CONFIGURED;
+        rc = cell_vcpus(cell, &t->vnodes[id]);
+        if (!rc)
+            rc = cell_memory(cell, &t->vnodes[id]);
+        if (!rc)
+            rc = cell_distances(cell, &t->vnodes[id]);
+    }
+    if (!rc)
+        complete_distances(t);
+    return rc;
+}
+
+static int read_memnodes(const xmlNode *domain, xlx_vnuma_topology *t)
+{
+    xmlNode *m = xlx__xml_child(xlx__xml_child(domain, "numatune"), "memnode");
+    uint64_t cell = 0, node = 0;
+    int rc;
+
+    for (; m; m = xlx__xml_sibling(m, "memnode")) {
+        rc = xlx__xml_need_number(m, "cellid", (uint64_t)t->num_vnodes - 1,
+                                  &cell);
+        if (!rc)
+            rc = xlx__xml_need_number(m, "nodeset", XLX__VNUMA_MAX_NODES - 1,
+                                      &node);
+        if (rc)
+            return rc;
+        t->vnodes[cell].pnode = (uint32_t)node;
+    }
+    return 0;
+}
+
+int xlx__vnuma_read_libvirt(const char *name, const char *text,
+                            xlx_vnuma_topology *t)
+{
+    xmlNode *root, *cpu, *numa, *title;
+    xmlDoc *doc = NULL;
+    xmlChar *content;
+    int rc;
+
+    rc = xlx__xml_parse(name, text, &doc);
+    if (rc)
+        return rc;
+    root = xmlDocGetRootElement(doc);
+    cpu = xlx__xml_is(root, "cpu") ? root : xlx__xml_child(root, "cpu");
+    numa = xlx__xml_child(cpu, "numa");
+    if (!numa) {
+        rc = xlx__error(ERROR_INVAL, "%s: it has no domain/cpu/numa", name);
+        goto out;
+    }
+    title = xlx__xml_child(root, "name");
+    if (title) {
+        content = xmlNodeGetContent(title);
+        rc = xlx__set_string(&t->name, (const char *)content);
+        xmlFree(content);
+        if (rc) goto out;
+    }
+    rc = read_cells(numa, t);
+    if (!rc)
+        rc = read_memnodes(root, t);
+    if (rc)
+        rc = xlx__error_prefix(rc, "%s", name);
+
+ out:
+    xmlFreeDoc(doc);
+    return rc;
+}
+
+#endif
