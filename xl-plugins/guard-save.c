@@ -67,7 +67,7 @@ static bool parse_json(const char *json, struct guest_config *config)
     d.num_disks = 0;
     ok = true;
 
-out:
+ out:
     libxl_domain_config_dispose(&d);
     if (ctx)
         libxl_ctx_free(ctx);

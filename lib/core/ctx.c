@@ -168,7 +168,7 @@ int xlx_ctx_alloc(xlx_ctx **ctx_r, libxl_ctx *libxl,
     *ctx_r = ctx;
     ctx = NULL;
     rc = 0;
-out:
+ out:
     xlx_ctx_free(ctx);
     return rc;
 }

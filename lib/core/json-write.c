@@ -288,7 +288,7 @@ int xlx__json_out_finish(struct xlx__json_out *o, char **text_r,
         *len_r = o->len;
     o->text = NULL;
     rc = 0;
-out:
+ out:
     xlx__json_out_free(o);
     return rc;
 }

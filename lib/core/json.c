@@ -505,7 +505,7 @@ int xlx__json_parse(const char *what, const char *text, size_t len,
     if (rc) goto out;
     *doc_r = p->doc;
     p->doc = NULL;
-out:
+ out:
     if (p)
         xlx__json_free(p->doc);
     free(p);

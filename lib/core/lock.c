@@ -115,7 +115,7 @@ static int try_lock(const char *path, mode_t mode, int *fd_r)
     *fd_r = fd;
     fd = -1;
     rc = 0;
-out:
+ out:
     if (fd >= 0)
         close(fd);                      /* gives the lock up as well */
     return rc;
@@ -167,7 +167,7 @@ int xlx__lock_guest_until(xlx_ctx *ctx, const libxl_uuid *uuid,
     if (rc == ERROR_LOCK_FAIL)
         xlx__error_prefix(rc, "guest " LIBXL_UUID_FMT " is being changed",
                           LIBXL_UUID_BYTES(*uuid));
-out:
+ out:
     free(path);
     return rc;
 }
@@ -187,7 +187,7 @@ int xlx__lock_host(xlx_ctx *ctx, const char *what, struct xlx__lock *lock)
     rc = take(path, 0600, xlx__now_ms() + HOST_WAIT_MS, lock);
     if (rc == ERROR_LOCK_FAIL)
         xlx__error_prefix(rc, "%s: busy for %d s", what, HOST_WAIT_MS / 1000);
-out:
+ out:
     free(path);
     return rc;
 }
@@ -203,7 +203,7 @@ int xlx__lock_file(const char *path, int64_t deadline, struct xlx__lock *lock)
     if (rc) goto out;
     lock->path = copy;
     copy = NULL;
-out:
+ out:
     free(copy);
     return rc;
 }
@@ -229,7 +229,7 @@ static int check_domain(xlx_ctx *ctx, uint32_t domid, const libxl_uuid *uuid)
     if (rc)
         xlx__error(rc, "domain %u: cannot get its state: %s", domid,
                    xlx__ctx_libxl_said(ctx, rc));
-out:
+ out:
     libxl_dominfo_dispose(&info);
     return rc;
 }
@@ -256,7 +256,7 @@ int xlx__lock_libxl(xlx_ctx *ctx, uint32_t domid, const libxl_uuid *uuid,
     if (rc) goto out;
     *lock = got;
     got = (struct xlx__lock)XLX__LOCK_NONE;
-out:
+ out:
     xlx__unlock(&got);
     free(path);
     return rc;

@@ -119,7 +119,7 @@ static int read_text(const char *path, char **text_r, size_t *len_r)
     *len_r = len;
     text = NULL;
     rc = 0;
-out:
+ out:
     free(text);
     if (fd >= 0)
         close(fd);
@@ -168,7 +168,7 @@ int xlx__store_read(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
     if (rc) goto out;
     *doc_r = doc;
     doc = NULL;
-out:
+ out:
     xlx__json_free(doc);
     free(text);
     place_dispose(&p);
@@ -190,7 +190,7 @@ int xlx__store_time(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
         goto out;
     }
     *time_r = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-out:
+ out:
     place_dispose(&p);
     return rc;
 }
@@ -244,7 +244,7 @@ static int write_fresh(const struct place *p, const char *text, size_t len)
     }
     xlx__fault("store-written");
     rc = 0;
-out:
+ out:
     close(fd);
     return rc;
 }
@@ -292,11 +292,11 @@ int xlx__store_write(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
     rc = xlx__store_sync(p.folder);
     goto out;
 
-undo:
+ undo:
     unlink(p.fresh);
     if (made)
         rmdir(p.folder);
-out:
+ out:
     place_dispose(&p);
     return rc;
 }
@@ -380,7 +380,7 @@ int xlx__store_remove(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file)
     }
     xlx__fault("store-removed");
     rc = remove_folder(ctx, p.folder);
-out:
+ out:
     place_dispose(&p);
     return rc;
 }
@@ -397,7 +397,7 @@ int xlx__store_tidy(xlx_ctx *ctx, const libxl_uuid *uuid)
         if (!keeps_anything(p.folder))
             rc = remove_folder(ctx, p.folder);
     }
-out:
+ out:
     place_dispose(&p);
     return rc;
 }
@@ -444,7 +444,7 @@ static int add_guest(xlx_ctx *ctx, const char *name, libxl_uuid **uuids,
     libxl_uuid_copy(NULL, &more[*num], &uuid);
     (*num)++;
     return 0;
-nomem:
+ nomem:
     return xlx__error(ERROR_NOMEM, "out of memory");
 }
 
@@ -477,7 +477,7 @@ int xlx__store_guests(xlx_ctx *ctx, libxl_uuid **uuids_r, int *num_r)
     *uuids_r = uuids;
     *num_r = num;
     uuids = NULL;
-out:
+ out:
     if (dir)
         closedir(dir);
     free(uuids);
@@ -515,7 +515,7 @@ int xlx__store_adopt(xlx_ctx *ctx, const libxl_uuid *from,
     }
     xlx__fault("store-adopted");
     rc = xlx__store_sync(ctx->state_dir);
-out:
+ out:
     place_dispose(&old);
     place_dispose(&new);
     return rc;
