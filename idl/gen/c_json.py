@@ -180,7 +180,7 @@ def array_reader(elem):
             "if (!xlx__json_count(v))", "    return 0;",
             "*xs_r = xs = calloc(xlx__json_count(v), sizeof(*xs));",
             "if (!xs)",
-            '    return xlx__error(ERROR_NOMEM, "out of memory");',
+            '    return xlx__nomem();',
             "for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {",
             *start, "    if (rc) return rc;", "}", "return 0;"]
     return ["/* What was read before an error stays, for dispose. */"] + \

@@ -43,7 +43,7 @@ static void *longer(void *xs, int num, size_t size)
     void *more = realloc(xs, ((size_t)num + 1) * size);
 
     if (!more)
-        xlx__error(ERROR_NOMEM, "out of memory");
+        xlx__nomem();
     return more;
 }
 """
@@ -156,7 +156,7 @@ def copy_array(elem, ptr):
             "if (num <= 0)", "    return 0;",
             "xs = calloc(num, sizeof(*xs));",
             "if (!xs)",
-            '    return xlx__error(ERROR_NOMEM, "out of memory");',
+            '    return xlx__nomem();',
             "for (i = 0; i < num; i++) {", *loop, "}",
             "*xs_r = xs;", "*num_r = num;", "return 0;"]
     if elem.owns_memory:

@@ -355,7 +355,7 @@ static int drain(struct pipe_text *p)
     }
     n = realloc(p->text, p->len + r + 1);
     if (!n)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     p->text = n;
     memcpy(p->text + p->len, buf, r);
     p->len += r;
@@ -518,7 +518,7 @@ int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
             *len_r = out.len;
         out.text = NULL;
         if (!*output_r)
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
+            rc = xlx__nomem();
     }
 
  out:

@@ -151,13 +151,13 @@ int xlx_ctx_alloc(xlx_ctx **ctx_r, libxl_ctx *libxl,
     xlx__error_clear();
     ctx = calloc(1, sizeof(*ctx));
     if (!ctx) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     ctx->libxl = libxl;
     ctx->logger = listener_new(logger);
     if (!ctx->logger) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = folder_from("LIBXLX_STATE_DIR", XLX_STATE_DIR, &ctx->state_dir);

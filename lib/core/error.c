@@ -11,7 +11,7 @@
 
 #include "core/internal.h"
 
-#define MESSAGE_SIZE 1024
+#define MESSAGE_SIZE XLX__ERROR_SIZE
 
 static _Thread_local char message[MESSAGE_SIZE];
 
@@ -105,6 +105,28 @@ int xlx__error_prefix(int rc, const char *fmt, ...)
     if (before[0])
         rc = xlx__error(rc, "%s: %s", message, before);
     return rc;
+}
+
+int xlx__nomem(void)
+{
+    return xlx__error(ERROR_NOMEM, "out of memory");
+}
+
+int xlx__forgive(int rc, int forgiven)
+{
+    if (rc != forgiven) return rc;
+    xlx__error_clear();
+    return 0;
+}
+
+void xlx__error_save(struct xlx__error_text *text)
+{
+    memcpy(text->line, message, sizeof(text->line));
+}
+
+void xlx__error_restore(const struct xlx__error_text *text)
+{
+    memcpy(message, text->line, sizeof(message));
 }
 
 int xlx__errno_rc(int errnoval)

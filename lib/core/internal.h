@@ -49,7 +49,18 @@ int xlx__verror(int rc, const char *fmt, va_list ap)
  * things the fault was in.  Returns rc. */
 int xlx__error_prefix(int rc, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* ERROR_NOMEM with its message. */
+int xlx__nomem(void);
 void xlx__error_clear(void);
+/* 0, and no message, when rc is the code that the caller can go on with. */
+int xlx__forgive(int rc, int forgiven);
+/* Keeps the message while the caller cleans up with calls that may fail. */
+#define XLX__ERROR_SIZE 1024
+struct xlx__error_text {
+    char line[XLX__ERROR_SIZE];
+};
+void xlx__error_save(struct xlx__error_text *text);
+void xlx__error_restore(const struct xlx__error_text *text);
 /* The ERROR_* code for an errno value, ERROR_FAIL for most. */
 int xlx__errno_rc(int errnoval);
 

@@ -272,7 +272,7 @@ int xlx__json_out_finish(struct xlx__json_out *o, char **text_r,
     int rc;
 
     if (!o)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (!o->rc) {
         assert(!o->depth && o->len);
         if (o->pretty)

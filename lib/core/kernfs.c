@@ -70,7 +70,7 @@ static int read_path(const char *path, char **text_r)
         return xlx__error(ERROR_FAIL, "%s: cannot open: %m", path);
     text = malloc(MAX_TEXT + 1);
     if (!text) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     while (len < MAX_TEXT) {
@@ -107,7 +107,7 @@ int xlx__attr_read(char **text_r, const char *fmt, ...)
     path = format(fmt, ap);
     va_end(ap);
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = read_path(path, text_r);
     free(path);
     return rc;
@@ -176,7 +176,7 @@ int xlx__attr_write(const char *value, const char *fmt, ...)
     path = format(fmt, ap);
     va_end(ap);
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) {
         rc = xlx__error(xlx__errno_rc(errno), "%s: cannot open: %m", path);
@@ -236,11 +236,11 @@ static int read_names(DIR *dir, bool (*wanted)(const char *), char ***list,
             continue;
         more = realloc(*list, (size_t)(*num + 1) * sizeof(*more));
         if (!more)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         *list = more;
         more[*num] = strdup(entry->d_name);
         if (!more[*num])
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         (*num)++;
     }
     return 0;
@@ -258,7 +258,7 @@ int xlx__attr_list(char ***names_r, int *num_r, bool (*wanted)(const char *),
     path = format(fmt, ap);
     va_end(ap);
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     dir = opendir(path);
     rc = read_names(dir, wanted, &list, &num);
     if (rc) goto out;
@@ -266,7 +266,7 @@ int xlx__attr_list(char ***names_r, int *num_r, bool (*wanted)(const char *),
         qsort(list, (size_t)num, sizeof(*list), by_name);
     names = join(list, num);
     if (!names) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     *names_r = names;

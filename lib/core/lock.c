@@ -160,7 +160,7 @@ int xlx__lock_guest_until(xlx_ctx *ctx, const libxl_uuid *uuid,
     path = xlx__printf("%s/guest-" LIBXL_UUID_FMT ".lock", ctx->run_dir,
                        LIBXL_UUID_BYTES(*uuid));
     if (!path) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = take(path, 0600, deadline, lock);
@@ -181,7 +181,7 @@ int xlx__lock_host(xlx_ctx *ctx, const char *what, struct xlx__lock *lock)
     if (rc) goto out;
     path = xlx__printf("%s/host-%s.lock", ctx->run_dir, what);
     if (!path) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = take(path, 0600, xlx__now_ms() + HOST_WAIT_MS, lock);
@@ -247,7 +247,7 @@ int xlx__lock_libxl(xlx_ctx *ctx, uint32_t domid, const libxl_uuid *uuid,
                        folder ? folder : XEN_LIB_DIR, domid,
                        LIBXL_UUID_BYTES(*uuid), name);
     if (!path) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = xlx__lock_file(path, deadline, &got);

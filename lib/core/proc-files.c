@@ -101,7 +101,7 @@ static int add(struct xlx__proc_files *files, pid_t pid, const char *name,
         f = realloc(files->list, (size_t)(files->num ? 2 * files->num : 1) *
                                  sizeof(*f));
         if (!f)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         files->list = f;
     }
     f = &files->list[files->num++];

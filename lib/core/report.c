@@ -25,7 +25,7 @@ int xlx__report(xlx_repair_report *report, bool repaired, const char *done,
     va_end(ap);
     if (r < 0) {
         f->what = NULL;
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     f->repaired = repaired;
     return xlx__set_string(&f->done, done);

@@ -56,7 +56,7 @@ static int place_init(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
     p->fresh = xlx__printf("%s/" LIBXL_UUID_FMT "/.%s.new", ctx->state_dir,
                            LIBXL_UUID_BYTES(*uuid), file);
     if (!p->folder || !p->file || !p->fresh)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     return 0;
 }
 
@@ -100,7 +100,7 @@ static int read_text(const char *path, char **text_r, size_t *len_r)
     if (rc) goto out;
     text = malloc(st.st_size + 1);
     if (!text) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     while (len < (size_t)st.st_size) {
@@ -445,7 +445,7 @@ static int add_guest(xlx_ctx *ctx, const char *name, libxl_uuid **uuids,
     (*num)++;
     return 0;
  nomem:
-    return xlx__error(ERROR_NOMEM, "out of memory");
+    return xlx__nomem();
 }
 
 int xlx__store_guests(xlx_ctx *ctx, libxl_uuid **uuids_r, int *num_r)

@@ -28,7 +28,7 @@ int xlx__set_string(char **s, const char *value)
     if (value) {
         copy = strdup(value);
         if (!copy)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
     }
     free(*s);
     *s = copy;

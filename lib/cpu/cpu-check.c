@@ -65,7 +65,7 @@ static int refuse(xlx_cpu_verdict *v, const char *what, uint32_t has,
     v->fate = XLX_CPU_FATE_REFUSE;
     v->reason = xlx__printf("its largest %s is %#x, the host allows %#x",
                             what, has, limit);
-    return v->reason ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return v->reason ? 0 : xlx__nomem();
 }
 
 /* Fills in the fate if Xen refuses the guest. */
@@ -87,7 +87,7 @@ static int check_limits(const struct xlx__cpu *guest,
         v->fate = XLX_CPU_FATE_REFUSE;
         v->reason = xlx__printf("its vendor is %s, the host's %s",
                                 guest->vendor, most->vendor);
-        return v->reason ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+        return v->reason ? 0 : xlx__nomem();
     }
     if (guest->level > level)
         return refuse(v, "leaf", guest->level, level);

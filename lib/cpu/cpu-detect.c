@@ -221,11 +221,11 @@ int xlx__cpu_write_expression(const struct xlx__cpu_model *m,
     FILE *f = open_memstream(text_r, &len);
 
     if (!f)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     fputs(m ? xlx__cpu_string(m->name) : "host", f);
     write_changes(f, '+', added);
     write_changes(f, '-', removed);
-    return fclose(f) ? xlx__error(ERROR_NOMEM, "out of memory") : 0;
+    return fclose(f) ? xlx__nomem() : 0;
 }
 
 int xlx__cpu_express(xlx_ctx *ctx, const xlx_cpu *p,

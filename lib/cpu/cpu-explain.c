@@ -79,7 +79,7 @@ static int explain(const struct question *q, unsigned int bit,
                             : strdup(xlx__cpu_bit_name((unsigned int)need,
                                                        buf));
         if (!e->cause)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
     }
     return xlx__set_string(&e->feature, xlx__cpu_bit_name(bit, buf));
 }
@@ -128,7 +128,7 @@ int xlx__cpu_explain(xlx_ctx *ctx, const xlx_cpu *guest,
         return rc;
     list_r->features = calloc(most, sizeof(*list_r->features));
     if (!list_r->features)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (bit = 0; !rc && bit < 32 * XLX__CPU_WORDS; bit++) {
         if (feature ? bit != only : !concerns(&q, bit))
             continue;

@@ -226,7 +226,7 @@ static int read_image(FILE *f, struct xlx__cpu *cpu_r)
     int rc;
 
     rc = body ? take_xl_header(f)
-              : xlx__error(ERROR_NOMEM, "out of memory");
+              : xlx__nomem();
     if (!rc)
         rc = take_libxl_head(f);
     if (!rc)

@@ -44,7 +44,7 @@ static int grow(void **array, size_t num, size_t size)
         return 0;
     larger = reallocarray(*array, num ? 2 * num : 1, size);
     if (!larger)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     *array = larger;
     return 0;
 }

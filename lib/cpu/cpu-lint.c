@@ -241,7 +241,7 @@ static int check_list(char *const *list, int num)
     int i, j, rc = 0;
 
     if (!all)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; !rc && i < num; i++) {
         s = xlx__text(list[i]);
         rc = read_element(&s, &all[i]);

@@ -261,7 +261,7 @@ static int read_hosts(const xlx_cpu_hosts *hosts, struct xlx__cpu_plan *p)
         return xlx__error(ERROR_INVAL, "hosts: there are none");
     p->hosts = calloc((size_t)hosts->num_hosts, sizeof(*p->hosts));
     if (!p->hosts)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < hosts->num_hosts; i++) {
         rc = xlx__cpu_xen_from_public(&hosts->hosts[i], &p->hosts[i]);
         if (!rc && strcmp(p->hosts[i].usual.vendor, p->hosts[0].usual.vendor))

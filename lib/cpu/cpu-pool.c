@@ -262,7 +262,7 @@ static int express(struct pool *p, xlx_cpu_pool *pool_r)
     if (!rc && p->guest.level < p->highest) {
         text = xlx__printf("%s,level=%u", pool_r->cpuid, p->guest.level);
         if (!text)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         free(pool_r->cpuid);
         pool_r->cpuid = text;
     }
@@ -301,7 +301,7 @@ static int level_hardware(xlx_ctx *ctx, const xlx_cpu_hosts *hosts,
     hardware.num_cpus = hosts->num_hosts;
     hardware.cpus = calloc((size_t)hosts->num_hosts + 1, sizeof(cpu));
     if (!hardware.cpus)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < hosts->num_hosts; i++)
         hardware.cpus[i] = hosts->hosts[i].hardware;    /* borrowed */
     rc = xlx__cpu_baseline(ctx, &hardware, &cpu);

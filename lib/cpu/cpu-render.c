@@ -137,11 +137,11 @@ static int write_string(const struct xlx__cpu_plan *p, xlx_cpu_form form,
                           "only the list form can take one off");
     f = open_memstream(string_r, &len);
     if (!f)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = form == XLX_CPU_FORM_LIBVIRT ? write_libvirt(f, p)
                                       : write_names(f, p);
     if (fclose(f) && !rc)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     return rc;
 }
 
@@ -227,10 +227,10 @@ static int add_leaf(xlx_cpu_config *c, const struct xlx__cpu_plan *p,
     FILE *f = open_memstream(&c->list[c->num_list], &len);
 
     if (!f)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     c->num_list++;
     write_leaf(f, p, i);
-    return fclose(f) ? xlx__error(ERROR_NOMEM, "out of memory") : 0;
+    return fclose(f) ? xlx__nomem() : 0;
 }
 
 static int add_cap(xlx_cpu_config *c, const struct xlx__cpu_plan *p,
@@ -249,11 +249,11 @@ static int add_cap(xlx_cpu_config *c, const struct xlx__cpu_plan *p,
     }
     f = open_memstream(&line, &len);
     if (!f)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     fprintf(f, "%#x:", extended ? XLX__CPU_EXTENDED : 0);
     write_number(f, "eax", least);
     if (fclose(f))
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     c->list[c->num_list++] = line;
     return 0;
 }
@@ -281,7 +281,7 @@ static int write_list(const struct xlx__cpu_plan *p, xlx_cpu_config *c)
                               xlx__cpu_bit_name(bit, buf));
     c->list = calloc(XEN_WORDS + 2, sizeof(*c->list));
     if (!c->list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (p->cap_basic)
         rc = add_cap(c, p, false);
     if (!rc && p->cap_extended)

@@ -49,7 +49,7 @@ static int xen_open(xlx_ctx *ctx, struct xen *x)
     x->leaves = calloc(x->num_leaves, sizeof(*x->leaves));
     x->msrs = calloc(x->num_msrs, sizeof(*x->msrs));
     if (!x->policy || !x->leaves || !x->msrs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     return 0;
 }
 

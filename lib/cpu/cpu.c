@@ -24,7 +24,7 @@ static int add_name(char **names, int *num, const char *name)
 {
     names[*num] = strdup(name);
     if (!names[*num])
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     ++*num;
     return 0;
 }
@@ -39,7 +39,7 @@ int xlx__cpu_names_of(const struct xlx__cpu_set *set, char ***names_r,
     *num_r = 0;
     *names_r = calloc(xlx__cpu_count(set) + 1, sizeof(**names_r));
     if (!*names_r)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (bit = 0; !rc && bit < 32 * XLX__CPU_WORDS; bit++)
         if (xlx__cpu_has(set, bit))
             rc = add_name(*names_r, num_r, xlx__cpu_bit_name(bit, buf));
@@ -130,7 +130,7 @@ static int fill_model(size_t index, xlx_cpu_model *p)
         return rc;
     p->aliases = calloc(XLX__CPU_MODEL_NAMES, sizeof(*p->aliases));
     if (!p->aliases)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; !rc && i < XLX__CPU_MODEL_NAMES; i++)
         if (n[i].index == index && n[i].text != m->name)
             rc = add_name(p->aliases, &p->num_aliases,
@@ -146,7 +146,7 @@ int xlx__cpu_model_list(xlx_ctx *ctx, xlx_cpu_models *list_r)
     (void)ctx;
     list_r->models = calloc(XLX__CPU_ALL_MODELS, sizeof(*list_r->models));
     if (!list_r->models)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; !rc && i < XLX__CPU_ALL_MODELS; i++) {
         xlx_cpu_model_init(&list_r->models[i]);
         list_r->num_models++;

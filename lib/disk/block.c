@@ -14,7 +14,7 @@
 static int found(char **use_r, char *use)
 {
     *use_r = use;
-    return use ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return use ? 0 : xlx__nomem();
 }
 
 static bool is_node(const char *path, dev_t devno)
@@ -82,7 +82,7 @@ static int find_holder(const char *name, const char *folder, char **use_r)
     level = xlx__attr_text("%s/class/block/%s/md/level", xlx__sysfs_dir(),
                            holders[0]);
     if (!dm || !level)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     else if (*dm)
         rc = found(use_r, xlx__printf("%s is part of the volume or map %s",
                                       name, dm));
@@ -110,7 +110,7 @@ static int find_use(const char *name, const char *folder, char **use_r)
         return rc;
     number = xlx__attr_text("%s/dev", folder);
     if (!number)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (sscanf(number, "%u:%u", &maj, &min) == 2) {
         rc = find_mount(name, makedev(maj, min), use_r);
         if (!rc && !*use_r)
@@ -127,7 +127,7 @@ int xlx__block_use(const char *disk, char **use_r)
 
     folder = xlx__printf("%s/class/block/%s", xlx__sysfs_dir(), disk);
     if (!folder)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = find_use(disk, folder, use_r);
     if (!rc && !*use_r)
         rc = xlx__attr_list(&names, &num, NULL, "%s", folder);
@@ -136,7 +136,7 @@ int xlx__block_use(const char *disk, char **use_r)
             continue;
         part = xlx__printf("%s/%s", folder, names[i]);
         rc = part ? find_use(names[i], part, use_r)
-                  : xlx__error(ERROR_NOMEM, "out of memory");
+                  : xlx__nomem();
         free(part);
     }
     free(names);
@@ -159,7 +159,7 @@ static int is_behind(const char *name, const struct stat *ours, bool *yes_r)
     struct stat its;
 
     if (!file)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     *yes_r = *file && !stat(file, &its) && its.st_dev == ours->st_dev &&
              its.st_ino == ours->st_ino;
     free(file);
@@ -171,7 +171,7 @@ static int is_writable(const char *name, bool *yes_r)
     char *ro = xlx__attr_text("%s/class/block/%s/ro", xlx__sysfs_dir(), name);
 
     if (!ro)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     *yes_r = strcmp(ro, "1");
     free(ro);
     return 0;

@@ -73,7 +73,7 @@ static int drive_name(struct xlx__drive *d)
         p += sizeof(user) - 1;
     name = *p == '/' ? strdup(p) : strndup(p, strcspn(p, "/"));
     if (!name)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     free(d->name);
     d->name = name;
     return 0;
@@ -91,7 +91,7 @@ static int read_below(const struct xlx__json *image, struct xlx__drive *d)
                                "images", XLX__MAX_CHAIN);
     d->below = calloc((size_t)num, sizeof(*d->below));
     if (!d->below)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 1; i < num; i++) {
         image = xlx__json_member(image, "backing-image");
         d->num_below++;
@@ -195,7 +195,7 @@ static int read_drives(const struct xlx__json *result,
     if (rc) return rc;
     drives->v = calloc(xlx__json_count(result) + 1, sizeof(*drives->v));
     if (!drives->v)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (entry = xlx__json_first(result); entry;
          entry = xlx__json_next(entry)) {
         inserted = xlx__json_member(entry, "inserted");

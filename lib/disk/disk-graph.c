@@ -139,7 +139,7 @@ static int read_graph(struct xlx__qmp *qmp, struct xlx__disk_graph *g)
     g->nodes = calloc(xlx__json_count(nodes) + 1, sizeof(*g->nodes));
     g->edges = calloc(xlx__json_count(edges) + 1, sizeof(*g->edges));
     if (!g->nodes || !g->edges)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (v = xlx__json_first(nodes); v; v = xlx__json_next(v)) {
         rc = read_node(v, &g->nodes[g->num_nodes++]);
         if (rc) return rc;
@@ -297,7 +297,7 @@ int xlx__disk_graph_read(struct xlx__qmp *qmp,
     int rc;
 
     if (!g)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = read_graph(qmp, g);
     if (!rc)
         rc = read_files(qmp, g);

@@ -31,7 +31,7 @@ int xlx__disk_files(struct xlx__qmp *qmp, char ***files_r, int *num_r)
     if (rc) return rc;
     files = calloc(xlx__json_count(result) + 1, sizeof(*files));
     if (!files)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (v = xlx__json_first(result); v; v = xlx__json_next(v)) {
         rc = xlx__json_member_string(v, "file", &file);
         if (!rc)
@@ -78,7 +78,7 @@ static int add_name(struct names *names, const char *name)
     char **v = realloc(names->v, ((size_t)names->num + 1) * sizeof(*v));
 
     if (!v)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     names->v = v;
     v[names->num] = NULL;
     return xlx__set_string(&v[names->num++], name);

@@ -317,7 +317,7 @@ static int alloc_disks(xlx_disks *list, int num)
 
     list->disks = calloc(num + 1, sizeof(*list->disks));
     if (!list->disks)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++)
         xlx_disk_init(&list->disks[i]);
     list->num_disks = num;

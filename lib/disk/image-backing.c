@@ -111,7 +111,7 @@ static int from_json(const char *path, const char *name, char **file_r)
                     "is started");
     } else {
         *file_r = strdup(text);
-        rc = *file_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+        rc = *file_r ? 0 : xlx__nomem();
     }
     xlx__json_free(doc);
     return rc;
@@ -134,7 +134,7 @@ int xlx__image_backing_name(const char *path, const char *name,
             return refuse(path, name, "is relative to the directory in which "
                           "QEMU is started");
         *file_r = strdup(name + len);
-        return *file_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+        return *file_r ? 0 : xlx__nomem();
     }
     /* QEMU: a colon before the first slash ends the name of a protocol */
     if (name[strcspn(name, ":/")] == ':')
@@ -143,7 +143,7 @@ int xlx__image_backing_name(const char *path, const char *name,
     *file_r = *name == '/' || !slash
         ? strdup(name)
         : xlx__printf("%.*s/%s", (int)(slash - path), path, name);
-    return *file_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return *file_r ? 0 : xlx__nomem();
 }
 
 static int read_name(int fd, const struct xlx__qcow2_header *h,
@@ -295,7 +295,7 @@ int xlx__image_missing(const char *path, const char *format,
 {
     char *at = strdup(path), *its = strdup(format), *below, *next;
     struct stat st;
-    int i, rc = at && its ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    int i, rc = at && its ? 0 : xlx__nomem();
 
     *missing_r = NULL;
     for (i = 0; !rc && at && i < XLX__IMAGE_MAX_CHAIN; i++) {
@@ -311,7 +311,7 @@ int xlx__image_missing(const char *path, const char *format,
         at = below;
         its = next ? next : strdup("qcow2");
         if (!its)
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
+            rc = xlx__nomem();
     }
     free(at);
     free(its);

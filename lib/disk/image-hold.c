@@ -41,7 +41,7 @@ static int open_file(xlx_ctx *ctx, int *fd)
     if (rc) return rc;
     path = xlx__printf("%s/images.lock", ctx->run_dir);
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     rc = *fd < 0 ? xlx__error(ERROR_FAIL, "%s: cannot open lock file: %m",
                               path) : 0;

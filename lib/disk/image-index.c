@@ -12,11 +12,6 @@
 
 #define MAX_IMAGES 100000
 
-static int no_memory(void)
-{
-    return xlx__error(ERROR_NOMEM, "out of memory");
-}
-
 /* Room for one more; the size doubles. */
 static void *more(void *list, int num, size_t size)
 {
@@ -54,7 +49,7 @@ int xlx__image_index_raw(struct xlx__image_index *index,
                                      sizeof(*raws));
 
     if (!raws)
-        return no_memory();
+        return xlx__nomem();
     index->raws = raws;
     raws[index->num_raws++] = *id;
     return 0;
@@ -91,12 +86,12 @@ static int read_refs(struct xlx__image_entry *e)
     if (rc) {
         e->unreadable = strdup(xlx_get_error());
         xlx__error_clear();
-        return e->unreadable ? 0 : no_memory();
+        return e->unreadable ? 0 : xlx__nomem();
     }
     e->ids = calloc(e->refs.num + 1, sizeof(*e->ids));
     e->has_id = calloc(e->refs.num + 1, sizeof(*e->has_id));
     if (!e->ids || !e->has_id)
-        return no_memory();
+        return xlx__nomem();
     for (i = 0; i < e->refs.num; i++)
         e->has_id[i] = e->refs.list[i].kind == XLX__REF_FILE &&
                        xlx__file_id_of(e->refs.list[i].path, &e->ids[i]);
@@ -119,13 +114,13 @@ static int add_one(struct xlx__image_index *index, const char *path)
                           path, MAX_IMAGES);
     e = more(index->list, index->num, sizeof(*e));
     if (!e)
-        return no_memory();
+        return xlx__nomem();
     index->list = e;
     e += index->num++;
     memset(e, 0, sizeof(*e));
     e->id = id;
     e->path = strdup(path);
-    return e->path ? read_refs(e) : no_memory();
+    return e->path ? read_refs(e) : xlx__nomem();
 }
 
 /* A name in a header is followed to plain files alone. */
@@ -143,7 +138,7 @@ static int follow(struct xlx__image_index *index, int first)
                 stat(ref->path, &st) || !S_ISREG(st.st_mode))
                 continue;
             path = strdup(ref->path);   /* the list may move */
-            rc = path ? add_one(index, path) : no_memory();
+            rc = path ? add_one(index, path) : xlx__nomem();
             free(path);
             if (rc) return rc;
         }
@@ -171,11 +166,11 @@ static int note_dir(struct xlx__image_index *index, const char *dir,
             return 0;
     dirs = more(index->dirs, index->num_dirs, sizeof(*dirs));
     if (!dirs)
-        return no_memory();
+        return xlx__nomem();
     index->dirs = dirs;
     dirs[index->num_dirs] = strdup(dir);
     if (!dirs[index->num_dirs])
-        return no_memory();
+        return xlx__nomem();
     index->num_dirs++;
     *fresh_r = true;
     return 0;
@@ -195,7 +190,7 @@ static int read_dir(struct xlx__image_index *index, const char *dir)
             continue;
         path = xlx__printf("%s/%s", dir, entry->d_name);
         if (!path)
-            rc = no_memory();
+            rc = xlx__nomem();
         else if (!stat(path, &st) && S_ISREG(st.st_mode))
             rc = add_one(index, path);
         free(path);
@@ -227,7 +222,7 @@ int xlx__image_index_dir_of(struct xlx__image_index *index, const char *path)
             continue;
         dir = strndup(names[i], slash == names[i] ? 1
                                 : (size_t)(slash - names[i]));
-        rc = dir ? note_dir(index, dir, &fresh) : no_memory();
+        rc = dir ? note_dir(index, dir, &fresh) : xlx__nomem();
         if (!rc && fresh)
             rc = read_dir(index, dir);
         free(dir);

@@ -38,7 +38,7 @@ static int add(struct xlx__image_refs *refs, enum xlx__image_ref_kind kind,
     struct xlx__image_ref *more;
 
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (refs->num == MAX_REFS) {
         free(path);
         return xlx__error(ERROR_INVAL, "a header names more than %d files",
@@ -47,7 +47,7 @@ static int add(struct xlx__image_refs *refs, enum xlx__image_ref_kind kind,
     more = realloc(refs->list, (refs->num + 1) * sizeof(*more));
     if (!more) {
         free(path);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     refs->list = more;
     more += refs->num++;
@@ -208,7 +208,7 @@ static int add_name(int fd, const char *path, uint64_t offset, uint32_t len,
     name[len] = 0;
     dir = dir_of(path);
     rc = dir ? xlx__image_name_read(dir, name, data, refs)
-             : xlx__error(ERROR_NOMEM, "out of memory");
+             : xlx__nomem();
     free(dir);
     return rc;
 }

@@ -47,7 +47,7 @@ struct walk {
 
 static int out_of_memory(void)
 {
-    return xlx__error(ERROR_NOMEM, "out of memory");
+    return xlx__nomem();
 }
 
 static int cannot(const struct walk *w)

@@ -128,7 +128,7 @@ int xlx__image_has_data(const char *path, bool *data_r)
     }
     l1 = malloc(bytes + 1);
     if (!l1) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     if (!xlx__qcow2_read(fd, l1, bytes, be64toh(h.l1_offset))) {

@@ -48,7 +48,7 @@ static int message(int rc, const char *path)
     if (!rc)
         return 0;
     if (rc == ERROR_NOMEM)
-        return xlx__error(rc, "out of memory");
+        return xlx__nomem();
     if (rc == ERROR_INVAL)
         return xlx__error(rc, "%s: another file was put there since it was "
                           "looked at, and is kept", path);
@@ -133,10 +133,7 @@ static int unlink_seen(int dir, const char *name, const char *seen)
 /* rc of xlx__image_dir_open(): a directory that is not there has no file. */
 static int no_directory(int rc)
 {
-    if (rc != ERROR_NOTFOUND)
-        return rc;
-    xlx__error_clear();
-    return 0;
+    return xlx__forgive(rc, ERROR_NOTFOUND);
 }
 
 int xlx__image_is_seen(const char *path, const char *seen)

@@ -94,7 +94,7 @@ static int read_tags(int fd, const char *path,
         return xlx__error(ERROR_INVAL, "%s: too many snapshots", path);
     tags = calloc(num + 1, sizeof(*tags));
     if (!tags)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         rc = read_tag(fd, path, &offset, &tags[i]);
         if (!rc && offset - start > MAX_TABLE)
@@ -203,7 +203,7 @@ int xlx__image_tag_identity(const char *path, const char *tag, char **id_r)
         id = found ? xlx__printf("%s %lld.%09u", found->id,
                                  (long long)found->time, found->nsec)
                    : strdup("");
-        rc = id ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+        rc = id ? 0 : xlx__nomem();
     }
     xlx__image_tags_free(tags, num);
     if (rc) return rc;
@@ -265,7 +265,7 @@ static int shows(int fd, const char *path, const struct xlx__qcow2_header *h,
         rc = read_l1(fd, tag->l1_offset, tag->l1_size, &then);
     if (rc) {
         rc = rc == ERROR_NOMEM
-            ? xlx__error(rc, "out of memory")
+            ? xlx__nomem()
             : xlx__error(rc, "%s: its tables cannot be read", path);
         goto out;
     }
@@ -298,10 +298,7 @@ int xlx__image_shows_tag(const char *path, const char *name, bool *yes_r)
         rc = shows(fd, path, &h, tag);
         *yes_r = !rc;
     }
-    if (rc == ERROR_FAIL) {
-        xlx__error_clear();
-        rc = 0;
-    }
+    rc = xlx__forgive(rc, ERROR_FAIL);
     xlx__image_tags_free(tags, num);
     close(fd);
     return rc;
@@ -400,7 +397,7 @@ static int run(xlx_ctx *ctx, const char *path, const char *option,
     } else {
         name = qcow2_opts(path);
         if (!name) {
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
+            rc = xlx__nomem();
             goto out;
         }
     }

@@ -42,11 +42,6 @@ struct xlx__image_world {
     struct xlx__image_index index;
 };
 
-static int no_memory(void)
-{
-    return xlx__error(ERROR_NOMEM, "out of memory");
-}
-
 /* ---- the world ---------------------------------------------------------- */
 
 static int note_unknown(struct xlx__image_world *world, const char *why,
@@ -56,13 +51,13 @@ static int note_unknown(struct xlx__image_world *world, const char *why,
                                    (world->num_unknowns + 1) * sizeof(*list));
 
     if (!list)
-        return no_memory();
+        return xlx__nomem();
     world->unknowns = list;
     list += world->num_unknowns;
     list->about_open = about_open;
     list->why = strdup(why);
     if (!list->why)
-        return no_memory();
+        return xlx__nomem();
     world->num_unknowns++;
     return 0;
 }
@@ -108,7 +103,7 @@ int xlx__image_world_open(xlx_ctx *ctx, const xlx_guest *self,
     int rc;
 
     if (!world)
-        return no_memory();
+        return xlx__nomem();
     world->ctx = ctx;
     world->domid = self ? self->domid : XLX_DOMID_NONE;
     rc = look_at_qemu(world, self, qmp);
@@ -164,7 +159,7 @@ int xlx__image_world_claim(struct xlx__image_world *world,
     if (!list || !c || !claim->image) {
         free(c);
         claim_dispose(claim);
-        return no_memory();
+        return xlx__nomem();
     }
     c->c = *claim;
     c->has_id = xlx__file_id_of(claim->image, &c->id);
@@ -184,7 +179,7 @@ static int check_xenstore(struct xlx__image_world *world)
         return 0;
     type = xlx__attr_text("%s/hypervisor/type", xlx__sysfs_dir());
     if (!type)
-        return no_memory();
+        return xlx__nomem();
     if (!strcmp(type, "xen"))
         rc = note_unknown(world, "xenstored does not say which disks the "
                           "guests of this host have", true);
@@ -257,7 +252,7 @@ static int add_user(struct xlx__image_use *use, struct xlx__image_user *u)
         free(u->what);
         free(u->path);
         free(u->vdev);
-        return no_memory();
+        return xlx__nomem();
     }
     use->users = list;
     list[use->num++] = *u;
@@ -392,7 +387,7 @@ static int ask_disks(struct xlx__image_world *world,
 
     disk = id->block ? xlx__block_name(id->dev) : strdup("");
     if (!disk)
-        return no_memory();
+        return xlx__nomem();
     for (i = 0; !rc && i < world->vbds.num; i++) {
         const struct xlx__vbd *v = &world->vbds.list[i];
         struct xlx__image_user u = {
@@ -405,7 +400,7 @@ static int ask_disks(struct xlx__image_world *world,
             continue;
         u.vdev = strdup("");
         rc = u.vdev ? xlx__vbd_describe(world->ctx, v, &u.what, &u.writes)
-                    : no_memory();
+                    : xlx__nomem();
         if (!rc && u.what) {
             rc = add_user(use, &u);
             continue;
@@ -471,7 +466,7 @@ static int ask_headers(struct xlx__image_world *world,
         u.path = strdup(e->path);
         if (!u.path) {
             free(u.what);
-            return no_memory();
+            return xlx__nomem();
         }
         rc = add_user(use, &u);
     }

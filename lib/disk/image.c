@@ -210,7 +210,7 @@ int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
     snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", XLX__CHILD_FIRST_FILE);
     size = xlx__printf("%llu", (unsigned long long)virtual_size);
     if (!size) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     {

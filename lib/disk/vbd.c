@@ -31,7 +31,7 @@ static int read_node(xlx_ctx *ctx, const char *folder, const char *name,
 
     *text_r = NULL;
     rc = path ? xlx__xs_read(ctx, XBT_NULL, path, text_r)
-              : xlx__error(ERROR_NOMEM, "out of memory");
+              : xlx__nomem();
     free(path);
     if (rc != ERROR_NOTFOUND && rc != ERROR_INVAL)
         return rc;
@@ -43,7 +43,7 @@ static int read_node(xlx_ctx *ctx, const char *folder, const char *name,
 static int set_disk(struct xlx__vbd *vbd, unsigned int maj, unsigned int min)
 {
     vbd->disk = xlx__block_name(makedev(maj, min));
-    return vbd->disk ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return vbd->disk ? 0 : xlx__nomem();
 }
 
 /* What no longer exists, or is nothing of this host's, stays empty. */
@@ -78,7 +78,7 @@ static int add_vbd(xlx_ctx *ctx, uint32_t domid, char *backend,
                                         sizeof(*vbd)) : NULL;
     if (!vbd) {
         free(backend);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     vbds->list = vbd;
     vbd += vbds->num++;
@@ -111,10 +111,7 @@ static int list(xlx_ctx *ctx, const char *folder, char ***names_r,
     *names_r = NULL;
     *num_r = 0;
     rc = xlx__xs_list(ctx, XBT_NULL, folder, names_r, num_r);
-    if (rc != ERROR_NOTFOUND)
-        return rc;
-    xlx__error_clear();
-    return 0;
+    return xlx__forgive(rc, ERROR_NOTFOUND);
 }
 
 static int read_guest(xlx_ctx *ctx, const char *kind, const char *domid,
@@ -126,7 +123,7 @@ static int read_guest(xlx_ctx *ctx, const char *kind, const char *domid,
 
     folder = xlx__printf("/local/domain/0/backend/%s/%s", kind, domid);
     rc = folder ? list(ctx, folder, &devids, &num)
-                : xlx__error(ERROR_NOMEM, "out of memory");
+                : xlx__nomem();
     for (i = 0; !rc && i < num; i++)
         rc = add_vbd(ctx, (uint32_t)strtoul(domid, NULL, 10),
                      xlx__printf("%s/%s", folder, devids[i]), vbds);
@@ -186,7 +183,7 @@ int xlx__vbd_describe(xlx_ctx *ctx, const struct xlx__vbd *vbd, char **use_r,
     *use_r = xlx__printf("guest %s has it as its disk %s", name,
                          xlx__text(dev));
     if (!*use_r)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
 
  out:
     free(name);

@@ -217,14 +217,13 @@ static int new_agent(xlx_ctx *ctx, const char *path, struct xlx__agent **a_r)
  * went wrong is what the user must hear, unless thawing fails as well. */
 static int undo_freeze(struct xlx__agent *a, int rc)
 {
-    char *why = xlx__printf("%s", xlx_get_error());
+    struct xlx__error_text why;
     bool lasted;
 
+    xlx__error_save(&why);
     if (thaw_guest(a, &lasted))
-        rc = ERROR_FAIL;
-    else
-        xlx__error(rc, "%s", why ? why : "freezing the guest failed");
-    free(why);
+        return ERROR_FAIL;
+    xlx__error_restore(&why);
     return rc;
 }
 

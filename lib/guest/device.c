@@ -28,7 +28,7 @@ int xlx__device_init(struct xlx__device *dev, const char *kind,
     dev->frontend = xlx__printf("/local/domain/%u/device/%s/%u", domid,
                                 frontend_kind, devid);
     if (!dev->backend || !dev->frontend)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     return 0;
 }
 
@@ -48,7 +48,7 @@ static int write_key(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
     int rc;
 
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__xs_write(ctx, t, path, value);
     free(path);
     return rc;
@@ -87,11 +87,7 @@ int xlx__device_awaited(xlx_ctx *ctx, xs_transaction_t t,
 
     snprintf(path, sizeof(path), "/local/domain/%u/device", dev->domid);
     rc = xlx__xs_read(ctx, t, path, &value);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
     free(value);
     return 1;
 }
@@ -152,7 +148,7 @@ int xlx__device_state(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
     int rc;
 
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__xs_read_uint(ctx, t, path, XLX_XENBUS_STATE_RECONFIGURED,
                            &value);
     free(path);
@@ -311,7 +307,7 @@ static int wait_for_kernel(const struct xlx__device *dev, int64_t deadline)
     path = xlx__printf("%s/devices/%s-%u-%u", xlx__sysfs_dir(), dev->kind,
                        dev->domid, dev->devid);
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     while (!access(path, F_OK)) {
         if (xlx__now_ms() >= deadline) {
             free(path);
@@ -366,7 +362,7 @@ static int keep_numbers(char *const *names, unsigned int num,
     char *end;
 
     if (!numbers)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         errno = 0;
         value = strtoul(names[i], &end, 10);
@@ -389,7 +385,7 @@ int xlx__device_list(xlx_ctx *ctx, const char *kind, uint32_t backend_domid,
     path = xlx__printf("/local/domain/%u/backend/%s/%u", backend_domid, kind,
                        domid);
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__xs_list(ctx, XBT_NULL, path, &names, &num);
     if (rc == ERROR_NOTFOUND)
         rc = 0;

@@ -87,10 +87,7 @@ int xlx__guest_records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
         if (!rc) {
             *any_r = true;
             *yes_r = has_disk(disks, num, &record);
-        } else if (rc == ERROR_NOTFOUND) {
-            xlx__error_clear();
-            rc = 0;
-        }
+        } else rc = xlx__forgive(rc, ERROR_NOTFOUND);
         xlx_snapshots_dispose(&record);
     }
     return rc;

@@ -23,7 +23,7 @@ static int read_config(xlx_ctx *ctx, const char *path, XLU_Config **cfg_r,
     *report_r = open_memstream(said_r, len_r);
     *cfg_r = *report_r ? xlu_cfg_init(*report_r, path) : NULL;
     if (!*cfg_r)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     r = xlu_cfg_readfile(*cfg_r, path);
     if (!r)
         return 0;
@@ -49,7 +49,7 @@ int xlx__guest_config_disks(xlx_ctx *ctx, const char *path,
     xlu_cfg_get_list(cfg, "disk", &list, &n, 1);
     disks = calloc(n + 1, sizeof(*disks));
     if (!disks) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     for (i = 0; i < n; i++) {

@@ -111,7 +111,7 @@ int xlx__guest_records(xlx_ctx *ctx, xlx_guests *list)
     if (rc) return rc;
     list->guests = calloc(num + 1, sizeof(*list->guests));
     if (!list->guests) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     for (i = 0; i < num; i++) {

@@ -133,7 +133,7 @@ static int set_params(xlx_ctx *ctx, xs_transaction_t t, const char *vbd,
 
     path = xlx__printf("%s/%s/dev", vbd, devid);
     rc = path ? xlx__xs_read(ctx, t, path, &dev)
-              : xlx__error(ERROR_NOMEM, "out of memory");
+              : xlx__nomem();
     if (rc) goto out;
     for (i = 0; i < num && strcmp(disks[i].vdev, dev); i++)
         ;
@@ -143,7 +143,7 @@ static int set_params(xlx_ctx *ctx, xs_transaction_t t, const char *vbd,
     free(path);
     path = xlx__printf("%s/%s/backend", vbd, devid);
     if (!path || !params) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = xlx__xs_read(ctx, t, path, &backend);
@@ -151,12 +151,12 @@ static int set_params(xlx_ctx *ctx, xs_transaction_t t, const char *vbd,
     free(path);
     path = xlx__printf("%s/%s/params", vbd, devid);
     rc = path ? xlx__xs_write(ctx, t, path, params)
-              : xlx__error(ERROR_NOMEM, "out of memory");
+              : xlx__nomem();
     if (rc) goto out;
     free(path);
     path = xlx__printf("%s/params", backend);
     rc = path ? xlx__xs_write(ctx, t, path, params)
-              : xlx__error(ERROR_NOMEM, "out of memory");
+              : xlx__nomem();
 
  out:
     free(path);
@@ -195,7 +195,7 @@ static int set_xenstore(xlx_ctx *ctx, uint32_t domid,
 
     v.folder = xlx__printf("/libxl/%u/device/vbd", domid);
     if (!v.folder)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__xs_transact(ctx, set_all_params, &v);
     free(v.folder);
     return rc;

@@ -115,11 +115,7 @@ int xlx__record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
 
     *doc_r = NULL;
     rc = xlx__store_read(ctx, uuid, kind->file, kind->version, &doc);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
     rc = check_record(kind, doc);
     if (rc) {
         xlx__json_free(doc);

@@ -120,7 +120,7 @@ static int prepare_all(struct xlx__scsi_repair *r,
     w->pdevs = calloc((size_t)num + 1, sizeof(*w->pdevs));
     w->aside = calloc((size_t)num + 1, sizeof(*w->aside));
     if (!w->pdevs || !w->aside)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; !rc && i < num; i++) {
         e = xlx__scsi_same_entry(r, list[i]);
         aside = xlx__scsi_is_aside(e);
@@ -143,17 +143,16 @@ static int prepare_all(struct xlx__scsi_repair *r,
  * message of the failure stays. */
 static void give_up(struct xlx__scsi_repair *r, xlx_vscsi_entry *e, bool aside)
 {
-    char *why = strdup(xlx_get_error());
     const xlx_vscsi_entry *entry = e;
+    struct xlx__error_text why;
 
+    xlx__error_save(&why);
     if (!let_go(&entry, 1, r)) {
         e->status = aside ? XLX_VSCSI_STATUS_ASIDE : XLX_VSCSI_STATUS_ATTACHED;
         e->domid = XLX_DOMID_NONE;
     }
     xlx__scsi_record_write(r->c);
-    if (why)
-        xlx__error(ERROR_FAIL, "%s", why);
-    free(why);
+    xlx__error_restore(&why);
 }
 
 static int attach_again(struct xlx__scsi_repair *r, const struct coming *w)
@@ -255,7 +254,7 @@ int xlx__scsi_wake(struct xlx__scsi_change *c)
         return 0;
     list = calloc((size_t)num, sizeof(*list));
     if (!list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++)
         list[i] = &c->record.entries[i];
     rc = runs(c, &is_running);

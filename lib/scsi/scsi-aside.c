@@ -57,7 +57,7 @@ static int set_aside(struct xlx__scsi_change *c, int64_t deadline)
 
     list = calloc((size_t)num, sizeof(*list));
     if (!list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         c->record.entries[i].status = XLX_VSCSI_STATUS_ASIDE;
         if (!xlx__scsi_is_aside(&c->record.entries[i]))

@@ -75,7 +75,7 @@ static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
     pdev = xlx__printf("%s:%u", entry->target, entry->lun);
     path = folder ? xlx__printf("%s/p-dev", folder) : NULL;
     if (!pdev || !path) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = xlx__device_write_secret(ctx, t, dev, path, pdev);
@@ -86,7 +86,7 @@ static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
     free(path);
     path = xlx__printf("%s/p-devname", folder);
     rc = path ? xlx__device_write_secret(ctx, t, dev, path, entry->dev.pdev)
-              : xlx__error(ERROR_NOMEM, "out of memory");
+              : xlx__nomem();
     if (rc) goto out;
     rc = xlx__device_set_state(ctx, t, folder,
                                XLX_XENBUS_STATE_INITIALISING);
@@ -333,10 +333,7 @@ int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
     int rc;
 
     rc = xlx__xs_wait(ctx, dev->frontend, deadline, try_touch, &w);
-    if (rc == ERROR_TIMEDOUT) {
-        xlx__error_clear();
-        rc = 0;
-    }
+    rc = xlx__forgive(rc, ERROR_TIMEDOUT);
     return rc;
 }
 
@@ -361,7 +358,7 @@ static int delete_lun(const struct removing *w, xs_transaction_t t,
     for (i = 0; !rc && i < 2; i++) {
         path = xlx__printf("%s/vscsi-devs/%s", folders[i], name);
         if (!path)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         rc = xlx__xs_remove(w->ctx, t, path);
         if (rc == ERROR_NOTFOUND)
             rc = 0;
@@ -378,14 +375,10 @@ static int is_ours(const struct removing *w, xs_transaction_t t,
     int rc;
 
     rc = xlx__scsi_lun_read(w->ctx, t, w->dev, lun);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
     pdev = xlx__printf("%s:%u", entry->target, entry->lun);
     if (!pdev)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = !strcmp(lun->pdev, pdev);
     free(pdev);
     return rc;
@@ -419,7 +412,7 @@ static int ask_off(const struct removing *w, xs_transaction_t t,
     int rc;
 
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__device_set_state(w->ctx, t, path, XLX_XENBUS_STATE_CLOSING);
     free(path);
     return rc;
@@ -473,7 +466,7 @@ static int remove_in(xlx_ctx *ctx, xs_transaction_t t, void *user)
     if (rc) goto out;
     luns = calloc((size_t)w->num, sizeof(*luns));
     if (!luns) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = find_ours(w, t, &a, luns, &num);

@@ -108,7 +108,7 @@ static int detach(struct detaching *d)
 
     list = calloc((size_t)(end - first), sizeof(*list));
     if (!list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (e = first; e < end; e++) {
         if (!is_meant(d, e) || xlx__scsi_is_aside(e))
             continue;

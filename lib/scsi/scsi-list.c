@@ -41,7 +41,7 @@ static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
     info->problem = said ? xlx__printf("%s (%s)", problem, said)
                          : strdup(problem);
     if (!info->problem)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     free(said);
     return rc;
 }
@@ -61,7 +61,7 @@ static int fill_from_entry(xlx_ctx *ctx, const xlx_vscsi_entry *e,
         rc = xlx__set_string(&info->identity, e->identity);
     free(info->target);
     info->target = xlx__printf("%s:%u", xlx__text(e->target), e->lun);
-    return !rc && !info->target ? xlx__error(ERROR_NOMEM, "out of memory")
+    return !rc && !info->target ? xlx__nomem()
                                 : rc;
 }
 
@@ -329,7 +329,7 @@ static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
                                       xlx__text(guest.name), e.dev.vdev,
                                       e.dev.shared ? ", shared" : "");
         if (!p->unit.used_by)
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
+            rc = xlx__nomem();
     } else if (rc == ERROR_NOTFOUND) {
         rc = xlx__scsi_host_use(ctx, p, vbds, false, true,
                                 &p->unit.used_by);
@@ -357,7 +357,7 @@ int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
     if (rc) goto out;
     list->units = calloc((size_t)num + 1, sizeof(*list->units));
     if (!list->units)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     for (i = 0; !rc && i < num; i++) {
         xlx__scsi_pdev_init(&p);
         rc = xlx__scsi_find_hctl(&hctls[i], &p);

@@ -32,7 +32,7 @@ static int read_text(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
     int rc;
 
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__xs_read(ctx, t, path, text_r);
     free(path);
     return rc;
@@ -62,7 +62,7 @@ static int read_vdev(xlx_ctx *ctx, xs_transaction_t t,
     folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, name);
     lun->name = strdup(name);
     if (!folder || !lun->name) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = read_text(ctx, t, folder, "v-dev", &vdev);
@@ -86,7 +86,7 @@ int xlx__scsi_lun_read(xlx_ctx *ctx, xs_transaction_t t,
 
     folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, lun->name);
     if (!folder)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = read_text(ctx, t, folder, "p-dev", &lun->pdev);
     free(folder);
     if (rc) return rc;
@@ -115,13 +115,13 @@ int xlx__scsi_luns(xlx_ctx *ctx, xs_transaction_t t,
     int num = 0, rc;
 
     rc = path ? xlx__xs_list(ctx, t, path, &names, &n)
-              : xlx__error(ERROR_NOMEM, "out of memory");
+              : xlx__nomem();
     if (rc == ERROR_NOTFOUND)
         rc = 0;
     if (rc) goto out;
     luns = calloc(n + 1, sizeof(*luns));
     if (!luns) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     for (i = 0; i < n; i++) {
@@ -231,10 +231,7 @@ int xlx__scsi_bus_states(xlx_ctx *ctx, xs_transaction_t t,
     rc = xlx__device_state(ctx, t, dev->backend, &bus->backend);
     if (rc) return rc;
     rc = xlx__device_state(ctx, t, dev->frontend, &bus->frontend);
-    if (rc == ERROR_INVAL) {            /* the guest's nonsense */
-        xlx__error_clear();
-        rc = 0;
-    }
+    rc = xlx__forgive(rc, ERROR_INVAL);            /* the guest's nonsense */
     return rc;
 }
 
@@ -311,7 +308,7 @@ int xlx__scsi_each_adapter(const xlx_vscsi_entry *const *entries, int num,
 
     left = calloc((size_t)num + 1, sizeof(*left));
     if (!left)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     memcpy(left, entries, (size_t)num * sizeof(*left));
     for (i = 0; !rc && i < num; i += n) {
         n = same_adapter(left + i, num - i);

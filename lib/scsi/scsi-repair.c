@@ -36,7 +36,7 @@ int xlx__scsi_choose(const struct xlx__scsi_repair *r,
 
     list = calloc((size_t)record->num_entries + 1, sizeof(*list));
     if (!list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < record->num_entries; i++)
         if (wanted(r, &record->entries[i]))
             list[num++] = &record->entries[i];

@@ -89,7 +89,7 @@ int xlx__scsi_target_name(const libxl_uuid *uuid,
     entry->target = xlx__printf("naa.%016" PRIx64, target_wwn(uuid, vdev));
     entry->lun = (uint32_t)vdev->lun;
     if (!entry->backstore || !entry->target)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     return 0;
 }
 
@@ -133,7 +133,7 @@ static char *tpg_path(const xlx_vscsi_entry *entry)
 static int make(const char *path)
 {
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (!mkdir(path, 0755) || errno == EEXIST)
         return 0;
     return xlx__error(xlx__errno_rc(errno), "%s: the kernel does not make "
@@ -264,7 +264,7 @@ static int configure(const char *path, const xlx_vscsi_entry *entry,
     int rc;
 
     if (!control)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__attr_write(control, "%s/control", path);
     if (rc) goto out;
     rc = xlx__attr_write(p->unit.path, "%s/udev_path", path);
@@ -290,7 +290,7 @@ static int check_same(const char *path, const struct xlx__scsi_pdev *p)
     int rc = 0;
 
     if (!is)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (strcmp(is, p->unit.path))
         rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: another guest, which "
                         "shares %s, uses the backstore of that name: take "
@@ -307,7 +307,7 @@ static int make_backstore(const xlx_vscsi_entry *entry,
     int rc;
 
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (xlx__attr_exists("%s", path)) {
         /* shared with another guest, or what a killed command left half
          * done: the latter nobody links to, and it goes */
@@ -336,7 +336,7 @@ static int remove_backstore(const char *backstore)
         return 0;
     path = core_path(backstore);
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = drop(path, &left);
     if (!rc && !left) {
         xlx__fault("scsi-detach.backstore");
@@ -359,7 +359,7 @@ static int set_nexus(const char *tpg, const xlx_vscsi_entry *entry)
     now = xlx__attr_text("%s/nexus", tpg);  /* unreadable when there is none */
     rc = xlx__set_string(&name, entry->target);
     if (!rc && !now)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     if (rc || *now)
         goto out;
     last = &name[strlen(name) - 1];
@@ -394,7 +394,7 @@ static int link_lun(const char *lun, const xlx_vscsi_entry *entry)
     path = xlx__printf("%s/" LINK, lun);
     is = linked(lun);
     if (!to || !path || !is) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = 0;
@@ -427,7 +427,7 @@ int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
 
     tpg = tpg_path(entry);
     lun = tpg ? xlx__printf("%s/lun/lun_%u", tpg, entry->lun) : NULL;
-    rc = lun ? make_both(tpg) : xlx__error(ERROR_NOMEM, "out of memory");
+    rc = lun ? make_both(tpg) : xlx__nomem();
     if (rc) goto out;
     rc = set_nexus(tpg, entry);
     if (rc) goto out;
@@ -451,7 +451,7 @@ int xlx__scsi_target_check(const xlx_vscsi_entry *entry)
     to = tpg ? xlx__attr_link("%s/lun/lun_%u/" LINK, tpg, entry->lun) : NULL;
     rc = 0;
     if (!nexus || !to)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     else if (!xlx__attr_exists("%s/lun/lun_%u", tpg, entry->lun))
         rc = xlx__error(ERROR_NOTFOUND, "the kernel's target has no %s:%u",
                         entry->target, entry->lun);
@@ -484,7 +484,7 @@ static int drop_nexus(const char *tpg)
     for (;;) {
         now = xlx__attr_text("%s/nexus", tpg);
         if (!now)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         there = *now;
         free(now);
         if (!there)
@@ -532,7 +532,7 @@ int xlx__scsi_target_remove(const xlx_vscsi_entry *entry)
     path = lun ? xlx__printf("%s/" LINK, lun) : NULL;
     to = lun ? linked(lun) : NULL;
     if (!path || !to) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     if (*to && strcmp(to, last_part(entry->backstore))) {
@@ -569,12 +569,12 @@ int xlx__scsi_target_guest(const xlx_vscsi_entry *entry, libxl_uuid *uuid)
     int i, num = 0, rc;
 
     if (!tpg)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__attr_list(&links, &num, NULL, "%s/lun/lun_%u", tpg, entry->lun);
     for (i = 0; !rc && i < num; i++) {
         to = xlx__attr_link("%s/lun/lun_%u/%s", tpg, entry->lun, links[i]);
         if (!to)
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
+            rc = xlx__nomem();
         else if (parse_name(to, uuid, &vdev))
             rc = 1;
         free(to);
@@ -602,7 +602,7 @@ static int add_ours(xlx_vscsi_backstore kind, const char *name,
     if (u)
         *uuids = u;
     if (!e || !u)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     libxl_uuid_copy(NULL, &u[*num], &uuid);
     e += (*num)++;
     xlx_vscsi_entry_init(e);

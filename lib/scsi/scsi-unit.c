@@ -77,7 +77,7 @@ static int set_node(char **path, const char *name)
 {
     free(*path);
     *path = *name ? xlx__printf("/dev/%s", name) : strdup("");
-    return *path ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return *path ? 0 : xlx__nomem();
 }
 
 /* Block device, path and generic node. */
@@ -121,7 +121,7 @@ static int read_unit(const char *device, struct xlx__scsi_pdev *p)
     p->target = strdup("");
     if (!type || !u->vendor || !u->model || !u->revision || !u->wwid ||
         !p->target) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = xlx__set_string(&u->type, type_name(type));
@@ -132,7 +132,7 @@ static int read_unit(const char *device, struct xlx__scsi_pdev *p)
     p->identity = *u->wwid ? xlx__printf("wwid %s", u->wwid)
                            : xlx__printf("hctl %s", address);
     if (!p->identity) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = read_nodes(device, p);
@@ -152,7 +152,7 @@ int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
     device = xlx__printf("%s/class/scsi_device/%s/device", xlx__sysfs_dir(),
                          address);
     if (!device)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     p->hctl = *hctl;
     if (xlx__attr_exists("%s", device))
         rc = read_unit(device, p);
@@ -184,7 +184,7 @@ int xlx__scsi_units(struct xlx__scsi_hctl **list_r, int *num_r)
     list = calloc((size_t)num + 1, sizeof(*list));
     if (!list) {
         free(names);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     for (i = 0; i < num; i++)
         xlx__scsi_parse_hctl(names[i], &list[i]);
@@ -315,7 +315,7 @@ static int find_devno(const char *class, dev_t devno, bool *found_r,
     name = xlx__attr_link("%s/dev/%s/%u:%u/device", xlx__sysfs_dir(), class,
                           major(devno), minor(devno));
     if (!name)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     *found_r = xlx__scsi_parse_hctl(name, &hctl);
     if (*found_r)
         rc = xlx__scsi_find_hctl(&hctl, p);
@@ -331,7 +331,7 @@ static int set_other(struct xlx__scsi_pdev *p, const char *path,
 
     p->identity = identity;
     if (!identity)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__set_string(&p->unit.path, path);
     if (!rc)
         rc = xlx__set_string(&p->unit.type, type);
@@ -361,7 +361,7 @@ static int find_block(const char *pdev, const char *path, dev_t devno,
     name = xlx__attr_link("%s/dev/block/%u:%u", xlx__sysfs_dir(),
                           major(devno), minor(devno));
     if (!name)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = set_other(p, path, "block", name,
                    xlx__printf("block %u:%u", major(devno), minor(devno)));
     free(name);
@@ -474,7 +474,7 @@ static int find_name(const char *pdev, struct xlx__scsi_pdev *p)
 
     path = xlx__printf("/dev/%s", pdev);
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (strcmp(pdev, ".") && strcmp(pdev, "..") && !stat(path, &st) &&
         !S_ISDIR(st.st_mode))
         rc = find_path(path, p);

@@ -20,7 +20,7 @@
 static int found(char **use_r, char *use)
 {
     *use_r = use;
-    return use ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return use ? 0 : xlx__nomem();
 }
 
 /* ---- a disk ------------------------------------------------------------- */
@@ -110,7 +110,7 @@ static int find_path_use(struct xlx__scsi_change *c,
                           xlx__sysfs_dir(),
                           xlx__scsi_format_hctl(hctl, address));
     if (!wwid)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     same = !strcmp(wwid, p->unit.wwid) && strcmp(address, p->unit.hctl);
     free(wwid);
     if (!same)
@@ -154,7 +154,7 @@ static int read_vbds(struct xlx__scsi_change *c)
         return 0;
     vbds = calloc(1, sizeof(*vbds));
     if (!vbds)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__vbds_read(c->ctx, vbds);
     if (rc) {                           /* part of them would be too few */
         xlx__vbds_dispose(vbds);

@@ -26,7 +26,7 @@ static int take_watch(xlx_ctx *ctx, const xlx_guest *guest,
     path = xlx__printf("%s/scsi-watch-" LIBXL_UUID_FMT ".lock", ctx->run_dir,
                        LIBXL_UUID_BYTES(guest->uuid));
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__make_folder(ctx->run_dir);
     if (!rc)
         rc = xlx__lock_file(path, 0, lock);
@@ -85,10 +85,7 @@ static int wait_for(xlx_ctx *ctx, xlx_guest *guest, int ms)
     int rc;
 
     rc = xlx__guest_wait(ctx, guest, xlx__now_ms() + ms);
-    if (rc != ERROR_TIMEDOUT)
-        return rc;
-    xlx__error_clear();
-    return 0;
+    return xlx__forgive(rc, ERROR_TIMEDOUT);
 }
 
 

@@ -107,7 +107,7 @@ static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
     if (pdevs)
         plan->pdevs = pdevs;
     if (!e || !pdevs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     e += plan->num;
     xlx_vscsi_entry_init(e);
     plan->pdevs[plan->num++] = *p;
@@ -207,7 +207,7 @@ static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
         }
     plan->list = calloc((size_t)plan->num + 1, sizeof(*plan->list));
     if (!plan->list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < plan->num; i++)
         plan->list[i] = &plan->entries[i];
     return 0;
@@ -439,16 +439,15 @@ static int take_back(struct xlx__scsi_change *c, const struct plan *plan,
                      int rc)
 {
     struct undoing u = { c, all_of(UNDO_MS, plan->num), false };
-    char *why = strdup(xlx_get_error());
+    struct xlx__error_text why;
 
+    xlx__error_save(&why);
     if (xlx__scsi_each_adapter(plan->list, plan->num, undo, &u) ||
         xlx__scsi_record_write(c))
         u.left = true;
-    if (why)
-        xlx__error(rc, "%s%s", why, u.left ? "; not all of it could be taken "
-                   "back: xl scsi-repair does that" : "");
-    free(why);
-    return rc;
+    xlx__error_restore(&why);
+    return u.left ? xlx__error(rc, "%s; not all of it could be taken back: xl "
+                               "scsi-repair does that", why.line) : rc;
 }
 
 static int attach(struct xlx__scsi_change *c, const struct plan *plan,
@@ -474,7 +473,7 @@ static int fill_attached(xlx_ctx *ctx, const struct plan *plan,
 
     attached->devs = calloc((size_t)plan->num, sizeof(*attached->devs));
     if (!attached->devs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; !rc && i < plan->num; i++) {
         xlx_device_vscsidev_init(&attached->devs[i]);
         attached->num_devs++;

@@ -171,7 +171,7 @@ static int claim_all(xlx_ctx *ctx, const xlx_guest *self,
     guests = calloc(num + 1, sizeof(*guests));
     if (!guests) {
         free(uuids);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     for (i = 0; i < num; i++)
         xlx_guest_init(&guests[i]);

@@ -177,7 +177,7 @@ int xlx__snapshot_forget(xlx_snapshots *record, const char *name)
     int i, rc = 0;
 
     if (!parent || !gone) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     xlx__snapshot_drop(record, gone);
@@ -210,7 +210,7 @@ static int know(struct planning *p, const char *image)
                                 (p->num_overlays + 1) * sizeof(*list));
 
     if (!list)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     p->overlays = list;
     list[p->num_overlays++] = image;
     return 0;
@@ -336,7 +336,7 @@ static int no_writer_below(const xlx_snapshot_disk *lower)
 {
     char *at = strdup(lower->image), *format = strdup(lower->format), *below;
     bool yes, writes = false;
-    int i, rc = at && format ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    int i, rc = at && format ? 0 : xlx__nomem();
 
     for (i = 0; !rc && at && i < XLX__IMAGE_MAX_CHAIN; i++) {
         char *next = NULL;
@@ -573,11 +573,7 @@ static int tag_in_reach(const struct planning *p,
     if (!c->qmp || is_current(p->record, d->image))
         return 0;
     rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
     free(node);
     return xlx__error(ERROR_INVAL, "%s: it lies in %s, which QEMU has open as "
                       "the frozen layer of a later snapshot: delete that one "

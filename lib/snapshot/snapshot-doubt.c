@@ -134,7 +134,7 @@ int xlx__snapshot_doubt(const xlx_snapshots *record,
                              now->image, below->image,
                              xlx__snapshot_when(seen, when, sizeof(when)));
     }
-    return *why_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return *why_r ? 0 : xlx__nomem();
 }
 
 int xlx__snapshot_doubt_way(const xlx_guest *guest,
@@ -149,7 +149,7 @@ int xlx__snapshot_doubt_way(const xlx_guest *guest,
                          : "a guest may have gone on there: look at each with "
                            "qemu-nbd --read-only, and say which one goes on",
                          LIBXL_UUID_BYTES(guest->uuid));
-    return *way_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return *way_r ? 0 : xlx__nomem();
 }
 
 int xlx__snapshot_report_doubts(const xlx_guest *guest,

@@ -36,7 +36,7 @@ static int describe_unsettled(xlx_ctx *ctx, const xlx_guest *guest,
                           "cut short; xl snapshot-repair "LIBXL_UUID_FMT
                           " finishes or undoes it", title,
                           LIBXL_UUID_BYTES(guest->uuid));
-    return *what_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return *what_r ? 0 : xlx__nomem();
 }
 
 /* Where that guest goes on by its record, if that is so.  The record is read
@@ -61,7 +61,7 @@ static int fill_doubt(xlx_ctx *ctx, const struct xlx__image_claim *c,
     frozen->reason = XLX_FROZEN_REASON_UNSETTLED;
     frozen->what = xlx__printf("%s; %s", why, way);
     if (!frozen->what)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
 
  out:
     xlx_snapshots_dispose(&record);

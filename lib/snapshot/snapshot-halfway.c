@@ -145,7 +145,7 @@ static int let_choose(struct xlx__snapshot_change *c,
                       " puts all disks back, or to \"%s\" those that it "
                       "lists to what they held before", to->name, left->name);
     if (!way)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__report(report, false, way, "the revert to \"%s\" was cut short, "
                      "and the guest was started while only some of its disks "
                      "were put back", to->name);

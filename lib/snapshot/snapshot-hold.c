@@ -22,10 +22,7 @@ static int is_settled(struct xlx__snapshot_change *c)
                           "snapshots of \"%s\" was cut short; xl "
                           "snapshot-repair finishes or undoes it",
                           xlx__text(c->guest->name));
-    if (rc != ERROR_NOTFOUND)
-        return rc;
-    xlx__error_clear();
-    return 0;
+    return xlx__forgive(rc, ERROR_NOTFOUND);
 }
 
 int xlx__snapshot_hold(xlx_ctx *ctx, const xlx_guest *guest, int64_t *fd_r)

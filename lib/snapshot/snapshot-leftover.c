@@ -180,10 +180,7 @@ int xlx__snapshot_add_old(xlx_snapshot_journal *journal, const char *path)
     int rc;
 
     rc = xlx__image_identity(path, &id);
-    if (rc == ERROR_NOTFOUND) {     /* it is gone already */
-        xlx__error_clear();
-        rc = 0;
-    }
+    rc = xlx__forgive(rc, ERROR_NOTFOUND);     /* it is gone already */
     while (!rc && journal->num_old_ids < journal->num_old_files)
         rc = xlx__snapshot_add_string(&journal->old_ids,
                                       &journal->num_old_ids, "");
@@ -216,7 +213,7 @@ static int stays(char **why_r, const char *how)
 {
     free(*why_r);
     *why_r = xlx__printf("%s%s", how, xlx_get_error());
-    return *why_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return *why_r ? 0 : xlx__nomem();
 }
 
 /* One that stays because it is in use is put into record.  One that is not

@@ -64,7 +64,7 @@ static int make_readable(char **s)
         return 0;
     text = malloc(4 * len + 1);
     if (!text)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < len; i += n) {
         n = xlx__utf8_length(*s + i, len - i);
         if (n)
@@ -242,11 +242,7 @@ static int settle(xlx_ctx *ctx, const xlx_guest *guest)
     xlx_snapshot_journal_init(&journal);
     rc = xlx__snapshot_journal_read(ctx, guest, &journal);
     xlx_snapshot_journal_dispose(&journal);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
     rc = xlx__snapshot_begin(ctx, guest, false, &c);
     xlx__snapshot_end(&c);
     if (rc == ERROR_LOCK_FAIL) {
@@ -310,7 +306,7 @@ static int name_missing(const xlx_guest *guest,
     hint = xlx__printf("the disk is %s (format %s): name that there",
                        now->image, xlx__text(now->format));
     if (!hint)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__report(report, false, hint, "%s: %s names %s, which is not "
                      "there", disk->vdev, guest->config_file,
                      disk->pdev_path);
@@ -347,9 +343,10 @@ static int say_missing(xlx_ctx *ctx, const xlx_guest *guest,
                        const xlx_snapshots *record)
 {
     xlx_repair_report report;
-    char *why = strdup(xlx_get_error());
+    struct xlx__error_text why;
     int i, rc;
 
+    xlx__error_save(&why);
     xlx__error_clear();
     xlx_repair_report_init(&report);
     rc = xlx__snapshot_missing(ctx, guest, record, &report);
@@ -357,9 +354,8 @@ static int say_missing(xlx_ctx *ctx, const xlx_guest *guest,
         xlx__notice(ctx, "%s; %s", report.findings[i].what,
                     report.findings[i].done);
     if (!report.num_findings)
-        xlx__notice(ctx, "%s; what is recorded is shown", xlx__text(why));
+        xlx__notice(ctx, "%s; what is recorded is shown", why.line);
     xlx_repair_report_dispose(&report);
-    free(why);
     return rc;
 }
 

@@ -397,11 +397,7 @@ static int node_if_open(struct xlx__snapshot_change *c, const char *image,
     rc = xlx__snapshot_connect(c);
     if (rc || !c->qmp) return rc;
     rc = xlx__disk_find_node(c->qmp, image, node_r, &readonly);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    return rc;
+    return xlx__forgive(rc, ERROR_NOTFOUND);
 }
 
 static int node_command(struct xlx__snapshot_change *c, const char *command,

@@ -191,7 +191,7 @@ static int unused_path(const struct xlx__snapshot_change *c,
             : xlx__printf("%s/%.*s.%s-%d.qcow2", dir, stem_len, stem, name,
                           i);
         if (!path)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         rc = is_unused(c, world, path, &unused);
         if (!rc && unused) {
             *path_r = path;
@@ -225,7 +225,7 @@ static int choose_dir(const char *wanted, const char *below, char **dir_r)
     } else {
         len = (size_t)(strrchr(below, '/') - below);
         *dir_r = strndup(below, len ? len : 1);
-        rc = *dir_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+        rc = *dir_r ? 0 : xlx__nomem();
     }
     if (!rc)
         rc = check_dir(*dir_r);
@@ -248,7 +248,7 @@ static int node_name(const char *path, const char *vdev, char **node)
         tail += strlen(tail) - room;
     s = xlx__printf("xlx.%08x.%s", hash, tail);
     if (!s)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (char *q = s; *q; q++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                     "0123456789._-", *q))
@@ -305,7 +305,7 @@ int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
     if (rc) goto out;
     part = file_part(name);
     if (!part) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = unused_path(c, world, where, slash + 1, (int)(dot - slash - 1), part,
@@ -331,7 +331,7 @@ int xlx__snapshot_check_space(const xlx_snapshot_disk *over, int num)
     int rc = 0;
 
     if (!dir)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (!statfs(dir, &fs)) {
         kib = (unsigned long long)(geteuid() ? fs.f_bavail : fs.f_bfree) *
               (unsigned long long)fs.f_bsize >> 10;

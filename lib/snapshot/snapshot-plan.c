@@ -121,7 +121,7 @@ static int add_why(xlx_snapshot *snapshot, const char *fmt, ...)
     va_end(ap);
     why = xlx__printf("%s; %s", xlx__text(snapshot->why), text);
     rc = why ? xlx__set_string(&snapshot->why, why)
-             : xlx__error(ERROR_NOMEM, "out of memory");
+             : xlx__nomem();
     free(why);
     return rc;
 }
@@ -173,7 +173,7 @@ static int auto_kind(const xlx_snapshots *record, const xlx_disk **disks,
                           "stay where they are", mib);
     }
     rc = why ? xlx__set_string(&snapshot->why, why)
-             : xlx__error(ERROR_NOMEM, "out of memory");
+             : xlx__nomem();
     free(why);
     return rc;
 }
@@ -274,7 +274,7 @@ static int check_open(struct xlx__snapshot_change *c,
     for (i = 0; images && i < snapshot->num_disks; i++)
         images[i] = snapshot->disks[i].image;
     if (!ids || !images)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     else if (c->served)
         rc = xlx__snapshot_check_open(c, images, snapshot->num_disks, false,
                                       ids);
@@ -366,7 +366,7 @@ static int plan_disks(struct xlx__snapshot_change *c,
 
     snapshot->disks = calloc(num, sizeof(*snapshot->disks));
     if (!snapshot->disks)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__snapshot_world_of(c, &world);
     for (i = 0; !rc && i < num; i++)
         rc = plan_disk(c, world, spec, chosen[i], snapshot, journal);
@@ -459,7 +459,7 @@ int xlx__snapshot_plan(struct xlx__snapshot_change *c,
     if (rc) goto out;
     chosen = calloc(disks->num_disks + num + 1, sizeof(*chosen));
     if (!chosen) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     rc = num ? choose_named(disks, spec, chosen)

@@ -166,7 +166,7 @@ static int rename_disk(const struct moves *m, xlx_snapshot_disk *d)
     char *name = new_name(m, xlx__text(d->vdev));
 
     if (!name)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     free(d->vdev);
     d->vdev = name;
     return 0;
@@ -202,7 +202,7 @@ static int follow_images(xlx_snapshots *record, const xlx_disks *disks)
 
     m.from = calloc(disks->num_disks + 1, sizeof(*m.from));
     if (!m.from)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = find_moves(record, &m);
     for (i = 0; !rc && m.any && i < record->num_disks; i++)
         rc = rename_disk(&m, &record->disks[i]);

@@ -130,11 +130,11 @@ int xlx__snapshot_add_string(char ***list, int *num, const char *s)
     char **n = realloc(*list, (*num + 1) * sizeof(*n));
 
     if (!n)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     *list = n;
     n[*num] = strdup(s);
     if (!n[*num])
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     (*num)++;
     return 0;
 }
@@ -384,7 +384,7 @@ int xlx__snapshot_make_name(const xlx_snapshots *record, const char *prefix,
         name = i == 1 ? xlx__printf("%s-%s", prefix, when)
                       : xlx__printf("%s-%s-%d", prefix, when, i);
         if (!name)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         if (!xlx__snapshot_by_name(record, name))
             break;
         free(name);

@@ -45,7 +45,7 @@ static int describe_left(const struct xlx__snapshot_change *c,
     if (rc) return rc;
     text = xlx__printf("state left by the revert to %s", to->name);
     if (!text)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     free(left->description);
     left->description = text;
     return xlx__snapshot_make_name(&c->record, "left", &left->name);
@@ -232,7 +232,7 @@ static int plan(struct xlx__snapshot_change *c,
     if (rc) goto out;
     left.disks = calloc(to->num_disks, sizeof(*left.disks));
     if (!left.disks) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     for (i = 0; i < to->num_disks; i++) {
@@ -524,7 +524,7 @@ static int fill_result(struct xlx__snapshot_change *c,
     }
     result->disks = calloc(to->num_disks + 1, sizeof(*result->disks));
     if (!result->disks)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < to->num_disks; i++) {
         xlx_snapshot_disk_init(&result->disks[i]);
         result->num_disks++;

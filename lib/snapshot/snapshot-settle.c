@@ -34,11 +34,7 @@ static int is_open(struct xlx__snapshot_change *c, const char *image,
     rc = xlx__snapshot_connect(c);
     if (rc || !c->qmp) return rc;
     rc = xlx__disk_find_node(c->qmp, image, &node, &readonly);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
     free(node);
     *open_r = true;
     return 0;
@@ -462,20 +458,19 @@ int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
 
 int xlx__snapshot_undo(struct xlx__snapshot_change *c, int rc)
 {
-    char *why = strdup(xlx_get_error());
+    struct xlx__error_text why;
     xlx_repair_report report;
     int undo;
 
+    xlx__error_save(&why);
     xlx_repair_report_init(&report);
     undo = settle(c, false, &report);
     /* that it was cut short its caller knows, and says so */
     tell(c, &report, false);
     xlx_repair_report_dispose(&report);
-    if (why && !undo)
-        xlx__error(rc, "%s", why);
-    else if (why)
-        xlx__error_prefix(rc, "%s; and undoing it failed (run xl "
-                          "snapshot-repair)", why);
-    free(why);
+    if (undo)
+        return xlx__error_prefix(rc, "%s; and undoing it failed (run xl "
+                                 "snapshot-repair)", why.line);
+    xlx__error_restore(&why);
     return rc;
 }

@@ -188,7 +188,7 @@ static int quiesce(struct xlx__snapshot_change *c, struct xlx__agent **agent)
 /* How the guest came out of being frozen. */
 struct thawed {
     int rc;                         /* not 0: it had not held still */
-    char *why;
+    struct xlx__error_text why;
 };
 
 static int switch_live(struct xlx__snapshot_change *c,
@@ -197,7 +197,7 @@ static int switch_live(struct xlx__snapshot_change *c,
                        struct thawed *thawed)
 {
     struct xlx__agent *agent = NULL;
-    char *kept = NULL;
+    struct xlx__error_text kept;
     int rc;
 
     if (spec->quiesce) {
@@ -209,13 +209,12 @@ static int switch_live(struct xlx__snapshot_change *c,
     if (!rc)
         rc = transaction(c, snapshot, &journal->after);
     if (rc && agent)
-        kept = strdup(xlx_get_error());
+        xlx__error_save(&kept);
     thawed->rc = xlx__agent_thaw(agent);
     if (thawed->rc)
-        thawed->why = strdup(xlx_get_error());
-    if (rc && kept)
-        xlx__error(rc, "%s", kept);
-    free(kept);
+        xlx__error_save(&thawed->why);
+    if (rc && agent)
+        xlx__error_restore(&kept);
     if (rc) return rc;
     snapshot->quiesced = agent && !thawed->rc;
     xlx__fault("snapshot-create.switched");
@@ -299,7 +298,7 @@ static int perform(struct xlx__snapshot_change *c,
                    const xlx_snapshot_spec *spec, xlx_snapshot *snapshot,
                    xlx_snapshot_journal *journal)
 {
-    struct thawed thawed = { .rc = 0, .why = NULL };
+    struct thawed thawed = { .rc = 0 };
     xlx_snapshot *made;
     int rc;
 
@@ -325,13 +324,12 @@ static int perform(struct xlx__snapshot_change *c,
     if (!rc && thawed.rc)
         rc = xlx__error(thawed.rc, "the snapshot \"%s\" was made, but not of "
                         "a quiesced guest: %s", snapshot->name,
-                        xlx__text(thawed.why));
+                        thawed.why.line);
     goto out;
 
  undo:
     rc = xlx__snapshot_undo(c, rc);
  out:
-    free(thawed.why);
     return rc;
 }
 

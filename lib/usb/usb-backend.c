@@ -338,7 +338,7 @@ static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
                         "controller, and there is none for Xen: install"
                         " qemu-system-xen, or set LIBXLX_XEN_QEMU");
     else if (!cmd || !stat || !log)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     else
         rc = xlx__child_run(ctx, &child, NULL, NULL);
     free(log);
@@ -436,7 +436,7 @@ int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
         return 0;
     pidfile = file_path(ctx, domid, "pid");
     if (!pidfile)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__make_folder(ctx->run_dir);
     if (rc) goto out;
     pid = our_pid(ctx, domid);          /* a killed command left it */

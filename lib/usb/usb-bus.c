@@ -41,7 +41,7 @@ int xlx__usb_on_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e,
     if (!rc) {
         node = port_node(folder, e->port);
         rc = node ? xlx__xs_read(ctx, XBT_NULL, node, &path)
-                  : xlx__error(ERROR_NOMEM, "out of memory");
+                  : xlx__nomem();
     }
     if (rc == ERROR_NOTFOUND) {
         xlx__error_clear();
@@ -91,7 +91,7 @@ int xlx__usb_clear_port(xlx_ctx *ctx, uint32_t domid, uint32_t ctrl,
     if (rc) return rc;
     node = port_node(folder, port);
     rc = node ? xlx__xs_write(ctx, XBT_NULL, node, "")
-              : xlx__error(ERROR_NOMEM, "out of memory");
+              : xlx__nomem();
     free(node);
     free(folder);
     return rc;
@@ -250,7 +250,7 @@ static int reset_device(const xlx_usb_host_device *d)
     int fd = -1, rc = 0;
 
     if (!node)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     fd = open(node, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || ioctl(fd, USBDEVFS_RESET, NULL))
         rc = xlx__error(xlx__errno_rc(errno), "%s: it cannot be reset: %m",

@@ -41,7 +41,7 @@ static int text_of(const char *name, const char *attribute, char **text_r)
     text = xlx__attr_text(DEVICES "/%s/%s", xlx__sysfs_dir(), name,
                           attribute);
     if (!text)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (p = text; *p; p += n ? n : 1) {
         n = xlx__utf8_length(p, strlen(p));
         if (!n || (unsigned char)*p < ' ' || *p == 0x7f)
@@ -94,7 +94,7 @@ static int read_descriptors(const char *name, xlx_usb_host_device *d)
     if (path)
         bytes = malloc(MAX_DESCRIPTORS);
     if (!bytes) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     f = fopen(path, "re");
@@ -125,7 +125,7 @@ static int add_interface(const char *name, xlx_usb_host_device *d)
     i->driver = xlx__attr_link(DEVICES "/%s/driver", xlx__sysfs_dir(),
                                   name);
     if (!i->driver)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     return xlx__set_string(&i->name, name);
 }
 
@@ -165,7 +165,7 @@ static int add_kind(uint32_t device_class, uint32_t subclass,
         return 0;
     more = xlx__printf("%s%s%s", kind, *kind ? ", " : "", name);
     if (!more)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     free(d->kind);
     d->kind = more;
     return 0;
@@ -223,7 +223,7 @@ int xlx__usb_devices(xlx_usb_host_devices *list)
     if (rc) return rc;
     list->devices = calloc((size_t)num + 1, sizeof(*list->devices));
     if (!list->devices)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     for (i = 0; !rc && i < num; i++) {
         if (strchr(names[i], ':'))      /* an interface */
             continue;
@@ -325,7 +325,7 @@ static int ambiguous(const xlx_usb_host_devices *list,
         free(all);
         all = more;
         if (!all)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
     }
     rc = xlx__error(ERROR_INVAL, "selector \"%s\": more than one device: %s; "
                     "name one by its path", text, xlx__text(all));
@@ -351,7 +351,7 @@ int xlx__usb_pick(const xlx_usb_host_devices *list, const xlx_usb_selector *s,
     }
     text = xlx__usb_selector_text(s);
     if (!text)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = num ? ambiguous(list, s, text)
              : xlx__error(ERROR_NOTFOUND, "selector \"%s\": no such device "
                           "is plugged in", text);

@@ -251,20 +251,16 @@ int xlx__usb_guest_use(xlx_ctx *ctx, const xlx_usb_host_device *d,
     if (!rc) {
         *use_r = xlx__printf("guest %s has it", xlx__text(name));
         free(name);
-        return *use_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+        return *use_r ? 0 : xlx__nomem();
     }
     if (rc != ERROR_NOTFOUND)
         return rc;
     rc = xlx__usb_holder(ctx, d->path, &domid, &ctrl, &port);
-    if (rc == ERROR_NOTFOUND) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
     if (except && except->domid == domid)
         return 0;
     *use_r = xlx__printf("domain %u has it, from another tool", domid);
-    return *use_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+    return *use_r ? 0 : xlx__nomem();
 }
 
 static int set_used(xlx_ctx *ctx, const xlx_usb_policy *policy,

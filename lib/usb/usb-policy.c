@@ -141,7 +141,7 @@ int xlx__usb_judge(const xlx_usb_policy *policy,
         denied = rule->allow ? xlx__printf("%s", "")
                              : reason(rule, xlx__text(policy->path));
         if (!denied)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         break;
     }
     free(*denied_r);

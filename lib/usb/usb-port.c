@@ -45,7 +45,7 @@ static int list_numbers(xlx_ctx *ctx, const char *path, uint32_t **list_r,
     list = calloc(num + 1, sizeof(*list));
     if (!list) {
         free(names);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     for (i = 0; i < num; i++) {
         errno = 0;
@@ -92,7 +92,7 @@ static int read_text(xlx_ctx *ctx, const char *folder, const char *name,
     int rc;
 
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__xs_read(ctx, XBT_NULL, path, value_r);
     free(path);
     return rc;
@@ -129,7 +129,7 @@ int xlx__usb_ctrl_folder(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
 
     tree = xlx__printf("/libxl/%u/device/vusb/%u", domid, devid);
     if (!tree)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = read_text(ctx, tree, "type", &name);
     if (rc) goto out;
     rc = xlx__error(ERROR_NOTFOUND, "%s: a controller of type \"%s\"", tree,
@@ -211,7 +211,7 @@ static int read_ctrl(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
         frontend = xlx__printf("/local/domain/%u/device/vusb/%u", domid,
                                devid);
         if (!frontend) {
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
+            rc = xlx__nomem();
             goto out;
         }
         ctrl->backend_state = state_of(ctx, folder);
@@ -239,7 +239,7 @@ int xlx__usb_ctrls(xlx_ctx *ctx, uint32_t domid, xlx_usb_ctrls *list)
     if (rc) return rc;
     list->ctrls = calloc((size_t)num + 1, sizeof(*list->ctrls));
     if (!list->ctrls)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     for (i = 0; !rc && i < num; i++) {
         xlx_usb_ctrl_init(&list->ctrls[list->num_ctrls]);
         rc = read_ctrl(ctx, domid, devids[i],

@@ -68,14 +68,13 @@ static int pull_out(struct xlx__usb_change *c, xlx_usb_entry *e, bool dry_run,
  * message of the failure stays. */
 static void give_up(struct xlx__usb_change *c, xlx_usb_entry *e)
 {
-    char *why = strdup(xlx_get_error());
+    struct xlx__error_text why;
 
+    xlx__error_save(&why);
     xlx__usb_disconnect(c, e, xlx__now_ms() + STEP_MS);
     e->status = XLX_USB_STATUS_MISSING;
     xlx__usb_record_write(c);
-    if (why)
-        xlx__error(ERROR_FAIL, "%s", why);
-    free(why);
+    xlx__error_restore(&why);
 }
 
 static int connect_again(struct xlx__usb_change *c, xlx_usb_entry *e,
@@ -332,7 +331,7 @@ static int each_entry(struct xlx__usb_change *c, bool dry_run,
 
     ports = calloc((size_t)num + 1, sizeof(*ports));
     if (!ports)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         ports[i].ctrl = c->record.entries[i].ctrl;
         ports[i].port = c->record.entries[i].port;

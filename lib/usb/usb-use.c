@@ -67,7 +67,7 @@ static int find_network(const xlx_usb_host_device *d, char **use_r)
         if (flags && strtoul(flags, NULL, 16) & IFF_UP)
             *use_r = xlx__printf("its network card %s is up", names[i]);
         if (!flags || (strtoul(flags, NULL, 16) & IFF_UP && !*use_r))
-            rc = xlx__error(ERROR_NOMEM, "out of memory");
+            rc = xlx__nomem();
         free(flags);
     }
     free(names);
@@ -83,7 +83,7 @@ static int find_program(const xlx_usb_host_device *d, char **use_r)
         if (!strcmp(xlx__text(d->interfaces[i].driver), "usbfs")) {
             *use_r = xlx__printf("a program has its interface %s",
                                  d->interfaces[i].name);
-            return *use_r ? 0 : xlx__error(ERROR_NOMEM, "out of memory");
+            return *use_r ? 0 : xlx__nomem();
         }
     return 0;
 }

@@ -91,11 +91,7 @@ static int await(struct watch *w)
     if (take_events(w) && !w->gone && w->due > now + REST_MS)
         w->due = now + REST_MS;
     rc = xlx__guest_wait(w->ctx, &w->guest, now);
-    if (rc == ERROR_TIMEDOUT) {
-        xlx__error_clear();
-        return 0;
-    }
-    if (rc) return rc;
+    if (rc) return xlx__forgive(rc, ERROR_TIMEDOUT);
     w->gone = w->guest.domid == XLX_DOMID_NONE ? now : 0;
     w->due = w->gone ? now + REBOOT_MS : now;
     return 0;
@@ -162,7 +158,7 @@ static int take_watch(struct watch *w)
     path = xlx__printf("%s/usb-watch-" LIBXL_UUID_FMT ".lock",
                        w->ctx->run_dir, LIBXL_UUID_BYTES(w->guest.uuid));
     if (!path)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = xlx__make_folder(w->ctx->run_dir);
     if (!rc)
         rc = xlx__lock_file(path, 0, &w->lock);

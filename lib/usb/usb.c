@@ -89,7 +89,7 @@ static int durable(const xlx_usb_selector *s, const xlx_usb_host_device *d,
     else
         text = xlx__printf("%s", d->path);
     if (!text)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     free(*text_r);
     *text_r = text;
     return 0;
@@ -182,9 +182,10 @@ static int reserve(struct xlx__usb_change *c, const xlx_usb_host_device *d,
 static int take_back(struct xlx__usb_change *c, const xlx_usb_entry *e,
                      int rc)
 {
-    char *why = strdup(xlx_get_error());
+    struct xlx__error_text why;
     int r;
 
+    xlx__error_save(&why);
     r = xlx__usb_disconnect(c, e, xlx__now_ms() + UNDO_MS);
     if (!r)
         r = xlx__usb_release(c, e);
@@ -195,11 +196,9 @@ static int take_back(struct xlx__usb_change *c, const xlx_usb_entry *e,
             XLX_USB_STATUS_DETACHING;
     if (xlx__usb_record_write(c))
         r = ERROR_FAIL;
-    if (why)
-        xlx__error(rc, "%s%s", why, r ? "; not all of it could be taken "
-                   "back: xl usb-repair does that" : "");
-    free(why);
-    return rc;
+    xlx__error_restore(&why);
+    return r ? xlx__error(rc, "%s; not all of it could be taken back: xl "
+                          "usb-repair does that", why.line) : rc;
 }
 
 static int attach(struct xlx__usb_change *c, const xlx_usb_host_device *d,

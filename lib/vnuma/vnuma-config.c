@@ -93,7 +93,7 @@ static int take_distances(struct reader *r, const char *text)
         longer = reallocarray(spec->distances, (size_t)spec->num_distances + 1,
                               sizeof(*longer));
         if (!longer)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         spec->distances = longer;
         longer[spec->num_distances++] = value;
         if (*p != ',')
@@ -124,7 +124,7 @@ static int fill_distances(struct reader *r)
         return rc;
     all = calloc((size_t)r->c->num_nodes, sizeof(*all));
     if (!all)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num && i < r->c->num_nodes; i++)
         all[i] = spec->distances[i];
     free(spec->distances);
@@ -342,7 +342,7 @@ static int take_vnodes(XLU_Config *cfg, struct xlx__vnuma_config *c,
                                num);
     c->nodes = calloc((size_t)num + 1, sizeof(*c->nodes));
     if (!c->nodes)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     c->num_nodes = num;
     for (r.vnode = 0; !rc && r.vnode < num; r.vnode++)
         rc = take_vnode(&r, cfg, xlu_cfg_get_listitem2(list, r.vnode));
@@ -368,7 +368,7 @@ int xlx__vnuma_config_parse(const char *name, const char *text,
     report = open_memstream(&said, &len);
     cfg = report ? xlu_cfg_init(report, name) : NULL;
     if (!cfg) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     if (xlu_cfg_readdata(cfg, text, (int)strlen(text))) {

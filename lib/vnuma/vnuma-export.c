@@ -227,10 +227,10 @@ int xlx__vnuma_export(xlx_ctx *ctx, const xlx_vnuma_topology *topology,
         return rc;
     out = open_memstream(&text, &len);
     if (!out)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     rc = write_format(out, topology, host, format);
     if (fclose(out) && !rc)
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
     if (rc) {
         free(text);
         return rc;

@@ -127,7 +127,7 @@ static int write_machine(FILE *out, const struct hwloc_node *nodes, int num,
         total += nodes[i].num_cpus;
     cpus = calloc((size_t)total + 1, sizeof(*cpus));
     if (!cpus)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0, total = 0; i < num; i++) {
         numbers[i] = nodes[i].number;
         memcpy(cpus + total, nodes[i].cpus,
@@ -204,7 +204,7 @@ static int take_cpus(const xlx_vnuma_node *from, struct hwloc_node *n)
     n->cores = calloc(num + 1, sizeof(*n->cores));
     if (!cpus || !n->cpus || !n->cores) {
         free(cpus);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     if (num)
         memcpy(cpus, from->cpus, num * sizeof(*cpus));
@@ -385,7 +385,7 @@ static int add_cpu(xlx_vnuma_node *v, const xmlNode *pu, uint32_t cpu)
         longer = reallocarray(longer, num ? 2 * (size_t)num : 1,
                               sizeof(*longer));
         if (!longer)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         v->cpus = longer;
     }
     longer[v->num_cpus++] = (xlx_vnuma_cpu){
@@ -494,7 +494,7 @@ int xlx__vnuma_read_hwloc(const char *name, const char *text,
     root = xmlDocGetRootElement(doc);
     owners = malloc(sizeof(*owners));
     if (!owners) {
-        rc = xlx__error(ERROR_NOMEM, "out of memory");
+        rc = xlx__nomem();
         goto out;
     }
     for (i = 0; i < XLX__VNUMA_MAX_CPUS; i++)

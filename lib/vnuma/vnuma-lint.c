@@ -25,7 +25,7 @@ int xlx__vnuma_find(xlx_vnuma_findings *f, xlx_vnuma_effect effect,
     longer = reallocarray(f->findings, (size_t)f->num_findings + 1,
                           sizeof(*longer));
     if (!longer)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     f->findings = longer;
     longer += f->num_findings++;
     xlx_vnuma_finding_init(longer);
@@ -35,7 +35,7 @@ int xlx__vnuma_find(xlx_vnuma_findings *f, xlx_vnuma_effect effect,
     va_end(ap);
     if (r < 0) {
         longer->what = NULL;
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     return xlx__set_string(&longer->rule, rule);
 }

@@ -26,7 +26,7 @@ static int add_cpu(xlx_vnuma_node *n, uint32_t cpu, const libxl_cputopology *t)
 
     longer = reallocarray(n->cpus, (size_t)n->num_cpus + 1, sizeof(*longer));
     if (!longer)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     n->cpus = longer;
     longer[n->num_cpus++] = (xlx_vnuma_cpu){
         .cpu = cpu, .core = t->core, .socket = t->socket,
@@ -184,7 +184,7 @@ static int ask(xc_interface *xc, uint32_t domid, struct answer *a)
                               sizeof(*a->distances));
         a->vnode_of = calloc(a->num_vcpus + 1u, sizeof(*a->vnode_of));
         if (!a->ranges || !a->distances || !a->vnode_of)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
     }
     return xlx__error(ERROR_FAIL, "domain %u: Xen does not tell its NUMA "
                       "topology: %s", domid, strerror(errno));
@@ -197,7 +197,7 @@ static int take_range(xlx_vnuma_vnode *v, const xen_vmemrange_t *r)
     longer = reallocarray(v->ranges, (size_t)v->num_ranges + 1,
                           sizeof(*longer));
     if (!longer)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     v->ranges = longer;
     longer[v->num_ranges++] = (xlx_vnuma_range){ r->start, r->end };
     v->memory += r->end - r->start;

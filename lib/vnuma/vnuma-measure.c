@@ -67,7 +67,7 @@ static int add_place(xlx_vnuma_topology *t, uint32_t node, uint64_t pages)
     longer = reallocarray(t->places, (size_t)t->num_places + 1,
                           sizeof(*longer));
     if (!longer)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     t->places = longer;
     longer[t->num_places++] = (xlx_vnuma_place){ node, pages * PAGE };
     return 0;
@@ -161,7 +161,7 @@ static int read_ring(xc_interface *xc, uint32_t *index, char **text_r,
         longer = realloc(text, size + CHUNK + 1);
         if (!longer || size > TEXT_MAX) {
             free(longer ? longer : text);
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         }
         text = longer;
         n = CHUNK;

@@ -382,7 +382,7 @@ static int fill_config(const struct planner *p, xlx_vnuma_plan *plan)
     FILE *out = open_memstream(&text, &len);
 
     if (!out)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     if (p->k > 1)
         xlx__vnuma_write_xl(out, &plan->topology);
     else
@@ -391,7 +391,7 @@ static int fill_config(const struct planner *p, xlx_vnuma_plan *plan)
                 plan->topology.vnodes[0].pnode);
     if (fclose(out)) {
         free(text);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     plan->config = text;
     return 0;
@@ -407,13 +407,13 @@ static int say_nodes(const struct planner *p, xlx_vnuma_plan *plan)
     int i, j, rc;
 
     if (!out)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < p->k; i++)
         fprintf(out, "%s%u", !i ? "" : i + 1 < p->k ? ", " : " and ",
                 t->vnodes[i].pnode);
     if (fclose(out)) {
         free(list);
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     }
     for (i = 0; i < p->k; i++)
         for (j = 0; j < p->k; j++) {
@@ -539,7 +539,7 @@ int xlx__vnuma_plan_make(xlx_ctx *ctx, const xlx_vnuma_plan_spec *spec,
         return rc;
     p = calloc(1, sizeof(*p));
     if (!p)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     p->spec = spec;
     p->host = host;
     if (spec->follow_host) {

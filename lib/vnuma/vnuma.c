@@ -22,7 +22,7 @@ int xlx__vnuma_append(uint32_t **list, int *num, uint32_t value)
         longer = reallocarray(longer, *num ? 2 * (size_t)*num : 1,
                               sizeof(*longer));
         if (!longer)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         *list = longer;
     }
     longer[(*num)++] = value;
@@ -36,13 +36,13 @@ int xlx__vnuma_append_string(char ***list, int *num, const char *fmt, ...)
     int r;
 
     if (!longer)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     *list = longer;
     va_start(ap, fmt);
     r = vasprintf(&longer[*num], fmt, ap);
     va_end(ap);
     if (r < 0)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     (*num)++;
     return 0;
 }
@@ -60,12 +60,12 @@ int xlx__vnuma_alloc(xlx_vnuma_topology *t, int num)
 
     t->vnodes = calloc((size_t)num + 1, sizeof(*t->vnodes));
     if (!t->vnodes)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         xlx_vnuma_vnode_init(&t->vnodes[t->num_vnodes++]);
         t->vnodes[i].distances = calloc((size_t)num, sizeof(uint32_t));
         if (!t->vnodes[i].distances)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         t->vnodes[i].num_distances = num;
     }
     return 0;
@@ -77,12 +77,12 @@ int xlx__vnuma_alloc_host(xlx_vnuma_host *h, int num)
 
     h->nodes = calloc((size_t)num + 1, sizeof(*h->nodes));
     if (!h->nodes)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         xlx_vnuma_node_init(&h->nodes[h->num_nodes++]);
         h->nodes[i].distances = calloc((size_t)num, sizeof(uint32_t));
         if (!h->nodes[i].distances)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         h->nodes[i].num_distances = num;
     }
     return 0;
@@ -210,7 +210,7 @@ int xlx__vnuma_check_host(const xlx_vnuma_host *h)
                           "this library", h->num_nodes, XLX__VNUMA_MAX_NODES);
     seen = calloc(XLX__VNUMA_MAX_CPUS, sizeof(*seen));
     if (!seen)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < h->num_nodes; i++) {
         rc = check_node(h, i);
         if (rc) goto out;

@@ -181,6 +181,24 @@ static void set_string(void **state)
     assert_null(s);
 }
 
+/* What was wrong is told, whatever the cleanup after it does. */
+static void kept(void **state)
+{
+    struct xlx__error_text why;
+
+    (void)state;
+    xlx__error(ERROR_FAIL, "the first");
+    xlx__error_save(&why);
+    assert_int_equal(xlx__nomem(), ERROR_NOMEM);
+    assert_string_equal(xlx_get_error(), "out of memory");
+    xlx__error_restore(&why);
+    assert_string_equal(xlx_get_error(), "the first");
+    assert_int_equal(xlx__forgive(ERROR_FAIL, ERROR_NOTFOUND), ERROR_FAIL);
+    assert_string_equal(xlx_get_error(), "the first");
+    assert_ok(xlx__forgive(ERROR_NOTFOUND, ERROR_NOTFOUND));
+    assert_string_equal(xlx_get_error(), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +211,7 @@ int main(void)
         cmocka_unit_test(errno_codes),
         cmocka_unit_test(utf8),
         cmocka_unit_test(set_string),
+        cmocka_unit_test(kept),
     };
 
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);

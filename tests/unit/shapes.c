@@ -23,7 +23,7 @@ static int fill(xlx_ctx *ctx, xlx_shape *shape, const char *name,
     if (hint) {
         shape->words = calloc(2, sizeof(*shape->words));
         if (!shape->words)
-            return xlx__error(ERROR_NOMEM, "out of memory");
+            return xlx__nomem();
         shape->num_words = 2;           /* the second stays NULL */
         rc = xlx__set_string(&shape->words[0], hint);
         if (rc) return rc;

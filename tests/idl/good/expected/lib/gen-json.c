@@ -199,7 +199,7 @@ static int parse_string_array(const struct xlx__json *v, char ***xs_r,
         return 0;
     *xs_r = xs = calloc(xlx__json_count(v), sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
         (*num_r)++;
         rc = parse_string(m, &xs[*num_r - 1]);
@@ -222,7 +222,7 @@ static int parse_point_array(const struct xlx__json *v, xlx_point **xs_r,
         return 0;
     *xs_r = xs = calloc(xlx__json_count(v), sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
         xlx_point_init(&xs[*num_r]);
         (*num_r)++;
@@ -246,7 +246,7 @@ static int parse_shape_kind_array(const struct xlx__json *v,
         return 0;
     *xs_r = xs = calloc(xlx__json_count(v), sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
         (*num_r)++;
         rc = parse_shape_kind(m, &xs[*num_r - 1]);
@@ -269,7 +269,7 @@ static int parse_uint64_array(const struct xlx__json *v, uint64_t **xs_r,
         return 0;
     *xs_r = xs = calloc(xlx__json_count(v), sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
         (*num_r)++;
         rc = xlx__json_uint64(m, UINT64_MAX, &xs[*num_r - 1]);
@@ -292,7 +292,7 @@ static int parse_uuid_array(const struct xlx__json *v, libxl_uuid **xs_r,
         return 0;
     *xs_r = xs = calloc(xlx__json_count(v), sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
         (*num_r)++;
         rc = parse_uuid(m, &xs[*num_r - 1]);

@@ -42,7 +42,7 @@ static void *longer(void *xs, int num, size_t size)
     void *more = realloc(xs, ((size_t)num + 1) * size);
 
     if (!more)
-        xlx__error(ERROR_NOMEM, "out of memory");
+        xlx__nomem();
     return more;
 }
 
@@ -110,7 +110,7 @@ static int copy_string_array(xlx_ctx *ctx, char ***xs_r, int *num_r,
         return 0;
     xs = calloc(num, sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         rc = xlx__set_string(&xs[i], from[i]);
         if (rc) goto out;
@@ -141,7 +141,7 @@ static int copy_point_array(xlx_ctx *ctx, xlx_point **xs_r, int *num_r,
         return 0;
     xs = calloc(num, sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         xs[i] = from[i];
     }
@@ -168,7 +168,7 @@ static int copy_shape_kind_array(xlx_ctx *ctx, xlx_shape_kind **xs_r,
         return 0;
     xs = calloc(num, sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         xs[i] = from[i];
     }
@@ -194,7 +194,7 @@ static int copy_uint64_array(xlx_ctx *ctx, uint64_t **xs_r, int *num_r,
         return 0;
     xs = calloc(num, sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         xs[i] = from[i];
     }
@@ -220,7 +220,7 @@ static int copy_uuid_array(xlx_ctx *ctx, libxl_uuid **xs_r, int *num_r,
         return 0;
     xs = calloc(num, sizeof(*xs));
     if (!xs)
-        return xlx__error(ERROR_NOMEM, "out of memory");
+        return xlx__nomem();
     for (i = 0; i < num; i++) {
         xs[i] = from[i];
     }
