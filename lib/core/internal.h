@@ -64,6 +64,12 @@ void xlx__error_restore(const struct xlx__error_text *text);
 /* The ERROR_* code for an errno value, ERROR_FAIL for most. */
 int xlx__errno_rc(int errnoval);
 
+/* system.c: what all layers ask the kernel */
+/* Milliseconds of CLOCK_MONOTONIC; deadlines are such values. */
+int64_t xlx__now_ms(void);
+/* mkdir -p, mode 0700. */
+int xlx__make_directory(const char *path);
+
 /* ctx.c: what the generated calls do on entry, and lazy connections */
 void xlx__call_enter(xlx_ctx *ctx, const char *call);
 int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc);
@@ -75,16 +81,12 @@ int xlx__ctx_libxl_working(xlx_ctx *ctx, libxl_ctx **libxl_r);
  * since xlx__ctx_libxl(), or else rc's name.  Lives until the next message.
  * A libxl_ctx of the caller's logs to the caller, not here. */
 const char *xlx__ctx_libxl_said(xlx_ctx *ctx, int rc);
-/* mkdir -p, mode 0700. */
-int xlx__make_folder(const char *path);
 void xlx__debug(xlx_ctx *ctx, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* One line that the caller's user must see although the call goes on: the
  * caller's logger gets it at the level XTL_NOTICE. */
 void xlx__notice(xlx_ctx *ctx, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* Milliseconds of CLOCK_MONOTONIC; deadlines are such values. */
-int64_t xlx__now_ms(void);
 
 #define XLX__ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

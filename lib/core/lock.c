@@ -155,7 +155,7 @@ int xlx__lock_guest_until(xlx_ctx *ctx, const libxl_uuid *uuid,
     char *path = NULL;
     int rc;
 
-    rc = xlx__make_folder(ctx->run_dir);
+    rc = xlx__make_directory(ctx->run_dir);
     if (rc) goto out;
     path = xlx__printf("%s/guest-" LIBXL_UUID_FMT ".lock", ctx->run_dir,
                        LIBXL_UUID_BYTES(*uuid));
@@ -177,7 +177,7 @@ int xlx__lock_host(xlx_ctx *ctx, const char *what, struct xlx__lock *lock)
     char *path = NULL;
     int rc;
 
-    rc = xlx__make_folder(ctx->run_dir);
+    rc = xlx__make_directory(ctx->run_dir);
     if (rc) goto out;
     path = xlx__printf("%s/host-%s.lock", ctx->run_dir, what);
     if (!path) {

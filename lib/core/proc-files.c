@@ -15,29 +15,6 @@
 
 #include "core/proc-files.h"
 
-void xlx__file_id(const struct stat *st, struct xlx__file_id *id_r)
-{
-    id_r->block = S_ISBLK(st->st_mode);
-    id_r->dev = id_r->block ? st->st_rdev : st->st_dev;
-    id_r->ino = id_r->block ? 0 : st->st_ino;
-}
-
-bool xlx__file_id_of(const char *path, struct xlx__file_id *id_r)
-{
-    struct stat st;
-
-    if (!path || stat(path, &st))
-        return false;
-    xlx__file_id(&st, id_r);
-    return true;
-}
-
-bool xlx__file_id_same(const struct xlx__file_id *a,
-                       const struct xlx__file_id *b)
-{
-    return a->block == b->block && a->dev == b->dev && a->ino == b->ino;
-}
-
 static bool handles_images(const char *name)
 {
     static const char *const parts[] = {

@@ -7,24 +7,9 @@
 #ifndef XLX_PROC_FILES_H
 #define XLX_PROC_FILES_H
 
-#include <sys/stat.h>
 #include <sys/types.h>
 
-#include "core/internal.h"
-
-/* The identity of an image: the inode of a file, the number of a block
- * device. */
-struct xlx__file_id {
-    bool block;
-    dev_t dev;
-    ino_t ino;                      /* 0 of a block device */
-};
-
-void xlx__file_id(const struct stat *st, struct xlx__file_id *id_r);
-/* false when there is no such file */
-bool xlx__file_id_of(const char *path, struct xlx__file_id *id_r);
-bool xlx__file_id_same(const struct xlx__file_id *a,
-                       const struct xlx__file_id *b);
+#include "core/file-id.h"
 
 struct xlx__proc_file {
     pid_t pid;

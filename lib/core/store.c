@@ -254,12 +254,12 @@ static int make_guest_folder(xlx_ctx *ctx, const char *folder, bool *made_r)
 {
     int rc;
 
-    rc = xlx__make_folder(ctx->state_dir);
+    rc = xlx__make_directory(ctx->state_dir);
     if (rc) return rc;
     if (mkdir(folder, 0700)) {
         if (errno == EEXIST)
             return 0;
-        return xlx__error(ERROR_FAIL, "%s: cannot make folder: %m", folder);
+        return xlx__error(ERROR_FAIL, "%s: cannot make the directory: %m", folder);
     }
     *made_r = true;
     return xlx__store_sync(ctx->state_dir);

@@ -6,7 +6,7 @@
 #define XLX_DISK_GRAPH_H
 
 #include "core/internal.h"
-#include "core/proc-files.h"
+#include "core/file-id.h"
 #include "guest/qmp.h"
 
 struct xlx__disk_graph;

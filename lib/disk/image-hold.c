@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/proc-files.h"
+#include "core/file-id.h"
 #include "disk/image-use.h"
 #include "gen-calls.h"
 
@@ -37,7 +37,7 @@ static int open_file(xlx_ctx *ctx, int *fd)
     char *path;
     int rc;
 
-    rc = xlx__make_folder(ctx->run_dir);
+    rc = xlx__make_directory(ctx->run_dir);
     if (rc) return rc;
     path = xlx__printf("%s/images.lock", ctx->run_dir);
     if (!path)

@@ -6,7 +6,7 @@
 #ifndef XLX_IMAGE_INDEX_H
 #define XLX_IMAGE_INDEX_H
 
-#include "core/proc-files.h"
+#include "core/file-id.h"
 #include "disk/image-name.h"
 
 struct xlx__image_entry {

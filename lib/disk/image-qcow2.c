@@ -12,14 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/file-id.h"
 #include "disk/image-qcow2.h"
 
 bool xlx__image_same(const char *a, const char *b)
 {
-    struct stat sa, sb;
-
-    return a && b && !stat(a, &sa) && !stat(b, &sb) &&
-           sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+    return xlx__file_same(a, b);
 }
 
 /* QEMU's programs keep locks on certain bytes of an image that they have open

@@ -15,20 +15,9 @@
 #include <xenctrl.h>
 
 #include "guest/domain.h"
+#include "guest/libxl-config.h"
 
 #define POLL_MS 100
-#define LOCK_MS 10000
-
-/* libxl reads its configuration of a domain under this lock, and xl does that
- * before it destroys a domain that rebooted. */
-#define DEVICE_LOCK "libxl-device-changes-lock"
-
-int xlx__domain_hold(xlx_ctx *ctx, const xlx_guest *guest,
-                     struct xlx__lock *hold)
-{
-    return xlx__lock_libxl(ctx, guest->domid, &guest->uuid, DEVICE_LOCK,
-                           xlx__now_ms() + LOCK_MS, hold);
-}
 
 int xlx__domain_reboot(xlx_ctx *ctx, const xlx_guest *guest)
 {
@@ -61,22 +50,11 @@ int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest)
     return 0;
 }
 
-/* libxl writes its configuration of a domain as the last step of making it. */
-static bool configured(libxl_ctx *xl, uint32_t domid)
-{
-    uint8_t *data = NULL;
-    int len = 0, r;
-
-    r = libxl_userdata_retrieve(xl, domid, "libxl-json", &data, &len);
-    free(data);
-    return !r && len > 0;
-}
-
 bool xlx__domain_is_made(xlx_ctx *ctx, uint32_t domid)
 {
     libxl_ctx *xl;
 
-    return !xlx__ctx_libxl(ctx, &xl) && configured(xl, domid);
+    return !xlx__ctx_libxl(ctx, &xl) && xlx__config_exists(xl, domid);
 }
 
 bool xlx__domain_is_ending(xlx_ctx *ctx, uint32_t domid)
@@ -106,7 +84,7 @@ static bool find_new(libxl_ctx *xl, const xlx_guest *old, uint32_t *domid_r)
     for (i = 0; i < num && !found; i++)
         if (list[i].domid != old->domid && !list[i].dying &&
             !libxl_uuid_compare(&list[i].uuid, &old->uuid) &&
-            configured(xl, list[i].domid)) {
+            xlx__config_exists(xl, list[i].domid)) {
             *domid_r = list[i].domid;
             found = true;
         }

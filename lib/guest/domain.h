@@ -6,14 +6,11 @@
 #define XLX_DOMAIN_H
 
 #include "core/internal.h"
-#include "core/lock.h"
 
 /* Stops the domain's CPUs for good, as if the guest had rebooted itself: xl
  * then destroys it and builds it again from libxl's configuration.  While
- * hold (may be NULL) is held by the caller, xl waits before it destroys. */
+ * the caller has xlx__config_lock(), xl waits before it destroys. */
 int xlx__domain_reboot(xlx_ctx *ctx, const xlx_guest *guest);
-int xlx__domain_hold(xlx_ctx *ctx, const xlx_guest *guest,
-                     struct xlx__lock *hold);
 int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest);
 
 /* Has libxl finished making it, with all devices of its configuration? */

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/file-id.h"
 #include "core/store.h"
-#include "disk/image.h"
 #include "gen-calls.h"
 #include "guest/guest.h"
 #include "guest/record.h"
@@ -18,15 +18,15 @@ static bool names_disk(const xlx_snapshots *record, const char *image)
     int i, j;
 
     for (i = 0; i < record->num_disks; i++)
-        if (xlx__image_same(record->disks[i].image, image))
+        if (xlx__file_same(record->disks[i].image, image))
             return true;
     for (i = 0; i < record->num_snapshots; i++)
         for (j = 0; j < record->snapshots[i].num_disks; j++)
-            if (xlx__image_same(record->snapshots[i].disks[j].image, image))
+            if (xlx__file_same(record->snapshots[i].disks[j].image, image))
                 return true;
     for (i = 0; i < record->num_leftover; i++)
-        if (xlx__image_same(record->leftover[i].image, image) ||
-            xlx__image_same(xlx__text(record->leftover[i].backing), image))
+        if (xlx__file_same(record->leftover[i].image, image) ||
+            xlx__file_same(xlx__text(record->leftover[i].backing), image))
             return true;
     return false;
 }

@@ -12,7 +12,7 @@
 
 #include "core/store.h"
 #include "core/xs.h"
-#include "disk/image.h"
+#include "core/file-id.h"
 #include "gen-calls.h"
 #include "guest/guest.h"
 #include "guest/qmp.h"
@@ -302,7 +302,7 @@ static int runs_config(xlx_ctx *ctx, const xlx_guest *domain,
     *yes_r = !num || !num_now;      /* no disk tells them apart */
     for (i = 0; i < num; i++)
         for (j = 0; j < num_now; j++)
-            if (xlx__image_same(disks[i].pdev_path, now[j].pdev_path))
+            if (xlx__file_same(disks[i].pdev_path, now[j].pdev_path))
                 *yes_r = true;
     libxl_device_disk_list_free(now, num_now);
     return *yes_r ? 0 : xlx__guest_records_name(ctx, &domain->uuid, disks,

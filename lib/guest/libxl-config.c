@@ -18,7 +18,6 @@
 
 #include <libxl_utils.h>
 
-#include "core/lock.h"
 #include "core/xs.h"
 #include "gen-calls.h"
 #include "guest/libxl-config.h"
@@ -102,7 +101,7 @@ static libxl_device_disk *disk_named(libxl_domain_config *config,
     return NULL;
 }
 
-static int libxl_format(const xlx_snapshot_disk *disk,
+static int libxl_format(const struct xlx__config_image *disk,
                         libxl_disk_format *format_r)
 {
     /* QEMU calls a VHD vpc */
@@ -117,7 +116,7 @@ static int libxl_format(const xlx_snapshot_disk *disk,
 /* ---- xenstore ----------------------------------------------------------- */
 
 /* libxl writes the image as "FORMAT:PATH", raw as "aio". */
-static char *params_of(const xlx_snapshot_disk *disk)
+static char *params_of(const struct xlx__config_image *disk)
 {
     const char *format = !strcmp(disk->format, "raw") ? "aio" : disk->format;
 
@@ -125,8 +124,8 @@ static char *params_of(const xlx_snapshot_disk *disk)
 }
 
 static int set_params(xlx_ctx *ctx, xs_transaction_t t, const char *vbd,
-                      const char *devid, const xlx_snapshot_disk *disks,
-                      int num)
+                      const char *devid,
+                      const struct xlx__config_image *disks, int num)
 {
     char *path = NULL, *dev = NULL, *backend = NULL, *params = NULL;
     int i, rc;
@@ -168,7 +167,7 @@ static int set_params(xlx_ctx *ctx, xs_transaction_t t, const char *vbd,
 
 struct vbds {
     char *folder;
-    const xlx_snapshot_disk *disks;
+    const struct xlx__config_image *disks;
     int num;
 };
 
@@ -188,7 +187,7 @@ static int set_all_params(xlx_ctx *ctx, xs_transaction_t t, void *user)
 }
 
 static int set_xenstore(xlx_ctx *ctx, uint32_t domid,
-                        const xlx_snapshot_disk *disks, int num)
+                        const struct xlx__config_image *disks, int num)
 {
     struct vbds v = { NULL, disks, num };
     int rc;
@@ -202,6 +201,18 @@ static int set_xenstore(xlx_ctx *ctx, uint32_t domid,
 }
 
 /* ---- what others ask for ------------------------------------------------ */
+
+int xlx__config_lock(xlx_ctx *ctx, const xlx_guest *guest,
+                     struct xlx__lock *lock)
+{
+    return xlx__lock_libxl(ctx, guest->domid, &guest->uuid, DEVICE_LOCK,
+                           xlx__now_ms() + LOCK_MS, lock);
+}
+
+bool xlx__config_exists(libxl_ctx *xl, uint32_t domid)
+{
+    return has_userdata(xl, domid, LIBXL_CONFIG);
+}
 
 int xlx__config_check(xlx_ctx *ctx, const xlx_guest *guest)
 {
@@ -257,7 +268,7 @@ int xlx__config_restarts(xlx_ctx *ctx, const xlx_guest *guest, bool *yes_r)
 }
 
 static int change(xlx_ctx *ctx, libxl_ctx *xl, uint32_t domid,
-                  const xlx_snapshot_disk *disks, int num)
+                  const struct xlx__config_image *disks, int num)
 {
     libxl_domain_config config;
     libxl_device_disk *disk;
@@ -283,7 +294,7 @@ static int change(xlx_ctx *ctx, libxl_ctx *xl, uint32_t domid,
 }
 
 static int verify(xlx_ctx *ctx, libxl_ctx *xl, uint32_t domid,
-                  const xlx_snapshot_disk *disks, int num)
+                  const struct xlx__config_image *disks, int num)
 {
     libxl_domain_config config;
     libxl_device_disk *disk;
@@ -301,8 +312,8 @@ static int verify(xlx_ctx *ctx, libxl_ctx *xl, uint32_t domid,
     return rc;
 }
 
-int xlx__config_set_disks(xlx_ctx *ctx, const xlx_guest *guest,
-                          const xlx_snapshot_disk *disks, int num)
+int xlx__config_set_images(xlx_ctx *ctx, const xlx_guest *guest,
+                           const struct xlx__config_image *disks, int num)
 {
     struct xlx__lock lock = XLX__LOCK_NONE;
     uint32_t domid = guest->domid;
@@ -311,8 +322,7 @@ int xlx__config_set_disks(xlx_ctx *ctx, const xlx_guest *guest,
 
     rc = xlx__ctx_libxl(ctx, &xl);
     if (rc) return rc;
-    rc = xlx__lock_libxl(ctx, domid, &guest->uuid, DEVICE_LOCK,
-                         xlx__now_ms() + LOCK_MS, &lock);
+    rc = xlx__config_lock(ctx, guest, &lock);
     if (rc) return rc;
     /* none of the calls below takes this lock in libxl */
     rc = change(ctx, xl, domid, disks, num);

@@ -27,7 +27,7 @@ static int take_watch(xlx_ctx *ctx, const xlx_guest *guest,
                        LIBXL_UUID_BYTES(guest->uuid));
     if (!path)
         return xlx__nomem();
-    rc = xlx__make_folder(ctx->run_dir);
+    rc = xlx__make_directory(ctx->run_dir);
     if (!rc)
         rc = xlx__lock_file(path, 0, lock);
     free(path);

@@ -20,7 +20,6 @@
 #include "core/store.h"
 #include "disk/disk.h"
 #include "disk/image.h"
-#include "guest/libxl-config.h"
 #include "snapshot/snapshot.h"
 
 #define JOB_FIRST_POLL_MS 50
@@ -216,8 +215,7 @@ static int complete(struct xlx__snapshot_change *c, const char *id,
     xlx__snapshot_hang_up(c);
     xlx__fault("snapshot-merge.ready");
     if (c->guest->domid != XLX_DOMID_NONE) {
-        rc = xlx__config_set_disks(c->ctx, c->guest, journal->after.disks,
-                                   journal->after.num_disks);
+        rc = xlx__snapshot_configure(c, &journal->after);
         if (rc) return rc;
         xlx__fault("snapshot-merge.configured");
     }

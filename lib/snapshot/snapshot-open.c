@@ -8,6 +8,7 @@
  */
 #include <time.h>
 
+#include "core/proc-files.h"
 #include "disk/image.h"
 #include "snapshot/snapshot.h"
 

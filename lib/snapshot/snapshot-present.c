@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "disk/image.h"
+#include "guest/libxl-config.h"
 #include "snapshot/snapshot.h"
 
 /* ---- the present -------------------------------------------------------- */
@@ -251,4 +252,25 @@ int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
         now->owned = owned;
     }
     return moved ? xlx__snapshot_find_current(record) : 0;
+}
+
+int xlx__snapshot_configure(struct xlx__snapshot_change *c,
+                            const xlx_snapshots *record)
+{
+    struct xlx__config_image *images;
+    int i, rc;
+
+    if (c->guest->domid == XLX_DOMID_NONE)
+        return 0;
+    images = calloc((size_t)record->num_disks + 1, sizeof(*images));
+    if (!images)
+        return xlx__nomem();
+    for (i = 0; i < record->num_disks; i++) {
+        images[i].vdev = record->disks[i].vdev;
+        images[i].image = record->disks[i].image;
+        images[i].format = record->disks[i].format;
+    }
+    rc = xlx__config_set_images(c->ctx, c->guest, images, record->num_disks);
+    free(images);
+    return rc;
 }

@@ -347,7 +347,7 @@ static int switch_internal(struct xlx__snapshot_change *c,
     struct xlx__lock hold = XLX__LOCK_NONE;
     int rc;
 
-    rc = xlx__domain_hold(c->ctx, c->guest, &hold);
+    rc = xlx__config_lock(c->ctx, c->guest, &hold);
     if (rc) return rc;
     rc = xlx__domain_reboot(c->ctx, c->guest);
     if (rc) goto out;
@@ -368,8 +368,7 @@ static int switch_external(struct xlx__snapshot_change *c,
 {
     int rc;
 
-    rc = xlx__config_set_disks(c->ctx, c->guest, journal->after.disks,
-                               journal->after.num_disks);
+    rc = xlx__snapshot_configure(c, &journal->after);
     if (rc) return rc;
     xlx__fault("snapshot-revert.configured");
     return xlx__domain_reboot(c->ctx, c->guest);

@@ -18,7 +18,6 @@
 #include "disk/disk.h"
 #include "disk/image.h"
 #include "guest/guest.h"
-#include "guest/libxl-config.h"
 #include "snapshot/snapshot.h"
 
 /* ---- undoing ------------------------------------------------------------ */
@@ -116,10 +115,8 @@ static int undo(struct xlx__snapshot_change *c,
 {
     int rc;
 
-    if (c->guest->domid != XLX_DOMID_NONE &&
-        (journal->num_new_files || *xlx__text(journal->merge_top))) {
-        rc = xlx__config_set_disks(c->ctx, c->guest, journal->before.disks,
-                                   journal->before.num_disks);
+    if (journal->num_new_files || *xlx__text(journal->merge_top)) {
+        rc = xlx__snapshot_configure(c, &journal->before);
         if (rc) return rc;
     }
     rc = remove_new(c, journal, report);
@@ -341,10 +338,8 @@ static int settle_delete(struct xlx__snapshot_change *c,
     if (merging) {
         rc = xlx__snapshot_merge_settle(c, journal, &merged, &astray);
         if (rc) return rc;
-        if (merged && c->guest->domid != XLX_DOMID_NONE) {
-            rc = xlx__config_set_disks(c->ctx, c->guest,
-                                       journal->after.disks,
-                                       journal->after.num_disks);
+        if (merged) {
+            rc = xlx__snapshot_configure(c, &journal->after);
             if (rc) return rc;
         }
     } else if (journal->num_old_files) {

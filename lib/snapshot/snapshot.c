@@ -265,11 +265,8 @@ static int configure(struct xlx__snapshot_change *c,
                      const xlx_snapshot *snapshot,
                      const xlx_snapshots *record)
 {
-    if (!xlx__snapshot_is_external(snapshot) ||
-        c->guest->domid == XLX_DOMID_NONE)
-        return 0;
-    return xlx__config_set_disks(c->ctx, c->guest, record->disks,
-                                 record->num_disks);
+    return xlx__snapshot_is_external(snapshot)
+        ? xlx__snapshot_configure(c, record) : 0;
 }
 
 int xlx__snapshot_finish_create(struct xlx__snapshot_change *c,

@@ -30,7 +30,7 @@
 
 #include "core/internal.h"
 #include "core/lock.h"
-#include "core/proc-files.h"
+#include "core/file-id.h"
 #include "disk/image-use.h"
 #include "gen-calls.h"
 #include "guest/qmp.h"
@@ -135,6 +135,11 @@ int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
 
 /* The snapshot that the present images are based on, into record->current. */
 int xlx__snapshot_find_current(xlx_snapshots *record);
+
+/* Has libxl's configuration of the domain, if there is one, name the present
+ * images of this record. */
+int xlx__snapshot_configure(struct xlx__snapshot_change *c,
+                            const xlx_snapshots *record);
 
 /* ---- snapshot-doubt.c --------------------------------------------------- */
 

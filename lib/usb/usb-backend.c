@@ -437,7 +437,7 @@ int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
     pidfile = file_path(ctx, domid, "pid");
     if (!pidfile)
         return xlx__nomem();
-    rc = xlx__make_folder(ctx->run_dir);
+    rc = xlx__make_directory(ctx->run_dir);
     if (rc) goto out;
     pid = our_pid(ctx, domid);          /* a killed command left it */
     if (!pid) {

@@ -159,7 +159,7 @@ static int take_watch(struct watch *w)
                        w->ctx->run_dir, LIBXL_UUID_BYTES(w->guest.uuid));
     if (!path)
         return xlx__nomem();
-    rc = xlx__make_folder(w->ctx->run_dir);
+    rc = xlx__make_directory(w->ctx->run_dir);
     if (!rc)
         rc = xlx__lock_file(path, 0, &w->lock);
     free(path);

@@ -214,14 +214,14 @@ static void make_folder(void **state)
     mode_t mask = umask(0);
 
     (void)state;
-    assert_ok(xlx__make_folder(deep));
-    assert_ok(xlx__make_folder(deep));
+    assert_ok(xlx__make_directory(deep));
+    assert_ok(xlx__make_directory(deep));
     assert_int_equal(stat(deep, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
     umask(mask);
     assert_int_equal(rmdir(deep), 0);
     fclose(fopen(deep, "w"));
-    assert_fails(xlx__make_folder(deep), ERROR_FAIL, deep);
+    assert_fails(xlx__make_directory(deep), ERROR_FAIL, deep);
     unit_folder_remove(top);
     free(deep);
 }

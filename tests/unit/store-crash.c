@@ -305,7 +305,7 @@ static int on_small_disk(void)
 
     if (unshare(CLONE_NEWNS) ||
         mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) ||
-        xlx__make_folder(ctx->state_dir) ||
+        xlx__make_directory(ctx->state_dir) ||
         mount("none", ctx->state_dir, "tmpfs", 0, "size=64k,mode=0700"))
         return 250;
 
