@@ -43,8 +43,9 @@ char *cpu_config_lacks(const char *expression, const xlx_cpu_config *c)
         names = joined(names, i ? ", " : "", c->lacking[i]);
         instead = without(instead, c->lacking[i]);
     }
-    message = xl_format("\"%s\" cannot be had here, for the host has no %s for"
-                        " its guests: take an older model, or write \"%s\"",
+    message = xl_format("\"%s\" cannot be had here, because the host has no "
+                        "%s for its guests: take an older model, or write "
+                        "\"%s\"",
                         expression, names, instead);
     free(names);
     free(instead);

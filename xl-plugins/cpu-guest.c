@@ -217,7 +217,7 @@ static int check_host(const xlx_cpu *guest, const char *expression,
 }
 
 /* What Xen makes of the guest, or of one with the expression, and how that
- * differs from what is foretold. */
+ * differs from what is predicted. */
 static int check_exact(const xlx_cpu *guest, const char *expression,
                        const xlx_cpu_host *host, xlx_cpu_verdict *v)
 {

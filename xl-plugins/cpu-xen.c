@@ -41,7 +41,7 @@ static int read_host(const char *path, bool pv, xlx_cpu_host *host)
     }
     if (cpu_is_image(path)) {
         host->pv = pv;
-        host->foretold = true;
+        host->predicted = true;
         return cpu_read_dump(path, &host->hardware);
     }
     r = cpu_read_text(path, &name, &text);
@@ -52,13 +52,13 @@ static int read_host(const char *path, bool pv, xlx_cpu_host *host)
     return rc ? xl_failed(rc) : 0;
 }
 
-static void say_foretold(const char *path, int num)
+static void say_predicted(const char *path, int num)
 {
     char *more = num > 1 ? xl_format(" and %d more", num - 1)
                          : xl_format("%s", "");
 
     xl_message("%s%s: only the hardware is known, without xen-cpuid -p: what "
-               "guests get is foretold by the rules of the Xen installed "
+               "guests get is predicted by the rules of the Xen installed "
                "here", path, more);
     free(more);
 }
@@ -67,15 +67,15 @@ int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host)
 {
     int r = read_host(path, pv, host);
 
-    if (!r && host->foretold)
-        say_foretold(path, 1);
+    if (!r && host->predicted)
+        say_predicted(path, 1);
     return r;
 }
 
 int cpu_read_hosts(char *const *paths, int num, bool pv, xlx_cpu_hosts *hosts)
 {
     const char *first = NULL;
-    int i, r = 0, foretold = 0;
+    int i, r = 0, predicted = 0;
 
     hosts->hosts = calloc(num ? (size_t)num : 1, sizeof(*hosts->hosts));
     if (!hosts->hosts)
@@ -83,11 +83,11 @@ int cpu_read_hosts(char *const *paths, int num, bool pv, xlx_cpu_hosts *hosts)
     for (i = 0; !r && i < (num ? num : 1); i++) {
         xlx_cpu_host_init(&hosts->hosts[hosts->num_hosts++]);
         r = read_host(num ? paths[i] : NULL, pv, &hosts->hosts[i]);
-        if (!r && hosts->hosts[i].foretold && !foretold++)
+        if (!r && hosts->hosts[i].predicted && !predicted++)
             first = paths[i];
     }
-    if (!r && foretold)
-        say_foretold(first, foretold);
+    if (!r && predicted)
+        say_predicted(first, predicted);
     return r;
 }
 

@@ -237,7 +237,7 @@ static int print_falling(const char *expression, const xlx_cpu *cpu)
     if (!rc)
         rc = xlx_cpu_diff(xl_ctx(), cpu, &closed, &d);
     if (!rc)
-        cpu_print_names("of these, what needs one that is off (see --close)",
+        cpu_print_names("features that need one that is off (see --close)",
                         d.only_first, d.num_only_first);
     xlx_cpu_dispose(&closed);
     xlx_cpu_difference_dispose(&d);
@@ -319,7 +319,7 @@ static int read_policy(const char *path, const char *name, bool pv,
                             "must be raw, host, max or default");
     xlx_cpu_host_init(&host);
     r = cpu_read_host(path, pv, &host);
-    if (!r && host.foretold && i)
+    if (!r && host.predicted && i)
         r = xl_fail("%s: has no policies of Xen, as xen-cpuid -p prints them",
                     path);
     if (!r) {

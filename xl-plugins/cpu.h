@@ -23,7 +23,7 @@ void cpu_print_names(const char *title, char *const *names, int num);
 int cpu_read_domain(const char *domain, xlx_cpu *cpu);
 /* From the output of xen-cpuid -p or any dump, or, with NULL, this host. */
 int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host);
-/* The same for many; says so if something is foretold. */
+/* The same for many; says so if something is predicted. */
 int cpu_read_hosts(char *const *paths, int num, bool pv, xlx_cpu_hosts *hosts);
 /* Writes an expression as config; format as for cpu-expand. */
 int cpu_print_config(const char *expression, const char *format, bool pv,

@@ -300,8 +300,8 @@ static int check_target(struct guard_start *s)
     if (!s->target)
         return 0;
     if (s->shell && !*s->shell) {
-        xl_message("--detach: not with an empty -s, for then nobody can attach"
-                   " them on the other host");
+        xl_message("--detach: not with an empty -s, because then nobody can "
+                   "attach them on the other host");
         return 1;
     }
     for (k = 0; k < NUM_KINDS; k++)

@@ -181,9 +181,9 @@ static bool say_open(const struct check *c)
     for (i = 0; i < c->config->num_disks; i++)
         any |= c->frozen[i].frozen && !holds(&c->frozen[i]);
     if (any)
-        xl_message("two that write to one image destroy what is in it: end"
-                   " the other one first; if the disk is shared on purpose,"
-                   " set " FORCE_OPEN "=1 in the environment of xl");
+        xl_message("two that write to one image destroy its content: end the "
+                   "other one first; if the disk is shared on purpose, "
+                   "set " FORCE_OPEN "=1 in the environment of xl");
     return !holds(&c->frozen[c->first]);
 }
 

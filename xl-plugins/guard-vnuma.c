@@ -72,7 +72,8 @@ static int plan_auto(struct guard_start *s, const xlx_vnuma_host *host)
     if (xlu_cfg_get_bounded_long(cfg, "maxvcpus", 1, INT32_MAX, &vcpus, 1))
         xlu_cfg_get_bounded_long(cfg, "vcpus", 1, INT32_MAX, &vcpus, 1);
     if (xlu_cfg_get_bounded_long(cfg, "memory", 1, INT32_MAX, &memory, 1)) {
-        xl_message("vnuma=\"auto\": memory= is missing, or no number of MiB");
+        xl_message("vnuma=\"auto\": memory= is missing, or not a number of "
+                   "MiB");
         goto out;
     }
     spec.vcpus = (uint32_t)vcpus;

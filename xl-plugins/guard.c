@@ -347,7 +347,7 @@ int guard_while_paused(struct guard_start *s, const char *key,
     if (s->only_shows)
         return 0;
     if (s->stays) {
-        xl_message("%s: not with -F or -c, for the devices are attached "
+        xl_message("%s: not with -F or -c, because the devices are attached "
                    "between the guest's making and its running; use xl "
                    "console afterwards", key);
         return 1;
@@ -482,7 +482,8 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
     if (status) {
         if (s->save_file)
             guard_hostdev_keep(s, who);
-        xl_message("the guest is destroyed again: it was not to run so");
+        xl_message("the guest is destroyed again, because it must not run "
+                   "without them");
         stock_command(s, "destroy", who);
     } else if (!s->paused) {
         status = stock_command(s, "unpause", who);

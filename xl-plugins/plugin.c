@@ -93,7 +93,7 @@ int xl_failed(int rc)
 {
     const char *why = xlx_get_error();
 
-    xl_fail("%s", *why ? why : "failed without saying why");
+    xl_fail("%s", *why ? why : "failed without a message");
     return rc == ERROR_ABORTED && stopped_by ? 128 + stopped_by : 1;
 }
 

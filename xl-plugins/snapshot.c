@@ -85,7 +85,7 @@ static void say_created(const xlx_guest *guest, const xlx_snapshot *s,
     free(names);
     if (external && !dry_run && !*xl_text(guest->qmp_socket))
         printf("The guest's config file still names the image that is now "
-               "frozen; xl create\nwill tell how to start the guest on the "
+               "frozen; xl create\nwill print how to start the guest on the "
                "overlay.\n");
 }
 
@@ -113,7 +113,7 @@ int xl_snapshot_create_main(int argc, char **argv)
         goto out;
     }
     if (args.overlay_dir && !*args.overlay_dir) {
-        r = xl_fail("--overlay-dir: the folder's name is empty");
+        r = xl_fail("--overlay-dir: the name of the directory is empty");
         goto out;
     }
     spec.name = xl_format("%s", xl_text(args.name));

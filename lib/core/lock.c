@@ -223,7 +223,7 @@ static int check_domain(xlx_ctx *ctx, uint32_t domid, const libxl_uuid *uuid)
     if (rc == ERROR_DOMAIN_NOTFOUND ||
         (!rc && libxl_uuid_compare(&info.uuid, uuid))) {
         rc = xlx__error(ERROR_DOMAIN_NOTFOUND,
-                        "domain %u went away meanwhile", domid);
+                        "domain %u has gone away", domid);
         goto out;
     }
     if (rc)

@@ -259,7 +259,7 @@ static int make_guest_folder(xlx_ctx *ctx, const char *folder, bool *made_r)
     if (mkdir(folder, 0700)) {
         if (errno == EEXIST)
             return 0;
-        return xlx__error(ERROR_FAIL, "%s: cannot make the directory: %m", folder);
+        return xlx__error(ERROR_FAIL, "%s: cannot make directory: %m", folder);
     }
     *made_r = true;
     return xlx__store_sync(ctx->state_dir);

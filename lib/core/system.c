@@ -30,7 +30,7 @@ static int make_one(const char *path)
             return 0;
         errno = ENOTDIR;
     }
-    return xlx__error(ERROR_FAIL, "%s: cannot make the directory: %m", path);
+    return xlx__error(ERROR_FAIL, "%s: cannot make directory: %m", path);
 }
 
 int xlx__make_directory(const char *path)

@@ -231,7 +231,7 @@ static int scan_start(struct xlx__wire *w)
     w->scanned = w->taken;
     if (w->taken < w->len && w->buf[w->taken] != '{')
         return xlx__error(ERROR_PROTOCOL_ERROR_QMP,
-                          "\"%s\": got something that is no JSON object",
+                          "\"%s\": got something other than a JSON object",
                           w->peer);
     return 0;
 }

@@ -34,7 +34,7 @@ static bool is(const char *word, size_t len, const char *s)
 static int parse_model(const char *word, size_t len, struct xlx__cpu_wish *w)
 {
     if (!len)
-        return xlx__error(ERROR_INVAL, "a CPU model must stand here");
+        return xlx__error(ERROR_INVAL, "a CPU model is expected here");
     w->most = is(word, len, "max");
     if (w->most || is(word, len, "host"))
         return 0;
@@ -180,7 +180,7 @@ static int parse_item(const char *item, size_t len, struct xlx__cpu_wish *w,
 
     *at_r = start;
     if (end == start)
-        return xlx__error(ERROR_INVAL, "a feature must stand here");
+        return xlx__error(ERROR_INVAL, "a feature is expected here");
     if (equals && !start)
         return parse_assignment(item, end, len, w, at_r);
     rc = put_feature(item + start, end - start,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Xen hosts: what is there, what Xen uses of it, the most that it can give a
- * guest and what it gives usually; from the hypervisor, from text, or foretold
+ * guest and what it gives usually; from the hypervisor, from text, or predicted
  * from the hardware.
  */
 #include <errno.h>
@@ -88,7 +88,7 @@ static int read_hardware(const char *name, const char *text,
     struct xlx__cpu cpu;
     int rc = xlx__cpu_read_text(name, text, &cpu);
 
-    host_r->foretold = true;
+    host_r->predicted = true;
     return rc ? rc : put(&cpu, offsetof(xlx_cpu_host, hardware), host_r);
 }
 
@@ -172,7 +172,7 @@ int xlx__cpu_of_domain(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
     return xlx__cpu_to_public(&cpu, cpu_r);
 }
 
-/* ---- foretold ----------------------------------------------------------- */
+/* ---- predicted ----------------------------------------------------------- */
 
 /* What is beyond is AMD's. */
 #define INTEL_XLEVEL UINT32_C(0x80000008)
@@ -245,7 +245,7 @@ static int give(bool pv, bool most, struct xlx__cpu *cpu)
     return 0;
 }
 
-static int foretell(struct xlx__cpu_xen *h)
+static int predict(struct xlx__cpu_xen *h)
 {
     int rc;
 
@@ -268,8 +268,8 @@ int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r)
 
     h_r->pv = p->pv;
     rc = xlx__cpu_from_public(&p->hardware, &h_r->hardware);
-    if (rc || p->foretold)
-        return rc ? rc : foretell(h_r);
+    if (rc || p->predicted)
+        return rc ? rc : predict(h_r);
     rc = xlx__cpu_from_public(&p->xen, &h_r->xen);
     if (!rc)
         rc = xlx__cpu_from_public(&p->most, &h_r->most);

@@ -199,7 +199,7 @@ int xlx__cpu_host(struct xlx__cpu *cpu_r)
 int xlx__cpu_host(struct xlx__cpu *cpu_r)
 {
     (void)cpu_r;
-    return xlx__error(ERROR_NI, "this machine is no x86");
+    return xlx__error(ERROR_NI, "this machine is not an x86");
 }
 
 #endif

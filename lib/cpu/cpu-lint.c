@@ -107,13 +107,14 @@ static int check_item(const char *item, size_t len, size_t *at_r)
 
     *at_r = 0;
     if (!equals)
-        return xlx__error(ERROR_INVAL, "NAME=VALUE must stand here: "
+        return xlx__error(ERROR_INVAL, "NAME=VALUE is expected here: "
                           UNLEVELLED);
     if (!libxl_takes(item, end, "x", 1))
         return xlx__cpu_find_bit(item, end, &bit)
                ? xlx__error_prefix(ERROR_INVAL, UNLEVELLED)
-               : xlx__error(ERROR_INVAL, "\"%.*s\" is no name of the "
-                            "installed libxl's: " UNLEVELLED, shown(end),
+               : xlx__error(ERROR_INVAL, "\"%.*s\" is not a name that the "
+                                         "installed libxl "
+                                         "knows: " UNLEVELLED, shown(end),
                             item);
     *at_r = end + 1;
     return check_value(item, end, len);
@@ -190,8 +191,8 @@ static int take_register(const char **s, struct element *e)
     while (r < 4 && strncmp(*s, names[r], 4))
         r++;
     if (r == 4)
-        return xlx__error(ERROR_INVAL, "eax=, ebx=, ecx= or edx= must stand "
-                          "here: " UNLEVELLED);
+        return xlx__error(ERROR_INVAL, "eax=, ebx=, ecx= or edx= is expected "
+                                       "here: " UNLEVELLED);
     if (e->regs >> r & 1)
         return xlx__error(ERROR_FAIL, "%.3s was there before: stock xl would "
                           "forget that", names[r]);
@@ -214,17 +215,18 @@ static int read_element(const char **s, struct element *e)
 
     memset(e, 0, sizeof(*e));
     if (!take_number(s, &e->leaf))
-        return xlx__error(ERROR_INVAL, "the number of a leaf must stand here: "
+        return xlx__error(ERROR_INVAL, "the number of a leaf is expected "
+                                       "here: "
                           UNLEVELLED);
     if (**s == ',') {
         ++*s;
         e->has_subleaf = true;
         if (!take_number(s, &e->subleaf))
-            return xlx__error(ERROR_INVAL, "the number of a sub-leaf must "
-                              "stand here: " UNLEVELLED);
+            return xlx__error(ERROR_INVAL, "the number of a sub-leaf is "
+                                           "expected here: " UNLEVELLED);
     }
     if (**s != ':')
-        return xlx__error(ERROR_INVAL, "\":\" must stand here: " UNLEVELLED);
+        return xlx__error(ERROR_INVAL, "\":\" is expected here: " UNLEVELLED);
     rc = check_leaf(e);
     while (!rc && **s) {                /* nothing after the last is fine */
         ++*s;

@@ -59,7 +59,7 @@ static int check_needs(const struct xlx__cpu_plan *p)
                            : !xlx__cpu_has(&p->wish.off, n->needs)))
             continue;
         return xlx__error(ERROR_INVAL, "CPU expression: \"%s\" is of no use "
-                          "without \"%s\", which is off: put that on, too",
+                          "without \"%s\", which is off: put that on as well",
                           xlx__cpu_bit_name(n->bit, a),
                           xlx__cpu_bit_name(n->needs, b));
     }

@@ -99,7 +99,7 @@ struct pool {
     struct xlx__cpu_set all, any;       /* what all give usually, or some */
     struct xlx__cpu_set most;           /* what all hosts can give */
     uint32_t highest;                   /* of the levels */
-    bool pv, foretold;
+    bool pv, predicted;
 };
 
 static int add_host(struct pool *p, const xlx_cpu_host *host, bool first)
@@ -121,7 +121,7 @@ static int add_host(struct pool *p, const xlx_cpu_host *host, bool first)
     if (h.pv != p->pv)
         return xlx__error(ERROR_INVAL, "is not about the same kind of guests "
                           "as host 1");
-    p->foretold = p->foretold || host->foretold;
+    p->predicted = p->predicted || host->predicted;
     if (h.usual.level > p->highest)
         p->highest = h.usual.level;
     if (h.usual.level < p->guest.level)
@@ -269,7 +269,7 @@ static int express(struct pool *p, xlx_cpu_pool *pool_r)
     if (!rc)
         rc = xlx__cpu_names_of(&p->guest.features, &pool_r->guest,
                                &pool_r->num_guest);
-    pool_r->foretold = p->foretold;
+    pool_r->predicted = p->predicted;
     return rc;
 }
 
@@ -313,7 +313,7 @@ static int level_hardware(xlx_ctx *ctx, const xlx_cpu_hosts *hosts,
 int xlx__cpu_level_pool(xlx_ctx *ctx, const xlx_cpu_hosts *hosts,
                         xlx_cpu_pool *pool_r)
 {
-    struct pool p = { .foretold = false };
+    struct pool p = { .predicted = false };
     int i, rc;
 
     rc = level_hardware(ctx, hosts, pool_r);

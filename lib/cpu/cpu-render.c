@@ -55,7 +55,8 @@ static int unsaid(unsigned int bit, const char *where)
 {
     char buf[XLX__CPU_NAME_MAX];
 
-    return xlx__error(ERROR_INVAL, "\"%s\" cannot be said %s: use xl's list",
+    return xlx__error(ERROR_INVAL, "\"%s\" cannot be written %s: use xl's "
+                                   "list",
                       xlx__cpu_bit_name(bit, buf), where);
 }
 

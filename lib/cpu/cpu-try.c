@@ -145,7 +145,7 @@ int xlx__cpu_try(xlx_ctx *ctx, const xlx_cpu *p, bool pv, xlx_cpu *cpu_r)
 int xlx__cpu_try(xlx_ctx *ctx, const xlx_cpu *p, bool pv, xlx_cpu *cpu_r)
 {
     (void)ctx, (void)p, (void)pv, (void)cpu_r;
-    return xlx__error(ERROR_NI, "this machine is no x86");
+    return xlx__error(ERROR_NI, "this machine is not an x86");
 }
 
 #endif

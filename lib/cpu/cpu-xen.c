@@ -277,7 +277,7 @@ int xlx__cpu_xen_gives(bool pv, bool most, struct xlx__cpu_set *set_r)
 
 static int no_x86(void)
 {
-    return xlx__error(ERROR_NI, "this machine is no x86");
+    return xlx__error(ERROR_NI, "this machine is not an x86");
 }
 
 int xlx__cpu_xen_system(xlx_ctx *ctx, enum xlx__cpu_policy which,

@@ -98,7 +98,7 @@ struct xlx__cpu_xen {                   /* as xlx_cpu_host */
     bool pv;
     struct xlx__cpu hardware, xen, most, usual;
 };
-/* What is not known of the host is foretold. */
+/* What is not known of the host is predicted. */
 int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r);
 
 /* cpu-detect.c */

@@ -293,7 +293,7 @@ static int of_domain(const libxl_device_disk *xl, const struct xlx__drives *driv
         disk->backend = XLX_DISK_BACKEND_PHY;
         return set_unusable(disk, "the kernel serves it (phy), not QEMU: "
                             "snapshot the volume below it, or configure it "
-                            "with backendtype=qdisk and say --overlay-dir "
+                            "with backendtype=qdisk and use --overlay-dir "
                             "DIR, a directory that outlasts a reboot");
     case LIBXL_DISK_BACKEND_TAP:
         disk->backend = XLX_DISK_BACKEND_TAP;
@@ -363,8 +363,8 @@ static int check_shared(xlx_disk *disk, const struct xlx__drives *drives, int se
 
         if (i == self || d->readonly || !shares_image(d, disk->path))
             continue;
-        rc = set_unusable(disk, "QEMU has its image open twice, for another "
-                          "of its devices, too");
+        rc = set_unusable(disk, "QEMU has its image open twice, also for "
+                                "another of its devices");
         if (rc) return rc;
     }
     return 0;
@@ -464,8 +464,8 @@ int xlx__disk_list_with(xlx_ctx *ctx, const xlx_guest *guest,
         return list_qemu(qmp, list);
     if (guest->config_file && *guest->config_file)
         return list_config(ctx, guest, list);
-    return xlx__error(ERROR_INVAL, "the guest is shut down: say --config "
-                      "FILE to tell its disks");
+    return xlx__error(ERROR_INVAL, "the guest is shut down: use --config FILE "
+                      "to tell its disks");
 }
 
 int xlx__disk_list(xlx_ctx *ctx, const xlx_guest *guest, xlx_disks *list)

@@ -57,10 +57,10 @@ static int refuse(const struct xlx__image_use *use, const char *vdev,
         advice = "remove or copy that first (qemu-img convert)";
     } else if (!strcmp(option, "unknown")) {
         return xlx__error(ERROR_FAIL, "%s: %s: it is not known who uses it: "
-                          "%s; say --force-unknown if nobody does", vdev,
+                          "%s; use --force-unknown if nobody does", vdev,
                           use->image, u->what);
     }
-    return xlx__error(rc, "%s: %s: %s: %s, or say --force-%s if that does not "
+    return xlx__error(rc, "%s: %s: %s: %s, or use --force-%s if that does not "
                       "matter", vdev, use->image, u->what, advice, option);
 }
 

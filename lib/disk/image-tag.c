@@ -160,8 +160,8 @@ static int only_tag(const char *path, const struct xlx__image_tag *tags,
             continue;
         if (found)
             return xlx__error(ERROR_INVAL, "%s: holds two snapshots named "
-                              "\"%s\" (ids %s and %s), and which is meant "
-                              "cannot be told: another tool made one; remove "
+                              "\"%s\" (ids %s and %s), and it is not known "
+                              "which is meant: another tool made one; remove "
                               "it there", path, name, found->id, tags[i].id);
         found = &tags[i];
     }

@@ -145,8 +145,9 @@ int xlx__device_vscsidev_remove(xlx_ctx *ctx, const xlx_guest *guest,
     num = count(&d);
     d.deadline = xlx__scsi_deadline(wait, num);
     if (!num)
-        rc = d.all ? xlx__error(ERROR_NOTFOUND, "vdev %s: of that adapter "
-                                "nothing was attached with xl scsi-attach",
+        rc = d.all ? xlx__error(ERROR_NOTFOUND, "vdev %s: nothing was "
+                                                "attached to that adapter "
+                                                "with xl scsi-attach",
                                 vdev)
                    : detach_foreign(&c, text, wait);
     else if (!wait || !wait->dry_run)

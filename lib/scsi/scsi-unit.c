@@ -376,7 +376,7 @@ static int find_char(const char *pdev, dev_t devno, struct xlx__scsi_pdev *p)
     rc = find_devno("char", devno, &found, p);
     if (rc || found)
         return rc;
-    return xlx__error(ERROR_INVAL, "pdev %s: it is no SCSI device", pdev);
+    return xlx__error(ERROR_INVAL, "pdev %s: it is not a SCSI device", pdev);
 }
 
 static int find_file(const char *path, const struct stat *st,

@@ -35,7 +35,7 @@ static int try_open(const char *path, char **use_r)
         close(fd);
     else if (errno == EBUSY)
         return found(use_r, xlx__printf("something on this host has %s open "
-                                        "for itself alone", path));
+                                        "exclusively", path));
     else if (errno != ENOMEDIUM)
         return xlx__error(xlx__errno_rc(errno), "pdev %s: cannot open: %m",
                           path);

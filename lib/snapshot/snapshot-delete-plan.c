@@ -258,7 +258,7 @@ static int no_bitmaps(const struct planning *p, const char *vdev,
     if (!rc && name)
         rc = xlx__error(ERROR_INVAL, "%s: %s has a dirty bitmap%s%s%s, which "
                         "would be lost, and with it the next incremental "
-                        "backup: remove it, or say --force-bitmap", vdev,
+                        "backup: remove it, or use --force-bitmap", vdev,
                         image, *name ? " \"" : "", name, *name ? "\"" : "");
     free(name);
     return rc;
@@ -402,7 +402,7 @@ static int check_size(const struct planning *p, const char *vdev,
         return 0;
     if (p->c->served)
         return xlx__error(ERROR_NOT_READY, "%s: %s has %"PRIu64" bytes and "
-                          "%s, which lies on it, %"PRIu64": to merge them "
+                          "%s, which is based on it, %"PRIu64": to merge them "
                           "while the guest runs would make its disk larger: "
                           "shut the guest down first", vdev, lower->image,
                           has, layer->image, needs);
@@ -421,7 +421,7 @@ static int not_written(const struct planning *p, const char *vdev,
         ? NULL : xlx__snapshot_find_written(p->record, image, &seen);
     return d ? xlx__error(ERROR_INVAL, "%s: %s was written to (%s) after it "
                           "was frozen, perhaps by a guest that was started on "
-                          "it: look at it with qemu-nbd --read-only, and say "
+                          "it: look at it with qemu-nbd --read-only, and use "
                           "--force-written if that does not matter", vdev,
                           image, xlx__snapshot_when(seen, when, sizeof(when)))
              : 0;
@@ -524,8 +524,8 @@ static int plan_external(struct planning *p, const xlx_snapshot_disk *d,
     count_above(p->record, d->image, &above);
     if (above.num > 1)
         return xlx__error(ERROR_INVAL, "%s: %d states are based on this "
-                          "snapshot: delete all but one of them first, or "
-                          "say --children", d->vdev, above.num);
+                          "snapshot: delete all but one of them first, or use "
+                          "--children", d->vdev, above.num);
     if (!above.num) {
         rc = check_not_below(p, d);
         return rc ? rc : plan_unlink(p, d, journal);
@@ -536,8 +536,8 @@ static int plan_external(struct planning *p, const xlx_snapshot_disk *d,
                           "delete that first", d->vdev, d->image,
                           above.layer->image);
     if (!above.layer->owned)
-        return xlx__error(ERROR_INVAL, "%s: %s lies on it and was not made "
-                          "by libxlx", d->vdev, above.layer->image);
+        return xlx__error(ERROR_INVAL, "%s: %s is based on it and was not "
+                          "made by libxlx", d->vdev, above.layer->image);
     rc = check_merge(p, d, above.layer);
     if (rc) return rc;
     rc = xlx__set_string(&journal->merge_vdev, above.layer->vdev);
@@ -567,7 +567,7 @@ static int tag_in_reach(const struct planning *p,
     if (other)
         return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" in %s is not "
                           "the one that was made: another tool removed that "
-                          "and made this one: say --metadata-only, which "
+                          "and made this one: use --metadata-only, which "
                           "forgets ours and leaves that one", d->vdev, d->tag,
                           d->image);
     if (!c->qmp || is_current(p->record, d->image))
@@ -575,7 +575,7 @@ static int tag_in_reach(const struct planning *p,
     rc = xlx__disk_find_node(c->qmp, d->image, &node, &readonly);
     if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
     free(node);
-    return xlx__error(ERROR_INVAL, "%s: it lies in %s, which QEMU has open as "
+    return xlx__error(ERROR_INVAL, "%s: it is in %s, which QEMU has open as "
                       "the frozen layer of a later snapshot: delete that one "
                       "first, or shut the guest down", d->vdev, d->image);
 }

@@ -129,8 +129,9 @@ int xlx__snapshot_doubt(const xlx_snapshots *record,
         below = xlx__snapshot_written_below(record, now, &seen);
         if (!below)
             return 0;
-        *why_r = xlx__printf("%s: the guest's image %s lies on %s, which was "
-                             "written to (%s) after it was frozen", now->vdev,
+        *why_r = xlx__printf("%s: the guest's image %s is based on %s, which "
+                             "was written to (%s) after it was "
+                             "frozen", now->vdev,
                              now->image, below->image,
                              xlx__snapshot_when(seen, when, sizeof(when)));
     }

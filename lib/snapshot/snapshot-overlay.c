@@ -79,9 +79,9 @@ static int check_lasts(const char *dir, const char *below)
     if (!is_volatile(dir) ||
         (!stat(below, &st) && S_ISREG(st.st_mode) && is_volatile(below)))
         return 0;
-    return xlx__error(ERROR_INVAL, "overlay directory %s: lies in memory, and "
+    return xlx__error(ERROR_INVAL, "overlay directory %s: is in memory, and "
                       "what the guest writes would be gone when the host "
-                      "reboots: say --overlay-dir DIR, on a file system that "
+                      "reboots: use --overlay-dir DIR, on a file system that "
                       "lasts", dir);
 }
 
@@ -215,9 +215,10 @@ static int choose_dir(const char *wanted, const char *below, char **dir_r)
 
     if (!*xlx__text(wanted) && !stat(below, &st) && S_ISBLK(st.st_mode)) {
         if (!*xlx__text(configured))
-            return xlx__error(ERROR_INVAL, "%s is a block device, and no "
-                              "overlay can lie next to it: say --overlay-dir "
-                              "DIR, or set LIBXLX_OVERLAY_DIR", below);
+            return xlx__error(ERROR_INVAL, "%s is a block device, and an "
+                              "overlay cannot be next to it: use "
+                              "--overlay-dir DIR, or set "
+                              "LIBXLX_OVERLAY_DIR", below);
         wanted = configured;
     }
     if (*xlx__text(wanted)) {

@@ -393,7 +393,7 @@ static int plan_kind(const struct xlx__snapshot_change *c,
     if (!xlx__snapshot_is_external(snapshot) && spec->overlay_dir &&
         *spec->overlay_dir && spec->kind != XLX_SNAPSHOT_KIND_AUTO)
         return xlx__error(ERROR_INVAL, "an internal snapshot makes no "
-                          "overlay: an overlay folder means nothing to it");
+                          "overlay: leave the overlay directory out");
     return 0;
 }
 

@@ -41,7 +41,7 @@ static int report_missing(const xlx_snapshots *record, const xlx_snapshot *s,
                           xlx_repair_report *report)
 {
     return xlx__report(report, false, is_needed(record, s, d)
-                       ? "bring the image back: other states lie on it, "
+                       ? "bring the image back: other states are based on it, "
                          "and cannot be read without it"
                        : "bring the image back, or forget the snapshot: xl "
                          "snapshot-delete --metadata-only", "%s: %s: %s is "

@@ -115,9 +115,9 @@ static int plan_disk(struct xlx__snapshot_change *c,
     kept->mtime = 0;                /* noted when it is frozen */
     if (*xlx__text(target->tag)) {
         if (!xlx__image_same(now->image, target->image))
-            return xlx__error(ERROR_INVAL, "%s: the snapshot lies in %s, "
-                              "which other snapshots are based on: delete "
-                              "the external snapshots made after it first",
+            return xlx__error(ERROR_INVAL, "%s: the snapshot is in %s, which "
+                              "other snapshots are based on: delete the "
+                              "external snapshots made after it first",
                               target->vdev, target->image);
         rc = ask_target(c, world, target);
         return rc ? rc : xlx__set_string(&kept->tag, left->name);
@@ -144,7 +144,7 @@ static int was_written(const xlx_snapshot *snapshot,
     return xlx__error(ERROR_INVAL, "%s: %s was written to (%s) after it was "
                       "frozen (%s): its content may not be that of the "
                       "snapshot; look at it with qemu-nbd --read-only, and "
-                      "say --force-written if it is good", d->vdev, d->image,
+                      "use --force-written if it is good", d->vdev, d->image,
                       since, then);
 }
 
@@ -170,10 +170,10 @@ static int check_frozen(const xlx_snapshots *record,
             rc = xlx__snapshot_other_tag(d, &other);
             if (rc) return rc;
             if (other && !force)
-                return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" in "
-                                  "%s is not the one that was made: another "
-                                  "tool removed that and made this one; look "
-                                  "at it (qemu-img convert -l), and say "
+                return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" in %s "
+                                  "is not the one that was made: another tool "
+                                  "removed that and made this one; look at it "
+                                  "(qemu-img convert -l), and use "
                                   "--force-written if it is good", d->vdev,
                                   d->tag, d->image);
             continue;
@@ -501,7 +501,7 @@ static int check_state(struct xlx__snapshot_change *c,
                           c->guest->qmp_socket);
     if (!spec->force && !spec->dry_run)
         return xlx__error(ERROR_NOT_READY, "the guest is running: shut it "
-                          "down, or say --force to stop it hard and start it "
+                          "down, or use --force to stop it hard and start it "
                           "on the snapshot");
     if (c->qmp) {
         rc = xlx__disk_no_jobs(c->qmp);

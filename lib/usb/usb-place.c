@@ -238,7 +238,8 @@ int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
     int rc;
 
     if (b->port && b->ctrl == NO_CTRL)
-        return xlx__error(ERROR_INVAL, "port %u: of which controller?",
+        return xlx__error(ERROR_INVAL, "port %u: the number of its controller "
+                                       "is missing",
                           b->port);
     if (b->port > MAX_PORT)
         return xlx__error(ERROR_INVAL, "port %u: ports are 1 to %d", b->port,

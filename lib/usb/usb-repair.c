@@ -60,8 +60,8 @@ static int pull_out(struct xlx__usb_change *c, xlx_usb_entry *e, bool dry_run,
     e->domid = c->guest.domid;
     if (!failed)
         failed = xlx__usb_record_write(c);
-    return report_done(report, e, why, "its port is cleared, and it is waited"
-                       " for", failed);
+    return report_done(report, e, why, "its port is cleared until it is "
+                       "plugged in again", failed);
 }
 
 /* It could not be attached again now: a later repair tries once more.  The
@@ -161,8 +161,10 @@ static int check_plugged(struct xlx__usb_change *c, xlx_usb_entry *e,
         return take_away(c, e, dry_run, "another tool took it off", report);
     if (e->once && (restarted || !same))
         return take_away(c, e, dry_run, restarted
-                         ? "the guest was started again, and it was for once"
-                         : "it was pulled out, and it was for once", report);
+                         ? "the guest was started again, and it was attached "
+                           "with --once"
+                         : "it was pulled out, and it was attached with "
+                           "--once", report);
     return attach_again(c, e, d, dry_run, restarted
                         ? "the guest was started again without it"
                         : same ? "the guest's QEMU does not have it"
@@ -199,14 +201,15 @@ static int move(struct xlx__usb_change *c, xlx_usb_entry *e,
     int rc;
 
     if (dry_run)
-        return report_done(report, e, why, "it would be kept another", 0);
+        return report_done(report, e, why, "another port would be kept for "
+                                           "it", 0);
     xlx_usb_entry_init(&was);
     rc = xlx_usb_entry_copy(c->ctx, &was, e);
     if (!rc)
         rc = xlx__usb_choose_again(c, d, e);
     if (!rc)
         rc = xlx__usb_record_write(c);
-    rc = report_done(report, &was, why, "it is kept another", rc);
+    rc = report_done(report, &was, why, "another port is kept for it", rc);
     xlx_usb_entry_dispose(&was);
     return rc;
 }

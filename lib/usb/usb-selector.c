@@ -220,7 +220,7 @@ static int check_text(const char *text)
             return xlx__error(ERROR_INVAL, "selector: it has a control "
                               "character (0x%02x)", *p);
     if (xlx__utf8_valid(text, len) != len)
-        return xlx__error(ERROR_INVAL, "selector: it is no UTF-8");
+        return xlx__error(ERROR_INVAL, "selector: it is not UTF-8");
     return 0;
 }
 

@@ -144,7 +144,7 @@ static int own(struct reader *r, uint32_t vcpu)
                                vcpu);
     if (*owner >= 0)
         return xlx__vnuma_find(r->f, XLX_VNUMA_EFFECT_REFUSED, "vcpu-twice",
-                               "vnode %d: vCPU %u is in vnode %d, too",
+                               "vnode %d: vCPU %u is also in vnode %d",
                                r->vnode, vcpu, *owner);
     *owner = r->vnode;
     if (vcpu >= r->c->num_vcpus)

@@ -178,8 +178,8 @@ static int check(const xlx_vnuma_topology *t, const xlx_vnuma_host *h,
         return xlx__error(ERROR_INVAL, "the guest has no NUMA topology");
     for (i = 0; i < t->num_vnodes; i++)
         if (t->vnodes[i].memory % XLX__VNUMA_MIB)
-            return xlx__error(ERROR_INVAL, "vnode %d: %llu bytes are no "
-                              "multiple of 1 MiB", i,
+            return xlx__error(ERROR_INVAL, "vnode %d: %llu bytes are not a "
+                                           "multiple of 1 MiB", i,
                               (unsigned long long)t->vnodes[i].memory);
     return 0;
 }

@@ -167,7 +167,8 @@ static int cell_distances(const xmlNode *cell, xlx_vnuma_vnode *v)
         if (!rc)
             rc = xlx__xml_need_number(s, "value", UINT32_MAX, &value);
         if (!rc && !value)
-            rc = xlx__error(ERROR_INVAL, "line %ld: sibling: 0 is no distance",
+            rc = xlx__error(ERROR_INVAL, "line %ld: sibling: 0 is not a "
+                                         "distance",
                             xmlGetLineNo(s));
         if (rc)
             return rc;

@@ -102,10 +102,10 @@ size_of() { qemu-img info -U --output json "$1" | jq '."virtual-size"'; }
         touch "$top"
         xl_create "$tmp/guest.cfg"
         [ "$status" = 1 ]
-        [[ $stderr = *"$top lies on $base, which was written to"* ]]
+        [[ $stderr = *"$top is based on $base, which was written to"* ]]
         [[ $stderr = *"--keep-image IMAGE $uuid"* ]]
         [[ $stderr != *'present state'* ]]
-        refuses 1 "*$top lies on $base, which was written to*" \
+        refuses 1 "*$top is based on $base, which was written to*" \
             xl snapshot-create --kind external --config "$tmp/guest.cfg" \
             guest two
         xl snapshot-repair --keep-image "${!keep}" "$uuid" || [ $? = 1 ]

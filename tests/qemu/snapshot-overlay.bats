@@ -82,7 +82,7 @@ lasting() {
         `file.filename=$loop" -device virtio-blk-pci,id=xvdb,drive=dev
     refuses 1 "*xvdb: $loop is a block device*--overlay-dir*" \
         create one --disks xvdb
-    refuses 1 '*lies in memory*' create one --disks xvdb --overlay-dir /dev
+    refuses 1 '*is in memory*' create one --disks xvdb --overlay-dir /dev
     LIBXLX_OVERLAY_DIR=$lasting create one --disks xvdb
     compgen -G "$lasting/loop*.one.qcow2"
     io xvdb 'write -P 7 0 4096' flush
@@ -101,7 +101,7 @@ lasting() {
     image[xvda]=$lasting/xvda.qcow2
     [ "$(stat -f -c %T /dev/shm)" = tmpfs ] || skip "/dev/shm lasts"
     start_qemu
-    refuses 1 '*/dev/shm: lies in memory*' \
+    refuses 1 '*/dev/shm: is in memory*' \
         create one --kind external --overlay-dir /dev/shm
     create one --kind external
     [ -e "$lasting/xvda.one.qcow2" ]

@@ -66,9 +66,9 @@ create() { xl snapshot-create "$guest" "$@"; }
     to() { create one --kind external --overlay-dir "$1"; }
     refuses 1 '*No such file*' to "$tmp/nowhere"
     refuses 1 '*must be an absolute path' to images
-    refuses 1 "*folder's name is empty" to ''
+    refuses 1 "*name of the directory is empty" to ''
     refuses 1 '*not a directory' to "${image[xvda]}"
-    refuses 1 '*means nothing*' create one --kind internal --overlay-dir "$tmp"
+    refuses 1 '*leave the overlay directory out*' create one --kind internal --overlay-dir "$tmp"
 }
 
 @test "no guest without Xen is reverted while it runs" {

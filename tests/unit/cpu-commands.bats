@@ -37,7 +37,7 @@ xl() {
 
 @test "cpu-expand tells what of a model Xen would hide for the rest of it" {
     run -0 xl cpu-expand libvirt:Icelake-Client
-    [ "${lines[-2]}" = "of these, what needs one that is off (see --close)" ]
+    [ "${lines[-2]}" = "features that need one that is off (see --close)" ]
     [ "${lines[-1]}" = "  avx512-vpopcntdq avx512bitalg avx512vbmi avx512vbmi2 avx512vnni" ]
     run -0 xl cpu-expand --close libvirt:Icelake-Client
     [[ $output != *avx512* && $output != *"of these"* ]]
@@ -189,7 +189,7 @@ policies() {
     run -1 xl cpu-expand --format xl Broadwell-noTSX,-rdseed "$tmp/half"
     [ "$output" = "xl cpu-expand: $tmp/half: no \"HVM Max policy\", though there is another: is it all of the output of xen-cpuid -p?" ]
     run -1 xl cpu-expand --format xl x86-64-v2,+la57,-aes,+movbe "$tmp/xen"
-    [ "$output" = 'xl cpu-expand: "x86-64-v2,+la57,-aes,+movbe" cannot be had here, for the host has no la57 for its guests: take an older model, or write "x86-64-v2,-aes,+movbe"' ]
+    [ "$output" = 'xl cpu-expand: "x86-64-v2,+la57,-aes,+movbe" cannot be had here, because the host has no la57 for its guests: take an older model, or write "x86-64-v2,-aes,+movbe"' ]
     [ -e /proc/xen/capabilities ] || {
         run -1 xl cpu-expand --format xl host
         [[ $output == *"no hypervisor to ask about the processor: "* ]]
@@ -211,7 +211,7 @@ policies() {
     xl cpu-baseline --json "$tmp/xen" "$tmp/other" |
         diff <(jq .features <<< "$output") <(jq .guest)
     xl cpu-baseline --pv --json "$tmp/xen" "$tmp/host" 2> "$tmp/err" |
-        jq -e '.foretold and (.cpuid | startswith("Skylake-Client-v"))'
+        jq -e '.predicted and (.cpuid | startswith("Skylake-Client-v"))'
     grep -q "^xl cpu-baseline: $tmp/host: only the hardware" "$tmp/err"
 }
 

@@ -82,10 +82,10 @@ static void what_is_right(void **state)
 static void wrong_strings(void **state)
 {
     static const struct { const char *text, *says; bool taken; } all[] = {
-        { "host,avx", "byte 5: NAME=VALUE must stand here: stock xl would "
+        { "host,avx", "byte 5: NAME=VALUE is expected here: stock xl would "
           "warn", false },
-        { "host,avx=0,pdpe1gb=1", "byte 11: \"pdpe1gb\" is no name of the "
-          "installed libxl's: stock xl would warn", false },
+        { "host,avx=0,pdpe1gb=1", "byte 11: \"pdpe1gb\" is not a name "
+          "that the installed libxl knows: stock xl would warn", false },
         { "host,avxx=0", "byte 5: stock xl would warn, and give the guest all "
           "that the host has: no feature \"avxx\"; did you mean", false },
         { "host,avx=2", "byte 9: \"2\" must be 0, 1, x, k or s", true },
@@ -119,16 +119,16 @@ static void wrong_elements(void **state)
         { "1,0:ecx=" X32, "leaf 0x1 has no sub-leaves", true },
         { "0x99:eax=" X32, "no guest has a leaf 0x99", true },
         { "0x80000022:eax=" X32, "no guest has a leaf 0x80000022", true },
-        { "1:efx=" X32, "byte 2: eax=, ebx=, ecx= or edx= must stand here",
+        { "1:efx=" X32, "byte 2: eax=, ebx=, ecx= or edx= is expected here",
           false },
         { "1:ecx=xxz" X8 X8 X8 "xxxxx", "byte 8: must be 0, 1, x, k or s",
           true },
         { "1:ecx=" X32 ",ecx=" X32, "byte 39: ecx was there before", true },
-        { "1", "byte 1: \":\" must stand here", false },
+        { "1", "byte 1: \":\" is expected here", false },
         { "1:ecx", "byte 2: eax=, ebx=", false },
-        { "1,:ecx=" X32, "byte 2: the number of a sub-leaf must stand here",
+        { "1,:ecx=" X32, "byte 2: the number of a sub-leaf is expected here",
           false },
-        { "x:ecx=" X32, "byte 0: the number of a leaf must stand here",
+        { "x:ecx=" X32, "byte 0: the number of a leaf is expected here",
           false },
     };
     size_t i;
@@ -143,7 +143,7 @@ static void wrong_elements(void **state)
     assert_fails(lint("hist,avx=0", NULL), ERROR_INVAL,
                  "byte 0: must begin with \"host\"");
     assert_fails(lint("0x100000000:ecx=" X32, ""), ERROR_INVAL,
-                 "byte 0: the number of a leaf must stand here");
+                 "byte 0: the number of a leaf is expected here");
     assert_fails(lint("7,0:ebx=" X32, "0x7,0:ebx=" X32), ERROR_FAIL,
                  "element 2, byte 42: leaf 0x7 says again what element 1 "
                  "says");

@@ -30,7 +30,7 @@ static void add_hardware(xlx_cpu_hosts *pool, const struct xlx__cpu *cpu)
     assert_non_null(pool->hosts);
     h = &pool->hosts[pool->num_hosts++];
     xlx_cpu_host_init(h);
-    h->foretold = true;
+    h->predicted = true;
     assert_ok(xlx__cpu_to_public(cpu, &h->hardware));
 }
 
@@ -56,7 +56,7 @@ static void make_known(xlx_cpu_hosts *pool)
             xlx__cpu_put(&x.usual.features, bit, false);
     }
     xlx__cpu_close(&x.usual.features);
-    h->foretold = false;
+    h->predicted = false;
     assert_ok(xlx__cpu_to_public(&x.xen, &h->xen));
     assert_ok(xlx__cpu_to_public(&x.most, &h->most));
     assert_ok(xlx__cpu_to_public(&x.usual, &h->usual));
@@ -200,7 +200,7 @@ static void levels(const char *a, const char *b, const char *expected)
         add(&hosts, b);
     assert_ok(xlx__cpu_level_pool(NULL, &hosts, &pool));
     assert_string_equal(pool.cpuid, expected);
-    assert_true(pool.foretold);
+    assert_true(pool.predicted);
     check_pool(&hosts);
     xlx_cpu_hosts_dispose(&hosts);
     xlx_cpu_pool_dispose(&pool);

@@ -485,12 +485,12 @@ static void what_cannot_be_said_is_refused(void **state)
             STRING);
     refused("host,family=6", ERROR_INVAL, "no place for level, family", LIST);
     refused("Cascadelake-Server-v2", ERROR_INVAL,
-            "\"7d0[12]\" cannot be said by a name of the installed libxl",
+            "\"7d0[12]\" cannot be written by a name of the installed libxl",
             STRING);
     refused("host,-rdctl-no", ERROR_INVAL, "no place for \"rdctl-no\"", LIST);
     refused("host,7d0[12]=x,family=6", ERROR_INVAL, "no place for level",
             LIBVIRT);
-    refused("host,7d0[12]=x,hle=k", ERROR_INVAL, "\"hle\" cannot be said in",
+    refused("host,7d0[12]=x,hle=k", ERROR_INVAL, "\"hle\" cannot be written",
             LIBVIRT);
     xlx_cpu_hosts_init(&none);
     xlx_cpu_config_init(&c);

@@ -143,10 +143,10 @@ static void odd_but_right(void **state)
 static const struct {
     const char *step, *message;
 } wrong_answers[] = {
-    { "raw hello\\n", "no JSON object" },
-    { "raw [1]\\n", "no JSON object" },
-    { "raw \\0\\0\\0\\0", "no JSON object" },
-    { "raw \\xff\\xfe", "no JSON object" },
+    { "raw hello\\n", "other than a JSON object" },
+    { "raw [1]\\n", "other than a JSON object" },
+    { "raw \\0\\0\\0\\0", "other than a JSON object" },
+    { "raw \\xff\\xfe", "other than a JSON object" },
     { "raw {\\0}", "test: " },
     { "raw {\"return\" 1}\\n", "test: " },
     { "raw {\"return\": 1, \"id\": %(id)d]\\n", "test: " },
@@ -170,7 +170,7 @@ static const struct {
     { "raw {\"error\": {\"class\": \"GenericError\"}, \"id\": %(id)d}\\n",
       "desc" },
     { "repeat 301 {\"return\":", "deeper than 300" },
-    { "forever [", "no JSON object" },
+    { "forever [", "other than a JSON object" },
     { "forever {\"a\":[", "deeper than 300" },
     { "forever {\"event\": \"A\"}\\n", "events came, and no answer" },
 };
@@ -288,7 +288,7 @@ static void greetings(void **state)
     } cases[] = {
         { "sleep 3", "try again", ERROR_NOT_READY },
         { "close", "closed by the other side", ERROR_FAIL },
-        { "raw SSH-2.0-OpenSSH\\r\\n", "no JSON object",
+        { "raw SSH-2.0-OpenSSH\\r\\n", "other than a JSON object",
           ERROR_PROTOCOL_ERROR_QMP },
         { "raw {\"event\": \"A\"}\\n", "greets in another way",
           ERROR_PROTOCOL_ERROR_QMP },

@@ -322,7 +322,7 @@ static void files(void **state)
                  "neither a device nor a file");
     xlx__scsi_pdev_dispose(&p);
     assert_fails(xlx__scsi_find("/dev/null", &p), ERROR_INVAL,
-                 "no SCSI device");
+                 "not a SCSI device");
     xlx__scsi_pdev_dispose(&p);
     free(path);
     free(comma);

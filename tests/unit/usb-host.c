@@ -62,7 +62,7 @@ static void spellings(void **state)
         { "class:", "a class is" }, { "class:8", "a class is" },
         { "class:disk", "a class is" }, { "class:08:", "a class is" },
         { "class:08:06:50:1", "a class is" }, { "class:080", "a class is" },
-        { "1-2\n", "control character (0x0a)" }, { "1-\x80", "no UTF-8" },
+        { "1-2\n", "control character (0x0a)" }, { "1-\x80", "not UTF-8" },
         { "/dev/bus/usb/001", "BUS/ADDRESS" },
         { "/dev/bus/usb/001/300", "an address is" },
         { "dev/bus/usb/001/001", "must be BUS-PORT" },

@@ -255,7 +255,7 @@ static const struct {
     { CELLS("<cell cpus='0' memory='1'><distances><sibling id='1' value='1'/>"
             "</distances></cell>"), "id=\"1\": not a number up to 0" },
     { CELLS("<cell cpus='0' memory='1'><distances><sibling id='0' value='0'/>"
-            "</distances></cell>"), "0 is no distance" },
+            "</distances></cell>"), "0 is not a distance" },
     { CELLS("<cell cpus='0' memory='9223372036854775807' unit='TiB'/>"),
       "not a number up to" },
 #endif

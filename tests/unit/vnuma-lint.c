@@ -85,7 +85,7 @@ static const struct {
     /* vCPUs */
     { GUEST TWO("\"pnode=0\",\"size=1024\",\"vcpus=0-2\"" D("10,20"),
                 V1 D("20,10")), REFUSED, "vcpu-twice",
-      "vnode 1: vCPU 2 is in vnode 0, too" },
+      "vnode 1: vCPU 2 is also in vnode 0" },
     { GUEST TWO("\"pnode=0\",\"size=1024\",\"vcpus=0,1,0\"" D("10,20"),
                 V1 D("20,10")), REFUSED, "vcpu-twice",
       "vnode 0: vCPU 0 is named twice" },

@@ -109,7 +109,7 @@ try_expression() {
 # How many domains there are, those without a name included.
 domains() { xl list | tail -n +2 | wc -l; }
 
-@test "cpu-check --exact: what is foretold is what Xen makes of it" {
+@test "cpu-check --exact: what is predicted is what Xen makes of it" {
     local before failed=0
     before=$(domains)
     for e in host x86-64-v1 x86-64-v2 kvm64 qemu64 phenom Opteron_G1 \

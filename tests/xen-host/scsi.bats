@@ -152,7 +152,7 @@ passed_as() {
     done
     compare 1:2 "/dev/$(ls "/sys/bus/scsi/devices/$other:0:1:2/block")"
     run -1 xl scsi-detach g $((other + 1))
-    [[ $output == *"of that adapter nothing was attached"* ]]
+    [[ $output == *"nothing was attached to that adapter"* ]]
     xl scsi-detach g "$other"
     [ -z "$(info .dev.vdev)" ]
     scsi_debug add_host -1
@@ -201,7 +201,7 @@ refused() {
     rm -r "${long%/*}"
     ln -sf /nonexistent "$GUESTS/dangling"
     refused 'No such file' g "$GUESTS/dangling" 0:0:0:0
-    refused 'no SCSI device' g /dev/null 0:0:0:0
+    refused 'not a SCSI device' g /dev/null 0:0:0:0
     refused 'neither a device nor a file' g /run 0:0:0:0
     refused 'no SCSI device at that address' g 99:0:0:0 0:0:0:0
     refused 'no such guest' nobody "$a" 0:0:0:0
@@ -291,7 +291,7 @@ other_tool_ends() {
     compare 0:0 /dev/sdc
     # nor can its disk be had by another way
     run -1 xl scsi-attach g "$c" 0:0:0:1
-    [[ $output == *'open for itself alone'* ]]
+    [[ $output == *'open exclusively'* ]]
     xl scsi-detach g 0:0:0:0
     other_tool_ends
     same_world

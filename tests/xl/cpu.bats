@@ -128,11 +128,11 @@ refused() {
 }
 
 @test "what stock xl would only warn of is refused" {
-    refused 'cpuid, byte 11: "pdpe1gb" is no name of the installed libxl' \
+    refused 'cpuid, byte 11: "pdpe1gb" is not a name that the installed libxl knows' \
         'cpuid="host,avx=0,pdpe1gb=1"'
     refused 'cpuid, byte 5: stock xl would warn, and give the guest all that the host has: no feature "avxx"; did you mean' \
         'cpuid="host,avxx=0"'
-    refused 'cpuid, element 2, byte 2: eax=, ebx=, ecx= or edx= must stand here' \
+    refused 'cpuid, element 2, byte 2: eax=, ebx=, ecx= or edx= is expected here' \
         'cpuid=["7,0:ebx=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx0", "1:efx=x"]'
 }
 
@@ -154,7 +154,7 @@ refused() {
         'cpuid="SandyBrige,+pdpe1gb"'
     refused 'cpuid: CPU expression, byte 9: no feature "pdpe1bg"; did you mean "pdpe1gb"?' \
         'cpuid="Haswell,+pdpe1bg"'
-    refused 'byte 0: a CPU model must stand here' 'cpuid=""'
+    refused 'byte 0: a CPU model is expected here' 'cpuid=""'
     refused 'byte 6: "ssb-no" is ambiguous' 'cpuid="host,-ssb-no"'
     refused 'byte 12: "2" must be on or off' 'cpuid="Haswell,avx=2"'
     refused 'byte 17: "300" must be a number up to 15' \
@@ -165,7 +165,7 @@ refused() {
 }
 
 @test "what the host cannot give is told, and how to go on" {
-    refused 'for the host has no 3dnowprefetch, adx, rdseed, smap for its guests' \
+    refused 'because the host has no 3dnowprefetch, adx, rdseed, smap for its guests' \
         'cpuid="Broadwell-noTSX"'
     run -0 lines_for "cpuid=${stderr##*or write }"
     [ "$output" = 'cpuid="host"' ]

@@ -58,7 +58,7 @@ attach2='xl-scsi-attach --no-wait --read-only --backend=iblock --shared -- web s
     config "$two"
     echo sdb > "$tmp/fail"
     run -3 xl create "$tmp/web.cfg"
-    [ "$output" = "xl create: the guest is destroyed again: it was not to run so" ]
+    [ "$output" = "xl create: the guest is destroyed again, because it must not run without them" ]
     printf '%s\n' "stock create -p $tmp/web.cfg" "$attach1" "$attach2" \
         "stock destroy web" | diff - "$tmp/calls"
 }

@@ -112,6 +112,6 @@ fit: the host's 4 nodes have room for 8 vCPUs, and 16384 MiB free" ]
     run -1 xl create -n "$tmp/auto.cfg" 'type="pvh"'
     [[ $output == "xl create: vnuma: a PVH guest cannot have vnuma: "* ]]
     run -1 xl create -n "$tmp/auto.cfg" 'memory="much"'
-    [ "$output" = "xl create: vnuma=\"auto\": memory= is missing, or no \
+    [ "$output" = "xl create: vnuma=\"auto\": memory= is missing, or not a \
 number of MiB" ]
 }

@@ -311,7 +311,7 @@ class Moves:
         world, guest = self.world, self.guest
         for _ in range(20):
             doubt = re.search(r"(\S+): the guest's image (\S+) (?:is not there|"
-                              r"lies on \S+, which was written)", self.refusal)
+                              r"is based on \S+, which was written)", self.refusal)
             forget = re.search(r"snapshot-delete (\S+) '([^']*)' forgets it",
                                self.refusal)
             if doubt and guest.uuid not in self.refusal:
