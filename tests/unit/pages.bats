@@ -3,8 +3,9 @@
 # shellcheck disable=SC2154  # output is set by bats' run
 #
 # What is written for people agrees with what there is: each command has its
-# page, its place in README.md and a --help with the same options; each
-# variable that the sources read is explained; no link leads nowhere.
+# page, its line in README.md, its section in docs/commands.md and a --help
+# with the same options; each variable that the sources read is explained; no
+# link leads nowhere.
 
 bats_require_minimum_version 1.5.0
 
@@ -29,21 +30,61 @@ help_options() {
         sed -n '/^Options:/,$s/^  \(-.*\)/\1/p'
 }
 
-@test "each command has a page, and README.md has a section on it" {
+# The line about each command in README.md, as NAME<tab>TEXT.
+readme_commands() {
+    sed -n 's/^| `\([a-z-]*\)` | \(.*\) |$/\1\t\2/p' "$top_srcdir/README.md"
+}
+
+@test "each command has a man page, and a place in xlx(7)" {
     [ "$(commands | wc -l)" -ge 6 ]
     for command in $(commands); do
         [ -s "$docs/gen/man1/xl-$command.pod" ] || {
             echo "$command: no man page"; false; }
-        grep -qx "### xl $command" "$top_srcdir/README.md" || {
-            echo "$command: no section in README.md"; false; }
         grep -q "L<xl-$command(1)>" "$docs/xlx.pod" || {
-            echo "$command: not in xlx.pod"; false; }
+            echo "$command: not in SEE ALSO of xlx.pod"; false; }
     done
 }
 
-@test "README.md has no section on a command that is none" {
-    run -0 sed -n 's/^### xl \([a-z]*-[a-z-]*\)$/\1/p' "$top_srcdir/README.md"
+@test "the table in README.md says of each command what its --help says" {
+    diff <(cut -f1,3 "$top_srcdir/xl-plugins/gen-commands.list" | sort) \
+        <(readme_commands | sort)
+}
+
+@test "docs/commands.md has a section on each command, and no other" {
+    run -0 sed -n 's/^### xl \([a-z]*-[a-z-]*\)$/\1/p' "$docs/commands.md"
     [ "$(sort <<< "$output")" = "$(commands | sort)" ]
+}
+
+@test "SYNOPSIS of xlx(7) has each command with its arguments, and no other" {
+    local command
+    for command in $(commands); do
+        sed -n '/^=head1 SYNOPSIS/,/^=head1 DESC/s/^B<xl .*/&/p' \
+            "$docs/gen/man1/xl-$command.pod"
+    done | sort > "$tmp/pages"
+    sed -n '/^=head1 SYNOPSIS/,/^=head1 DESC/s/^B<xl .*-.*/&/p' \
+        "$docs/xlx.pod" | sort | diff "$tmp/pages" -
+}
+
+@test "commands and options that the pages show exist" {
+    local name option status=0
+    san=(ASAN_OPTIONS="${ASAN_OPTIONS:-}")
+    # each "xl NAME --OPTION ..." in code, as lines NAME OPTION
+    cat "$top_srcdir"/README.md "$docs"/*.md |
+        sed -n 's/^    *# xl/xl/p; s/`\(xl [^`]*\)`/\n\1\n/gp' |
+        sed -n 's/^xl \([a-z]*-[a-z-]*\)/\1/p' |
+        awk '{ print $1; for (i = 2; i <= NF; i++)
+               if ($i ~ /^--[a-z]/) print $1, $i }' | sort -u > "$tmp/shown"
+    [ "$(wc -l < "$tmp/shown")" -ge 40 ]
+    while read -r name option; do
+        commands | grep -qx -e "$name" || {
+            grep -q "\"$name\"" "$top_srcdir/xl-plugins/stock-commands.inc" &&
+                continue
+            echo "$name: there is no such command"; status=1; continue; }
+        [ -z "$option" ] ||
+            help_options "$name" | grep -qw -e "${option%%[=,.]*}" || {
+            echo "xl $name $option: there is no such option"; status=1; }
+    done < "$tmp/shown"
+    [ $status = 0 ]
 }
 
 @test "--help works without Xen and has the options of the page" {
