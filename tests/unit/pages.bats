@@ -170,3 +170,28 @@ others='xl(1) xl.cfg(5) qemu-img(1) xen-vbd-interface(7)'
         done <<< "$pages"
     done
 }
+
+# too_wide FILE...: lines of prose that are wider than 79 columns.  Tables,
+# code and a single long word cannot be broken.
+too_wide() {
+    awk 'FNR == 1 { code = 0 }
+         /^```/ { code = !code; next }
+         code || /^\|/ || /^    / || /^[^ ]*$/ { next }
+         length > 79 { print FILENAME ":" FNR ": " length " columns" }' "$@"
+}
+
+@test "the pages in Markdown are wrapped at 79 columns" {
+    local word=0123456789
+    printf '%s %s\n' "$word$word$word$word" "$word$word$word$word" > "$tmp/a.md"
+    printf '| %s |\n    %s\n' "$(cat "$tmp/a.md")" "$(cat "$tmp/a.md")" \
+        > "$tmp/b.md"
+    [ "$(too_wide "$tmp/a.md" "$tmp/b.md")" = "$tmp/a.md:1: 81 columns" ]
+    run too_wide "$top_srcdir"/*.md "$docs"/*.md "$top_srcdir"/idl/*.md \
+        "$top_srcdir"/tests/*/*.md
+    echo "$output"
+    [ -z "$output" ]
+}
+
+@test "README.md is a front page: at most 130 lines" {
+    [ "$(wc -l < "$top_srcdir/README.md")" -le 130 ]
+}
