@@ -20,161 +20,17 @@
 #include "core/store.h"
 #include "disk/disk.h"
 #include "disk/image.h"
+#include "disk/job.h"
 #include "snapshot/snapshot.h"
 
-#define JOB_FIRST_POLL_MS 50
-#define JOB_POLL_MS 500
-#define SETTLE_MS 30000
-
-static void pause_ms(int ms)
-{
-    struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
-
-    nanosleep(&t, NULL);
-}
-
-/* ---- QEMU's jobs -------------------------------------------------------- */
-
-struct job {
-    bool there;
-    char status[32];
-    char error[256];                /* "" when it went well */
-    uint64_t done, total;
-};
-
-static int job_id(const xlx_snapshot_journal *journal, char *id, size_t size)
-{
-    int r = snprintf(id, size, "xlx-merge-%s", journal->merge_vdev);
-    char *p;
-
-    for (p = id; *p; p++)           /* QEMU: letters, digits, -._ */
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                    "0123456789._-", *p))
-            *p = '-';
-    return r < (int)size ? 0 : xlx__error(ERROR_INVAL, "%s: name too long",
-                                          journal->merge_vdev);
-}
-
-static int read_job(const struct xlx__json *v, struct job *job)
-{
-    const char *status, *error = "";
-    int64_t done, total;
-    int rc;
-
-    rc = xlx__json_member_string(v, "status", &status);
-    if (rc) return rc;
-    rc = xlx__json_member_int64(v, "current-progress", &done);
-    if (rc) return rc;
-    rc = xlx__json_member_int64(v, "total-progress", &total);
-    if (rc) return rc;
-    if (xlx__json_member(v, "error")) {
-        rc = xlx__json_member_string(v, "error", &error);
-        if (rc) return rc;
-    }
-    job->there = true;
-    snprintf(job->status, sizeof(job->status), "%s", status);
-    snprintf(job->error, sizeof(job->error), "%s", error);
-    job->done = done > 0 ? (uint64_t)done : 0;
-    job->total = total > 0 ? (uint64_t)total : 0;
-    return 0;
-}
-
-/* Jobs are read, never waited for by events: events that come while nobody
- * is connected are lost. */
-static int query_job(struct xlx__snapshot_change *c, const char *id,
-                     struct job *job)
-{
-    const struct xlx__json *result, *v;
-    const char *other;
-    int rc;
-
-    memset(job, 0, sizeof(*job));
-    rc = xlx__snapshot_connect(c);
-    if (rc) return rc;
-    rc = xlx__qmp_call(c->qmp, "query-jobs", NULL, &result);
-    if (rc) return rc;
-    for (v = xlx__json_first(result); v; v = xlx__json_next(v)) {
-        rc = xlx__json_member_string(v, "id", &other);
-        if (rc) return rc;
-        if (!strcmp(other, id))
-            return read_job(v, job);
-    }
-    return 0;
-}
-
-static int job_command(struct xlx__snapshot_change *c, const char *command,
-                       const char *id)
-{
-    struct xlx__json_out *args;
-    int rc;
-
-    rc = xlx__snapshot_connect(c);
-    if (rc) return rc;
-    args = xlx__json_out_new(false);
-    xlx__json_out_object(args);
-    xlx__json_out_kv(args, "id", id);
-    xlx__json_out_end(args);
-    return xlx__qmp_call(c->qmp, command, args, NULL);
-}
-
-static bool is(const struct job *job, const char *status)
-{
-    return job->there && !strcmp(job->status, status);
-}
-
-/* Until the job is in one of two states, or gone. */
-static int wait_job(struct xlx__snapshot_change *c, const char *id,
-                    const char *state, const char *or_state, int64_t deadline,
-                    const xlx_progress *progress, const char *what,
-                    struct job *job)
-{
-    int rc, ms = JOB_FIRST_POLL_MS;
-    xlx_job_progress now;
-
-    for (;;) {
-        rc = query_job(c, id, job);
-        if (rc) return rc;
-        if (!job->there || is(job, state) || is(job, or_state))
-            return 0;
-        if (progress && progress->callback) {
-            now.what = (char *)what;
-            now.done = job->done;
-            now.total = job->total;
-            if (progress->callback(progress->user, &now))
-                return xlx__error(ERROR_ABORTED, "cancelled");
-        }
-        if (deadline && xlx__now_ms() > deadline)
-            return xlx__error(ERROR_TIMEDOUT, "QEMU's job %s stays %s", id,
-                              job->status);
-        xlx__snapshot_hang_up(c);
-        pause_ms(ms);
-        ms = ms * 2 < JOB_POLL_MS ? ms * 2 : JOB_POLL_MS;
-    }
-}
-
-/* Ends it without its effect and takes it out of QEMU's list.  The rc that it
- * is ended for stays, with its message. */
-static void cancel_job(struct xlx__snapshot_change *c, const char *id)
-{
-    char *kept = strdup(xlx_get_error());
-    struct job job;
-    int rc;
-
-    rc = query_job(c, id, &job);
-    if (!rc && job.there && !is(&job, "concluded")) {
-        rc = job_command(c, "job-cancel", id);
-        if (!rc)
-            rc = wait_job(c, id, "concluded", "concluded",
-                          xlx__now_ms() + SETTLE_MS, NULL, NULL, &job);
-    }
-    if (!rc && job.there)
-        (void)job_command(c, "job-dismiss", id);
-    if (kept)
-        xlx__error(ERROR_FAIL, "%s", kept);
-    free(kept);
-}
-
 /* ---- live --------------------------------------------------------------- */
+
+static int job_of(struct xlx__snapshot_change *c,
+                  const xlx_snapshot_journal *journal, struct xlx__job *job)
+{
+    return xlx__job_init(job, c->ctx, c->guest, &c->qmp, "xlx-merge",
+                         journal->merge_vdev);
+}
 
 static int start_commit(struct xlx__snapshot_change *c, const char *id,
                         const char *root, const char *top, const char *base)
@@ -192,23 +48,10 @@ static int start_commit(struct xlx__snapshot_change *c, const char *id,
     return xlx__qmp_call(c->qmp, "block-commit", args, NULL);
 }
 
-static int finish_job(struct xlx__snapshot_change *c, const char *id,
-                      const struct job *job)
-{
-    int rc;
-
-    if (!job->there)
-        return xlx__error(ERROR_FAIL, "QEMU's job %s has vanished", id);
-    rc = job_command(c, "job-dismiss", id);
-    if (rc) return rc;
-    if (job->error[0])
-        return xlx__error(ERROR_FAIL, "QEMU could not merge: %s", job->error);
-    return 0;
-}
-
 /* The guest moves from the upper to the lower image. */
-static int complete(struct xlx__snapshot_change *c, const char *id,
-                    xlx_snapshot_journal *journal, struct job *job)
+static int complete(struct xlx__snapshot_change *c,
+                    const struct xlx__job *job, xlx_snapshot_journal *journal,
+                    struct xlx__job_state *seen)
 {
     int rc;
 
@@ -223,11 +66,12 @@ static int complete(struct xlx__snapshot_change *c, const char *id,
     rc = xlx__snapshot_journal_write(c->ctx, c->guest, journal);
     if (rc) return rc;
     xlx__fault("snapshot-merge.completing");
-    rc = job_command(c, "job-complete", id);
+    rc = xlx__job_command(job, "job-complete");
     if (rc) return rc;
     xlx__fault("snapshot-merge.completed");
-    return wait_job(c, id, "concluded", "concluded",
-                    xlx__now_ms() + SETTLE_MS, NULL, NULL, job);
+    return xlx__job_wait(job, "concluded", "concluded",
+                         xlx__now_ms() + XLX__JOB_SETTLE_MS, NULL, NULL,
+                         seen);
 }
 
 /* The layers of which QEMU will write to the header at the end: those of other
@@ -253,8 +97,9 @@ static int above_top(const xlx_snapshot_journal *journal, const char **images,
 }
 
 static int start_checked(struct xlx__snapshot_change *c,
-                         const xlx_snapshot_journal *journal, const char *id,
-                         const char *root, const char *top, const char *base)
+                         const xlx_snapshot_journal *journal,
+                         const struct xlx__job *job, const char *root,
+                         const char *top, const char *base)
 {
     const char *images[4] = { journal->merge_base, journal->merge_top };
     struct xlx__file_id ids[4];
@@ -264,12 +109,12 @@ static int start_checked(struct xlx__snapshot_change *c,
                                                            images + 2, 2),
                                   true, ids);
     if (rc) return xlx__error_prefix(rc, "%s", journal->merge_vdev);
-    rc = start_commit(c, id, root, top, base);
+    rc = start_commit(c, job->id, root, top, base);
     if (rc) return rc;
     rc = xlx__snapshot_still_open(c, journal->merge_base, &ids[0]);
     if (!rc)
         return 0;
-    cancel_job(c, id);
+    xlx__job_cancel(job);
     return xlx__error_prefix(rc, "%s", journal->merge_vdev);
 }
 
@@ -279,26 +124,26 @@ static int commit_live(struct xlx__snapshot_change *c,
                        const xlx_progress *progress)
 {
     const char *wait_for = active ? "ready" : "concluded";
-    struct job job;
-    char id[64];
+    struct xlx__job_state seen;
+    struct xlx__job job;
     int rc;
 
-    rc = job_id(journal, id, sizeof(id));
+    rc = job_of(c, journal, &job);
     if (rc) return rc;
-    rc = start_checked(c, journal, id, root, top, base);
+    rc = start_checked(c, journal, &job, root, top, base);
     if (rc) return rc;
     xlx__fault("snapshot-merge.started");
-    rc = wait_job(c, id, wait_for, "concluded", 0, progress,
-                  journal->merge_vdev, &job);
+    rc = xlx__job_wait(&job, wait_for, "concluded", 0, progress,
+                       journal->merge_vdev, &seen);
     if (rc) goto cancel;
-    if (active && is(&job, "ready")) {
-        rc = complete(c, id, journal, &job);
+    if (active && xlx__job_is(&seen, "ready")) {
+        rc = complete(c, &job, journal, &seen);
         if (rc) goto cancel;
     }
-    return finish_job(c, id, &job);
+    return xlx__job_finish(&job, &seen, "merge");
 
  cancel:
-    cancel_job(c, id);
+    xlx__job_cancel(&job);
     return rc;
 }
 
@@ -612,16 +457,16 @@ static int compare(struct xlx__snapshot_change *c,
 static int end_job(struct xlx__snapshot_change *c,
                    const xlx_snapshot_journal *journal, bool *done_r)
 {
-    struct job job;
-    char id[64];
+    struct xlx__job_state seen;
+    struct xlx__job job;
     int rc;
 
-    rc = job_id(journal, id, sizeof(id));
+    rc = job_of(c, journal, &job);
     if (rc) return rc;
-    rc = query_job(c, id, &job);
+    rc = xlx__job_query(&job, &seen);
     if (rc) return rc;
-    *done_r = is(&job, "concluded") && !job.error[0];
-    cancel_job(c, id);
+    *done_r = xlx__job_is(&seen, "concluded") && !seen.error[0];
+    xlx__job_cancel(&job);
     xlx__error_clear();
     return 0;
 }
