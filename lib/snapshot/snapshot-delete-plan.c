@@ -15,9 +15,6 @@
 #include "disk/image.h"
 #include "snapshot/snapshot.h"
 
-/* A time that no image has */
-#define WRITTEN 1
-
 /* ---- what lies on an image ---------------------------------------------- */
 
 struct above {
@@ -94,102 +91,6 @@ static int no_tags(const char *vdev, const char *image, const char *why)
                         "\"%s\", which %s: delete that one first", vdev,
                         image, tags[0].name, why);
     xlx__image_tags_free(tags, num);
-    return rc;
-}
-
-/* ---- the record without it ---------------------------------------------- */
-
-/* Wherever from was in the tree, to is now. */
-static int move_layer(xlx_snapshot_disk *d, const char *from,
-                      const xlx_snapshot_disk *to)
-{
-    int rc;
-
-    if (*xlx__text(d->backing) &&
-        (!strcmp(d->backing, from) || xlx__image_same(d->backing, from)))
-        return xlx__set_string(&d->backing, to->image);
-    if (strcmp(xlx__text(d->image), from))
-        return 0;
-    rc = xlx__set_string(&d->image, to->image);
-    if (rc) return rc;
-    rc = xlx__set_string(&d->format, to->format);
-    if (rc) return rc;
-    rc = xlx__set_string(&d->backing, to->backing);
-    if (rc) return rc;
-    d->owned = to->owned;
-    return 0;
-}
-
-/* The merge writes to it, or to its header. */
-static bool is_rewritten(const xlx_snapshot_disk *d, const char *from)
-{
-    return (*xlx__text(d->backing) && (!strcmp(d->backing, from) ||
-                                       xlx__image_same(d->backing, from))) ||
-           !strcmp(xlx__text(d->image), from);
-}
-
-/* A layer that somebody wrote to stays one, also in the other image. */
-static int move_layers(xlx_snapshots *record, const char *from,
-                       const xlx_snapshot_disk *to)
-{
-    const xlx_snapshot_disk *written;
-    int64_t seen;
-    int i, j, rc;
-
-    written = xlx__snapshot_find_written(record, from, &seen);
-
-    for (i = 0; i < record->num_disks; i++) {
-        rc = move_layer(&record->disks[i], from, to);
-        if (rc) return rc;
-    }
-    for (i = 0; i < record->num_snapshots; i++)
-        for (j = 0; j < record->snapshots[i].num_disks; j++) {
-            xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
-
-            if (is_rewritten(d, from))  /* noted when all is done */
-                d->mtime = written ? WRITTEN : 0;
-            rc = move_layer(d, from, to);
-            if (rc) return rc;
-        }
-    return 0;
-}
-
-static void drop_disk(xlx_snapshot *snapshot, const char *vdev)
-{
-    xlx_snapshot_disk *d =
-        (xlx_snapshot_disk *)xlx__snapshot_disk_of(snapshot, vdev);
-    int i;
-
-    if (!d)
-        return;
-    i = (int)(d - snapshot->disks);
-    xlx_snapshot_disk_dispose(d);
-    snapshot->num_disks--;
-    memmove(d, d + 1, (snapshot->num_disks - i) * sizeof(*d));
-}
-
-/* Those based on it are now based on what it was based on. */
-int xlx__snapshot_forget(xlx_snapshots *record, const char *name)
-{
-    const xlx_snapshot *s = xlx__snapshot_by_name(record, name);
-    char *parent = strdup(xlx__text(s->parent));
-    char *gone = strdup(name);
-    int i, rc = 0;
-
-    if (!parent || !gone) {
-        rc = xlx__nomem();
-        goto out;
-    }
-    xlx__snapshot_drop(record, gone);
-    for (i = 0; i < record->num_snapshots && !rc; i++)
-        if (!strcmp(xlx__text(record->snapshots[i].parent), gone))
-            rc = xlx__set_string(&record->snapshots[i].parent, parent);
-    if (!rc && !strcmp(xlx__text(record->current), gone))
-        rc = xlx__set_string(&record->current, parent);
-
- out:
-    free(parent);
-    free(gone);
     return rc;
 }
 
@@ -548,7 +449,7 @@ static int plan_external(struct planning *p, const xlx_snapshot_disk *d,
     if (rc) return rc;
     rc = xlx__snapshot_add_old(journal, above.layer->image);
     if (rc) return rc;
-    return move_layers(&journal->after, journal->merge_top, d);
+    return xlx__snapshot_move_layers(&journal->after, journal->merge_top, d);
 }
 
 /* QEMU cannot change an image that it has open to read only. */
@@ -595,28 +496,6 @@ static int plan_tag(struct planning *p, const xlx_snapshot_disk *d)
     return rc ? rc : xlx__image_ask(p->world, d->vdev, d->image, &allow);
 }
 
-/* The removal writes to the image, which may be the frozen layer of another
- * snapshot: that is no change of what it holds.  The time is noted again when
- * it is done, also by the command that finishes it after a kill. */
-static int forget_mtimes(xlx_snapshots *after, const char *image)
-{
-    xlx_snapshot_disk now;
-    int i, j, rc;
-
-    xlx_snapshot_disk_init(&now);
-    now.image = (char *)image;
-    rc = xlx__snapshot_note_mtime(&now);
-    for (i = 0; !rc && i < after->num_snapshots; i++)
-        for (j = 0; j < after->snapshots[i].num_disks; j++) {
-            xlx_snapshot_disk *d = &after->snapshots[i].disks[j];
-
-            if (!*xlx__text(d->tag) && d->mtime == now.mtime &&
-                xlx__image_same(d->image, image))
-                d->mtime = 0;
-        }
-    return rc;
-}
-
 int xlx__snapshot_plan_delete(const struct xlx__snapshot_change *c,
                               const char *name, const xlx_snapshots *known,
                               struct xlx__image_world *world,
@@ -640,11 +519,11 @@ int xlx__snapshot_plan_delete(const struct xlx__snapshot_change *c,
                                 : plan_external(&p, d, journal);
     free(p.overlays);
     if (!rc && *xlx__text(d->tag))
-        rc = forget_mtimes(&journal->after, d->image);
+        rc = xlx__snapshot_forget_mtimes(&journal->after, d->image);
     if (rc) return rc;
     after = xlx__snapshot_by_name(&journal->after, name);
     after->status = XLX_SNAPSHOT_STATUS_MERGING;
-    drop_disk(after, d->vdev);
+    xlx__snapshot_drop_disk(after, d->vdev);
     if (!after->num_disks)
         return xlx__snapshot_forget(&journal->after, name);
     return 0;

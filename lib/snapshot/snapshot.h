@@ -9,6 +9,7 @@
  *   snapshot-list.c    list, with what other tools made
  *   snapshot-revert.c  revert
  *   snapshot-delete.c  delete: which layers go, which are merged
+ *   snapshot-forget.c  the record as it is after that
  *   snapshot-merge.c   two layers into one, live or not
  *   snapshot-repair.c  finish or undo, and check
  *   snapshot-open.c    does QEMU have the file open that a name leads to?
@@ -305,9 +306,22 @@ int xlx__snapshot_plan_delete(const struct xlx__snapshot_change *c,
                               const char *name, const xlx_snapshots *known,
                               struct xlx__image_world *world,
                               xlx_snapshot_journal *journal);
+
+/* ---- snapshot-forget.c -------------------------------------------------- */
+
+/* Wherever the image from was in the tree, to is now; whatever lay on it is
+ * noted as written to by the merge. */
+int xlx__snapshot_move_layers(xlx_snapshots *record, const char *from,
+                              const xlx_snapshot_disk *to);
+void xlx__snapshot_drop_disk(xlx_snapshot *snapshot, const char *vdev);
 /* The record without it: those based on it are now based on what it was based
  * on. */
 int xlx__snapshot_forget(xlx_snapshots *record, const char *name);
+/* The removal of an internal snapshot writes to the image, which may be the
+ * frozen layer of another snapshot: that is no change of what it holds.  The
+ * time is noted again when it is done, also by the command that finishes it
+ * after a kill. */
+int xlx__snapshot_forget_mtimes(xlx_snapshots *after, const char *image);
 
 /* ---- snapshot-merge.c --------------------------------------------------- */
 
