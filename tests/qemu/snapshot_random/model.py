@@ -62,6 +62,14 @@ class Guest:
                 return last
         return None
 
+    def bottom(self, vdev, disks):
+        """The image that a disk began with, where the configuration (disks)
+        names one that is gone; disks may have changed places."""
+        others = [place for v, place in disks.items() if v != vdev]
+        return next(place for place in (self.original[vdev],
+                                        *self.original.values())
+                    if place not in others)
+
     def written(self, vdev, first, count, byte):
         content = self.present[vdev]
         if content is not None:

@@ -100,7 +100,7 @@ def where_present(world, guest, record):
         found[vdev] = (disk["image"], disk["format"])
     if not record["snapshots"]:         # the last one has been deleted
         found = {v: p if os.path.exists(p[0]) or p[0] in world.away
-                 else guest.original[v] for v, p in found.items()}
+                 else guest.bottom(v, found) for v, p in found.items()}
     return found
 
 

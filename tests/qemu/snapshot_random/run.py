@@ -148,10 +148,7 @@ class Run:
             return
         for vdev, (path, _) in list(guest.disks.items()):
             if not os.path.exists(path):    # the overlay that it named
-                others = [p for v, p in guest.disks.items() if v != vdev]
-                guest.disks[vdev] = next(
-                    p for p in (guest.original[vdev],
-                                *guest.original.values()) if p not in others)
+                guest.disks[vdev] = guest.bottom(vdev, guest.disks)
         write_config(world, guest, guest.disks)
 
     def nothing_left_over(self):
