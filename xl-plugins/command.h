@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What all commands share: a program per concept holds a table of them and is
+ * Shared by all commands: a program per concept holds a table of them and is
  * linked to under the name of each, xl-COMMAND.  The parsers in gen-STEM.c
  * report wrong command lines through the functions here.
  */
@@ -41,7 +41,7 @@ int xl_bad_option(const char *name, const char *usage, int letter,
 int xl_bad_value(const char *name, const char *option, const char *value,
                  const char *wrong);
 /* Takes --OPTION and the words behind it, up to the next option, out of the
- * command line: they then lie behind its end.  May be given again; false after
+ * command line: they are then behind its end.  May be given again; false after
  * a message. */
 bool xl_take_list(const char *name, const char *usage, const char *option,
                   int *argc, char **argv, char ***list_r, int *num_r);

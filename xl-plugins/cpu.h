@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the commands about processors share: cpu.c has those that work on
- * models and dumps, cpu-xen.c asks what a Xen host makes of them, cpu-guest.c
- * has those about a guest and hosts, cpu-config.c what is said about a config,
- * also by guard-cpu.c.
+ * Shared by the commands about processors: cpu.c has those that work on models
+ * and dumps, cpu-xen.c asks a Xen host about them, cpu-guest.c has those about
+ * a guest and hosts, cpu-config.c has the messages about a config, also for
+ * guard-cpu.c.
  */
 #ifndef XL_CPU_H
 #define XL_CPU_H
@@ -19,7 +19,7 @@ bool cpu_is_image(const char *path);
 void cpu_print_names(const char *title, char *const *names, int num);
 
 /* cpu-xen.c.  All return an exit status. */
-/* Of a domain, by name or number. */
+/* The processor of a domain, by name or number. */
 int cpu_read_domain(const char *domain, xlx_cpu *cpu);
 /* From the output of xen-cpuid -p or any dump, or, with NULL, this host. */
 int cpu_read_host(const char *path, bool pv, xlx_cpu_host *host);
@@ -30,7 +30,7 @@ int cpu_print_config(const char *expression, const char *format, bool pv,
                      char *const *hosts, int num_hosts);
 
 /* cpu-config.c; both to be freed */
-/* Why the guest cannot have what was asked for, and what can be written
+/* Says why the guest cannot have the processor, and what can be written
  * instead; NULL if there is no reason. */
 char *cpu_config_lacks(const char *expression, const xlx_cpu_config *c);
 /* As a value in xl.cfg(5): "host,avx=0", or ["0x1:ecx=...", ...] with between

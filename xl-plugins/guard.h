@@ -32,8 +32,8 @@ struct guest_config {
     int num_disks;
 };
 
-/* All fill in an empty config and return false, silently, for what stock xl
- * will refuse; what has been filled in is to be freed all the same. */
+/* All fill in an empty config and return false, silently, for a config that
+ * stock xl will refuse; the caller frees it in any case. */
 
 /* xl.cfg(5); extra are lines that follow, or NULL. */
 bool guest_config_from_file(const char *path, const char *extra,
@@ -140,8 +140,8 @@ struct guard_hostdev_kind {
     const char *name;               /* "SCSI" */
     const char *repair;             /* the command that gives them back */
     const char *when_local;         /* what to do about one without there */
-    /* all that guest has, added to an empty list, which is freed after an
-     * error, too */
+    /* all that guest has, added to an empty list, which is also freed after an
+     * error */
     int (*list)(xlx_ctx *ctx, const xlx_guest *guest,
                 struct guard_hostdevs *list);
     int (*set_aside)(xlx_ctx *ctx, const xlx_guest *guest);
@@ -159,17 +159,17 @@ bool guard_hostdev_aside(struct guard_start *s,
 /* Runs the command that gives a guest its devices back; exit status. */
 int guard_hostdev_repair(const struct guard_hostdev_kind *kind,
                          const char *who);
-/* After a restore that came to nothing, while its guest is still there: what was
- * attached for it is set aside again, for the next one. */
+/* After a failed restore, while its guest is still there: sets the devices
+ * that were attached for it aside again, for the next one. */
 void guard_hostdev_keep(struct guard_start *s, const char *who);
 /* A guest by this UUID or name may be known and not run: it ended a moment ago
- * and its watcher has not seen that yet.  The one that starts now starts
- * afresh. */
+ * and its watcher has not seen that yet.  Removes its leftovers, because the
+ * one that starts now must not meet them. */
 int guard_hostdev_forget(struct guard_start *s,
                          const struct guard_hostdev_kind *kind);
 
-/* The answers of concepts: exit status.  0 is no objection; else they have
- * said what is wrong and what to do. */
+/* The answers of concepts: exit status.  0: no objection; else they have
+ * printed what is wrong and what to do. */
 int guard_snapshot(struct guard_start *s);
 /* Have the guest, or others, the images of the start open by now? */
 bool guard_snapshot_open(struct guard_start *s);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the commands of all concepts do alike once their command line is
- * parsed: open the library, report errors, show progress, stop on a signal,
- * print tables and JSON, go through guests.  plugin.c has the main() of each
- * program.  These functions end the program when memory is short.
+ * The common part of all commands once their command line is parsed: open the
+ * library, report errors, show progress, stop on a signal, print tables and
+ * JSON, go through guests.  plugin.c has the main() of each program.  These
+ * functions end the program when memory is short.
  */
 #ifndef XL_PLUGIN_H
 #define XL_PLUGIN_H
@@ -73,8 +73,8 @@ int xl_each_guest(const struct xl_guests *guests,
 /* An element of a JSON array; *shown counts them.  json is freed. */
 int xl_print_element(char *json, int *shown);
 
-/* What a repair command does: prints a report for each guest.  Exit status 1
- * when something is left to do. */
+/* Runs a repair command: prints a report for each guest.  Exit status 1 when
+ * something is left to do. */
 struct xl_repair {
     int (*repair)(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
                   xlx_repair_report *report_r);
@@ -84,8 +84,8 @@ struct xl_repair {
 int xl_repair_guests(const struct xl_guests *guests,
                      const struct xl_repair *how);
 
-/* What the command does that watches a guest's devices; a failure goes to the
- * system's log, too. */
+/* Runs a command that watches a guest's devices; a failure also goes to the
+ * system's log. */
 int xl_watch_guest(const char *who,
                    int (*watch)(xlx_ctx *ctx, const xlx_guest *guest));
 /* Runs that command, "STEM-watch" of this program, in the background.  One

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of the dispatcher share: xl.c decides who runs a command,
- * xl-stock.c knows stock xl, xl-config.c the configurations of guests, and
- * xl-help.c lists.  The dispatcher uses nothing but libc: a stock command
- * costs one exec and no library more than before.
+ * Shared by the files of the dispatcher: xl.c decides which program runs a
+ * command, xl-stock.c knows stock xl, xl-config.c the configurations of
+ * guests, and xl-help.c lists.  The dispatcher uses nothing but libc: a stock
+ * command costs one exec and no library more than before.
  */
 #ifndef XL_H
 #define XL_H
@@ -22,7 +22,7 @@ void xl_die(int code, const char *fmt, ...)
     __attribute__((noreturn, format(printf, 2, 3)));
 /* malloc()ed text; ends the program when memory is short. */
 char *xl_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* The folder with our own commands and their list. */
+/* The directory with our own commands and their list. */
 const char *xl_exec_dir(void);
 /* Can "xl NAME" ever be the program "xl-NAME"?  Not for paths, nor for what
  * we run for a stock command. */
@@ -31,8 +31,8 @@ bool xl_name_ok(const char *name);
 bool xl_runnable(const char *path);
 /* The program behind a command that is not stock's, or NULL. */
 char *xl_find_command(const char *name);
-/* Calls fn with each absolute folder of PATH until it returns true; what it
- * returned last. */
+/* Calls fn with each absolute directory of PATH until it returns true; gives
+ * its last result. */
 bool xl_each_path_dir(bool (*fn)(const char *dir, void *arg), void *arg);
 
 /* xl-stock.c */

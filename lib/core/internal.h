@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of the library share.  Prototypes stand under the file that
+ * Shared by the files of the library.  Prototypes are under the file that
  * defines them, lowest layer first, so this page is also the map of lib/.
- * Plumbing with a type of its own has its own header: json.h qmp.h xs.h
- * lock.h store.h image.h.
+ * Plumbing with a type of its own has its own header: json.h qmp.h xs.h lock.h
+ * store.h image.h.
  */
 #ifndef XLX_INTERNAL_H
 #define XLX_INTERNAL_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How a JSON document lies in memory; for json.c, which builds it, and
+ * The layout of a JSON document in memory; for json.c, which builds it, and
  * json-value.c, which reads it.
  *
  * A document is one block: a header, then the values in the order of the

@@ -39,7 +39,7 @@ const struct xlx__json *xlx__json_first(const struct xlx__json *container);
 const struct xlx__json *xlx__json_next(const struct xlx__json *v);
 const char *xlx__json_key(const struct xlx__json *member);  /* or NULL */
 unsigned int xlx__json_count(const struct xlx__json *container);
-/* The member of that name; NULL if there is none or obj is no object. */
+/* The member of that name; NULL if there is none or obj is not an object. */
 const struct xlx__json *xlx__json_member(const struct xlx__json *obj,
                                          const char *key);
 

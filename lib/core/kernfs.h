@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * sysfs and configfs: folders of small texts through which the kernel shows
- * and takes settings.  The paths of these functions are printf formats.
+ * sysfs and configfs: directories of small texts through which the kernel
+ * shows and takes settings.  The paths of these functions are printf formats.
  */
 #ifndef XLX_KERNFS_H
 #define XLX_KERNFS_H
@@ -28,9 +28,9 @@ int xlx__attr_write(const char *value, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 bool xlx__attr_exists(const char *fmt, ...)
     __attribute__((format(printf, 1, 2)));
-/* Names in a folder, sorted, for each of which wanted(name) is true (all when
- * NULL); none when there is no such folder.  Ends with a NULL; free() the one
- * block. */
+/* Names in a directory, sorted, for each of which wanted(name) is true (all
+ * when NULL); none when there is no such directory.  Ends with a NULL; free()
+ * the one block. */
 int xlx__attr_list(char ***names_r, int *num_r, bool (*wanted)(const char *),
                    const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

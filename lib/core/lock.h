@@ -28,12 +28,12 @@ int xlx__lock_host(xlx_ctx *ctx, const char *what, struct xlx__lock *lock);
 /* One of libxl's per-domain locks ("qmp-socket-lock",
  * "libxl-device-changes-lock"): libxl's file, libxl's protocol (flock, then
  * compare the inode; unlink before release).  Never call libxl while holding
- * one that it takes.  ERROR_DOMAIN_NOTFOUND if the domain went meanwhile. */
+ * one that it takes.  ERROR_DOMAIN_NOTFOUND if the domain has gone since. */
 int xlx__lock_libxl(xlx_ctx *ctx, uint32_t domid, const libxl_uuid *uuid,
                     const char *name, int64_t deadline,
                     struct xlx__lock *lock);
 
-/* libxl's protocol on any path; the folder must be there. */
+/* libxl's protocol on any path; the directory must be there. */
 int xlx__lock_file(const char *path, int64_t deadline,
                    struct xlx__lock *lock);
 

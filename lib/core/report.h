@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a repair found and did, a line for each finding.
+ * The findings and actions of a repair, a line for each finding.
  */
 #ifndef XLX_REPORT_H
 #define XLX_REPORT_H

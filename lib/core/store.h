@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Durable state: small JSON files, one folder a guest by UUID below
+ * Durable state: small JSON files, one directory a guest by UUID below
  * ctx->state_dir.  store.c alone writes there.  A file is replaced as a whole
- * (temporary file, fsync, rename, fsync of the folder): after a crash either
- * the old or the new text is there.  A folder with nothing in it is removed.
- * Who writes holds xlx__lock_guest; readers need no lock.
+ * (temporary file, fsync, rename, fsync of the directory): after a crash
+ * either the old or the new text is there.  An empty directory is removed.
+ * Writers hold xlx__lock_guest; readers need no lock.
  */
 #ifndef XLX_STORE_H
 #define XLX_STORE_H
@@ -20,20 +20,20 @@ int xlx__store_time(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
                     int64_t *time_r);
 int xlx__store_write(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
                      const char *text, size_t len);
-/* Removing what is not there is no error. */
+/* Removing a file that is not there is not an error. */
 int xlx__store_remove(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file);
 /* Is anything but that file kept of the guest? */
 bool xlx__store_keeps_other(xlx_ctx *ctx, const libxl_uuid *uuid,
                             const char *file);
-/* Removes what killed writers left: temporary files, and a folder with nothing
- * else in it. */
+/* Removes what killed writers left: temporary files, and a directory with
+ * nothing else in it. */
 int xlx__store_tidy(xlx_ctx *ctx, const libxl_uuid *uuid);
 /* The guests of which anything is kept; free() *uuids_r. */
 int xlx__store_guests(xlx_ctx *ctx, libxl_uuid **uuids_r, int *num_r);
 /* Moves all that is kept of a guest to a new UUID, in one step. */
 int xlx__store_adopt(xlx_ctx *ctx, const libxl_uuid *from,
                      const libxl_uuid *to);
-/* fsync of a file or folder that somebody else wrote. */
+/* fsync of a file or directory that somebody else wrote. */
 int xlx__store_sync(const char *path);
 
 /* A named point at which a test may kill the process (SIGKILL):

@@ -39,9 +39,9 @@ void xlx__wire_close(struct xlx__wire *w);      /* no-op when closed */
 int xlx__wire_send(struct xlx__wire *w, int64_t deadline,
                    const char *text, size_t len);
 /* The next object, whole.  ERROR_TIMEDOUT after the deadline,
- * ERROR_PROTOCOL_ERROR_QMP for what is no JSON object or is beyond the
- * limits, ERROR_FAIL when the peer has gone.  After any error the position in
- * the stream is lost: close. */
+ * ERROR_PROTOCOL_ERROR_QMP for anything but a JSON object within the limits,
+ * ERROR_FAIL when the peer has gone.  After any error the position in the
+ * stream is lost: close. */
 int xlx__wire_receive(struct xlx__wire *w, int64_t deadline,
                       struct xlx__json_doc **doc_r);
 /* Drops everything up to and including a byte of that value. */

@@ -12,10 +12,9 @@
 #include "core/internal.h"
 
 /* Calls step(ctx, t, user), which reads and writes in transaction t, and makes
- * what it wrote happen at once; again when somebody else wrote there
- * meanwhile, so step must not keep anything of an earlier call.  A negative
- * code from step takes back what it wrote; what else it returns is
- * returned. */
+ * its writes happen at once; again when somebody else wrote there at the same
+ * time, so step must not keep anything of an earlier call.  A negative code
+ * from step takes back its writes; any other value is returned. */
 int xlx__xs_transact(xlx_ctx *ctx,
                      int (*step)(xlx_ctx *ctx, xs_transaction_t t, void *user),
                      void *user);

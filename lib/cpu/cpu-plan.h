@@ -2,9 +2,9 @@
 /*
  * A CPU expression as a plan for guests.  libxl knows no models: a config
  * changes, feature by feature, what Xen gives a guest on the host where it is
- * built, and one word about a leaf that the host has not is the end of the
- * guest.  So first it is decided what the guest will have on all hosts, then
- * what must be said for that (cpu-plan.c), and then it is said (cpu-render.c).
+ * built, and a guest is not built when one word is about a leaf that the host
+ * lacks.  So cpu-plan.c first decides which features the guest will have on
+ * all hosts, then which words that needs, and cpu-render.c writes them.
  */
 #ifndef XLX_CPU_PLAN_H
 #define XLX_CPU_PLAN_H
@@ -22,7 +22,7 @@ struct xlx__cpu_plan {
     struct xlx__cpu_set unspoken;       /* what the model says nothing of */
     struct xlx__cpu_set kept;           /* left alone, as Xen has it */
     struct xlx__cpu_set guest;          /* what the guest will have */
-    struct xlx__cpu_set off, on;        /* what is to be said for it */
+    struct xlx__cpu_set off, on;        /* the word that is needed for it */
     /* where hosts have different leaves: lower these levels */
     bool cap_basic, cap_seven, cap_extended;
     bool nested;                        /* has vmx or svm */
@@ -31,8 +31,8 @@ struct xlx__cpu_plan {
 /* hosts are to be freed also when it fails. */
 int xlx__cpu_plan_make(const char *expression, const xlx_cpu_hosts *hosts,
                        bool list, struct xlx__cpu_plan *p);
-/* The features that the expression stands for, on a processor that has all;
- * those of "host" are not known here, and only named ones remain. */
+/* The features of the expression, on a processor that has all; those of "host"
+ * are not known here, and only named ones remain. */
 struct xlx__cpu_set xlx__cpu_wished(const struct xlx__cpu_wish *w);
 /* The levels of the x86-64 ABI are models of no vendor.  Each says which
  * instructions a program may use, and nothing of what a kernel needs: what is

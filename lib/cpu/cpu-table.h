@@ -2,8 +2,8 @@
 /*
  * The tables of CPU features and models, as gen-cpu.c has them from the IDL,
  * and how they are searched.  A set of features is the registers themselves:
- * what a processor answers is a set as it stands, with the bits that nobody
- * has a name for.  Nothing here allocates.
+ * the answer of a processor is a set as it is, with the bits that nobody has a
+ * name for.  Nothing here allocates.
  */
 #ifndef XLX_CPU_TABLE_H
 #define XLX_CPU_TABLE_H
@@ -14,7 +14,8 @@
 #define XLX__CPU_NONE 0xffff
 /* The first extended leaf. */
 #define XLX__CPU_EXTENDED UINT32_C(0x80000000)
-/* What AMD repeats of 1.edx in 0x80000001.edx, and Xen keeps alike. */
+/* The bits of 1.edx that AMD repeats in 0x80000001.edx, and Xen keeps alike.
+ */
 #define XLX__CPU_REPEATED UINT32_C(0x0183f3ff)
 /* No guest of Xen has leaves beyond these. */
 #define XLX__CPU_MAX_LEVEL 0xd
@@ -26,7 +27,7 @@ struct xlx__cpu_set {
     uint32_t word[XLX__CPU_WORDS];
 };
 
-struct xlx__cpu_word {                  /* 32 bits that lie together */
+struct xlx__cpu_word {                  /* 32 bits that belong together */
     uint32_t index;                     /* leaf or MSR */
     uint16_t subleaf;                   /* or NONE */
     uint8_t reg;                        /* eax 0, ebx 1, ecx 2, edx 3 */
@@ -91,11 +92,11 @@ extern const struct xlx__cpu_silicon xlx__cpu_silicon[XLX__CPU_SILICON];
 extern const struct xlx__cpu_collision xlx__cpu_collisions[];
 /* The canonical name of each bit, or NONE. */
 extern const uint16_t xlx__cpu_canonical[32 * XLX__CPU_WORDS];
-/* What a pool has as soon as one of its hosts has it. */
+/* Features that a pool has as soon as one of its hosts has them. */
 extern const struct xlx__cpu_set xlx__cpu_accumulate;
-/* What is about a fault of the processor or its cure. */
+/* Features about a fault of the processor or its cure. */
 extern const struct xlx__cpu_set xlx__cpu_mitigation;
-/* What Xen decides, whatever a config says. */
+/* Features that Xen decides, whatever a config says. */
 extern const struct xlx__cpu_set xlx__cpu_fixed;
 
 static inline const char *xlx__cpu_string(uint16_t text)
@@ -119,7 +120,7 @@ static inline void xlx__cpu_put(struct xlx__cpu_set *set, unsigned int bit,
 }
 
 unsigned int xlx__cpu_count(const struct xlx__cpu_set *set);
-/* What is in a and not in b. */
+/* The features in a and not in b. */
 struct xlx__cpu_set xlx__cpu_without(const struct xlx__cpu_set *a,
                                      const struct xlx__cpu_set *b);
 /* Takes off registers that do not exist: those of an MSR or leaf whose own
@@ -138,7 +139,7 @@ const char *xlx__cpu_bit_clear_name(unsigned int bit,
 /* The bit of a name in anybody's words, with or without the prefix "qemu:",
  * "xen:" or "libvirt:", or of "7d0[13]".  An ambiguous name is refused with
  * all that it means, an unknown one with the nearest; neither message says
- * where the name stood. */
+ * where the name was. */
 int xlx__cpu_find_bit(const char *name, size_t len, unsigned int *bit_r);
 /* Whether the name, which is also a bit's canonical one, means something else
  * to somebody without being a row for that. */
@@ -148,7 +149,7 @@ int xlx__cpu_find_canonical(const char *name);
 /* The model of a full name, a name without version, or an alias. */
 int xlx__cpu_find_model(const char *name, size_t len,
                         const struct xlx__cpu_model **model_r);
-/* Whether the processors that the model stands for call their vendor so. */
+/* Whether the processors of the model call their vendor so. */
 bool xlx__cpu_is_by(const struct xlx__cpu_model *m, const char *vendor);
 
 #endif

@@ -55,12 +55,12 @@ int xlx__cpu_dump_leaf(struct xlx__cpu_dump *d,
 int xlx__cpu_dump_msr(struct xlx__cpu_dump *d, uint32_t index,
                       uint64_t value);
 int xlx__cpu_decode(const struct xlx__cpu_dump *d, struct xlx__cpu *cpu_r);
-/* The processor that this runs on; ERROR_NI when it is no x86. */
+/* The processor that this runs on; ERROR_NI when it is not an x86. */
 int xlx__cpu_host(struct xlx__cpu *cpu_r);
 
 /* cpu-dump.c: from text */
 int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d);
-/* Of the output of xen-cpuid -p, the policy of that title: "HVM Max".
+/* The policy of that title ("HVM Max") in the output of xen-cpuid -p.
  * ERROR_NOTFOUND without a message when it is not there. */
 int xlx__cpu_dump_policy(const char *text, const char *title,
                          struct xlx__cpu_dump *d);
@@ -88,9 +88,9 @@ int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r);
  * these numbers and features.  ERROR_INVAL when Xen refuses it. */
 int xlx__cpu_xen_give(xlx_ctx *ctx, uint32_t domid, bool pv,
                       const struct xlx__cpu *cpu);
-/* What this release of Xen gives guests whose processor has everything, or
- * what they can ask for; from its library, for which no hypervisor need be
- * there. */
+/* The features that this release of Xen gives guests whose processor has
+ * everything, or for which they can ask; from its library, for which no
+ * hypervisor need be there. */
 int xlx__cpu_xen_gives(bool pv, bool most, struct xlx__cpu_set *set_r);
 
 /* cpu-host.c */
@@ -98,7 +98,7 @@ struct xlx__cpu_xen {                   /* as xlx_cpu_host */
     bool pv;
     struct xlx__cpu hardware, xen, most, usual;
 };
-/* What is not known of the host is predicted. */
+/* Policies of the host that are not known are predicted. */
 int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r);
 
 /* cpu-detect.c */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What of this host uses a disk: a mounted file system, swap, a volume group,
- * an array, a multipath map.
+ * The parts of this host that use a disk: a mounted file system, swap, a
+ * volume group, an array, a multipath map.
  */
 #ifndef XLX_BLOCK_H
 #define XLX_BLOCK_H
@@ -10,8 +10,8 @@
 
 #include "core/internal.h"
 
-/* disk: its name in /sys/class/block.  What uses it or one of its partitions,
- * for a message; *use_r stays as it is when nothing does. */
+/* disk: its name in /sys/class/block.  Finds the user of it or of one of its
+ * partitions, for a message; *use_r stays as it is when nothing does. */
 int xlx__block_use(const char *disk, char **use_r);
 /* The name of the block device with that number in /sys/class/block, "" when
  * there is none; NULL when memory is short. */

@@ -20,7 +20,7 @@ int xlx__disk_connect(xlx_ctx *ctx, const xlx_guest *guest,
                       struct xlx__qmp **qmp_r);
 
 /* Marks the disk unusable unless the image that QEMU names is the one that Xen
- * was told, or one is based on the other.  xen_format may be "" (unknown). */
+ * names, or one is based on the other.  xen_format may be "" (unknown). */
 int xlx__disk_check_image(xlx_disk *disk, const char *xen_path,
                           const char *xen_format);
 
@@ -30,7 +30,7 @@ struct xlx__disk_node {
     const char *image;              /* the question */
     char *name;                     /* NULL: QEMU does not have it open */
     bool readonly;
-    bool served;                    /* a device of the guest lies on it */
+    bool served;                    /* a device of the guest is on it */
 };
 
 /* The format nodes of images, with one question to QEMU; the names are the

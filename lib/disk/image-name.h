@@ -34,8 +34,8 @@ struct xlx__image_refs {
  * header.  Dispose of refs, also after a failure. */
 int xlx__image_name_read(const char *dir, const char *name, bool data,
                          struct xlx__image_refs *refs);
-/* What the header of a qcow2 image points to; nothing when it is not a qcow2.
- * Reads the header only. */
+/* Finds the files to which the header of a qcow2 image points; none when it is
+ * not a qcow2. Reads the header only. */
 int xlx__image_refs(const char *path, struct xlx__image_refs *refs);
 void xlx__image_refs_dispose(struct xlx__image_refs *refs);
 

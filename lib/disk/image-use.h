@@ -3,10 +3,10 @@
  * One question, asked before an image is unlinked, merged, written to or given
  * to a guest: who uses it?  The answer comes from the world and not from one
  * guest's record: QEMU's graph by inode, image locks, other guests' disks in
- * xenstore, other processes, the headers of all images that are known or lie
- * next to a known one, and the records and journals of all guests.  What
- * cannot be found out is an answer, too (XLX__USER_UNKNOWN): it makes a
- * refusal, which names the option that overrides it.
+ * xenstore, other processes, the headers of all images that are known or are
+ * next to a known one, and the records and journals of all guests.  "Not
+ * known" is also an answer (XLX__USER_UNKNOWN): it makes a refusal, which
+ * names the option that overrides it.
  *
  *     xlx__snapshot_world(ctx, guest, qmp, &world);      (snapshot.h)
  *     xlx__image_use(world, path, &use);
@@ -28,7 +28,7 @@
 enum xlx__image_role {
     XLX__ROLE_CURRENT,              /* takes the guest's writes */
     XLX__ROLE_FROZEN,               /* an external snapshot's image */
-    XLX__ROLE_TAGGED,               /* an internal snapshot lies in it */
+    XLX__ROLE_TAGGED,               /* an internal snapshot is in it */
     XLX__ROLE_NEW,                  /* was being made (journals only) */
     XLX__ROLE_OLD,                  /* is to be unlinked */
     XLX__ROLE_MERGE_TOP,            /* was being merged down (journals only) */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Disk image files that no QEMU has open, or whose QEMU is told by the
- * caller: everything that qemu-img does for us.  image.c alone runs it: as a
+ * Disk image files that no QEMU has open, or whose QEMU the caller has
+ * prepared: everything that qemu-img does for us.  image.c alone runs it: as a
  * child that is waited for, with a deadline, without a shell.
  */
 #ifndef XLX_IMAGE_H
@@ -53,7 +53,7 @@ int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
 /* Flushes what fd leads to, which has that name in messages. */
 int xlx__image_sync(int fd, const char *path);
 
-/* Cuts it off at that size, with what lies behind. */
+/* Cuts it off at that size; the bytes behind are lost. */
 int xlx__image_shrink(xlx_ctx *ctx, const char *path, const char *format,
                       uint64_t size);
 
@@ -122,7 +122,7 @@ int xlx__image_identity(const char *path, char **id_r);
 int xlx__image_is_seen(const char *path, const char *seen);
 /* Unlinks it for good, if it is the file that was seen, by its identity;
  * another one is kept: ERROR_INVAL.  Without an identity (NULL, "") it is the
- * one that is there at the call.  That it is not there is no error. */
+ * one that is there at the call.  A missing file is not an error. */
 int xlx__image_remove(const char *path, const char *seen);
 /* The same for the file that fd has open, in its directory, without a
  * message. */
@@ -132,8 +132,8 @@ int xlx__image_is_there(const char *path, bool *yes_r);
 
 /* ---- image-merged.c ----------------------------------------------------- */
 
-/* Is all that the first of them holds in the second one, too?  For a merge that
- * qemu-img has done; nobody writes to either. */
+/* Is everything that the first of them holds also in the second one?  For a
+ * merge that qemu-img has done; nobody writes to either. */
 int xlx__image_check_merged(xlx_ctx *ctx,
                             const struct xlx__image_files *files);
 

@@ -14,7 +14,7 @@
 
 struct xlx__vbd {
     uint32_t domid;
-    char *backend;                  /* its folder in xenstore */
+    char *backend;                  /* its directory in xenstore */
     char *disk;                     /* in /sys/class/block; NULL for a file */
     dev_t dev;                      /* of a file */
     ino_t ino;

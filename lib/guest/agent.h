@@ -25,8 +25,8 @@ int xlx__agent_socket(xlx_ctx *ctx, const xlx_guest *guest, char **path_r);
 int xlx__agent_freeze(xlx_ctx *ctx, const char *socket,
                       struct xlx__agent **a_r);
 /* Thaws and frees; NULL is fine.  ERROR_GUEST_TIMEDOUT when the guest is
- * thawed but had not stayed frozen until now, so that what was made meanwhile
- * is not consistent; ERROR_FAIL when it may be frozen still. */
+ * thawed but had not stayed frozen until now, so that a snapshot made in that
+ * time is not consistent; ERROR_FAIL when it may be frozen still. */
 int xlx__agent_thaw(struct xlx__agent *a);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Starting a domain anew, by way of the xl that watches it.
+ * Starting a domain again, by way of the xl that watches it.
  */
 #ifndef XLX_DOMAIN_H
 #define XLX_DOMAIN_H

@@ -21,7 +21,7 @@ int xlx__guest_refresh(xlx_ctx *ctx, xlx_guest *guest);
  * is then set; ERROR_TIMEDOUT. */
 int xlx__guest_wait(xlx_ctx *ctx, xlx_guest *guest, int64_t deadline);
 
-/* Its name beside its records, so that it is found when nothing runs it. */
+/* Its name next to its records, so that it is found when nothing runs it. */
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest);
 /* Once nothing else is kept of it. */
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest);

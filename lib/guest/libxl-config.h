@@ -28,7 +28,7 @@ int xlx__config_set_images(xlx_ctx *ctx, const xlx_guest *guest,
                            const struct xlx__config_image *images, int num);
 
 /* The lock under which libxl reads and writes it: xl does the former before it
- * destroys a domain that rebooted, so that no new one is made meanwhile. */
+ * destroys a domain that rebooted, so that no new one is made in that time. */
 int xlx__config_lock(xlx_ctx *ctx, const xlx_guest *guest,
                      struct xlx__lock *lock);
 

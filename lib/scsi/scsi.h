@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of the concept share.
+ * Shared by the files of the concept.
  *
- *   scsi-address.c   H:C:T:L; what the user calls a device
+ *   scsi-address.c   H:C:T:L; the user's names for devices
  *   scsi-unit.c      the devices of the host
- *   scsi-use.c       what of the host uses one
+ *   scsi-use.c       the part of the host that uses one
  *   scsi-target.c    the target in configfs
  *   scsi-lun.c       the devices in xenstore, and their states
  *   scsi-bus.c       putting them there, waiting, taking them off
@@ -69,10 +69,11 @@ struct xlx__scsi_pdev {
 void xlx__scsi_pdev_init(struct xlx__scsi_pdev *p);
 void xlx__scsi_pdev_dispose(struct xlx__scsi_pdev *p);
 
-/* Finds it; ERROR_NOTFOUND, or ERROR_INVAL for what is no device. */
+/* Finds it; ERROR_NOTFOUND, or ERROR_INVAL for a name that is not of a device.
+ */
 int xlx__scsi_find(const char *pdev, struct xlx__scsi_pdev *p);
-/* The disk with that partition, or what is no partition; ERROR_NOTFOUND when
- * it is no device. */
+/* The disk with that partition, or the device itself when it is not a
+ * partition; ERROR_NOTFOUND when it is not a device. */
 int xlx__scsi_find_whole(const char *path, struct xlx__scsi_pdev *p);
 /* A SCSI device by its address. */
 int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
@@ -84,9 +85,10 @@ int xlx__scsi_units(struct xlx__scsi_hctl **list_r, int *num_r);
 
 /* ---- scsi-use.c --------------------------------------------------------- */
 
-/* What of this host uses it, or which guest has it as an ordinary disk, for a
- * message, "" when nothing does; the caller's to free.  readonly: we would not
- * write to it; exclusive: also try whether the kernel would give it to us. */
+/* Names the part of this host that uses it, or the guest that has it as an
+ * ordinary disk, for a message, "" when nothing does; the caller's to free.
+ * readonly: we would not write to it; exclusive: also try whether the kernel
+ * would give it to us. */
 int xlx__scsi_host_use(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
                        const struct xlx__vbds *vbds, bool readonly,
                        bool exclusive, char **use_r);
@@ -111,7 +113,7 @@ int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
 /* Does the LUN lead to the entry's backstore, and has the target a nexus? */
 int xlx__scsi_target_check(const xlx_vscsi_entry *entry);
 /* Removes it as far as it is there and ours; a backstore that another guest
- * uses, too, stays. */
+ * also uses stays. */
 int xlx__scsi_target_remove(const xlx_vscsi_entry *entry);
 /* 1 when the LUN of somebody's target leads to a backstore that this library
  * made, and for which guest; 0 when it does not. */
@@ -176,8 +178,8 @@ struct xlx__scsi_lun *xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
                                         const struct xlx__scsi_hctl *vdev);
 /* The adapter of an entry; dispose of it, also after a failure. */
 int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev);
-/* What the guest has at the address of an entry; no message.  Dispose of it
- * after success. */
+/* Finds the LUN that the guest has at the address of an entry; no message.
+ * Dispose of it after success. */
 int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
                         struct xlx__scsi_lun *lun);
 /* Calls step for each adapter of these entries, with those that are on it. */
@@ -201,8 +203,8 @@ int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
 bool xlx__scsi_bus_is_connected(xlx_ctx *ctx, const struct xlx__device *dev,
                                 const xlx_vscsi_entry *entry);
 /* A guest that was suspended when the adapter was made does not look for it:
- * it only hears of what is written afterwards.  Writes until it has taken it;
- * a guest that has no driver is no error. */
+ * it only hears of later writes.  Writes until it has taken it; a guest
+ * without a driver is not an error. */
 int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
                        int64_t deadline);
 /* Takes the LUNs that lead to these entries' targets off, all at once, and the
@@ -238,8 +240,8 @@ int xlx__scsi_entry_append(struct xlx__scsi_change *c,
 void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev);
 /* Set aside, and nothing of it is left anywhere but in the record. */
 bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry);
-/* Who has the device: a guest, and the entry of its record.  ERROR_NOTFOUND,
- * without a message, when nobody has it. */
+/* Finds the guest that has the device, and the entry of its record.
+ * ERROR_NOTFOUND, without a message, when nobody has it. */
 int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
                     xlx_vscsi_entry *entry_r, xlx_guest *guest_r);
 /* The same by the name of the backstore that the entry uses. */
@@ -255,7 +257,7 @@ int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait, int num);
 int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
                       const struct xlx__scsi_pdev *pdevs, int num,
                       bool no_wait, int64_t deadline);
-/* The other way round, for entries of one adapter; what is not there is no
+/* The other way round, for entries of one adapter; a missing device is not an
  * error. */
 int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
                          int num, int64_t deadline);
@@ -292,7 +294,7 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
 
 /* The guest runs: it gets what it has lost, and what was set aside. */
 int xlx__scsi_bring_back(struct xlx__scsi_repair *r);
-/* One that was suspended meanwhile is told. */
+/* Tells a guest that was suspended in that time. */
 int xlx__scsi_wake(struct xlx__scsi_change *c);
 
 #endif

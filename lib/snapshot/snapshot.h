@@ -332,7 +332,7 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
                         const xlx_progress *progress);
 /* After a kill: ends the job, if there is one, and finds out how far it came.
  * *astray_r: it was cut short, and the guest was started on merge_base since.
- * ERROR_INVAL when that cannot be told. */
+ * ERROR_INVAL when that cannot be found out. */
 int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal,
                                bool *merged_r, bool *astray_r);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files of the concept share.
+ * Shared by the files of the concept.
  *
- *   usb-selector.c   what the user calls a device
+ *   usb-selector.c   the user's names for devices
  *   usb-host.c       the devices of the host
- *   usb-use.c        what of the host uses one
+ *   usb-use.c        the part of the host that uses one
  *   usb-policy.c     which of them guests may have
  *   usb-port.c       controllers and ports of guests, in xenstore
  *   usb-record.c     the record, which is also the journal
@@ -65,8 +65,8 @@ char *xlx__usb_node(const xlx_usb_host_device *d);
 
 /* ---- usb-use.c ---------------------------------------------------------- */
 
-/* What of this host uses it, or which guest has its disk, for a message, ""
- * when nothing does; the caller's to free. */
+/* Names the part of this host that uses it, or the guest that has its disk,
+ * for a message, "" when nothing does; the caller's to free. */
 int xlx__usb_host_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
                       const xlx_usb_host_device *d, char **use_r);
 
@@ -79,7 +79,7 @@ int xlx__usb_judge(const xlx_usb_policy *policy,
 
 /* ---- usb-port.c --------------------------------------------------------- */
 
-/* The folder that has a controller's port/N; free() it. */
+/* The directory that has a controller's port/N; free() it. */
 int xlx__usb_ctrl_folder(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
                          xlx_usb_type *type_r, char **folder_r);
 /* Controllers of a domain, with the ports that have a path. */
@@ -100,8 +100,8 @@ int xlx__usb_holder(xlx_ctx *ctx, const char *path, uint32_t *domid_r,
 bool xlx__usb_backend_runs(xlx_ctx *ctx, uint32_t domid);
 /* Starts one for paravirtual controllers, unless there is one. */
 int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid);
-/* rc, of asking it: that it was busy is no failure, and that it has ended is
- * one with its last words, if they are known. */
+/* Judges rc, the result of asking it: a busy QEMU is not a failure, and one
+ * that has ended is a failure with its last words, if they are known. */
 int xlx__usb_backend_check(xlx_ctx *ctx, const xlx_guest *guest, int rc);
 /* Ends it, if it was started here. */
 void xlx__usb_backend_stop(xlx_ctx *ctx, uint32_t domid);
@@ -182,7 +182,7 @@ int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
                         int64_t deadline);
 /* Has the host's drivers look at the device that is plugged in there. */
 void xlx__usb_give_back(const char *path);
-/* What the entry's port has: *path_r is the caller's, "" for nothing. */
+/* Reads the path on the entry's port: *path_r is the caller's, "" for none. */
 int xlx__usb_on_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e,
                      char **path_r);
 /* Frees the ports, of all guests, whose device is not plugged in: with one of

@@ -16,7 +16,7 @@
 
 int xlx__xml_parse(const char *name, const char *text, xmlDoc **doc_r);
 bool xlx__xml_is(const xmlNode *n, const char *tag);
-/* The first element below n, and the next one beside it, with that tag; n may
+/* The first element below n, and the next one after it, with that tag; n may
  * be NULL for a child. */
 xmlNode *xlx__xml_child(const xmlNode *n, const char *tag);
 xmlNode *xlx__xml_sibling(const xmlNode *n, const char *tag);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the vnuma files hand to one another.
+ * Shared by the files of the concept.
  */
 #ifndef XLX_VNUMA_H
 #define XLX_VNUMA_H
@@ -49,7 +49,7 @@ struct xlx__vnuma_spec {
     uint64_t size;                  /* MiB */
     uint64_t *distances;            /* as many as there are vnodes */
     int num_distances;              /* as many as were given */
-    bool no_distances;              /* what was given is no list */
+    bool no_distances;              /* the value is not a list */
 };
 
 struct xlx__vnuma_config {
@@ -59,8 +59,8 @@ struct xlx__vnuma_config {
     long videoram;                  /* MiB, as libxl has it by default */
     struct xlx__vnuma_spec *nodes;
     int num_nodes;
-    bool broken;                    /* a vnode is no list: there is no more to
-                                     * be found */
+    bool broken;                    /* a vnode is not a list: there is no more
+                                     * to be found */
     int owner[XLX__VNUMA_MAX_VCPUS];    /* the vnode of each vCPU, or -1 */
     uint32_t num_vcpus;             /* the highest in any vnode, plus one */
 };
@@ -78,7 +78,7 @@ extern const char *const xlx__vnuma_key_names[XLX__VNUMA_KEYS];
 int xlx__vnuma_find(xlx_vnuma_findings *f, xlx_vnuma_effect effect,
                     const char *rule, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* What the vnodes are among themselves, whatever else the config says. */
+/* The vnodes among themselves, whatever else the config says. */
 int xlx__vnuma_lint_nodes(const struct xlx__vnuma_config *c,
                           xlx_vnuma_findings *f);
 
