@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What all commands share; see command.h.  Messages of a wrong command line
- * are worded as xl words its own.
+ * Shared by all commands; see command.h.  Messages of a wrong command line are
+ * worded as xl words its own.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -86,8 +86,8 @@ int xl_bad_option(const char *name, const char *usage, int letter,
                                      : "not supported";
     const char *given = argv[optind - 1];
 
-    /* optopt is a letter for an option of one letter, perhaps amid others,
-     * and for a long one that has a letter, too, and a value too much */
+    /* optopt is a letter for an option of one letter, perhaps amid others, and
+     * for a long one that also has a letter, and a value too much */
     if (optopt && optopt < 256 && !strchr(given, '='))
         fprintf(stderr, "xl %s: option `%c' %s.\n", name, optopt, what);
     else

@@ -31,7 +31,8 @@ static int read_guest(const char *what, xlx_cpu *cpu,
     return rc ? xl_failed(rc) : 0;
 }
 
-/* What a guest started with the expression would be on that host. */
+/* The processor of a guest that is started with the expression on that host.
+ */
 static int render(const char *expression, const xlx_cpu_host *host,
                   xlx_cpu_config *config)
 {
@@ -216,8 +217,8 @@ static int check_host(const xlx_cpu *guest, const char *expression,
     return rc ? xl_failed(rc) : 0;
 }
 
-/* What Xen makes of the guest, or of one with the expression, and how that
- * differs from what is predicted. */
+/* Xen's result for the guest, or for one with the expression, and how that
+ * differs from the prediction. */
 static int check_exact(const xlx_cpu *guest, const char *expression,
                        const xlx_cpu_host *host, xlx_cpu_verdict *v)
 {

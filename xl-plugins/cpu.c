@@ -224,7 +224,7 @@ int xl_cpu_models_main(int argc, char **argv)
 
 /* ---- cpu-expand --------------------------------------------------------- */
 
-/* What Xen would hide of it, for something else is off. */
+/* The features that Xen would hide, because another one is off. */
 static int print_falling(const char *expression, const xlx_cpu *cpu)
 {
     xlx_cpu_difference d;

@@ -64,8 +64,8 @@ static int add_nested(struct guard_start *s)
 
 /* ---- what is stock xl's own --------------------------------------------- */
 
-/* Refused is what stock xl would leave out.  What it takes is taken, but the
- * user is told what will come of it.  Exit status. */
+/* Refuses a line that stock xl would ignore.  Accepts a line that stock xl
+ * takes, but tells the user what will come of it.  Exit status. */
 static int check(struct guard_start *s, const xlx_cpu_config *config)
 {
     int rc = xlx_cpu_lint(s->ctx, config);
@@ -109,8 +109,7 @@ static int check_string(struct guard_start *s, const char *string)
     return check(s, &config);
 }
 
-/* The elements of the list after the first as they would stand in the
- * config. */
+/* The elements of the list after the first as they would be in the config. */
 static char *other_elements(XLU_ConfigList *list, int num)
 {
     char *text = xl_format("%s", "");

@@ -2,8 +2,8 @@
 /*
  * Devices of the host cannot go where their guest goes.  They are set aside
  * before it is saved or migrated, given back when it runs again, here or on
- * another host, and forgotten when it is made afresh.  What kinds there are
- * and how each does that is in guard-scsi.c and guard-usb.c.
+ * another host, and forgotten when it is made again.  guard-scsi.c and
+ * guard-usb.c have the kinds, and how each does that.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -237,7 +237,7 @@ static int run_there(struct guard_start *s, const char *line)
 
     argv[0] = shell;
     argv[1] = option;
-    /* stock xl, too, leaves it to the shell to split -s */
+    /* stock xl also leaves it to the shell to split -s */
     argv[2] = xl_format("exec %s %s", s->shell ? s->shell : "ssh",
                         s->target);
     argv[2] = guard_append_word(argv[2], line);

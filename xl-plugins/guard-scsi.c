@@ -78,7 +78,7 @@ static int attach(struct guard_start *s, const char *who)
 
 /* ---- what stays behind when the guest leaves ---------------------------- */
 
-/* What another host would call it; NULL when only this one knows it, or nobody
+/* Its name on another host; NULL when only this one knows it, or nobody
  * because another tool attached it. */
 static const char *name_elsewhere(const xlx_vscsi_info *dev)
 {
@@ -157,8 +157,8 @@ static int bring_back(struct guard_start *s, const char *who)
     return guard_hostdev_repair(&guard_hostdev_scsi, who);
 }
 
-/* A guest that was suspended does not look for what came meanwhile: it is told
- * now that it runs. */
+/* A guest that was suspended does not look for devices that came in that time:
+ * tell it now that it runs. */
 static int tell(struct guard_start *s, int status)
 {
     return status ? status : bring_back(s, s->config.name);

@@ -25,7 +25,7 @@ struct check {
                                      * one that holds something; or -1 */
 };
 
-/* An image that is only open elsewhere is frozen, too, but holds nothing. */
+/* An image that is only open elsewhere is also frozen, but holds nothing. */
 static bool holds(const xlx_frozen_image *f)
 {
     return f->frozen && f->reason != XLX_FROZEN_REASON_OPEN;
@@ -356,7 +356,7 @@ static int ask(struct check *c, const xlx_disks *disks)
 }
 
 /* Nobody knows who has the images open: that stops no start, because stock xl
- * would not have asked either, but it is said. */
+ * would not have asked either, but it is a warning. */
 static void say_unknown(const struct check *c)
 {
     int i;

@@ -3,8 +3,9 @@
  * usbdev=["selector=SELECTOR[,OPTION]...", ...] in a guest's config, or with
  * the selector last: the guest is made paused, xl usb-attach is run for each
  * such element, and then it runs.  Elements without a selector are stock xl's,
- * which gets them as they are.  usbctrl= is stock xl's, too; what libxl itself
- * would choose is said in it, for libxl fails to act on its own choice.
+ * which gets them as they are.  usbctrl= is also stock xl's; the type that
+ * libxl itself would choose is added to it, because libxl fails to act on its
+ * own choice.
  *
  * A guest with USB devices is neither saved nor migrated: they cannot go with
  * it, and libxl would lose them without a word.  With --detach they are set
@@ -187,7 +188,7 @@ static bool makes_ctrl(const XLU_Config *cfg)
 }
 
 /* The list as a line after the config, with each type; NULL if the config has
- * them, or is no list of strings. */
+ * them, or is not a list of strings. */
 static char *ctrl_line(XLU_ConfigList *list, int num)
 {
     char *line = guard_append(NULL, "usbctrl=["), *ctrl;
@@ -304,8 +305,8 @@ const struct guard_hostdev_kind guard_hostdev_usb = {
     .forget = forget,
 };
 
-/* A guest that was suspended does not look for what came meanwhile: it has to
- * run first. */
+/* A guest that was suspended does not look for devices that came in that time:
+ * it has to run first. */
 static int bring_back(struct guard_start *s, int status)
 {
     return status ? status

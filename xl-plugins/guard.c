@@ -300,7 +300,7 @@ static int check(struct guard_start *s, int argc, char **argv)
     if (i == sizeof(guarded) / sizeof(guarded[0]))
         return 0;
     xl_command_name = guarded[i].command;
-    optind = 0;                     /* a new argv: start afresh */
+    optind = 0;                     /* a new argv: start again */
     if (guarded[i].read(s, argc, argv))
         return ask_concepts(s);
     return s->unseen;

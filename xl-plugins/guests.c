@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What commands do alike for a row of guests, the named ones or all: one after
- * the other, so that one that fails does not keep the others from their turn;
- * and the two that every concept with devices has, repair and watch.
+ * The common part of commands for a row of guests, the named ones or all: one
+ * after the other, so that one that fails does not keep the others from their
+ * turn; and the two that every concept with devices has, repair and watch.
  */
 #include <errno.h>
 #include <fcntl.h>

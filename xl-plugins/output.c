@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What commands print on standard output: sizes, JSON, tables; see plugin.h.
+ * The output of commands on standard output: sizes, JSON, tables; see
+ * plugin.h.
  */
 #include <stdlib.h>
 

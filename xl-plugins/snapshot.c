@@ -176,7 +176,7 @@ static void list_table(const xlx_snapshots *list)
 }
 
 /* The branch below one snapshot (NULL: below none), drawn with lines; prefix
- * is what stands before it.  depth ends a record that goes in circles. */
+ * is the text before it.  depth ends a record that goes in circles. */
 static void draw_branch(const xlx_snapshots *list, const char *parent,
                         const char *prefix, int depth)
 {

@@ -56,7 +56,7 @@ static char *why_not_run(const struct plugins *all, const struct plugin *p)
     return NULL;
 }
 
-/* A folder may be on PATH twice, by two names. */
+/* A directory may be on PATH twice, by two names. */
 static bool is_known(const struct plugins *all, const struct plugin *p)
 {
     const struct plugin *q;
@@ -145,7 +145,7 @@ static void add_dir(struct plugins *all, const char *dir, const char *from)
     for (i = 0; i < num; i++) {
         name = entries[i]->d_name + 3;
         path = xl_printf("%s/%s", dir, entries[i]->d_name);
-        /* In our folder, in the build tree, there are objects as well. */
+        /* In our directory, in the build tree, there are objects as well. */
         if (!ours || (xl_runnable(path) && !is_internal(all, name)))
             add(all, dir, name, NULL, "", from);
         free(path);
@@ -248,7 +248,7 @@ int xl_help(char **argv)
 
 /* ---- xl plugins --------------------------------------------------------- */
 
-/* File names may be any bytes; what is no UTF-8 becomes U+FFFD. */
+/* File names may be any bytes; bytes that are not UTF-8 become U+FFFD. */
 static size_t utf8_len(const unsigned char *s)
 {
     size_t i, len = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2
@@ -371,7 +371,7 @@ int xl_plugins(int argc, char **argv)
     bool json = false;
     int opt;
 
-    optind = 0;                     /* a new argv: start afresh */
+    optind = 0;                     /* a new argv: start again */
     opterr = 0;
     while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (opt == 'h') {

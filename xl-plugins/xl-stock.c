@@ -36,7 +36,7 @@ bool xl_stock_owns(const char *name)
     return false;
 }
 
-/* What the xl of one version makes of a name: an exact match wins, else the
+/* How the xl of one version resolves a name: an exact match wins, else the
  * name must be the beginning of one command only. */
 static const char *stock_lookup(const char *name, unsigned int version)
 {

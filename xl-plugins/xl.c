@@ -4,7 +4,7 @@
  * program.  Everything that stock xl knows is handed to it byte for byte.
  *
  *   a stock command, or the beginning of one        stock xl
- *   else xl-NAME in our folder, or else on PATH     that program
+ *   else xl-NAME in our directory, or on PATH     that program
  *   else                                            stock xl, to complain
  */
 #include <dirent.h>
@@ -72,7 +72,8 @@ bool xl_each_path_dir(bool (*fn)(const char *dir, void *arg), void *arg)
     if (!path)
         return false;
     copy = xl_printf("%s", path);
-    /* The current folder, whatever it is, is no place to find commands. */
+    /* The current directory, whatever it is, is not a place to find commands.
+     */
     for (dir = strtok_r(copy, ":", &state); dir && !stop;
          dir = strtok_r(NULL, ":", &state)) {
         if (*dir == '/')

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The context of a caller: its connections, opened when first needed, its
- * folders and its logger.  Every log line passes a listener of ours, which
+ * directories and its logger.  Every log line passes a listener of ours, which
  * keeps the errors that libxl logs: libxl's calls return little more than
  * "failed", and our message should give the reason.
  */
@@ -49,7 +49,7 @@ static const char *skip_place(const char *line)
 }
 
 /* All of them are kept: libxl logs the cause first and what it keeps it from
- * doing last.  What does not fit any more is no cause. */
+ * doing last.  A line that does not fit any more is not the cause. */
 static void keep(struct listener *l, const char *text, int errnoval)
 {
     size_t used = strlen(l->said), room = sizeof(l->said) - used;

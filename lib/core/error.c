@@ -47,7 +47,7 @@ static size_t show(const char *s, size_t max, char out[5])
     return len;
 }
 
-/* Makes the message of a line.  What does not fit becomes "...". */
+/* Makes the message of a line.  Text that does not fit becomes "...". */
 static void set_message(const char *line)
 {
     size_t left = strlen(line), at = 0, fits = 0, used, n;

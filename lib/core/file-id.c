@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What makes two names the same file; see file-id.h.
+ * The identity of a file; see file-id.h.
  */
 #include "core/file-id.h"
 

@@ -94,7 +94,7 @@ static void put_newline(struct xlx__json_out *o)
         put(o, "  ", 2);
 }
 
-/* What stands between the value before and the one to come. */
+/* Writes what belongs between the value before and the next one. */
 static void put_separator(struct xlx__json_out *o)
 {
     if (o->after_key) {

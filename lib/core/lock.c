@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Locks by flock(2).  Whoever locks a file that may be unlinked must look
- * afterwards whether the path still names the file that it locked; we do so
- * for every lock, as libxl does for its own.  flock has no form with a
+ * Locks by flock(2).  A process that locks a file that may be unlinked must
+ * look afterwards whether the path still names the file that it locked; we do
+ * so for every lock, as libxl does for its own.  flock has no form with a
  * timeout, and an alarm would need a signal handler: a wait tries again after
  * 1 ms, then 2, up to 50.
  */

@@ -34,7 +34,7 @@ void xlx__fault(const char *point)
 }
 #endif
 
-/* A guest's folder and the two names of a file in it. */
+/* A guest's directory and the two names of a file in it. */
 struct place {
     char *folder, *file, *fresh;
 };
@@ -62,7 +62,8 @@ static int place_init(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
 
 /* ---- reading ------------------------------------------------------------ */
 
-/* What another user could have written is not ours to act on as root. */
+/* A file that another user could have written is not ours to act on as root.
+ */
 static int check_owner(const char *path, const struct stat *st)
 {
     if (!S_ISREG(st->st_mode))
@@ -249,7 +250,7 @@ static int write_fresh(const struct place *p, const char *text, size_t len)
     return rc;
 }
 
-/* The guest's folder; *made_r if it was not there. */
+/* The guest's directory; *made_r if it was not there. */
 static int make_guest_folder(xlx_ctx *ctx, const char *folder, bool *made_r)
 {
     int rc;
@@ -301,8 +302,8 @@ int xlx__store_write(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
     return rc;
 }
 
-/* Does the folder keep anything but that file, which may be NULL?  A kill may
- * have left temporary files. */
+/* Does the directory keep anything but that file, which may be NULL?  A kill
+ * may have left temporary files. */
 static bool keeps_but(const char *folder, const char *file)
 {
     struct dirent *entry;
@@ -351,7 +352,7 @@ static void remove_fresh(const char *folder)
         closedir(dir);
 }
 
-/* Removes a folder that keeps nothing, with what a kill left in it. */
+/* Removes a directory that keeps nothing, with what a kill left in it. */
 static int remove_folder(xlx_ctx *ctx, const char *folder)
 {
     if (keeps_anything(folder))
@@ -402,9 +403,10 @@ int xlx__store_tidy(xlx_ctx *ctx, const libxl_uuid *uuid)
     return rc;
 }
 
-/* ---- folders ------------------------------------------------------------ */
+/* ---- directories
+ * ------------------------------------------------------------ */
 
-/* Only our own way of writing a UUID is a guest's folder. */
+/* Only our own way of writing a UUID is a guest's directory. */
 static bool uuid_of_folder(const char *name, libxl_uuid *uuid_r)
 {
     char again[LIBXL_UUID_FMTLEN + 1];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What all layers ask the kernel: the clock by which deadlines are kept, and a
- * directory of our own.
+ * Questions of all layers to the kernel: the clock by which deadlines are
+ * kept, and a directory of our own.
  */
 #include <errno.h>
 #include <stdlib.h>

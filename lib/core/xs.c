@@ -213,7 +213,8 @@ int xlx__xs_remove(xlx_ctx *ctx, xs_transaction_t t, const char *path)
 
 /* Waits for an event, a second at most: libxenstore does not wake us when
  * xenstored dies, but the next call will tell.  Takes what has come; a guest
- * that writes without pause cannot keep us here, as that is bounded, too. */
+ * that writes without pause cannot keep us here, because that is also bounded.
+ */
 static int next_event(struct xs_handle *xsh, const char *path,
                       int64_t deadline)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Whether a guest that has begun to run can come to a host.  Xen refuses a
- * policy with another vendor or with leaves beyond its limits; features that
- * it cannot give it takes away, and nobody is told.
+ * policy with another vendor or with leaves beyond its limits; it takes away
+ * features that it cannot give, and tells nobody.
  */
 #include <stdio.h>
 #include <string.h>
@@ -104,7 +104,7 @@ static bool has_either(const struct xlx__cpu_set *set)
            xlx__cpu_has(set, XLX__CPU_RRSBA);
 }
 
-/* What the guest should have been told, were it to come here. */
+/* The dangers that the guest should have known of, were it to come here. */
 static struct xlx__cpu_set unaware(const struct xlx__cpu *guest,
                                    const struct xlx__cpu_xen *host)
 {

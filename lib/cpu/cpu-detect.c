@@ -93,7 +93,7 @@ static bool has_family(const struct xlx__cpu *cpu)
 }
 
 /* The name of the model with the nearest features, or NONE; of the family,
- * for others only resemble it.  How many faults have been found since, and
+ * because others only resemble it.  How many faults have been found since, and
  * which firmware cures them, says nothing of the generation. */
 static uint16_t resembling(const struct xlx__cpu *cpu,
                            const struct xlx__cpu_model *levels, int level)

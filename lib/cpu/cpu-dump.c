@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Dumps of CPUID leaves as text.  Every program has its own form, but all are
- * lines with hexadecimal numbers, and what a line is, is told by how it
- * begins.  Of a dump of many processors the first is taken,
- * for a leaf that was seen stays.
+ * lines with hexadecimal numbers, and the beginning of a line tells its kind.
+ * The first processor of a dump of many is taken, because a leaf that was seen
+ * stays.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static void skip_blanks(const char **s)
         (*s)++;
 }
 
-/* Whether it stands there, after blanks. */
+/* Whether it is there, after blanks. */
 static bool take(const char **s, const char *expected)
 {
     size_t len = strlen(expected);
@@ -131,8 +131,9 @@ static int xen_line(const char *s, struct xlx__cpu_dump *d)
     return add_leaf(d, &l);
 }
 
-/* Of a line without one, which is in order.  Where leaf 0xd has no sub-leaf 1,
- * some left it out: the one after has the size of a register file in eax. */
+/* The sub-leaf of a line without one, which is in order.  Where leaf 0xd has
+ * no sub-leaf 1, some left it out: the one after has the size of a register
+ * file in eax. */
 static uint32_t subleaf_after(const struct xlx__cpu_dump *d,
                               const struct xlx__cpu_leaf *l)
 {
@@ -240,7 +241,7 @@ static int parse_lines(const char *text, struct xlx__cpu_dump *d)
             cpu = number;
         if (first < 0)
             first = cpu;
-        /* MSRs may stand behind the leaves of all processors */
+        /* MSRs may come after the leaves of all processors */
         r = cpu == first ? line_of_any_form(s, d) : msr_line(s, d);
         s = strpbrk(s, "\r\n");
         if (s)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * CPU expressions, in the grammar of QEMU's -cpu:
- * MODEL[,+FEATURE][,-FEATURE][,FEATURE[=on|off]][,NUMBER=N]...
- * A fault is told with the byte at which it stands, and leaves nothing behind.
+ * MODEL[,+FEATURE][,-FEATURE][,FEATURE[=on|off]][,NUMBER=N]... A message names
+ * the byte of the fault, and a fault leaves nothing behind.
  */
 #include <ctype.h>
 #include <string.h>
@@ -85,7 +85,7 @@ static int put_feature(const char *name, size_t len,
     return 0;
 }
 
-/* What is no feature, and has a number. */
+/* Words that are not features, and have a number. */
 static const struct number {
     const char *name;
     uint32_t largest;

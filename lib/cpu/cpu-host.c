@@ -63,7 +63,7 @@ static int read_policy(const char *text, const char *title,
     return rc ? ERROR_INVAL : 0;
 }
 
-/* False if it is no JSON of a host, which it may be of a processor. */
+/* False if it is not the JSON of a host; it may be that of a processor. */
 static bool read_json(const char *name, const char *text,
                       xlx_cpu_host *host_r, int *rc_r)
 {
@@ -174,7 +174,7 @@ int xlx__cpu_of_domain(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
 
 /* ---- predicted ----------------------------------------------------------- */
 
-/* What is beyond is AMD's. */
+/* Leaves beyond are AMD's. */
 #define INTEL_XLEVEL UINT32_C(0x80000008)
 
 static uint32_t smaller(uint32_t a, uint32_t b)
@@ -182,7 +182,7 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* What Xen sees in any case, be it in the dump or not. */
+/* Leaves that Xen sees in any case, in the dump or not. */
 static void put_sure(bool pv, struct xlx__cpu_set *set)
 {
     /* Intel's processors hide it from 32-bit programs, as dumps are from. */
@@ -193,8 +193,8 @@ static void put_sure(bool pv, struct xlx__cpu_set *set)
     xlx__cpu_put(set, XLX__CPU_HYPERVISOR, true);
 }
 
-/* What tells of dangers can be shown anywhere: a guest may come from where
- * they are. */
+/* Features that tell of dangers can be shown anywhere: a guest may come from
+ * where they are. */
 static void put_dangers(const char *vendor, struct xlx__cpu_set *set)
 {
     unsigned int i;
@@ -205,7 +205,7 @@ static void put_dangers(const char *vendor, struct xlx__cpu_set *set)
         xlx__cpu_put(set, XLX__CPU_ARCH_CAPABILITIES, true);
 }
 
-/* No mask has these, for Xen derives them. */
+/* No mask has these, because Xen derives them. */
 static void put_rsba(struct xlx__cpu_xen *h)
 {
     struct xlx__cpu_set *usual = &h->usual.features,
@@ -223,7 +223,7 @@ static void put_rsba(struct xlx__cpu_xen *h)
                             ? XLX__CPU_RRSBA : XLX__CPU_RSBA, true);
 }
 
-/* What Xen gives of it, all or usually. */
+/* The features that Xen gives, at most or usually. */
 static int give(bool pv, bool most, struct xlx__cpu *cpu)
 {
     struct xlx__cpu_set gives;

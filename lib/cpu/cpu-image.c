@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The processor of a saved guest: what "xl save" wrote has Xen's CPU policy in
- * its head, before any memory.  Three headers lie in one another: xl's, that
- * of libxl's stream, and that of libxc's, whose first records are wanted
+ * The processor of a saved guest: the file of "xl save" has Xen's CPU policy
+ * in its head, before any memory.  Three headers are nested: xl's, that of
+ * libxl's stream, and that of libxc's, whose first records are wanted
  * (docs/specs/libxl-migration-stream and libxc-migration-stream of Xen).
  * Nothing is read behind these records.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the CPUID instruction gives, and what it means: signature, levels and
- * the registers that hold features.
+ * The answers of the CPUID instruction, and their meaning: signature, levels
+ * and the registers that hold features.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What stock xl's own cpuid= would come to.  xl warns of some mistakes, and
- * starts the guest with all that the host has: ERROR_INVAL.  Others libxl
- * takes for something else, and one about a leaf that there is not ends the
+ * The effect of stock xl's own cpuid=.  xl warns of some mistakes, and starts
+ * the guest with all that the host has: ERROR_INVAL.  Others libxl takes for
+ * something else, and a word about a leaf that does not exist ends the
  * building of the guest: ERROR_FAIL.
  */
 #include <ctype.h>

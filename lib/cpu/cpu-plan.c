@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a guest will have on some hosts when its config has a CPU expression,
- * and what must be said for that; see cpu-plan.h.
+ * Plans which features a guest will have on some hosts when its config has a
+ * CPU expression, and which words that needs; see cpu-plan.h.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +79,8 @@ static int check_fixed(const struct xlx__cpu_plan *p)
     return 0;
 }
 
-/* A guest has its host's vendor.  Models such as kvm64, which are no product,
- * are for any. */
+/* A guest has its host's vendor.  Models such as kvm64, which are not
+ * products, are for any. */
 static int check_vendor(const struct xlx__cpu_plan *p)
 {
     const struct xlx__cpu_model *m = p->wish.model;
@@ -202,8 +202,8 @@ bool xlx__cpu_all_have_leaf(const struct xlx__cpu_plan *p,
     return all;
 }
 
-/* What lies in a leaf that not all hosts have cannot be named, but the leaf
- * can be taken off, for no guest has anything there. */
+/* Bits of a leaf that not all hosts have cannot be named, but the leaf can be
+ * taken off, because no guest has anything there. */
 static void cap(struct xlx__cpu_plan *p)
 {
     const struct xlx__cpu_word *w;

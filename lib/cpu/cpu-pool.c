@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a pool has in common: its hardware, and, as an expression for configs,
- * what Xen gives guests on all of its hosts.
+ * The common part of a pool: its hardware, and, as an expression for configs,
+ * the features that Xen gives guests on all of its hosts.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -134,8 +134,8 @@ static int add_host(struct pool *p, const xlx_cpu_host *host, bool first)
     return 0;
 }
 
-/* What tells of a danger is in the guest if some host has it and all can show
- * it; else in neither set, and each host shows its own. */
+/* A feature that tells of a danger is in the guest if some host has it and all
+ * can show it; else in neither set, and each host shows its own. */
 static void settle(struct pool *p, unsigned int bit, bool wanted)
 {
     bool can = xlx__cpu_has(&p->most, bit);
@@ -163,7 +163,7 @@ static void settle_dangers(struct pool *p)
 
 /* ---- as an expression --------------------------------------------------- */
 
-/* What a guest with that expression might have somewhere. */
+/* The features that a guest with that expression might have somewhere. */
 static struct xlx__cpu_set within_reach(const struct pool *p,
                                         const struct xlx__cpu_wish *w)
 {
@@ -198,7 +198,7 @@ static void put_on_needs(const struct pool *p, struct xlx__cpu_wish *w)
     } while (more);
 }
 
-/* What falls with something else need not be said. */
+/* A feature that falls with another one need not be named. */
 static void leave_out(const struct pool *p, struct xlx__cpu_wish *w)
 {
     struct xlx__cpu_set reach;
@@ -213,8 +213,8 @@ static void leave_out(const struct pool *p, struct xlx__cpu_wish *w)
     }
 }
 
-/* What must be put on and off for a guest with that model to have the same on
- * all hosts, and for none to refuse it. */
+/* Finds the features to put on and off for a guest with that model to have the
+ * same on all hosts, and for none to refuse it. */
 static int wish(const struct pool *p, const struct xlx__cpu_model *m,
                 struct xlx__cpu_wish *w)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A CPU expression in the words of stock xl and of libvirt, once it has been
- * decided what must be said (cpu-plan.c).
+ * A CPU expression in the words of stock xl and of libvirt, once cpu-plan.c
+ * has decided which words are needed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "gen-calls.h"
 
 
-/* What is to be said of a bit; 'x' is nothing. */
+/* The letter for a bit; 'x' is none. */
 static char state_of(const struct xlx__cpu_plan *p, unsigned int bit)
 {
     return xlx__cpu_has(&p->wish.host, bit) ? 'k' :
@@ -70,7 +70,7 @@ static int write_bit(FILE *f, unsigned int bit, char state)
     return 0;
 }
 
-/* libxl's names of what is no feature. */
+/* libxl's names of other things than features. */
 static void write_numbers(FILE *f, const struct xlx__cpu_wish *w)
 {
     const struct { const char *name; uint32_t value; } all[] = {
@@ -259,7 +259,7 @@ static int add_cap(xlx_cpu_config *c, const struct xlx__cpu_plan *p,
     return 0;
 }
 
-/* Whether the bit of an MSR must be said: those of one that is off fall with
+/* Whether the bit of an MSR must be named: those of one that is off fall with
  * it. */
 static bool needs_msr(const struct xlx__cpu_plan *p, unsigned int bit)
 {
@@ -295,7 +295,7 @@ static int write_list(const struct xlx__cpu_plan *p, xlx_cpu_config *c)
 
 /* ---- the call ----------------------------------------------------------- */
 
-/* What was wished and will not be: for want of hardware, or because it is not
+/* Wishes that will not be met: for want of hardware, or because it is not
  * Xen's way. */
 static int tell_missing(const struct xlx__cpu_plan *p, xlx_cpu_config *c)
 {

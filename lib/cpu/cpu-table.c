@@ -9,7 +9,7 @@
 
 #include "cpu/cpu-table.h"
 
-/* Longer ones are no name of anything, and are not looked up. */
+/* Longer texts are not names, and are not looked up. */
 #define LOOKUP_MAX 40
 #define ANY_DIALECT (XLX__CPU_QEMU | XLX__CPU_XEN | XLX__CPU_LIBVIRT)
 
@@ -97,7 +97,7 @@ static unsigned int rows_of(const char *folded, size_t len,
     return n;
 }
 
-/* What else a name means that has one row only. */
+/* The other meaning of a name that has one row only. */
 static const char *collision(unsigned int bit)
 {
     const struct xlx__cpu_collision *c = xlx__cpu_collisions;

@@ -20,7 +20,7 @@
 
 #define LIST 64                         /* domains asked for at a time */
 
-/* Of the domain; made once, by chance. */
+/* The UUID of the domain; made once, by chance. */
 static const xen_domain_handle_t handle = {
     0x5b, 0x0d, 0x1a, 0xe2, 0x6c, 0x7f, 0x4b, 0x0e,
     0x9a, 0x53, 0x2d, 0xc8, 0x41, 0x97, 0xf6, 0x30,

@@ -93,7 +93,7 @@ static bool number(const struct element *e, const char *name, int base,
     return true;
 }
 
-/* What stands between the element and the next one, without blanks. */
+/* The text between the element and the next one, without blanks. */
 static bool text_of(const struct element *e, char text[NAME_MAX_LEN])
 {
     const char *s = e->end + strspn(e->end, " \t\r\n");
@@ -178,7 +178,7 @@ static int set_vendor(struct xlx__cpu *cpu, const char *name)
     return xlx__error(ERROR_INVAL, "vendor \"%s\" is not known", name);
 }
 
-/* What lies in the MSRs of VMX is no feature of ours. */
+/* Bits in the MSRs of VMX are not features of ours. */
 static int set_feature(const struct element *e, struct xlx__cpu *cpu)
 {
     char name[NAME_MAX_LEN], policy[NAME_MAX_LEN];
@@ -229,7 +229,7 @@ static int set_part(const struct element *e, struct xlx__cpu *cpu)
     return 0;
 }
 
-/* The model first, wherever it stands, for the others change it. */
+/* The model first, wherever it is, because the others change it. */
 static int read_model(const struct element *whole, struct xlx__cpu *cpu)
 {
     struct element e = *whole;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What of this host uses a disk, from mountinfo, swaps and sysfs.
+ * The parts of this host that use a disk, from mountinfo, swaps and sysfs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +67,7 @@ static int find_swap(const char *name, dev_t devno, char **use_r)
     return rc;
 }
 
-/* Device mapper, md and bcache stand above it. */
+/* Device mapper, md and bcache are above it. */
 static int find_holder(const char *name, const char *folder, char **use_r)
 {
     char **holders, *dm = NULL, *level = NULL;

@@ -159,7 +159,7 @@ static int read_drive(const struct xlx__json *entry,
 }
 
 /* xen-disk calls its disk by the guest's name for it; another device has no
- * such property, and that is no error. */
+ * such property, and that is not an error. */
 static int ask_vdev(struct xlx__qmp *qmp, struct xlx__drive *d)
 {
     const struct xlx__json *result;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * QEMU's block graph, from three commands: query-named-block-nodes has the
- * files of nodes, x-debug-query-block-graph (QEMU 4.0 to 11) has who stands on
- * whom, query-block-exports the names of exports.
+ * files of nodes, x-debug-query-block-graph (QEMU 4.0 to 11) has which node is
+ * on which, query-block-exports the names of exports.
  *
  * The nodes on a file are its protocol node, the format node above that, and
  * filters; they are found by the file's inode and then upwards.

@@ -56,7 +56,7 @@ void xlx__disk_files_free(char **files, int num)
     free(files);
 }
 
-/* ---- the nodes on which the guest's disks lie --------------------------- */
+/* ---- the nodes on which the guest's disks are --------------------------- */
 
 struct names {
     char **v;
@@ -84,7 +84,7 @@ static int add_name(struct names *names, const char *name)
     return xlx__set_string(&v[names->num++], name);
 }
 
-/* query-blockstats nests what lies below a device's node; nothing else tells
+/* query-blockstats nests the nodes below a device's node; nothing else tells
  * the names of nodes in a chain. */
 static int add_chain(const struct xlx__json *device, struct names *names)
 {
@@ -120,7 +120,7 @@ static int ask_served(struct xlx__qmp *qmp, struct names *names)
 }
 
 /* Another tool may have opened the same file for itself: a node on which no
- * device of the guest lies counts only when there is no other. */
+ * device of the guest is counts only when there is no other. */
 static int match_node(const struct xlx__json *v, const struct names *served,
                       struct xlx__disk_node *node)
 {

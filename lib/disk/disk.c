@@ -261,7 +261,7 @@ static int from_libxl(const libxl_device_disk *xl, xlx_disk *disk)
     return xlx__set_string(&disk->format, format_name(xl->format));
 }
 
-/* The image that QEMU names is the one that Xen was told, or continues it. */
+/* The image that QEMU names is the one that Xen names, or continues it. */
 static int match_xen(const libxl_device_disk *xl, xlx_disk *disk,
                      const struct xlx__drives *drives)
 {

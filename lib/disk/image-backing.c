@@ -276,7 +276,7 @@ int xlx__image_chain(const char *path, const char *format, int *num_r)
         free(at);
         free(its);
         at = below;
-        /* without a word in the header QEMU looks, too */
+        /* without a word in the header QEMU also looks */
         its = next ? next : below ? strdup("qcow2") : NULL;
     }
     *num_r = num;

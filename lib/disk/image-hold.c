@@ -3,9 +3,9 @@
  * Images that are about to be used and that nobody has open yet: a guest is
  * being built on them, or a command changes them while no guest runs.  Between
  * the look whether somebody uses an image and the moment at which that shows
- * to others, two would both see nobody.  So each locks what it is about to
- * use: a byte of one file stands for an image, by device and inode, so that
- * one descriptor holds the locks of all, and its end is their end.
+ * to others, two would both see nobody.  So each locks the images that it is
+ * about to use: a byte of one file represents an image, by device and inode,
+ * so that one descriptor holds the locks of all, and its end is their end.
  */
 #include <errno.h>
 #include <fcntl.h>

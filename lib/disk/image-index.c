@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Headers of images, read once.  What a header names is looked at with stat(2)
- * only, and read only when it is a plain file: anybody may have written it.
+ * Headers of images, read once.  A file that a header names is looked at with
+ * stat(2) only, and read only when it is a plain file: anybody may have
+ * written it.
  */
 #include <dirent.h>
 #include <stdlib.h>

@@ -131,7 +131,7 @@ static int next_piece(struct side *s)
 
 /* ---- the bytes ---------------------------------------------------------- */
 
-/* Reads what lies there; bytes that the file has not, or beyond its end, are
+/* Reads the bytes there; bytes that the file lacks, or beyond its end, are
  * zero. */
 static int read_piece(const struct side *s, uint64_t at, char *buf, size_t len)
 {
@@ -185,7 +185,8 @@ static int compare_range(const struct merge *m, uint64_t from, uint64_t to)
     return 0;
 }
 
-/* Pieces that are compressed or encrypted are not told in the clear. */
+/* qemu-img does not give the place of pieces that are compressed or encrypted.
+ */
 static bool can_read(const struct side *s)
 {
     return !s->data || s->offset >= 0;

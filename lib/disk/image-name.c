@@ -57,7 +57,7 @@ static int add(struct xlx__image_refs *refs, enum xlx__image_ref_kind kind,
     return 0;
 }
 
-/* QEMU opens it as it stands: from its own directory when it is relative. */
+/* QEMU opens it as it is: from its own directory when it is relative. */
 static int add_literal(struct xlx__image_refs *refs, const char *path,
                        bool data)
 {

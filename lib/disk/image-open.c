@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Images in directories that others can write to, see image.h.  Whoever can
- * replace an image by a link has the owner of this process, who is root, write
- * to any file of the host.  So a path is walked step by step, each
+ * Images in directories that others can write to, see image.h.  A user who can
+ * replace an image by a link makes the owner of this process, who is root,
+ * write to any file of the host.  So a path is walked step by step, each
  * directory held open: a symbolic link is followed where only root or the
  * caller can have put it, and refused elsewhere.  qemu-img then gets the
  * images as descriptors, the whole chain, and opens nothing by name.
@@ -41,7 +41,7 @@ struct walk {
     char *rest;                     /* still to go */
     int fd;                         /* where we are, O_PATH */
     int links;
-    bool shared;                    /* others can replace what lies there */
+    bool shared;                    /* others can replace the files there */
     struct stat dir, st;            /* of fd, and of the directory it is in */
 };
 

@@ -154,7 +154,7 @@ static int raw_size(const char *path, uint64_t *size_r)
 
     rc = xlx__image_open(path, &fd);
     if (rc) return rc;
-    end = lseek(fd, 0, SEEK_END);       /* right for block devices, too */
+    end = lseek(fd, 0, SEEK_END);       /* also right for block devices */
     if (end < 0)
         rc = xlx__error(ERROR_FAIL, "%s: its size: %m", path);
     else

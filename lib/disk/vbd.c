@@ -46,7 +46,7 @@ static int set_disk(struct xlx__vbd *vbd, unsigned int maj, unsigned int min)
     return vbd->disk ? 0 : xlx__nomem();
 }
 
-/* What no longer exists, or is nothing of this host's, stays empty. */
+/* An entry that no longer exists, or is not of this host, stays empty. */
 static int set_image(struct xlx__vbd *vbd, const char *params)
 {
     const char *colon = strchr(params, ':');
@@ -102,7 +102,7 @@ static int add_vbd(xlx_ctx *ctx, uint32_t domid, char *backend,
     return rc;
 }
 
-/* Names below a folder, none when there is no such folder. */
+/* Names below a directory, none when there is no such directory. */
 static int list(xlx_ctx *ctx, const char *folder, char ***names_r,
                 unsigned int *num_r)
 {

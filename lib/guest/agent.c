@@ -2,9 +2,9 @@
 /*
  * The guest agent's dialogue: JSON like the monitor's, without greeting,
  * without ids in its answers, and with a guest at the other end that may be
- * slow, dead or hostile.  What replaces ids is guest-sync-delimited: a byte
- * 0xff in the stream, which JSON cannot contain, and after it the number that
- * we sent; from there on every answer is to what was asked last.
+ * slow, dead or hostile.  guest-sync-delimited replaces ids: a byte 0xff in
+ * the stream, which JSON cannot contain, and after it the number that we sent;
+ * from there on every answer is to the last question.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -317,8 +317,8 @@ static int channel_socket(xlx_ctx *ctx, uint32_t domid, char **path_r)
     return rc;
 }
 
-/* "unix:PATH,server=on" or "disconnected:unix:PATH,server=on"; NULL for what
- * is no listening UNIX socket or for lack of memory. */
+/* "unix:PATH,server=on" or "disconnected:unix:PATH,server=on"; NULL for
+ * anything but a listening UNIX socket, or for lack of memory. */
 static char *path_of_chardev(const char *filename)
 {
     static const char disconnected[] = "disconnected:", local[] = "unix:";

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Devices over xenstore, as Xen's public/io/xenbus.h and
- * docs/misc/xenstore-paths.pandoc describe them.  Everything below the
- * frontend's folder can be written by the guest.
+ * docs/misc/xenstore-paths.pandoc describe them.  The guest can write
+ * everything below the frontend's directory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static int write_number(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
     return write_key(ctx, t, folder, name, text);
 }
 
-/* Nodes made below a folder get its permissions. */
+/* Nodes made below a directory get its permissions. */
 static int make_folder(xlx_ctx *ctx, xs_transaction_t t, const char *path,
                        uint32_t owner, uint32_t reader)
 {
@@ -264,7 +264,8 @@ int xlx__device_close(xlx_ctx *ctx, const struct xlx__device *dev,
     return xlx__device_remove(ctx, dev, deadline);
 }
 
-/* Removes the node and folders above it, as long as they are empty then. */
+/* Removes the node and directories above it, as long as they are empty then.
+ */
 static int remove_upwards(xlx_ctx *ctx, xs_transaction_t t,
                           const char *folder, int levels)
 {
@@ -294,9 +295,9 @@ static int remove_upwards(xlx_ctx *ctx, xs_transaction_t t,
     return rc;
 }
 
-/* The driver of this kernel works on a device until its folder in sysfs is gone,
- * which it is later than the link to it in bus/xen-backend; in another domain
- * it cannot be seen. */
+/* The driver of this kernel works on a device until its directory in sysfs is
+ * gone, which is later than the link to it in bus/xen-backend; in another
+ * domain it cannot be seen. */
 static int wait_for_kernel(const struct xlx__device *dev, int64_t deadline)
 {
     char *path;

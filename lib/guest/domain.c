@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Starting a domain anew, by way of the xl that watches it.
+ * Starting a domain again, by way of the xl that watches it.
  *
  * Each guest that `xl create` started has an xl process that waits for its
  * end and, when the guest reboots, builds it again from the configuration

@@ -53,7 +53,7 @@ static int known_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guest *guest)
     xlx_guest_record_dispose(&record);
     xlx__json_free(doc);
     if (rc) return rc;
-    /* the folder's name is what counts, also after a move */
+    /* the name of the directory counts, also after a move */
     libxl_uuid_copy(NULL, &guest->uuid, uuid);
     guest->domid = XLX_DOMID_NONE;
     return 0;

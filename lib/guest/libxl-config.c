@@ -2,15 +2,15 @@
 /*
  * The configuration that libxl keeps of a domain: userdata "libxl-json".
  *
- * libxl has no call to tell it that a disk has a new image.  What it keeps is
- * reached through public calls, though: libxl_userdata_retrieve and _store,
- * libxl_domain_config_from_json and _to_json.  libxl's header asks
+ * libxl has no call to tell it that a disk has a new image.  But its
+ * configuration can be reached through public calls: libxl_userdata_retrieve
+ * and _store, libxl_domain_config_from_json and _to_json.  libxl's header asks
  * applications to leave that file alone; we change the image of a disk in it
  * and nothing else, under the lock that libxl takes for changes of devices,
  * and read it back.  The text is kept with its final NUL, as libxl writes it.
  *
- * Where xenstore names the image (libxl's own folder and the backend's) it is
- * brought in step, so that libxl_device_disk_list and `xl block-list` tell
+ * Where xenstore names the image (libxl's own directory and the backend's) it
+ * is brought in step, so that libxl_device_disk_list and `xl block-list` tell
  * the truth.  QEMU reads those nodes only when it opens the disk.
  */
 #include <stdlib.h>

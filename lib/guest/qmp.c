@@ -5,8 +5,8 @@
  *
  * A monitor serves one client.  QEMU takes further connections only off the
  * kernel's queue, when the one before has gone; all that we can see of a
- * client before us is that no greeting comes.  Whoever leaves the queue
- * without having been served does no harm: QEMU greets him, finds him gone and
+ * client before us is that no greeting comes.  A client that leaves the queue
+ * without having been served does no harm: QEMU greets it, finds it gone and
  * turns to the next.
  */
 #include <errno.h>
@@ -111,7 +111,7 @@ static int send_command(struct xlx__qmp *qmp, int64_t deadline,
     return rc;
 }
 
-/* Receives until something comes that is no event. */
+/* Receives until something other than an event comes. */
 static int receive_answer(struct xlx__qmp *qmp, int64_t deadline,
                           struct xlx__json_doc **doc_r)
 {
@@ -355,8 +355,8 @@ int xlx__qmp_open_socket(xlx_ctx *ctx, const char *path,
     return open_path(ctx, path, &lock, GREETING_TIMEOUT_MS, qmp_r);
 }
 
-/* Xen's run folder is a matter of how the installed Xen was built, and no
- * public call tells; in doubt, what exists. */
+/* Xen's run directory depends on how the installed Xen was built, and no
+ * public call tells; in doubt, the one that exists. */
 const char *xlx__xen_run_dir(void)
 {
     const char *dirs[] = {

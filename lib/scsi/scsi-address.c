@@ -10,8 +10,8 @@
 
 #include "scsi/scsi.h"
 
-/* Of Linux' frontend (drivers/scsi/xen-scsifront.c: max_id, max_lun, one
- * channel), and of target/lun_N in the kernel. */
+/* The limits of Linux' frontend (drivers/scsi/xen-scsifront.c: max_id,
+ * max_lun, one channel), and of target/lun_N in the kernel. */
 #define MAX_TARGET 63
 #define MAX_LUN 254
 #define MAX_HOST 65535

@@ -2,8 +2,7 @@
 /*
  * Attaching again what a guest lost: it was started again after a reboot, or
  * its devices were set aside while it was saved.  All of them at once, and one
- * after the other only when that fails, for then it is asked which of them it
- * was.
+ * after the other only when that fails, to find out which of them it was.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +67,7 @@ static int let_go(const xlx_vscsi_entry *const *entries, int num, void *user)
                                 xlx__scsi_deadline(NULL, num));
 }
 
-/* What is left of it where it was goes; *p is where it is. */
+/* Removes what is left of it at its old place; *p is where it is. */
 static int prepare(struct xlx__scsi_repair *r, xlx_vscsi_entry *e,
                    struct xlx__scsi_pdev *p)
 {
@@ -78,7 +77,7 @@ static int prepare(struct xlx__scsi_repair *r, xlx_vscsi_entry *e,
     rc = let_go(&entry, 1, r);
     if (!rc)
         rc = find_again(e, p);
-    /* it may have been mounted meanwhile; those who share it have it open */
+    /* it may have been mounted since; those who share it have it open */
     if (!rc)
         rc = xlx__scsi_check_use(r->c, e, p, !e->dev.shared);
     if (!rc)

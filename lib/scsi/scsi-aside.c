@@ -8,7 +8,7 @@
 #include "core/store.h"
 #include "scsi/scsi.h"
 
-/* What another tool attached cannot be brought back. */
+/* A device that another tool attached cannot be attached again. */
 static int check_all_ours(struct xlx__scsi_change *c)
 {
     xlx_device_vscsictrls list;

@@ -63,7 +63,7 @@ static bool is_taken(const struct xlx__scsi_bus *a, const char *name)
     return false;
 }
 
-/* Nodes of one LUN.  What it is on the host is no business of the guest's. */
+/* Nodes of one LUN.  Its name on the host is not the guest's business. */
 static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
                      const struct xlx__device *dev, const char *name,
                      const xlx_vscsi_entry *entry)
@@ -126,8 +126,9 @@ struct adding {
     bool only_look;                 /* writes nothing */
 };
 
-/* In one transaction: both folders if they are not there, the LUNs, and the
- * call to the guest.  1 when done, 0 when the adapter is not ready for it. */
+/* In one transaction: both directories if they are not there, the LUNs, and
+ * the call to the guest.  1 when done, 0 when the adapter is not ready for it.
+ */
 static int add_in(xlx_ctx *ctx, xs_transaction_t t, void *user)
 {
     const struct adding *w = user;
@@ -319,7 +320,7 @@ static int try_touch(void *user)
 {
     struct waking *w = user;
 
-    /* what is written wakes us, too */
+    /* our own writes also wake us */
     if (xlx__now_ms() < w->next)
         return 0;
     w->next = xlx__now_ms() + WAKE_MS;

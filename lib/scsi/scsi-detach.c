@@ -10,7 +10,7 @@
 #include "guest/guest.h"
 #include "scsi/scsi.h"
 
-/* What another tool attached: its target is that tool's. */
+/* A device that another tool attached: its target is that tool's. */
 static int foreign_entry(struct xlx__scsi_change *c, const char *vdev,
                          xlx_vscsi_entry *e)
 {
@@ -63,7 +63,7 @@ static int detach_foreign(struct xlx__scsi_change *c, const char *vdev,
 
 /* ---- ours --------------------------------------------------------------- */
 
-/* What is to go: one address, or all of the adapter. */
+/* The devices that are to go: one address, or all of the adapter. */
 struct detaching {
     struct xlx__scsi_change *c;
     struct xlx__scsi_hctl vdev;
@@ -98,7 +98,7 @@ static int disconnect(const xlx_vscsi_entry *const *entries, int num,
     return xlx__scsi_disconnect(d->c->ctx, entries, num, d->deadline);
 }
 
-/* What is set aside is nowhere but in the record. */
+/* A device that is set aside is nowhere but in the record. */
 static int detach(struct detaching *d)
 {
     xlx_vscsi_entry *e, *first = d->c->record.entries;

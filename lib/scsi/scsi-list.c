@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What SCSI devices a guest has, from xenstore and from its record, which
- * guests there are, and what the host has.
+ * Lists the SCSI devices of a guest, from xenstore and from its record, the
+ * guests that have any, and the devices of the host.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +120,7 @@ static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
     int rc;
 
     rc = xlx__scsi_lun_read(ctx, XBT_NULL, dev, lun);
-    if (rc == ERROR_NOTFOUND) {         /* detached meanwhile */
+    if (rc == ERROR_NOTFOUND) {         /* detached since */
         xlx__error_clear();
         return 0;
     }
@@ -171,7 +171,7 @@ static bool is_listed(const xlx_device_vscsictrl *ctrl, const char *vdev)
     return false;
 }
 
-/* What is recorded and not in xenstore. */
+/* Devices that are recorded and not in xenstore. */
 static int add_missing(xlx_ctx *ctx, const xlx_vscsi_entry *e, bool running,
                        xlx_device_vscsictrls *list)
 {
@@ -313,7 +313,7 @@ int xlx__vscsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
 
 /* ---- the host's --------------------------------------------------------- */
 
-/* Who has it: a guest, or this host. */
+/* Names its user: a guest, or this host. */
 static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
                     struct xlx__scsi_pdev *p)
 {
@@ -363,7 +363,7 @@ int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
         rc = xlx__scsi_find_hctl(&hctls[i], &p);
         if (!rc)
             rc = set_used(ctx, &vbds, &p);
-        if (rc == ERROR_NOTFOUND) {     /* pulled out meanwhile */
+        if (rc == ERROR_NOTFOUND) {     /* pulled out since */
             xlx__error_clear();
             rc = 0;
         } else if (!rc) {

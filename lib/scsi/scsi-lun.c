@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Reading an adapter of a guest in xenstore: both ends' states, which LUNs it
- * has, and the states of one.  What the guest has written there is a state or
+ * has, and the states of one.  Text that the guest wrote there is a state or
  * counts as none.
  */
 #include <stdlib.h>
@@ -38,7 +38,7 @@ static int read_text(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
     return rc;
 }
 
-/* What is no state counts as none. */
+/* Any other text counts as none. */
 static xlx_xenbus_state state_in(xlx_ctx *ctx, xs_transaction_t t,
                                  const char *folder, const char *name)
 {
@@ -173,7 +173,7 @@ const char *xlx__scsi_lun_name(const struct xlx__scsi_hctl *vdev, int nth,
     return buf;
 }
 
-/* Among all, for it may have any name. */
+/* Among all, because it may have any name. */
 static int search(xlx_ctx *ctx, xs_transaction_t t,
                   const struct xlx__device *dev,
                   const struct xlx__scsi_hctl *vdev,

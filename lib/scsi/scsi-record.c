@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is kept of a guest's SCSI devices.  An entry is written before the
- * first step of its attachment, which reserves the device, and dropped after
- * the last step of its detachment; in between its status says which way it
- * was going.
+ * The record of a guest's SCSI devices.  An entry is written before the first
+ * step of its attachment, which reserves the device, and dropped after the
+ * last step of its detachment; in between its status says which way it was
+ * going.
  */
 #include <stdlib.h>
 #include <string.h>

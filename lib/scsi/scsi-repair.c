@@ -62,7 +62,7 @@ static const char *why_away(const xlx_vscsi_entry *e, bool runs)
 }
 
 /* Without success an entry stays, as DETACHING, or as it is when it was to be
- * set aside, for then it is to come back. */
+ * set aside, because then it is to come back. */
 static int take_away(const xlx_vscsi_entry *const *entries, int num,
                      void *user)
 {

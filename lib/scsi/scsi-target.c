@@ -29,7 +29,7 @@
 #include "core/store.h"
 #include "scsi/scsi.h"
 
-/* Number of our folder in target/core for each kind, "xlx" in ASCII: other
+/* Number of our directory in target/core for each kind, "xlx" in ASCII: other
  * tools count from 0 and look no further than 1048576. */
 #define HBA 0x786c78u
 #define PREFIX "xlx-"
@@ -51,8 +51,8 @@ static uint64_t hash(uint64_t value, const void *data, size_t len)
     return value;
 }
 
-/* Of the guest and one target of its adapter: an identifier of type 3, which
- * is assigned locally (SPC-4, 7.8.6.6.5). */
+/* The name of the guest and one target of its adapter: an identifier of type
+ * 3, which is assigned locally (SPC-4, 7.8.6.6.5). */
 static uint64_t target_wwn(const libxl_uuid *uuid,
                            const struct xlx__scsi_hctl *vdev)
 {
@@ -117,7 +117,8 @@ static bool parse_name(const char *name, libxl_uuid *uuid,
     return xlx__scsi_parse_hctl(address, vdev);
 }
 
-/* ---- folders ------------------------------------------------------------ */
+/* ---- directories
+ * ------------------------------------------------------------ */
 
 static char *core_path(const char *backstore)
 {
@@ -140,8 +141,8 @@ static int make(const char *path)
                       "it: %m", path);
 }
 
-/* Makes path and the folder above it, which another command may remove at the
- * very moment, being done with its own in there. */
+/* Makes path and the directory above it, which another command may remove at
+ * the very moment, being done with its own in there. */
 static int make_both(const char *path)
 {
     char *above = NULL;
@@ -161,7 +162,7 @@ static int make_both(const char *path)
     return rc;
 }
 
-/* What is not there is removed; *left_r: somebody still needs it. */
+/* Removes it if it is there; *left_r: somebody still needs it. */
 static int drop(const char *path, bool *left_r)
 {
     *left_r = false;
@@ -471,9 +472,9 @@ int xlx__scsi_target_check(const xlx_vscsi_entry *entry)
 
 /* ---- removal ------------------------------------------------------------ */
 
-/* The nexus goes when nobody uses the target any more; the kernel finishes
- * what it still does meanwhile.  Removing the TPG without that would leave the
- * backend with a pointer to nothing. */
+/* The nexus goes when nobody uses the target any more; the kernel finishes its
+ * work in that time.  Removing the TPG without that would leave the backend
+ * with a pointer to nothing. */
 static int drop_nexus(const char *tpg)
 {
     int64_t deadline = xlx__now_ms() + BUSY_MS;

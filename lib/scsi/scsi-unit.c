@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The devices of the host, as sysfs shows them, and how one is found from what
- * the user calls it.  A device is told from another by its world wide
- * identifier, because its address changes when it is plugged in again; only
- * what has none goes by its address.
+ * The devices of the host, as sysfs shows them, and how one is found by the
+ * name that the user gives.  Devices are told apart by their world wide
+ * identifier, because an address changes when a device is plugged in again;
+ * only a device without one goes by its address.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -59,7 +59,8 @@ static bool is_plain_tape(const char *name)
            isdigit((unsigned char)name[strlen(name) - 1]);
 }
 
-/* The first name in the folder CLASS of the device; "" when there is none. */
+/* The first name in the directory CLASS of the device; "" when there is none.
+ */
 static int first_node(const char *device, const char *class,
                       bool (*wanted)(const char *), char **name_r)
 {
@@ -323,7 +324,7 @@ static int find_devno(const char *class, dev_t devno, bool *found_r,
     return rc;
 }
 
-/* What is no SCSI device: a name, a type and an identity. */
+/* A disk or file that is not a SCSI device: a name, a type and an identity. */
 static int set_other(struct xlx__scsi_pdev *p, const char *path,
                      const char *type, const char *block, char *identity)
 {
@@ -425,8 +426,8 @@ static int find_path(const char *pdev, struct xlx__scsi_pdev *p)
     return rc;
 }
 
-/* /dev/sda for the number of /dev/sda1, whose folder is in that of its disk;
- * NULL when it is no partition. */
+/* /dev/sda for the number of /dev/sda1, whose directory is in that of its
+ * disk; NULL when it is not a partition. */
 static int whole_disk(dev_t devno, char **path_r)
 {
     char real[PATH_MAX], *above;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What of this host uses a device: what block.c and vbd.c know of disks, a
- * loop device, a QEMU.  Last the kernel is asked: who opens a disk exclusively
- * is refused when the disk or a partition of it is claimed, whoever did that.
+ * The parts of this host that use a device: the users that block.c and vbd.c
+ * know of disks, a loop device, a QEMU.  Last the kernel is asked: it refuses
+ * to open a disk exclusively when the disk or a partition of it is claimed,
+ * whoever did that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -95,7 +96,7 @@ int xlx__scsi_host_use(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
 
 /* ---- before it is given away -------------------------------------------- */
 
-/* Who uses the device at that address, if it is the same one. */
+/* Names the user of the device at that address, if it is the same one. */
 static int find_path_use(struct xlx__scsi_change *c,
                          const struct xlx__scsi_pdev *p,
                          const struct xlx__scsi_hctl *hctl, bool readonly,

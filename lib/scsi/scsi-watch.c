@@ -47,7 +47,7 @@ static bool needs_repair(const struct xlx__scsi_change *c)
     return false;
 }
 
-/* What is set aside is for xl restore. */
+/* Devices that are set aside are for xl restore. */
 static bool has_devices(const struct xlx__scsi_change *c)
 {
     int i;
@@ -59,7 +59,7 @@ static bool has_devices(const struct xlx__scsi_change *c)
 }
 
 /* 1 when there is nothing left to watch, and then *lock is released.  gone: it
- * has not run for so long that this was no reboot. */
+ * has not run for so long that this was not a reboot. */
 static int look(xlx_ctx *ctx, const xlx_guest *guest, bool gone,
                 struct xlx__lock *lock)
 {

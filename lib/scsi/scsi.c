@@ -18,7 +18,7 @@
                                      * one after the other */
 #define MAX_DEVS 1024
 
-/* What one call attaches. */
+/* The devices that one call attaches. */
 struct plan {
     xlx_vscsi_entry *entries;
     struct xlx__scsi_pdev *pdevs;
@@ -322,8 +322,8 @@ static int check_one(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
     return xlx__scsi_check_use(c, e, p, !had);
 }
 
-/* From here on the devices are the guest's.  Whoever else wants one of them
- * looks while holding the same lock. */
+/* From here on the devices are the guest's.  Any other process that wants one
+ * of them looks while holding the same lock. */
 static int reserve(struct xlx__scsi_change *c, struct plan *plan,
                    bool dry_run)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Plans the deletion of a snapshot, one disk at a time, and asks whether it
- * may be done: what lies on its image by the record, by the headers and in
+ * may be done: what is based on its image by the record, by the headers and in
  * QEMU's graph, and who else uses the images.
  */
 #include <errno.h>
@@ -15,7 +15,8 @@
 #include "disk/image.h"
 #include "snapshot/snapshot.h"
 
-/* ---- what lies on an image ---------------------------------------------- */
+/* ---- the images based on an image
+ * ---------------------------------------------- */
 
 struct above {
     const xlx_snapshot_disk *layer; /* one of them */
@@ -218,7 +219,8 @@ static int know_layer(struct planning *p, const xlx_snapshot_disk *d,
     return rc ? rc : know(p, d->image);
 }
 
-/* Puts onto the lower layer all that lies on the upper one by the record. */
+/* Puts onto the lower layer all that is based on the upper one by the record.
+ */
 static int know_above(struct planning *p, const char *image)
 {
     int i, j, rc = 0;
@@ -396,7 +398,7 @@ static int check_merge(struct planning *p, const xlx_snapshot_disk *d,
     return no_tags(d->vdev, layer->image, "would not survive the merge");
 }
 
-/* The guest's image lies on it, and the record does not know how. */
+/* The guest's image is based on it, and the record does not know how. */
 static int check_not_below(const struct planning *p,
                            const xlx_snapshot_disk *d)
 {
@@ -464,7 +466,7 @@ static int tag_in_reach(const struct planning *p,
     rc = xlx__image_has_tag(d->image, d->tag, &there);
     if (!rc)
         rc = xlx__snapshot_other_tag(d, &other);
-    if (rc) return rc;              /* it cannot be told which one it is */
+    if (rc) return rc;              /* it is not known which one it is */
     if (other)
         return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" in %s is not "
                           "the one that was made: another tool removed that "

@@ -5,7 +5,7 @@
  *
  * Each of its disks is a small change of its own, with a journal of its own:
  * an internal snapshot is removed from its image; an external one's image is
- * unlinked if nothing lies on it, or takes in the one layer that does.  From
+ * unlinked if nothing is based on it, or takes in the one layer that is.  From
  * the first such step on the snapshot is marked MERGING, because its content
  * is no longer what it was.
  */

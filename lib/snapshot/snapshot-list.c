@@ -279,7 +279,7 @@ image_for(const xlx_snapshots *record, const libxl_device_disk *disks,
         if (is_named(disks, num, record->disks[i].image))
             continue;
         if (now)
-            return NULL;            /* it cannot be told which one it is */
+            return NULL;            /* it is not known which one it is */
         now = &record->disks[i];
     }
     return now;
@@ -360,7 +360,7 @@ static int say_missing(xlx_ctx *ctx, const xlx_guest *guest,
 }
 
 /* Looks at what the guest runs on now.  A QEMU that somebody else talks to at
- * this moment is no reason not to list what is recorded, and neither is a
+ * this moment does not keep us from listing the record, and neither is a
  * config file that is out of date. */
 static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
 {

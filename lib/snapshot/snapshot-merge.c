@@ -164,8 +164,8 @@ static const char *format_of(const xlx_snapshots *record, const char *image)
     return "qcow2";
 }
 
-/* An image that lies on the upper layer is put onto the lower one.  QEMU has
- * done that in those that it has open, and an earlier try in others. */
+/* An image that is based on the upper layer is put onto the lower one.  QEMU
+ * has done that in those that it has open, and an earlier try in others. */
 static int rebase_disk(struct xlx__snapshot_change *c,
                        const xlx_snapshot_journal *journal,
                        const xlx_snapshot_disk *disk)
@@ -206,7 +206,7 @@ static int rebase(struct xlx__snapshot_change *c,
 }
 
 /* A merge makes the lower image as large as the upper one, and not smaller:
- * what lies behind the end of the upper one the guest could not see.  Nobody
+ * the guest could not see anything behind the end of the upper one.  Nobody
  * makes a device smaller. */
 static int trim(struct xlx__snapshot_change *c,
                 const xlx_snapshot_journal *journal)
@@ -391,9 +391,9 @@ static int writes_to(struct xlx__snapshot_change *c, const char *vdev,
     return rc;
 }
 
-/* A layer in the middle is merged when an image that lay on it lies on the
- * lower one: QEMU and qemu-img change that name in the image last.  Then the
- * images of other branches follow. */
+/* A layer in the middle is merged when an image that was based on it is based
+ * on the lower one: QEMU and qemu-img change that name in the image last.
+ * Then the images of other branches follow. */
 static int lies_on_base(struct xlx__snapshot_change *c,
                         const xlx_snapshot_journal *journal, bool *yes_r)
 {
@@ -428,8 +428,8 @@ static void written(const char *image, char *text, size_t size)
         snprintf(text, size, "at an unknown time");
 }
 
-/* QEMU is gone, and was told to move the guest before that; whether it did
- * does not matter if both images show the same. */
+/* QEMU is gone, and we had told it to move the guest; whether it did does not
+ * matter if both images show the same. */
 static int compare(struct xlx__snapshot_change *c,
                    const xlx_snapshot_journal *journal, bool *merged_r)
 {
@@ -488,7 +488,7 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
         rc = lies_on_base(c, journal, merged_r);
     } else if (c->served) {
         rc = writes_to(c, journal->merge_vdev, journal->merge_base, &on_base);
-        /* QEMU moves the guest only when it is told to: another start has */
+        /* QEMU moves the guest only on our order: another start has */
         *merged_r = !rc && on_base && (done || journal->merge_completing);
         *astray_r = !rc && on_base && !*merged_r;
     } else {

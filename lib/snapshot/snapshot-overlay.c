@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Overlays of external snapshots: what they are called, where they lie.
- * disk.qcow2 becomes disk.NAME.qcow2, also when what lies below is an overlay
- * itself: names do not grow with the chain.
+ * Overlays of external snapshots: their names and places. disk.qcow2 becomes
+ * disk.NAME.qcow2, also when the image below is an overlay itself: names do
+ * not grow with the chain.
  */
 #include <errno.h>
 #include <limits.h>
@@ -61,7 +61,7 @@ static char *file_part(const char *name)
     return s;
 }
 
-/* Is what lies there gone when the host reboots?  /dev is such a place. */
+/* Are files there gone when the host reboots?  /dev is such a place. */
 static bool is_volatile(const char *dir)
 {
     struct statfs fs;
@@ -70,7 +70,7 @@ static bool is_volatile(const char *dir)
            (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
-/* An overlay takes the guest's writes: it must last as long as what lies
+/* An overlay takes the guest's writes: it must last as long as the images
  * below it. */
 static int check_lasts(const char *dir, const char *below)
 {

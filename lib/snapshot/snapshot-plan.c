@@ -261,7 +261,7 @@ static int check_lost(const xlx_disk *disk, xlx_snapshot *snapshot)
 
 /* ---- who else uses the images ------------------------------------------- */
 
-/* QEMU opens what is frozen again, for reading, and the guest sees it. */
+/* QEMU opens the frozen image again, for reading, and the guest sees it. */
 static int check_open(struct xlx__snapshot_change *c,
                       const xlx_snapshot *snapshot)
 {

@@ -16,7 +16,7 @@
 
 /* ---- checking the records ----------------------------------------------- */
 
-/* Does the present state of the disk lie on that image, or another snapshot?
+/* Is the present state of the disk based on that image, or another snapshot?
  * By the record, because an image that is not there names none. */
 static bool is_needed(const xlx_snapshots *record, const xlx_snapshot *s,
                       const xlx_snapshot_disk *d)

@@ -2,10 +2,9 @@
 /*
  * The QEMU that serves a guest's controllers.  An HVM guest has one; for a PV
  * or PVH guest libxl starts one only if its config needs it, and adds no
- * paravirtual controller to a guest without.  What is started here is the same
- * program in the same role: its sockets are where libxl and we look for them,
- * and its number is where libxl finds the device model that it ends with the
- * domain.
+ * paravirtual controller to a guest without.  Here the same program is started
+ * in the same role: its sockets are where libxl and we look for them, and its
+ * number is where libxl finds the device model that it ends with the domain.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -95,7 +94,7 @@ static char *file_path(xlx_ctx *ctx, uint32_t domid, const char *of)
     return xlx__printf("%s/usb-backend-%u.%s", ctx->run_dir, domid, of);
 }
 
-/* What QEMU wrote there when it was started here; 0 for nothing. */
+/* The number that QEMU wrote there when it was started here; 0 for none. */
 static int recorded_pid(const char *path)
 {
     FILE *f = path ? fopen(path, "re") : NULL;
@@ -175,7 +174,7 @@ static bool names_id(const char *text, const char *id)
     return false;
 }
 
-/* What its monitor answers to a line; the caller's to free. */
+/* The answer of its monitor to a line; the caller's to free. */
 static int ask(xlx_ctx *ctx, const xlx_guest *guest, const char *line,
                char **answer_r)
 {
@@ -308,8 +307,7 @@ static pid_t our_pid(xlx_ctx *ctx, uint32_t domid)
     return (pid_t)pid;
 }
 
-/* The log has what it writes to stderr, too, which is more than can be said of
- * a daemon without one. */
+/* The log also has its stderr, which a daemon without a log loses. */
 static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
 {
     char number[16], name[32], *log = file_path(ctx, domid, "log");

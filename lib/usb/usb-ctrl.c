@@ -74,8 +74,8 @@ static xlx_xenbus_state frontend_state(struct xlx__usb_change *c,
     return state;
 }
 
-/* What a QEMU that has ended cannot do any more: libxl would wait for it, and
- * the guest's driver is to see it. */
+/* Does the part of a QEMU that has ended: libxl would wait for it, and the
+ * guest's driver must see it. */
 static void close_backend(struct xlx__usb_change *c, uint32_t devid)
 {
     int64_t deadline = xlx__now_ms() + CLOSE_MS;
@@ -134,7 +134,7 @@ static bool lose_devices(struct xlx__usb_change *c, uint32_t devid)
 
 /* A driver that was connected to a QEMU that has ended goes on with the rings
  * that it shared with that one, and no other can join in: its controller is
- * made anew.  Those of other tools are theirs to remove. */
+ * made again.  Those of other tools are theirs to remove. */
 static int renew_ctrls(struct xlx__usb_change *c, xlx_usb_ctrls *list)
 {
     const xlx_usb_ctrl *ctrl;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The USB devices of the host, from /sys/bus/usb/devices.  What a device tells
- * of itself is input like any other: a stick can be made to say anything.
+ * The USB devices of the host, from /sys/bus/usb/devices.  The texts of a
+ * device about itself are input like any other: a stick can be made to say
+ * anything.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -276,7 +277,7 @@ xlx__usb_by_path(const xlx_usb_host_devices *list, const char *path)
     return NULL;
 }
 
-/* Upwards from the folder to one that is a USB device: it has a devnum. */
+/* Upwards from the directory to one that is a USB device: it has a devnum. */
 int xlx__usb_resolve(xlx_usb_selector *s)
 {
     char real[PATH_MAX], *slash;

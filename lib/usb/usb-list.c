@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What USB devices a guest has, from xenstore, from its record and from what
- * is plugged in, and what there is on the host.
+ * Lists the USB devices of a guest, from xenstore, from its record and from
+ * sysfs, and those of the host.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,8 +86,8 @@ static int by_port(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
-/* What is recorded and not in xenstore: a port that is kept for its device,
- * perhaps one that another tool has used meanwhile. */
+/* Devices that are recorded and not in xenstore: a port that is kept for its
+ * device, perhaps one that another tool has used since. */
 static int add_kept(const xlx_usb_entry *e, xlx_usb_ctrls *list)
 {
     xlx_usb_ctrl *ctrl = xlx__usb_ctrl_of(list, e);

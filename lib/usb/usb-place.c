@@ -14,8 +14,8 @@
 #define MAX_PORT 31                 /* public/io/usbif.h */
 #define NO_CTRL UINT32_MAX
 
-/* Has it a QEMU that emulates a machine?  libxl_domain_info() calls a PVH guest
- * HVM, too, so that only libxl's own note tells. */
+/* Has it a QEMU that emulates a machine?  libxl_domain_info() also calls a PVH
+ * guest HVM, so that only libxl's own note tells. */
 static int is_hvm(xlx_ctx *ctx, uint32_t domid, bool *hvm_r)
 {
     char path[64], *type = NULL;
@@ -111,7 +111,7 @@ static int take_port(const struct xlx__usb_change *c,
     return 1;
 }
 
-/* Of a device that is not plugged in nobody knows what it needs. */
+/* Nobody knows the needs of a device that is not plugged in. */
 static int fits(const xlx_usb_binding *b, xlx_usb_type type, uint32_t version,
                 const xlx_usb_host_device *d)
 {

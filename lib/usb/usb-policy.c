@@ -81,7 +81,7 @@ static int read_rules(FILE *f, const char *path, xlx_usb_policy *policy)
     return rc;
 }
 
-/* What holds after the file. */
+/* The rules after those of the file. */
 static int add_built_in(xlx_usb_policy *policy)
 {
     static const char *const rules[] = {
@@ -117,7 +117,7 @@ int xlx__usb_policy_get(xlx_ctx *ctx, xlx_usb_policy *policy)
     return rc ? rc : add_built_in(policy);
 }
 
-/* What the rule says against it, for a message. */
+/* The objection of the rule, for a message. */
 static char *reason(const xlx_usb_rule *rule, const char *path)
 {
     if (rule->line)

@@ -2,8 +2,8 @@
 /*
  * Controllers and ports of guests, where libxl keeps them: its own tree
  * /libxl/DOMID/device/vusb/DEVID says which type a controller has; port/N of
- * the backend's folder, for an emulated controller of that tree's own, has the
- * path of the device on the port.  A guest can write none of it.
+ * the backend's directory, for an emulated controller of that tree's own, has
+ * the path of the device on the port.  A guest can write none of it.
  *
  * libxl reads all ports of all domains before it attaches anything, and gives
  * up at the first one whose device is not plugged in.
@@ -185,7 +185,7 @@ static int add_port(xlx_ctx *ctx, const char *folder, uint32_t number,
     return 0;
 }
 
-/* What the guest wrote there, as far as it is a state. */
+/* The text that the guest wrote there, as far as it is a state. */
 static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *folder)
 {
     xlx_xenbus_state state = XLX_XENBUS_STATE_UNKNOWN;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is kept of a guest's USB devices.  An entry is written before the first
+ * The record of a guest's USB devices.  An entry is written before the first
  * step of its attachment, which reserves the device, and dropped after the
- * last step of its detachment.  It names the device by what does not change
- * when it is pulled out and plugged in again.
+ * last step of its detachment.  It names the device by something that does not
+ * change when it is pulled out and plugged in again.
  */
 #include <string.h>
 

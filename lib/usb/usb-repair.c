@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Setting devices aside, and bringing the record and the world together.  The
- * record says what was wanted; xenstore, sysfs and QEMU how it is.  What works
- * is kept, what is not plugged in waits without a port, and what was lost is
- * attached again, by the functions that do it in the first place.
+ * record has the wishes; xenstore, sysfs and QEMU have the facts.  A device
+ * that works is kept, one that is not plugged in waits without a port, and one
+ * that was lost is attached again, by the functions that do it in the first
+ * place.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +47,8 @@ static int take_away(struct xlx__usb_change *c, xlx_usb_entry *e,
     return rc;
 }
 
-/* It is not plugged in: the port is freed, for libxl could not work with any
- * guest's devices, and kept in the record. */
+/* It is not plugged in: the port is freed, because libxl could not work with
+ * any guest's devices, and kept in the record. */
 static int pull_out(struct xlx__usb_change *c, xlx_usb_entry *e, bool dry_run,
                     const char *why, xlx_repair_report *report)
 {
@@ -119,8 +120,8 @@ static int attach_again(struct xlx__usb_change *c, xlx_usb_entry *e,
 
 /* ---- what is the matter with it ----------------------------------------- */
 
-/* Where the device is now; NULL when it is not plugged in.  Of several alike
- * it is the one in the same place. */
+/* Where the device is now; NULL when it is not plugged in.  If several are
+ * alike it is the one in the same place. */
 static const xlx_usb_host_device *
 find_device(const xlx_usb_entry *e, const xlx_usb_host_devices *devices)
 {
@@ -171,7 +172,8 @@ static int check_plugged(struct xlx__usb_change *c, xlx_usb_entry *e,
                         : "it is plugged in again", report);
 }
 
-/* What a domain that is gone left in xenstore and among the processes. */
+/* Removes what a domain that is gone left in xenstore and among the processes.
+ */
 static void sweep(struct xlx__usb_change *c, const xlx_usb_entry *e)
 {
     struct xlx__device dev;
@@ -401,7 +403,7 @@ int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
 
 /* ---- setting aside, and back -------------------------------------------- */
 
-/* What another tool attached cannot be brought back. */
+/* A device that another tool attached cannot be attached again. */
 static int check_all_ours(struct xlx__usb_change *c)
 {
     xlx_usb_ctrls list;
@@ -419,7 +421,7 @@ static int check_all_ours(struct xlx__usb_change *c)
     return rc;
 }
 
-/* The controller, too, when it was made for the device: no driver is asked
+/* Also the controller, when it was made for the device: no driver is asked
  * whether it survives a restore. */
 static int set_aside(struct xlx__usb_change *c, int64_t deadline)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the user calls a USB device, as text.  Which spelling is meant shows in
- * the text alone: an ID has four hexadecimal digits on both sides of the
- * colon, and no bus or address has so many.
+ * The user's name for a USB device, as text.  The text alone shows the
+ * spelling: an ID has four hexadecimal digits on both sides of the colon, and
+ * no bus or address has so many.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -100,7 +100,7 @@ static int parse_address(const char *text, const char *p, xlx_usb_selector *s)
     return 0;
 }
 
-/* 1 when it is no ID. */
+/* 1 when it is not an ID. */
 static int parse_id(const char *text, xlx_usb_selector *s)
 {
     const char *p = text;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What of this host uses a USB device: a mounted stick, or one that a guest has
- * as its disk, a network card that is up, a program that has it open.  A guest that is given such a device takes
- * it away from under them.
+ * The parts of this host that use a USB device: a mounted stick, or one that a
+ * guest has as its disk, a network card that is up, a program that has it
+ * open.  A guest that is given such a device takes it away from under them.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -15,8 +15,8 @@
 
 #define IFF_UP 1                    /* linux/if.h; clashes with net/if.h */
 
-/* Is the entry of a class in sysfs below the device?  It is a link to a folder
- * on the way to which the device's name stands. */
+/* Is the entry of a class in sysfs below the device?  It is a link to a
+ * directory with the device's name in its path. */
 static bool is_below(const char *class, const char *name,
                      const xlx_usb_host_device *d)
 {

@@ -21,8 +21,9 @@
 #define AGAIN_MS 2000               /* after what could not be done */
 #define POLL_MS 1000                /* does the guest still run? */
 
-/* From the first event: one device makes a dozen of them, and has its interfaces
- * some time after it.  Whoever attaches it waits for QEMU to have heard, too. */
+/* The time from the first event: one device makes a dozen of them, and has its
+ * interfaces some time after it.  Attaching it also waits until QEMU has heard
+ * of it. */
 #define REST_MS 700
 
 /* linux/netlink.h has no names for the groups: 1 is the kernel's, 2 udev's,
@@ -109,7 +110,7 @@ static bool all_repaired(const xlx_repair_report *report)
     return true;
 }
 
-/* What is set aside is for xl restore. */
+/* Devices that are set aside are for xl restore. */
 static bool has_devices(const xlx_usb_record *record)
 {
     int i;

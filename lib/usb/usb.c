@@ -157,8 +157,8 @@ static int already_has(const struct xlx__usb_change *c,
     return rc;
 }
 
-/* From here on the device is the guest's.  Whoever else wants it looks while
- * holding the same lock. */
+/* From here on the device is the guest's.  Any other process that wants it
+ * looks while holding the same lock. */
 static int reserve(struct xlx__usb_change *c, const xlx_usb_host_device *d,
                    const xlx_usb_entry *e, bool dry_run)
 {
@@ -324,7 +324,7 @@ static bool is_meant(const xlx_usb_port *port, const xlx_usb_entry *e,
            !strcmp(xlx__text(port->selector), which);
 }
 
-/* What another tool attached gets an entry of its own. */
+/* A device that another tool attached gets an entry of its own. */
 static int entry_of(struct xlx__usb_change *c, const xlx_usb_ctrl *ctrl,
                     const xlx_usb_port *port, xlx_usb_entry *found)
 {

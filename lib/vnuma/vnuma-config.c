@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * vnuma= of an xl.cfg(5): read with libxl's own parser of config files, and
- * then more strictly than xl reads it.  What xl would misread is a finding;
- * what can be made of it all the same is kept, so that one look finds all.
+ * then more strictly than xl reads it.  A value that xl would misread is a
+ * finding; it is kept as far as possible, so that one look finds all.
  *
- * How xl reads it stands in its parse_vnuma_config(); numbers with strtoul(),
- * of which it looks at nothing behind the digits.
+ * xl reads it in its parse_vnuma_config(), and numbers with strtoul(),
+ * ignoring everything behind the digits.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "vnuma/vnuma.h"
 
 #define CONFIG_BYTES (16u << 20)
-/* Of a number in vnuma=; larger ones xl reads modulo something. */
+/* The largest number in vnuma=; xl reads larger ones modulo something. */
 #define MAX_NUMBER UINT32_MAX
 
 const char *const xlx__vnuma_key_names[XLX__VNUMA_KEYS] = {
@@ -289,7 +289,7 @@ static const char *type_of(const XLU_Config *cfg)
     return "pv";
 }
 
-/* What libxl sets aside for the display of an HVM guest. */
+/* The memory that libxl sets aside for the display of an HVM guest. */
 static long video_of(const XLU_Config *cfg)
 {
     long given = take_long(cfg, "videoram"), standard = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Topologies to look at: a graph for Graphviz, and a picture in SVG.  With
- * guest and host, each vnode is drawn in the node that it lies on; one of
- * which that is not known gets a box beside them.
+ * guest and host, each vnode is drawn in its node; one whose node is not known
+ * gets a box next to them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -165,7 +165,7 @@ struct page {
     const xlx_vnuma_topology *t;
     const xlx_vnuma_host *h;
     struct matrix nodes, vnodes;
-    int boxes;                      /* of nodes, then vnodes beside them */
+    int boxes;                      /* of nodes, then vnodes next to them */
     int columns, own_height, box_height, width, height;
 };
 
@@ -210,7 +210,7 @@ static int vnodes_on(const xlx_vnuma_topology *t, const xlx_vnuma_node *n)
     return num;
 }
 
-/* Of what a box shows of the node itself. */
+/* The height of the part of a box about the node itself. */
 static int own_height(const xlx_vnuma_node *n)
 {
     return PAD + LINE + 6 + LINE + BAR + GAP + LINE +
@@ -222,7 +222,7 @@ static int vnodes_height(const xlx_vnuma_node *n, const xlx_vnuma_topology *t)
     return vnodes_on(t, n) * (VNODE_HEIGHT + 8);
 }
 
-/* Where it lies, which the picture says if it is drawn inside a node. */
+/* Its node, which the picture shows if it is drawn inside one. */
 static void put_place(FILE *out, int x, int y, const xlx_vnuma_vnode *v,
                       bool inside)
 {

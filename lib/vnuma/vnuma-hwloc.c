@@ -415,8 +415,8 @@ static int read_cpus(xmlNode *root, xlx_vnuma_host *h, const struct owners *o)
     return rc;
 }
 
-/* Numbers of all children with that tag, for hwloc begins a new one after ten;
- * false when there are not just so many. */
+/* Numbers of all children with that tag, because hwloc begins a new one after
+ * ten; false when there are not just so many. */
 static bool read_numbers(const xmlNode *n, const char *tag, uint64_t *numbers,
                          int num)
 {

@@ -153,7 +153,7 @@ static int cell_memory(const xmlNode *cell, xlx_vnuma_vnode *v)
     return rc;
 }
 
-/* What is not given stays 0. */
+/* A distance that is not given stays 0. */
 static int cell_distances(const xmlNode *cell, xlx_vnuma_vnode *v)
 {
     uint64_t to = 0, value = 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What goes wrong with a vnuma= that could be read: the vnodes among
- * themselves, in the guest, and on the host.  The rules are those of libxl
- * (libxl_vnuma.c, libxl_create.c), of Xen (a page for the distances), of the
- * ACPI SLIT (5.2.17: a byte each, 10 is local, below is reserved, 255 is
- * unreachable), and of Linux, which drops a table that breaks them.
+ * Faults of a vnuma= that could be read: the vnodes among themselves, in the
+ * guest, and on the host.  The rules are those of libxl (libxl_vnuma.c,
+ * libxl_create.c), of Xen (a page for the distances), of the ACPI SLIT
+ * (5.2.17: a byte each, 10 is local, below is reserved, 255 is unreachable),
+ * and of Linux, which drops a table that breaks them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +115,7 @@ static int lint_distances(const struct xlx__vnuma_config *c, int vnode,
     unsigned long long d, back;
     int i, rc = 0;
 
-    /* what was not given has been told already */
+    /* a missing value has already been reported */
     for (i = 0; !rc && i < c->num_nodes && i < spec->num_distances; i++)
         rc = lint_distance(c, vnode, i, f);
     for (i = 0; !rc && i < vnode && i < spec->num_distances; i++) {
@@ -236,8 +236,8 @@ static int lint_vcpus(const struct xlx__vnuma_config *c,
 
 /* ---- the vnodes on the host --------------------------------------------- */
 
-/* What the vnodes of a node need together must be free there: libxl asks for
- * memory of exactly that node. */
+/* The memory that the vnodes of a node need together must be free there: libxl
+ * asks for memory of exactly that node. */
 static int lint_free(const struct xlx__vnuma_config *c,
                      const xlx_vnuma_node *node, xlx_vnuma_findings *f)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Topologies as Xen has them now.  What the guest sees comes from
- * xc_domain_getvnuma(): libxl has no call for it.  On which node a vnode was
- * put neither tells; measuring does, or libxl's configuration of the domain,
- * and otherwise the soft affinity of its vCPUs.
+ * Topologies as Xen has them now.  The guest's view comes from
+ * xc_domain_getvnuma(): libxl has no call for it.  Neither tells the node of a
+ * vnode; measuring does, or libxl's configuration of the domain, and otherwise
+ * the soft affinity of its vCPUs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -154,7 +154,7 @@ static void free_answer(struct answer *a)
     memset(a, 0, sizeof(*a));
 }
 
-/* Asks with room for none, is told how much, and asks again. */
+/* Asks with room for none, learns how much, and asks again. */
 static int ask(xc_interface *xc, uint32_t domid, struct answer *a)
 {
     int tries, r;
@@ -225,7 +225,8 @@ static int take_answer(const struct answer *a, xlx_vnuma_topology *t)
     return rc;
 }
 
-/* ---- where its vnodes lie ----------------------------------------------- */
+/* ---- the nodes of its vnodes -----------------------------------------------
+ */
 
 /* As it was built; its memory then is what was asked for, video memory
  * included. */

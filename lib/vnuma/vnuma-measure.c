@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * On which nodes of the host a guest's memory lies.  No call of Xen's tells;
- * the debug key 'u' makes Xen count the pages of all domains and print the
- * result to its console ring, which is read back and understood here.  Other
- * lines may stand between those of the count, and the ring may have lost its
- * beginning: a count is taken only when its nodes add up to its total.
+ * Measures how much of a guest's memory is on which node of the host.  No call
+ * of Xen's tells; the debug key 'u' makes Xen count the pages of all domains
+ * and print the result to its console ring, which is read back and understood
+ * here.  Other lines may come between those of the count, and the ring may
+ * have lost its beginning: a count is taken only when its nodes add up to its
+ * total.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -24,7 +24,7 @@ struct share {
     uint64_t mib;
 };
 
-/* What sets are compared by; smaller is better, in this order. */
+/* The values by which sets are compared; smaller is better, in this order. */
 struct cost {
     uint32_t largest;               /* distance */
     uint64_t sum;                   /* of distances */
@@ -55,7 +55,7 @@ static uint32_t vcpu_room(const struct planner *p, int node)
     return most && most < cpus ? most : cpus;
 }
 
-/* libxl's own measure of what it needs beside a guest's memory, for its page
+/* libxl's own measure of its needs next to a guest's memory, for its page
  * tables, is 1 MiB a vCPU and a 128th; it may come from any node. */
 static uint64_t beside(const struct share *s)
 {
@@ -182,8 +182,9 @@ static void keep_if_better(struct planner *p, const struct cost *cost)
     p->found = true;
 }
 
-/* Of all sets that begin with num nodes of p->set and go on with nodes from
- * first on.  Costs only grow: what is no better already never will be. */
+/* Finds the best of all sets that begin with num nodes of p->set and go on
+ * with nodes from first on.  Costs only grow: a set that is not better already
+ * never will be. */
 static void search(struct planner *p, int num, int first, struct cost cost)
 {
     int last = p->host->num_nodes - (p->k - num), node;
@@ -242,7 +243,7 @@ static void grow_from(struct planner *p, int seed)
     memset(p->from, 0, sizeof(p->from));
 }
 
-/* Stronger nodes first, for they take the stronger vnodes. */
+/* Stronger nodes first, because they take the stronger vnodes. */
 static void sort_by_level(struct planner *p)
 {
     int i, j, node;
@@ -342,7 +343,7 @@ static bool follow_host(struct planner *p)
 
 /* ---- the plan, for callers ---------------------------------------------- */
 
-/* A distance as a guest may be told it. */
+/* A distance as a guest may see it. */
 static uint32_t guest_distance(const struct planner *p, int a, int b)
 {
     uint32_t d = p->host->nodes[a].distances[b];
