@@ -216,7 +216,7 @@ static bool runs_here(struct guard_start *s)
 }
 
 /* The exit status is that of the first kind that could not. */
-static int bring_back(size_t num_kinds)
+static int return_devices(size_t num_kinds)
 {
     int r, status = 0;
     size_t k;
@@ -276,7 +276,7 @@ static int after_leaving(struct guard_start *s, int status)
     size_t k;
 
     if (runs_here(s)) {
-        first = bring_back(NUM_KINDS);
+        first = return_devices(NUM_KINDS);
     } else if (!status && s->target) {
         left.guest.domid = XLX_DOMID_NONE;
         for (k = 0; k < NUM_KINDS; k++) {
@@ -326,7 +326,7 @@ static int set_aside(struct guard_start *s)
     for (k = 0; k < NUM_KINDS; k++)
         if (left.had[k].num && kinds[k]->set_aside(s->ctx, &left.guest)) {
             xl_message("%s", xlx_get_error());
-            bring_back(k + 1);
+            return_devices(k + 1);
             return 1;
         }
     guard_afterwards(s, after_leaving);

@@ -151,7 +151,7 @@ const struct guard_hostdev_kind guard_hostdev_scsi = {
     .forget = forget,
 };
 
-static int bring_back(struct guard_start *s, const char *who)
+static int return_devices(struct guard_start *s, const char *who)
 {
     (void)s;
     return guard_hostdev_repair(&guard_hostdev_scsi, who);
@@ -161,7 +161,7 @@ static int bring_back(struct guard_start *s, const char *who)
  * tell it now that it runs. */
 static int tell(struct guard_start *s, int status)
 {
-    return status ? status : bring_back(s, s->config.name);
+    return status ? status : return_devices(s, s->config.name);
 }
 
 /* A guest that was saved with --detach. */
@@ -171,7 +171,7 @@ static int check_restore(struct guard_start *s)
         return 0;
     guard_afterwards(s, tell);
     return guard_while_paused(s, "SCSI devices that are set aside",
-                              bring_back);
+                              return_devices);
 }
 
 /* ---- ordinary disks ----------------------------------------------------- */

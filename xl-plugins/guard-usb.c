@@ -307,7 +307,7 @@ const struct guard_hostdev_kind guard_hostdev_usb = {
 
 /* A guest that was suspended does not look for devices that came in that time:
  * it has to run first. */
-static int bring_back(struct guard_start *s, int status)
+static int return_devices(struct guard_start *s, int status)
 {
     return status ? status
                   : guard_hostdev_repair(&guard_hostdev_usb, s->config.name);
@@ -322,7 +322,7 @@ static int check_restore(struct guard_start *s)
         xl_message("when \"%s\" runs, xl usb-repair gives it its USB devices",
                    s->config.name);
     else
-        guard_afterwards(s, bring_back);
+        guard_afterwards(s, return_devices);
     return 0;
 }
 

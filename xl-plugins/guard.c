@@ -431,7 +431,7 @@ int guard_run(const char *program, char *const *argv)
     return run(program, argv, NULL, NULL);
 }
 
-static void let_images_go(struct guard_start *s)
+static void release_images(struct guard_start *s)
 {
     if (s->starting >= 0)
         close(s->starting);
@@ -449,7 +449,7 @@ static void hold_until_open(struct guard_start *s, pid_t pid)
             info.si_pid)
             break;
         if (guard_snapshot_open(s))
-            let_images_go(s);
+            release_images(s);
     }
 }
 
@@ -474,7 +474,7 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
     int i, status = guard_run(s->stock, args);
 
     free(args);
-    let_images_go(s);
+    release_images(s);
     if (status)
         return status;
     for (i = 0; !status && i < s->num_while_paused; i++)
@@ -506,7 +506,7 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
     }
     status = run(s->stock, args, hold_until_open, s);
     free(args);
-    let_images_go(s);
+    release_images(s);
     if (s->hold >= 0)
         close(s->hold);
     s->hold = -1;

@@ -32,14 +32,14 @@ static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
 }
 
 /* Devices that are to be attached again, and where they are now. */
-struct coming {
+struct missing {
     const xlx_vscsi_entry **list;
     struct xlx__scsi_pdev *pdevs;
     bool *aside;                    /* else the guest was started again */
     int num;
 };
 
-static void coming_dispose(struct coming *w)
+static void missing_dispose(struct missing *w)
 {
     int i;
 
@@ -59,7 +59,8 @@ static int report_again(const struct xlx__scsi_repair *r,
                                        : "attached again", failed);
 }
 
-static int let_go(const xlx_vscsi_entry *const *entries, int num, void *user)
+static int release_luns(const xlx_vscsi_entry *const *entries, int num,
+                        void *user)
 {
     const struct xlx__scsi_repair *r = user;
 
@@ -74,7 +75,7 @@ static int prepare(struct xlx__scsi_repair *r, xlx_vscsi_entry *e,
     const xlx_vscsi_entry *entry = e;
     int rc;
 
-    rc = let_go(&entry, 1, r);
+    rc = release_luns(&entry, 1, r);
     if (!rc)
         rc = find_again(e, p);
     /* it may have been mounted since; those who share it have it open */
@@ -109,7 +110,7 @@ static bool is_lost(const struct xlx__scsi_repair *r,
 /* Those that can be attached again now; the others are reported. */
 static int prepare_all(struct xlx__scsi_repair *r,
                        const xlx_vscsi_entry **list, int num,
-                       struct coming *w)
+                       struct missing *w)
 {
     xlx_vscsi_entry *e;
     int i, failed, rc = 0;
@@ -146,7 +147,7 @@ static void give_up(struct xlx__scsi_repair *r, xlx_vscsi_entry *e, bool aside)
     struct xlx__error_text why;
 
     xlx__error_save(&why);
-    if (!let_go(&entry, 1, r)) {
+    if (!release_luns(&entry, 1, r)) {
         e->status = aside ? XLX_VSCSI_STATUS_ASIDE : XLX_VSCSI_STATUS_ATTACHED;
         e->domid = XLX_DOMID_NONE;
     }
@@ -154,9 +155,9 @@ static void give_up(struct xlx__scsi_repair *r, xlx_vscsi_entry *e, bool aside)
     xlx__error_restore(&why);
 }
 
-static int attach_again(struct xlx__scsi_repair *r, const struct coming *w)
+static int attach_again(struct xlx__scsi_repair *r, const struct missing *w)
 {
-    struct coming one;
+    struct missing one;
     xlx_vscsi_entry *e;
     int i, failed, rc;
 
@@ -173,9 +174,9 @@ static int attach_again(struct xlx__scsi_repair *r, const struct coming *w)
                                xlx__scsi_deadline(NULL, w->num));
     if (failed && w->num > 1) {
         /* all or none it is: which of them is it? */
-        xlx__scsi_each_adapter(w->list, w->num, let_go, r);
+        xlx__scsi_each_adapter(w->list, w->num, release_luns, r);
         for (i = 0; !rc && i < w->num; i++) {
-            one = (struct coming){
+            one = (struct missing){
                 w->list + i, w->pdevs + i, w->aside + i, 1
             };
             rc = attach_again(r, &one);
@@ -194,10 +195,10 @@ static int attach_again(struct xlx__scsi_repair *r, const struct coming *w)
 }
 
 /* The guest has been started again, or restored: its devices follow it. */
-int xlx__scsi_bring_back(struct xlx__scsi_repair *r)
+int xlx__scsi_attach_missing(struct xlx__scsi_repair *r)
 {
     const xlx_vscsi_entry **list = NULL;
-    struct coming w = { .num = 0 };
+    struct missing w = { .num = 0 };
     int num, rc;
 
     rc = xlx__scsi_choose(r, is_lost, &list, &num);
@@ -205,7 +206,7 @@ int xlx__scsi_bring_back(struct xlx__scsi_repair *r)
         rc = prepare_all(r, list, num, &w);
     if (!rc && w.num)
         rc = attach_again(r, &w);
-    coming_dispose(&w);
+    missing_dispose(&w);
     free(list);
     return rc;
 }

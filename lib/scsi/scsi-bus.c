@@ -295,7 +295,7 @@ bool xlx__scsi_bus_is_connected(xlx_ctx *ctx, const struct xlx__device *dev,
 
 /* ---- waking a guest ----------------------------------------------------- */
 
-struct waking {
+struct wake_wait {
     xlx_ctx *ctx;
     const struct xlx__device *dev;
     int64_t next;                   /* when to write again */
@@ -304,7 +304,7 @@ struct waking {
 /* The state as it is, once more; 1 when the guest has seen it. */
 static int touch(xlx_ctx *ctx, xs_transaction_t t, void *user)
 {
-    const struct waking *w = user;
+    const struct wake_wait *w = user;
     struct xlx__scsi_bus bus;
     int rc;
 
@@ -318,7 +318,7 @@ static int touch(xlx_ctx *ctx, xs_transaction_t t, void *user)
 
 static int try_touch(void *user)
 {
-    struct waking *w = user;
+    struct wake_wait *w = user;
 
     /* our own writes also wake us */
     if (xlx__now_ms() < w->next)
@@ -330,7 +330,7 @@ static int try_touch(void *user)
 int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
                        int64_t deadline)
 {
-    struct waking w = { ctx, dev, 0 };
+    struct wake_wait w = { ctx, dev, 0 };
     int rc;
 
     rc = xlx__xs_wait(ctx, dev->frontend, deadline, try_touch, &w);

@@ -71,7 +71,8 @@ struct detaching {
     int64_t deadline;
 };
 
-static bool is_meant(const struct detaching *d, const xlx_vscsi_entry *e)
+static bool matches_request(const struct detaching *d,
+                            const xlx_vscsi_entry *e)
 {
     struct xlx__scsi_hctl vdev;
 
@@ -86,7 +87,7 @@ static int count(const struct detaching *d)
     int i, num = 0;
 
     for (i = 0; i < d->c->record.num_entries; i++)
-        num += is_meant(d, &d->c->record.entries[i]);
+        num += matches_request(d, &d->c->record.entries[i]);
     return num;
 }
 
@@ -110,7 +111,7 @@ static int detach(struct detaching *d)
     if (!list)
         return xlx__nomem();
     for (e = first; e < end; e++) {
-        if (!is_meant(d, e) || xlx__scsi_is_aside(e))
+        if (!matches_request(d, e) || xlx__scsi_is_aside(e))
             continue;
         e->status = XLX_VSCSI_STATUS_DETACHING;
         list[num++] = e;
@@ -124,7 +125,7 @@ static int detach(struct detaching *d)
     xlx__fault("scsi-detach.gone");
     /* what is dropped moves those behind it */
     while (end-- > first)
-        if (is_meant(d, end))
+        if (matches_request(d, end))
             xlx__scsi_entry_drop(d->c, end->dev.vdev);
     return xlx__scsi_record_write(d->c);
 }

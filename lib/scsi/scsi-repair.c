@@ -53,7 +53,7 @@ xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
 
 /* ---- taking back -------------------------------------------------------- */
 
-static const char *why_away(const xlx_vscsi_entry *e, bool runs)
+static const char *removal_reason(const xlx_vscsi_entry *e, bool runs)
 {
     return e->status == XLX_VSCSI_STATUS_DETACHING
            ? "its detachment was not finished"
@@ -76,7 +76,7 @@ static int take_away(const xlx_vscsi_entry *const *entries, int num,
                                     xlx__scsi_deadline(NULL, num));
     for (i = 0; !rc && i < num; i++) {
         e = xlx__scsi_same_entry(r, entries[i]);
-        rc = xlx__scsi_report(r, e->dev.vdev, why_away(e, runs),
+        rc = xlx__scsi_report(r, e->dev.vdev, removal_reason(e, runs),
                               r->dry_run ? "it would be taken back"
                                          : "taken back", failed);
         if (r->dry_run)
@@ -103,9 +103,9 @@ static void drop_gone(struct xlx__scsi_change *c)
     }
 }
 
-static int take_all_away(struct xlx__scsi_repair *r,
-                         bool (*wanted)(const struct xlx__scsi_repair *r,
-                                        const xlx_vscsi_entry *e))
+static int remove_entries(struct xlx__scsi_repair *r,
+                          bool (*wanted)(const struct xlx__scsi_repair *r,
+                                         const xlx_vscsi_entry *e))
 {
     const xlx_vscsi_entry **list;
     int num, rc;
@@ -139,8 +139,8 @@ static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
 
 /* It was being attached, for the first time or again, or to be set aside, and
  * it works. */
-static bool came_through(const struct xlx__scsi_repair *r,
-                         const xlx_vscsi_entry *e)
+static bool attachment_works(const struct xlx__scsi_repair *r,
+                             const xlx_vscsi_entry *e)
 {
     return !is_finished(e) && e->status != XLX_VSCSI_STATUS_DETACHING &&
            works(r->c->ctx, e, r->c->guest.domid);
@@ -150,7 +150,7 @@ static bool came_through(const struct xlx__scsi_repair *r,
 static bool is_unfinished(const struct xlx__scsi_repair *r,
                           const xlx_vscsi_entry *e)
 {
-    return !is_finished(e) && !(r->dry_run && came_through(r, e));
+    return !is_finished(e) && !(r->dry_run && attachment_works(r, e));
 }
 
 static int keep(const struct xlx__scsi_repair *r,
@@ -176,11 +176,11 @@ int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
     const xlx_vscsi_entry **list;
     int num, rc;
 
-    rc = xlx__scsi_choose(&r, came_through, &list, &num);
+    rc = xlx__scsi_choose(&r, attachment_works, &list, &num);
     if (rc) return rc;
     rc = keep(&r, list, num);
     free(list);
-    return rc ? rc : take_all_away(&r, is_unfinished);
+    return rc ? rc : remove_entries(&r, is_unfinished);
 }
 
 /* ---- targets of which nobody knows -------------------------------------- */
@@ -284,8 +284,8 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
 
     rc = xlx__scsi_recover(c, dry_run, report);
     if (!rc)
-        rc = c->guest.domid == XLX_DOMID_NONE ? take_all_away(&r, is_left)
-                                              : xlx__scsi_bring_back(&r);
+        rc = c->guest.domid == XLX_DOMID_NONE
+            ? remove_entries(&r, is_left) : xlx__scsi_attach_missing(&r);
     return rc ? rc : remove_orphans(&r);
 }
 

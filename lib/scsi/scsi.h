@@ -293,7 +293,7 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
 /* ---- scsi-again.c ------------------------------------------------------- */
 
 /* The guest runs: it gets what it has lost, and what was set aside. */
-int xlx__scsi_bring_back(struct xlx__scsi_repair *r);
+int xlx__scsi_attach_missing(struct xlx__scsi_repair *r);
 /* Tells a guest that was suspended in that time. */
 int xlx__scsi_wake(struct xlx__scsi_change *c);
 

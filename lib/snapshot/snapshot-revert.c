@@ -319,7 +319,7 @@ int xlx__snapshot_finish_revert(struct xlx__snapshot_change *c,
 /* QEMU writes out what it holds of the images and lets go of them, as before
  * the last step of a migration.  It serves nobody after that: the domain's
  * CPUs have stopped. */
-static int let_go(struct xlx__snapshot_change *c)
+static int release_images(struct xlx__snapshot_change *c)
 {
     struct xlx__json_out *args;
     int rc;
@@ -353,7 +353,7 @@ static int switch_internal(struct xlx__snapshot_change *c,
     if (rc) goto out;
     xlx__fault("snapshot-revert.stopped");
     if (c->served) {
-        rc = let_go(c);
+        rc = release_images(c);
         if (rc) goto out;
     }
     rc = xlx__snapshot_apply_tags(c, journal);

@@ -219,7 +219,8 @@ static int move(struct xlx__usb_change *c, xlx_usb_entry *e,
 /* Why its port says nothing now; NULL when it does.  libxl makes the
  * controllers of its configuration first, and empties all ports before a
  * domain is gone. */
-static const char *not_now(struct xlx__usb_change *c, const xlx_usb_entry *e)
+static const char *postponed_reason(struct xlx__usb_change *c,
+                                    const xlx_usb_entry *e)
 {
     if (e->domid != c->guest.domid &&
         !xlx__domain_is_made(c->ctx, c->guest.domid))
@@ -248,7 +249,7 @@ static int check_entry(struct xlx__usb_change *c, xlx_usb_entry *e,
     d = find_device(e, devices);
     rc = xlx__usb_on_port(c->ctx, c->guest.domid, e, &on_port);
     if (rc) return rc;
-    why = not_now(c, e);                /* after the port was read */
+    why = postponed_reason(c, e);       /* after the port was read */
     if (why) {
         free(on_port);
         return report_done(report, e, why, NULL,
@@ -466,9 +467,9 @@ int xlx__usb_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
-static int bring_back(struct xlx__usb_change *c, xlx_usb_entry *e,
-                      const xlx_usb_host_devices *devices, bool dry_run,
-                      xlx_repair_report *report)
+static int return_aside(struct xlx__usb_change *c, xlx_usb_entry *e,
+                        const xlx_usb_host_devices *devices, bool dry_run,
+                        xlx_repair_report *report)
 {
     const xlx_usb_host_device *d = find_device(e, devices);
 
@@ -492,7 +493,7 @@ int xlx__usb_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     if (!rc)
         rc = xlx__usb_settle(&c, dry_run, report);
     if (!rc && c.guest.domid != XLX_DOMID_NONE)
-        rc = each_entry(&c, dry_run, report, bring_back);
+        rc = each_entry(&c, dry_run, report, return_aside);
     xlx__usb_end(&c);
     return rc;
 }

@@ -313,8 +313,8 @@ static bool parse_place(const char *which, uint32_t *ctrl_r, uint32_t *port_r)
            end >= 0 && !which[end];
 }
 
-static bool is_meant(const xlx_usb_port *port, const xlx_usb_entry *e,
-                     const char *which, const xlx_usb_selector *s)
+static bool port_matches(const xlx_usb_port *port, const xlx_usb_entry *e,
+                         const char *which, const xlx_usb_selector *s)
 {
     if (port->present && xlx__usb_selector_matches(s, &port->device))
         return true;
@@ -363,7 +363,7 @@ static int search(struct xlx__usb_change *c, const struct which *w,
                                                     port->number);
 
             if (w->place ? ctrl->devid == w->ctrl && port->number == w->port
-                         : is_meant(port, e, w->text, &w->s))
+                         : port_matches(port, e, w->text, &w->s))
                 rc = num++ ? 0 : entry_of(c, ctrl, port, found);
         }
     if (!rc && !num)
