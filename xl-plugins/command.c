@@ -3,8 +3,6 @@
  * Shared by all commands; see command.h.  Messages of a wrong command line are
  * worded as xl words its own.
  */
-#include <ctype.h>
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,19 +169,4 @@ bool xl_argument_count(const char *name, const char *usage, int count,
             limit, limit == 1 ? "" : "s");
     usage_error(usage);
     return false;
-}
-
-bool xl_parse_uint32(const char *s, uint32_t *value_r)
-{
-    unsigned long long u;
-    char *end;
-
-    if (!isdigit((unsigned char)*s))
-        return false;
-    errno = 0;
-    u = strtoull(s, &end, 0);
-    if (errno || *end || u > UINT32_MAX)
-        return false;
-    *value_r = u;
-    return true;
 }

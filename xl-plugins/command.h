@@ -48,7 +48,5 @@ bool xl_take_list(const char *name, const char *usage, const char *option,
 /* most is -1 when there is no limit */
 bool xl_argument_count(const char *name, const char *usage, int count,
                        int least, int most);
-/* The whole string, decimal, 0x or 0 octal. */
-bool xl_parse_uint32(const char *s, uint32_t *value_r);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/number.h"
 #include "gen-commands.h"
 #include "plugin.h"
 #include "text.h"
@@ -109,16 +110,13 @@ static int read_guest(const char *who, bool measure, xlx_vnuma_topology *t,
 static bool parse_size(const char *s, uint64_t *bytes_r)
 {
     static const char units[] = "mgt";
-    unsigned long long value;
     const char *unit;
-    char *end;
+    uint64_t value;
 
-    errno = 0;
-    value = strtoull(s, &end, 10);
-    if (!isdigit((unsigned char)*s) || errno)
+    if (!xlx__take_u64(&s, UINT64_MAX, &value))
         return false;
-    unit = *end ? strchr(units, tolower((unsigned char)*end)) : units;
-    if (!unit || (*end && end[1]))
+    unit = *s ? strchr(units, tolower((unsigned char)*s)) : units;
+    if (!unit || (*s && s[1]))
         return false;
     if (value > (UINT64_MAX / MIB) >> (10 * (unit - units)))
         return false;

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/number.h"
 #include "xl.h"
 
 /* How deep calls of xl may nest, in scripts that run xl: more is a loop. */
@@ -244,14 +245,16 @@ static int run_help(const char *opts, char **argv, int first)
 static void count_depth(void)
 {
     const char *value = secure_getenv(DEPTH_VARIABLE);
-    unsigned long depth = value ? strtoul(value, NULL, 10) : 0;
+    uint32_t depth = 0;
     char *next;
 
+    if (value)
+        xlx__parse_u32(value, UINT32_MAX, &depth);
     if (depth >= MAX_DEPTH)
         xl_die(XL_CANNOT_RUN, "this is the %uth xl that another one runs:"
                " what is taken for stock xl leads back here; set LIBXLX_XL to"
                " the path of stock xl", MAX_DEPTH + 1);
-    next = xl_printf("%lu", depth + 1);
+    next = xl_printf("%u", depth + 1);
     if (setenv(DEPTH_VARIABLE, next, 1))
         xl_die(XL_CANNOT_RUN, "%s", strerror(errno));
     free(next);

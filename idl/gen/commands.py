@@ -119,7 +119,7 @@ def source(model, concept):
     commands = [c for c in model.commands if stem(c) == concept]
     out = c_header(f"Command lines of the {concept} commands.")
     out += ["#include <getopt.h>", "#include <stdio.h>", "#include <string.h>",
-            "", '#include "gen-commands.h"']
+            "", '#include "core/number.h"', '#include "gen-commands.h"']
     for c in commands:
         out += ["", *help_constant(c), "", *parser(c)]
     out += ["", f"const struct xl_command xl_{concept}_commands[] = {{"]
@@ -209,7 +209,7 @@ def store(o):
     if o.type.kind == "string":
         return [f"{target} = optarg;"]
     if o.type.kind == "uint32":
-        return [f"if (!xl_parse_uint32(optarg, &{target}))",
+        return [f"if (!xlx__parse_c(optarg, UINT32_MAX, &{target}))",
                 f'    return xl_bad_value(name, "{o.name}", optarg,',
                 '                        "must be a number");']
     return [f"if (xlx_{o.type.name}_from_string(optarg, &{target}))",

@@ -3,7 +3,6 @@
  * JSON, parsed.  yajl finds the tokens; what it lets pass (ill-formed UTF-8,
  * lone surrogates, duplicate keys, any depth) is refused here.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <yajl/yajl_parse.h>
 
 #include "core/json-value.h"
+#include "core/number.h"
 
 /* Keeps every distance and every count within its bits. */
 #define MAX_TEXT (256u << 20)
@@ -358,15 +358,7 @@ static int place_error(const struct parser *p, size_t offset, const char *why)
 
 static bool hex4(const char *s, const char *end, unsigned int *code_r)
 {
-    char digits[5] = "";
-
-    if (end - s < 4)
-        return false;
-    memcpy(digits, s, 4);
-    if (strspn(digits, "0123456789abcdefABCDEF") != 4)
-        return false;
-    *code_r = strtoul(digits, NULL, 16);
-    return true;
+    return end - s >= 4 && xlx__take_digits(&s, 4, code_r);
 }
 
 /* yajl turns lone surrogates into "?" or into ill-formed UTF-8, and a NUL

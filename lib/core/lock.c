@@ -49,7 +49,7 @@ static void describe_process(int pid, char *out, size_t size)
 }
 
 /* "process 123 (xl migrate web host)", from /proc/locks: best effort, for the
- * message. */
+ * message; sscanf() skips what we do not want of the kernel's line. */
 static void describe_holder(const char *path, char *out, size_t size)
 {
     unsigned int maj, min;

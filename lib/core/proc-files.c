@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/number.h"
 #include "core/proc-files.h"
 
 static bool handles_images(const char *name)
@@ -90,7 +91,7 @@ static int add(struct xlx__proc_files *files, pid_t pid, const char *name,
 }
 
 /* A process may end while we look: then it has nothing open. */
-static int read_process(int proc, const char *pid, const char *name,
+static int read_process(int proc, uint32_t pid, const char *name,
                         struct xlx__proc_files *files)
 {
     struct dirent *entry;
@@ -99,7 +100,7 @@ static int read_process(int proc, const char *pid, const char *name,
     int fd, rc = 0;
     DIR *dir;
 
-    snprintf(path, sizeof(path), "%s/fd", pid);
+    snprintf(path, sizeof(path), "%u/fd", pid);
     fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
@@ -112,7 +113,7 @@ static int read_process(int proc, const char *pid, const char *name,
             !fstatat(fd, entry->d_name, &st, 0) &&
             (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
             !fstatat(fd, entry->d_name, &link, AT_SYMLINK_NOFOLLOW))
-            rc = add(files, (pid_t)atoi(pid), name, &st,
+            rc = add(files, (pid_t)pid, name, &st,
                      link.st_mode & S_IWUSR);
     closedir(dir);
     return rc;
@@ -122,6 +123,7 @@ int xlx__proc_files_read(struct xlx__proc_files *files)
 {
     struct dirent *entry;
     char name[32];
+    uint32_t pid;
     int rc = 0;
     DIR *proc;
 
@@ -130,10 +132,9 @@ int xlx__proc_files_read(struct xlx__proc_files *files)
     if (!proc)
         return xlx__error(ERROR_FAIL, "/proc: %m");
     while (!rc && (entry = readdir(proc)))
-        if (isdigit((unsigned char)entry->d_name[0]) &&
-            strlen(entry->d_name) < 16 &&
+        if (xlx__parse_u32(entry->d_name, INT32_MAX, &pid) &&
             is_program(dirfd(proc), entry->d_name, name, sizeof(name)))
-            rc = read_process(dirfd(proc), entry->d_name, name, files);
+            rc = read_process(dirfd(proc), pid, name, files);
     closedir(proc);
     return rc;
 }

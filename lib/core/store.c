@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/number.h"
 #include "core/store.h"
 
 #define MAX_SIZE (16u << 20)
@@ -22,14 +23,15 @@
 #ifdef XLX_FAULT_POINTS
 void xlx__fault(const char *point)
 {
-    static unsigned long seen;
+    static uint32_t seen;
     const char *wanted = secure_getenv("LIBXLX_FAULT");
-    size_t len = strlen(point);
+    uint32_t turn;
 
-    if (!wanted || strncmp(wanted, point, len))
+    if (!wanted || !xlx__take_word(&wanted, point))
         return;
-    if (wanted[len] == '\0' ||
-        (wanted[len] == ':' && strtoul(wanted + len + 1, NULL, 10) == ++seen))
+    if (!*wanted ||
+        (xlx__take_word(&wanted, ":") &&
+         xlx__parse_u32(wanted, UINT32_MAX, &turn) && turn == ++seen))
         kill(getpid(), SIGKILL);
 }
 #endif

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "core/xs.h"
 
 #define MAX_VALUE (64 << 10)
@@ -93,24 +94,6 @@ int xlx__xs_read(xlx_ctx *ctx, xs_transaction_t t, const char *path,
     return 0;
 }
 
-/* Decimal digits only: no sign, no space, no other base, no overflow. */
-static bool parse_uint(const char *s, uint64_t max, uint64_t *value_r)
-{
-    uint64_t value = 0;
-
-    if (!*s)
-        return false;
-    for (; *s; s++) {
-        unsigned int digit = *s - '0';
-
-        if (digit > 9 || digit > max || value > (max - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *value_r = value;
-    return true;
-}
-
 int xlx__xs_read_uint(xlx_ctx *ctx, xs_transaction_t t, const char *path,
                       uint64_t max, uint64_t *value_r)
 {
@@ -119,7 +102,7 @@ int xlx__xs_read_uint(xlx_ctx *ctx, xs_transaction_t t, const char *path,
 
     rc = xlx__xs_read(ctx, t, path, &value);
     if (rc) return rc;
-    if (!parse_uint(value, max, value_r))
+    if (!xlx__parse_u64(value, max, value_r))
         rc = xlx__error(ERROR_INVAL, "xenstore: %s: \"%.64s\": must be a "
                         "number from 0 to %" PRIu64, path, value, max);
     free(value);
@@ -161,6 +144,39 @@ int xlx__xs_list(xlx_ctx *ctx, xs_transaction_t t, const char *path,
  out:
     free(listed);
     return rc;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint32_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+int xlx__xs_list_numbers(xlx_ctx *ctx, const char *path, uint32_t **numbers_r,
+                         int *num_r)
+{
+    char **names = NULL;
+    unsigned int i, num = 0;
+    uint32_t *numbers;
+    int n = 0, rc;
+
+    rc = xlx__xs_list(ctx, XBT_NULL, path, &names, &num);
+    rc = xlx__forgive(rc, ERROR_NOTFOUND);
+    if (rc) return rc;
+    numbers = calloc(num + 1, sizeof(*numbers));
+    if (!numbers) {
+        free(names);
+        return xlx__nomem();
+    }
+    for (i = 0; i < num; i++)
+        if (xlx__parse_u32(names[i], UINT32_MAX - 1, &numbers[n]))
+            n++;
+    qsort(numbers, (size_t)n, sizeof(*numbers), by_number);
+    free(names);
+    *numbers_r = numbers;
+    *num_r = n;
+    return 0;
 }
 
 /* ---- writing ------------------------------------------------------------ */

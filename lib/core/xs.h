@@ -33,6 +33,10 @@ int xlx__xs_remove(xlx_ctx *ctx, xs_transaction_t t, const char *path);
 /* Names below path, *num_r of them and a NULL; free() the one block. */
 int xlx__xs_list(xlx_ctx *ctx, xs_transaction_t t, const char *path,
                  char ***names_r, unsigned int *num_r);
+/* Those of the names below path that are numbers, such as domids, in order;
+ * none when there is no such node.  *numbers_r is the caller's to free. */
+int xlx__xs_list_numbers(xlx_ctx *ctx, const char *path, uint32_t **numbers_r,
+                         int *num_r);
 
 /* Calls check(user) at once, whenever something at or below path changes, and
  * every second in any case, until it returns non-zero: 1 for done (rc 0), a

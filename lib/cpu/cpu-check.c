@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "cpu/cpu.h"
 #include "gen-calls.h"
 
@@ -33,16 +34,18 @@ static bool is_since(const struct release *r, unsigned int minor,
 
 static int parse_release(const char *text, struct release *r)
 {
-    int end = 0;
+    const char *s = text;
 
     memset(r, 0, sizeof(*r));
     if (!text)
         return 0;
-    if (sscanf(text, "%2u.%3u%n.%3u%n", &r->major, &r->minor, &end, &r->patch,
-               &end) < 2 || (text[end] && !strchr(".-+", text[end])))
-        return xlx__error(ERROR_INVAL, "release: \"%s\" must be like 4.17.5",
-                          text);
-    return 0;
+    if (xlx__take_u32(&s, 99, &r->major) && xlx__take_word(&s, ".") &&
+        xlx__take_u32(&s, 999, &r->minor) &&
+        (!xlx__take_word(&s, ".") || xlx__take_u32(&s, 999, &r->patch)) &&
+        (!*s || strchr(".-+", *s)))
+        return 0;
+    return xlx__error(ERROR_INVAL, "release: \"%s\" must be like 4.17.5",
+                      text);
 }
 
 /* The largest sub-leaf of 7 with something in it. */

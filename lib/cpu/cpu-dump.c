@@ -5,10 +5,10 @@
  * The first processor of a dump of many is taken, because a leaf that was seen
  * stays.
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "cpu/cpu.h"
 
 #define TEXT_MAX (4u << 20)
@@ -25,37 +25,15 @@ static void skip_blanks(const char **s)
 /* Whether it is there, after blanks. */
 static bool take(const char **s, const char *expected)
 {
-    size_t len = strlen(expected);
-
     skip_blanks(s);
-    if (strncmp(*s, expected, len))
-        return false;
-    *s += len;
-    return true;
+    return xlx__take_word(s, expected);
 }
 
 /* Hexadecimal digits, with 0x or without, that fit into bits. */
 static bool take_hex(const char **s, unsigned int bits, uint64_t *value_r)
 {
-    uint64_t value = 0;
-    const char *p;
-    int digits = 0;
-
     skip_blanks(s);
-    p = *s;
-    if (p[0] == '0' && (p[1] == 'x' || p[1] == 'X'))
-        p += 2;
-    for (; isxdigit((unsigned char)*p); p++, digits++) {
-        if (value >> (bits - 4))
-            return false;
-        value = value << 4 | (uint64_t)(isdigit((unsigned char)*p)
-                                        ? *p - '0' : (*p | 32) - 'a' + 10);
-    }
-    if (!digits)
-        return false;
-    *s = p;
-    *value_r = value;
-    return true;
+    return xlx__take_hex(s, UINT64_MAX >> (64 - bits), value_r);
 }
 
 static bool take_hex32(const char **s, uint32_t *value_r)
@@ -212,23 +190,22 @@ static bool begins_policy(const char *s)
 
 /* "CPU 0:", "[ MSR Registers / Logical CPU #0 ]": which processor the lines
  * that follow are of; -1 if it is no such title. */
-static long begins_cpu(const char *s)
+static int64_t begins_cpu(const char *s)
 {
     const char *at = memmem(s, strcspn(s, "\r\n"), "CPU #", 5);
-    char *end;
-    long number;
+    uint32_t number;
 
-    if (at)
-        return strtol(at + 5, NULL, 10);
-    if (strncmp(s, "CPU ", 4) || !isdigit((unsigned char)s[4]))
+    if (at && (at += 5, xlx__take_u32(&at, UINT32_MAX, &number)))
+        return number;
+    if (!xlx__take_word(&s, "CPU ") ||
+        !xlx__take_u32(&s, UINT32_MAX, &number))
         return -1;
-    number = strtol(s + 4, &end, 10);
-    return *end == ':' || *end == '\n' ? number : -1;
+    return *s == ':' || *s == '\n' ? (int64_t)number : -1;
 }
 
 static int parse_lines(const char *text, struct xlx__cpu_dump *d)
 {
-    long first = -1, cpu = -1, number;
+    int64_t first = -1, cpu = -1, number;
     const char *s = text;
     int r = 0, policies = 0;
 

@@ -4,9 +4,9 @@
  * MODEL[,+FEATURE][,-FEATURE][,FEATURE[=on|off]][,NUMBER=N]... A message names
  * the byte of the fault, and a fault leaves nothing behind.
  */
-#include <ctype.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "cpu/cpu.h"
 
 /* Some ten times what naming every feature takes. */
@@ -111,24 +111,15 @@ static const struct number *find_number(const char *name, size_t len)
 static int put_number(const struct number *n, const char *text, size_t len,
                       struct xlx__cpu_wish *w)
 {
-    bool hex = len > 2 && text[0] == '0' && (text[1] | 32) == 'x';
-    uint32_t value = 0, digit;
-    size_t i = hex ? 2 : 0;
+    bool hex = text[0] == '0' && (text[1] | 32) == 'x';
+    const char *end = text;
+    uint64_t value;
 
-    for (; i < len && isxdigit((unsigned char)text[i]); i++) {
-        digit = isdigit((unsigned char)text[i])
-                ? (uint32_t)(text[i] - '0')
-                : (uint32_t)(text[i] | 32) - 'a' + 10;
-        if (digit > 9 && !hex)
-            break;
-        value = value * (hex ? 16 : 10) + digit;
-        if (value > n->largest)
-            break;
-    }
-    if (!len || i < len)
+    if (!(hex ? xlx__take_hex(&end, n->largest, &value)
+              : xlx__take_u64(&end, n->largest, &value)) || end != text + len)
         return xlx__error(ERROR_INVAL, "\"%.*s\" must be a number up to %u",
                           len < 40 ? (int)len : 40, text, n->largest);
-    *(uint32_t *)((char *)w + n->value) = value;
+    *(uint32_t *)((char *)w + n->value) = (uint32_t)value;
     return 0;
 }
 

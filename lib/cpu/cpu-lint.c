@@ -5,11 +5,11 @@
  * something else, and a word about a leaf that does not exist ends the
  * building of the guest: ERROR_FAIL.
  */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "cpu/cpu.h"
 #include "gen-calls.h"
 
@@ -69,14 +69,14 @@ static bool libxl_takes(const char *name, size_t len, const char *value,
 
 static bool fits(const char *value, size_t len, const uint64_t *most)
 {
-    char *end;
+    const char *end = value;
+    uint64_t number;
 
     if (len == 1 && strchr("xks", *value))
         return true;
     if (!most)
         return len == 1 && (*value == '0' || *value == '1');
-    return len && isdigit((unsigned char)*value) &&
-           strtoull(value, &end, 0) <= *most && end == value + len;
+    return xlx__take_c(&end, *most, &number) && end == value + len;
 }
 
 static int check_value(const char *item, size_t end, size_t len)
@@ -150,16 +150,11 @@ struct element {                        /* as far as it has been read */
 /* Moves *s behind a number. */
 static bool take_number(const char **s, uint32_t *value_r)
 {
-    unsigned long long value;
-    char *end;
+    uint64_t value;
 
-    if (!isdigit((unsigned char)**s))
-        return false;
-    value = strtoull(*s, &end, 0);
-    if (value > UINT32_MAX)
+    if (!xlx__take_c(s, UINT32_MAX, &value))
         return false;
     *value_r = (uint32_t)value;
-    *s = end;
     return true;
 }
 

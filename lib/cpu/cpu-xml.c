@@ -5,10 +5,10 @@
  * attributes, and few with a text.  The first of its kind in the file counts,
  * so that the XML of a whole host or guest can be given.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "cpu/cpu.h"
 
 #define NAME_MAX_LEN 64
@@ -80,14 +80,12 @@ static bool attribute(const struct element *e, const char *name,
 static bool number(const struct element *e, const char *name, int base,
                    uint32_t *value_r)
 {
-    char value[NAME_MAX_LEN], *end;
-    unsigned long long n;
+    char value[NAME_MAX_LEN];
+    uint64_t n;
 
-    if (!attribute(e, name, value) || value[0] == '-' || !value[0])
-        return false;
-    errno = 0;
-    n = strtoull(value, &end, base);
-    if (errno || *end || n > UINT32_MAX)
+    if (!attribute(e, name, value) ||
+        !(base == 16 ? xlx__parse_hex(value, UINT32_MAX, &n)
+                     : xlx__parse_u64(value, UINT32_MAX, &n)))
         return false;
     *value_r = (uint32_t)n;
     return true;

@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 
 #include "core/kernfs.h"
+#include "core/number.h"
 #include "disk/block.h"
 
 static int found(char **use_r, char *use)
@@ -26,7 +27,8 @@ static bool is_node(const char *path, dev_t devno)
 }
 
 /* Where it is mounted: fields 3 and 5, and the source after " - TYPE ", of
- * proc(5)'s mountinfo.  btrfs has a number of its own there. */
+ * proc(5)'s mountinfo.  btrfs has a number of its own there.  sscanf() reads
+ * words here, bounded, and no number. */
 static int find_mount(const char *name, dev_t devno, char **use_r)
 {
     char line[8192], where[4096], source[4096], number[32];
@@ -101,7 +103,8 @@ static int find_holder(const char *name, const char *folder, char **use_r)
 
 static int find_use(const char *name, const char *folder, char **use_r)
 {
-    unsigned int maj, min;
+    uint32_t maj, min;
+    const char *p;
     char *number;
     int rc;
 
@@ -111,7 +114,9 @@ static int find_use(const char *name, const char *folder, char **use_r)
     number = xlx__attr_text("%s/dev", folder);
     if (!number)
         return xlx__nomem();
-    if (sscanf(number, "%u:%u", &maj, &min) == 2) {
+    p = number;
+    if (xlx__take_u32(&p, UINT32_MAX, &maj) && xlx__take_word(&p, ":") &&
+        xlx__parse_u32(p, UINT32_MAX, &min)) {
         rc = find_mount(name, makedev(maj, min), use_r);
         if (!rc && !*use_r)
             rc = find_swap(name, makedev(maj, min), use_r);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/number.h"
 #include "disk/disk-drive.h"
 #include "disk/disk.h"
 #include "disk/image.h"
@@ -66,9 +67,7 @@ static bool parse_vdev(const char *s, struct vdev *v)
     v->partition = 0;
     if (!*s)
         return true;
-    for (; isdigit((unsigned char)*s) && v->partition < 1000; s++)
-        v->partition = v->partition * 10 + (unsigned int)(*s - '0');
-    return !*s;
+    return xlx__parse_u32(s, 1000, &v->partition);
 }
 
 /* QEMU writes the partition always (xvda0), libxl's users never for 0. */

@@ -272,7 +272,8 @@ struct commit_watch {
     xlx_job_progress now;           /* borrows what it is about */
 };
 
-/* qemu-img -p prints "    (12.34/100%)" again and again. */
+/* qemu-img -p prints "    (12.34/100%)" again and again.  It is shown and
+ * decides nothing, so that strtod() is exact enough. */
 static int commit_tick(void *user, const char *text)
 {
     struct commit_watch *w = user;

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "core/kernfs.h"
+#include "core/number.h"
 #include "core/xs.h"
 #include "disk/block.h"
 #include "disk/vbd.h"
@@ -70,8 +71,9 @@ static int add_vbd(xlx_ctx *ctx, uint32_t domid, char *backend,
                    struct xlx__vbds *vbds)
 {
     char *number = NULL, *params = NULL;
-    unsigned int maj, min;
+    uint64_t maj, min;
     struct xlx__vbd *vbd;
+    const char *p;
     int rc;
 
     vbd = backend ? realloc(vbds->list, ((size_t)vbds->num + 1) *
@@ -87,8 +89,10 @@ static int add_vbd(xlx_ctx *ctx, uint32_t domid, char *backend,
     vbd->backend = backend;
 
     rc = read_node(ctx, backend, "physical-device", &number);
-    if (!rc && number && sscanf(number, "%x:%x", &maj, &min) == 2) {
-        rc = set_disk(vbd, maj, min);
+    p = number;
+    if (!rc && p && xlx__take_hex(&p, UINT32_MAX, &maj) &&
+        xlx__take_word(&p, ":") && xlx__parse_hex(p, UINT32_MAX, &min)) {
+        rc = set_disk(vbd, (unsigned int)maj, (unsigned int)min);
         goto out;
     }
     if (!rc)
@@ -119,14 +123,20 @@ static int read_guest(xlx_ctx *ctx, const char *kind, const char *domid,
 {
     char *folder, **devids = NULL;
     unsigned int i, num = 0;
+    uint32_t number;
     int rc;
 
+    if (!xlx__parse_u32(domid, UINT32_MAX - 1, &number))
+        return xlx__error(ERROR_INVAL, "xenstore: /local/domain/0/backend/%s/"
+                          "%s: the name is not a domid, so nobody knows whose"
+                          " disks these are: remove the node with xenstore-rm",
+                          kind, domid);
     folder = xlx__printf("/local/domain/0/backend/%s/%s", kind, domid);
     rc = folder ? list(ctx, folder, &devids, &num)
                 : xlx__nomem();
     for (i = 0; !rc && i < num; i++)
-        rc = add_vbd(ctx, (uint32_t)strtoul(domid, NULL, 10),
-                     xlx__printf("%s/%s", folder, devids[i]), vbds);
+        rc = add_vbd(ctx, number, xlx__printf("%s/%s", folder, devids[i]),
+                     vbds);
     free(devids);
     free(folder);
     return rc;

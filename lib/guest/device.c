@@ -4,7 +4,6 @@
  * docs/misc/xenstore-paths.pandoc describe them.  The guest can write
  * everything below the frontend's directory.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -345,54 +344,17 @@ int xlx__device_remove(xlx_ctx *ctx, const struct xlx__device *dev,
 
 /* ---- listing ------------------------------------------------------------ */
 
-static int by_number(const void *a, const void *b)
-{
-    const uint32_t *x = a, *y = b;
-
-    return *x < *y ? -1 : *x > *y;
-}
-
-/* Those of the names that are numbers, in order. */
-static int keep_numbers(char *const *names, unsigned int num,
-                        uint32_t **numbers_r, int *num_r)
-{
-    uint32_t *numbers = calloc(num + 1, sizeof(*numbers));
-    unsigned long value;
-    unsigned int i;
-    int n = 0;
-    char *end;
-
-    if (!numbers)
-        return xlx__nomem();
-    for (i = 0; i < num; i++) {
-        errno = 0;
-        value = strtoul(names[i], &end, 10);
-        if (!errno && end != names[i] && !*end && value < UINT32_MAX)
-            numbers[n++] = (uint32_t)value;
-    }
-    qsort(numbers, (size_t)n, sizeof(*numbers), by_number);
-    *numbers_r = numbers;
-    *num_r = n;
-    return 0;
-}
-
 int xlx__device_list(xlx_ctx *ctx, const char *kind, uint32_t backend_domid,
                      uint32_t domid, uint32_t **devids_r, int *num_r)
 {
-    char **names = NULL, *path;
-    unsigned int num = 0;
+    char *path;
     int rc;
 
     path = xlx__printf("/local/domain/%u/backend/%s/%u", backend_domid, kind,
                        domid);
     if (!path)
         return xlx__nomem();
-    rc = xlx__xs_list(ctx, XBT_NULL, path, &names, &num);
-    if (rc == ERROR_NOTFOUND)
-        rc = 0;
-    if (!rc)
-        rc = keep_numbers(names, num, devids_r, num_r);
-    free(names);
+    rc = xlx__xs_list_numbers(ctx, path, devids_r, num_r);
     free(path);
     return rc;
 }

@@ -3,13 +3,13 @@
  * Which guest is meant: a domain, a guest that is shut down, or a plain QEMU.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <libxl_utils.h>
 
+#include "core/number.h"
 #include "core/store.h"
 #include "core/xs.h"
 #include "core/file-id.h"
@@ -492,17 +492,16 @@ static bool all_digits(const char *s)
 
 static int by_domid(xlx_ctx *ctx, const char *who, xlx_guest *guest)
 {
-    unsigned long domid;
+    uint32_t domid;
     libxl_ctx *xl;
     int rc;
 
-    errno = 0;
-    domid = strtoul(who, NULL, 10);
-    if (errno || domid >= 0x7ff0)   /* DOMID_FIRST_RESERVED, public/xen.h */
+    /* DOMID_FIRST_RESERVED of public/xen.h is 0x7ff0 */
+    if (!xlx__parse_u32(who, 0x7fef, &domid))
         return xlx__error(ERROR_DOMAIN_NOTFOUND, "%s: no such domain", who);
     rc = xlx__ctx_libxl(ctx, &xl);
     if (rc) return rc;
-    rc = from_domid(ctx, xl, (uint32_t)domid, guest);
+    rc = from_domid(ctx, xl, domid, guest);
     if (rc) return rc;
     return xlx__guest_adopt(ctx, guest);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "scsi/scsi.h"
 
 /* The limits of Linux' frontend (drivers/scsi/xen-scsifront.c: max_id,
@@ -20,26 +21,6 @@
 #define MAX_NAME 31
 #define MAX_PDEV 4096
 
-/* Decimal digits only, at least one; *s is moved behind them. */
-static bool take_number(const char **s, uint64_t max, uint64_t *value_r)
-{
-    uint64_t value = 0;
-    const char *p;
-
-    for (p = *s; *p >= '0' && *p <= '9'; p++) {
-        unsigned int digit = (unsigned int)(*p - '0');
-
-        if (value > (max - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    if (p == *s)
-        return false;
-    *s = p;
-    *value_r = value;
-    return true;
-}
-
 bool xlx__scsi_parse_hctl(const char *text, struct xlx__scsi_hctl *hctl_r)
 {
     uint64_t part[4];
@@ -48,7 +29,7 @@ bool xlx__scsi_parse_hctl(const char *text, struct xlx__scsi_hctl *hctl_r)
     for (i = 0; i < 4; i++) {
         if (i && *text++ != ':')
             return false;
-        if (!take_number(&text, i < 3 ? UINT32_MAX : UINT64_MAX, &part[i]))
+        if (!xlx__take_u64(&text, i < 3 ? UINT32_MAX : UINT64_MAX, &part[i]))
             return false;
     }
     if (*text)
@@ -106,7 +87,7 @@ bool xlx__scsi_parse_adapter(const char *text, uint32_t *number_r)
 {
     uint64_t value;
 
-    if (!take_number(&text, MAX_HOST, &value) || *text)
+    if (!xlx__parse_u64(text, MAX_HOST, &value))
         return false;
     *number_r = (uint32_t)value;
     return true;
@@ -132,7 +113,7 @@ static int parse_target(const char *pdev, struct xlx__scsi_hctl *hctl_r)
         return xlx__error(ERROR_INVAL, "pdev \"%.64s\": the backend knows "
                           "only %d characters before the colon", pdev,
                           MAX_NAME);
-    if (!take_number(&number, MAX_LUN, &hctl_r->lun) || *number)
+    if (!xlx__parse_u64(number, MAX_LUN, &hctl_r->lun))
         return xlx__error(ERROR_INVAL, "pdev \"%.64s\": the LUN must be a "
                           "number up to %d", pdev, MAX_LUN);
     return 0;

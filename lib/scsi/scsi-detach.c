@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "core/store.h"
 #include "guest/guest.h"
 #include "scsi/scsi.h"
@@ -31,11 +32,11 @@ static int foreign_entry(struct xlx__scsi_change *c, const char *vdev,
     rc = e->domid == XLX_DOMID_NONE ? ERROR_NOTFOUND
          : xlx__scsi_lun_find(c->ctx, XBT_NULL, &dev, &hctl, &lun);
     colon = rc ? NULL : strrchr(lun.pdev, ':');
-    if (rc == ERROR_NOTFOUND || (!rc && !colon))
+    if (rc == ERROR_NOTFOUND ||
+        (!rc && !(colon && xlx__parse_u32(colon + 1, UINT32_MAX, &e->lun))))
         rc = xlx__error(ERROR_NOTFOUND, "vdev %s: the guest has no such SCSI "
                         "device", vdev);
     if (rc) goto out;
-    e->lun = (uint32_t)strtoul(colon + 1, NULL, 10);
     *colon = '\0';
     rc = xlx__set_string(&e->target, lun.pdev);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "core/report.h"
 #include "core/store.h"
 #include "guest/guest.h"
@@ -200,8 +201,8 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
                               &domids, &num))
         xlx__error_clear();
     for (i = 0; i < num; i++) {
-        e.domid = (uint32_t)strtoul(domids[i], NULL, 10);
-        if (xlx__scsi_entry_lun(ctx, &e, &lun))
+        if (!xlx__parse_u32(domids[i], XLX_DOMID_NONE - 1, &e.domid) ||
+            xlx__scsi_entry_lun(ctx, &e, &lun))
             continue;
         if (!strcmp(lun.pdev, pdev))
             found = e.domid;

@@ -15,6 +15,7 @@
 #include <sys/sysmacros.h>
 
 #include "core/kernfs.h"
+#include "core/number.h"
 #include "scsi/scsi.h"
 
 /* A longer name is cut, and a file of that name made
@@ -46,10 +47,10 @@ static const char *type_name(const char *number)
         "optical", "changer", "comms", [0xc] = "storage", "enclosure", "rbc",
         [0x14] = "zbc",
     };
-    unsigned long type = strtoul(number, NULL, 10);
-    const char *name = type < XLX__ARRAY_SIZE(names) ? names[type] : NULL;
+    uint32_t type;
 
-    return *number && name ? name : "other";
+    return xlx__parse_u32(number, XLX__ARRAY_SIZE(names) - 1, &type) &&
+           names[type] ? names[type] : "other";
 }
 
 /* st0, not nst0 or st0a */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/kernfs.h"
+#include "core/number.h"
 #include "usb/usb.h"
 
 #define DEVICES "%s/bus/usb/devices"
@@ -19,16 +20,17 @@
 
 static uint32_t number_of(const char *name, const char *attribute, int base)
 {
-    char *text, *end;
-    unsigned long value;
+    char *text;
+    uint64_t value = 0;
 
     text = xlx__attr_text(DEVICES "/%s/%s", xlx__sysfs_dir(), name,
                           attribute);
     if (!text)
         return 0;
-    value = strtoul(text, &end, base);
-    if (end == text || *end || value > UINT32_MAX)
-        value = 0;
+    if (base == 16)
+        xlx__parse_hex(text, UINT32_MAX, &value);
+    else
+        xlx__parse_u64(text, UINT32_MAX, &value);
     free(text);
     return (uint32_t)value;
 }
@@ -57,8 +59,10 @@ static xlx_usb_speed speed_of(const char *name)
 {
     char *text = xlx__attr_text(DEVICES "/%s/speed", xlx__sysfs_dir(), name);
     xlx_usb_speed speed = XLX_USB_SPEED_UNKNOWN;
-    double mbit = text ? strtod(text, NULL) : 0;
+    const char *p = xlx__text(text);        /* "480", or "1.5": 1 will do */
+    uint32_t mbit = 0;
 
+    xlx__take_u32(&p, UINT32_MAX, &mbit);
     if (mbit >= 5000)
         speed = XLX_USB_SPEED_SUPER;
     else if (mbit >= 480)

@@ -8,7 +8,6 @@
  * libxl reads all ports of all domains before it attaches anything, and gives
  * up at the first one whose device is not plugged in.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,48 +16,6 @@
 #include "usb/usb.h"
 
 #define MAX_PORTS 31                /* public/io/usbif.h */
-
-/* ---- numbers ------------------------------------------------------------ */
-
-static int by_number(const void *a, const void *b)
-{
-    const uint32_t *x = a, *y = b;
-
-    return *x < *y ? -1 : *x > *y;
-}
-
-/* Names below the path that are numbers, in order; none when there is no such
- * node. */
-static int list_numbers(xlx_ctx *ctx, const char *path, uint32_t **list_r,
-                        int *num_r)
-{
-    char **names = NULL, *end;
-    unsigned int i, num = 0;
-    unsigned long value;
-    uint32_t *list;
-    int n = 0, rc;
-
-    rc = xlx__xs_list(ctx, XBT_NULL, path, &names, &num);
-    if (rc && rc != ERROR_NOTFOUND)
-        return rc;
-    xlx__error_clear();
-    list = calloc(num + 1, sizeof(*list));
-    if (!list) {
-        free(names);
-        return xlx__nomem();
-    }
-    for (i = 0; i < num; i++) {
-        errno = 0;
-        value = strtoul(names[i], &end, 10);
-        if (!errno && end != names[i] && !*end && value < UINT32_MAX)
-            list[n++] = (uint32_t)value;
-    }
-    qsort(list, (size_t)n, sizeof(*list), by_number);
-    free(names);
-    *list_r = list;
-    *num_r = n;
-    return 0;
-}
 
 xlx_usb_ctrl *xlx__usb_ctrl_of(xlx_usb_ctrls *list, const xlx_usb_entry *e)
 {
@@ -80,7 +37,7 @@ xlx_usb_ctrl *xlx__usb_ctrl_of(xlx_usb_ctrls *list, const xlx_usb_entry *e)
 
 int xlx__usb_domains(xlx_ctx *ctx, uint32_t **domids_r, int *num_r)
 {
-    return list_numbers(ctx, "/local/domain", domids_r, num_r);
+    return xlx__xs_list_numbers(ctx, "/local/domain", domids_r, num_r);
 }
 
 /* ---- one controller ----------------------------------------------------- */
@@ -235,7 +192,7 @@ int xlx__usb_ctrls(xlx_ctx *ctx, uint32_t domid, xlx_usb_ctrls *list)
     char path[64];
 
     snprintf(path, sizeof(path), "/libxl/%u/device/vusb", domid);
-    rc = list_numbers(ctx, path, &devids, &num);
+    rc = xlx__xs_list_numbers(ctx, path, &devids, &num);
     if (rc) return rc;
     list->ctrls = calloc((size_t)num + 1, sizeof(*list->ctrls));
     if (!list->ctrls)

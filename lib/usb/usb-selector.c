@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "usb/usb.h"
 
 #define MAX_TEXT 4096
@@ -23,40 +24,17 @@ static int wrong(const char *text, const char *what)
     return xlx__error(ERROR_INVAL, "selector \"%s\": %s", text, what);
 }
 
-/* Digits from *p on, which is moved behind them; false when there are none,
- * or the number is not from 1 to max. */
+/* A number from 1 to max. */
 static bool take_number(const char **p, uint32_t max, uint32_t *value_r)
 {
-    uint32_t value = 0;
-
-    if (!isdigit((unsigned char)**p))
-        return false;
-    for (; isdigit((unsigned char)**p); (*p)++)
-        if (value <= max)
-            value = value * 10 + (uint32_t)(**p - '0');
-    *value_r = value;
-    return value && value <= max;
+    return xlx__take_u32(p, max, value_r) && *value_r;
 }
 
 /* Exactly so many hexadecimal digits. */
 static bool take_hex(const char **p, int digits, uint32_t *value_r)
 {
-    uint32_t value = 0;
-    int i;
-
-    for (i = 0; i < digits; i++) {
-        unsigned char c = (unsigned char)(*p)[i];
-
-        if (!isxdigit(c))
-            return false;
-        value = value * 16 +
-                (uint32_t)(isdigit(c) ? c - '0' : tolower(c) - 'a' + 10);
-    }
-    if (isxdigit((unsigned char)(*p)[digits]))
-        return false;
-    *p += digits;
-    *value_r = value;
-    return true;
+    return xlx__take_digits(p, digits, value_r) &&
+           !isxdigit((unsigned char)**p);
 }
 
 /* ---- the spellings ------------------------------------------------------ */
@@ -191,15 +169,11 @@ static int parse_numbers(const char *text, xlx_usb_selector *s)
     static const char usage[] = "must be BUS-PORT[.PORT]..., "
         "VENDOR:PRODUCT[:SERIAL], BUS:ADDRESS, class:NAME, or a path below"
         " /sys";
-    const char *p = text;
-    bool good;
+    const char *number = text, *p = text + strspn(text, "0123456789");
 
-    if (!isdigit((unsigned char)*p))
+    if (p == text || (*p != '-' && *p != ':'))
         return wrong(text, usage);
-    good = take_number(&p, MAX_BUS, &s->bus);
-    if (*p != '-' && *p != ':')
-        return wrong(text, usage);
-    if (!good)
+    if (!take_number(&number, MAX_BUS, &s->bus))
         return wrong(text, "a bus is a number from 1 to 255");
     return *p == '-' ? parse_ports(text, p + 1, s)
                      : parse_address(text, p + 1, s);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/kernfs.h"
+#include "core/number.h"
 #include "disk/block.h"
 #include "usb/usb.h"
 
@@ -54,6 +55,7 @@ static int find_disk(xlx_ctx *ctx, const struct xlx__vbds *vbds,
 static int find_network(const xlx_usb_host_device *d, char **use_r)
 {
     char **names, *flags;
+    uint64_t bits;
     int i, num, rc;
 
     rc = xlx__attr_list(&names, &num, NULL, "%s/class/net",
@@ -64,9 +66,11 @@ static int find_network(const xlx_usb_host_device *d, char **use_r)
             continue;
         flags = xlx__attr_text("%s/class/net/%s/flags", xlx__sysfs_dir(),
                                names[i]);
-        if (flags && strtoul(flags, NULL, 16) & IFF_UP)
+        bits = 0;
+        if (flags && xlx__parse_hex(flags, UINT32_MAX, &bits) &&
+            bits & IFF_UP)
             *use_r = xlx__printf("its network card %s is up", names[i]);
-        if (!flags || (strtoul(flags, NULL, 16) & IFF_UP && !*use_r))
+        if (!flags || (bits & IFF_UP && !*use_r))
             rc = xlx__nomem();
         free(flags);
     }

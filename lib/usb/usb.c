@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "core/store.h"
 #include "guest/guest.h"
 #include "usb/usb.h"
@@ -304,13 +305,12 @@ int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
 
 /* ---- detach ------------------------------------------------------------- */
 
-/* "CONTROLLER/PORT" */
-static bool parse_place(const char *which, uint32_t *ctrl_r, uint32_t *port_r)
+bool xlx__usb_parse_place(const char *which, uint32_t *ctrl_r,
+                          uint32_t *port_r)
 {
-    int end = -1;
-
-    return sscanf(which, "%10u/%10u%n", ctrl_r, port_r, &end) == 2 &&
-           end >= 0 && !which[end];
+    return xlx__take_u32(&which, UINT32_MAX, ctrl_r) &&
+           xlx__take_word(&which, "/") &&
+           xlx__parse_u32(which, UINT32_MAX, port_r);
 }
 
 static bool port_matches(const xlx_usb_port *port, const xlx_usb_entry *e,
@@ -384,7 +384,7 @@ static int find_port(struct xlx__usb_change *c, const char *text,
 
     xlx_usb_selector_init(&w.s);
     xlx_usb_ctrls_init(&list);
-    w.place = parse_place(text, &w.ctrl, &w.port);
+    w.place = xlx__usb_parse_place(text, &w.ctrl, &w.port);
     if (!w.place)
         rc = xlx__usb_selector_from_text(c->ctx, text, &w.s);
     if (!rc && !w.place)

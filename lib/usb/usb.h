@@ -205,6 +205,10 @@ int xlx__usb_choose_again(struct xlx__usb_change *c,
 
 /* ---- usb.c -------------------------------------------------------------- */
 
+/* "CONTROLLER/PORT" */
+bool xlx__usb_parse_place(const char *which, uint32_t *ctrl_r,
+                          uint32_t *port_r);
+
 int64_t xlx__usb_deadline(const xlx_usb_wait *wait);    /* NULL: the default */
 
 /* The device may be had: by the policy, by the host, by other guests. */

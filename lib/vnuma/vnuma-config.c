@@ -8,12 +8,12 @@
  * ignoring everything behind the digits.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <libxlutil.h>
 
+#include "core/number.h"
 #include "vnuma/vnuma.h"
 
 #define CONFIG_BYTES (16u << 20)
@@ -39,15 +39,8 @@ struct reader {
 /* A decimal number at *s, blanks before it skipped; *s is then behind it. */
 static bool take_number(const char **s, uint64_t *value_r)
 {
-    const char *p = *s + strspn(*s, " \t");
-    char *end;
-
-    if (!isdigit((unsigned char)*p))
-        return false;
-    errno = 0;
-    *value_r = strtoull(p, &end, 10);
-    *s = end;
-    return !errno && *value_r <= MAX_NUMBER;
+    *s += strspn(*s, " \t");
+    return xlx__take_u64(s, MAX_NUMBER, value_r);
 }
 
 static bool at_end(const char *s)

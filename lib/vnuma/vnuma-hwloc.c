@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "vnuma/vnuma-xml.h"
 
 /* ---- writing ------------------------------------------------------------ */
@@ -261,23 +262,28 @@ struct owners {
     int node[XLX__VNUMA_MAX_CPUS];
 };
 
-/* "0x00000001,0xffffffff": words of 32 bits, the highest first. */
-static void own_set(struct owners *o, const char *set, int node)
+/* "0x00000001,,0xffffffff": words of 32 bits, the highest first, one that is
+ * 0 may be left out; false for what is no such set. */
+static bool own_set(struct owners *o, const char *set, int node)
 {
     size_t words = 1, i, bit;
     const char *p;
-    unsigned long word;
+    uint64_t word;
 
     for (p = set; (p = strchr(p, ',')); p++)
         words++;
-    for (p = set; words--; p += strcspn(p, ","), p += *p == ',') {
-        word = *p == ',' ? 0 : strtoul(p, NULL, 16);
+    for (p = set; words--; p++) {
+        word = 0;
+        if (*p && *p != ',' &&
+            (!xlx__take_hex(&p, UINT32_MAX, &word) || (*p && *p != ',')))
+            return false;
         for (i = 0; i < 32; i++) {
             bit = words * 32 + i;
             if (word >> i & 1 && bit < XLX__VNUMA_MAX_CPUS)
                 o->node[bit] = node;
         }
     }
+    return true;
 }
 
 static bool is_object(const xmlNode *n, const char *type)
@@ -352,8 +358,9 @@ static int read_sets(xmlNode *root, xlx_vnuma_host *h, struct owners *o)
         place = xlx__vnuma_place(h, (uint32_t)index);
         v = &h->nodes[place];
         s = xlx__xml_attribute(n, "cpuset");
-        if (s)
-            own_set(o, s, place);
+        if (s && !own_set(o, s, place))
+            rc = xlx__error(ERROR_INVAL, "line %ld: cpuset=\"%s\": not a set "
+                            "of CPUs", xmlGetLineNo(n), s);
         xmlFree(s);
         info = xlx__xml_child(n, "info");
         for (; !rc && info; info = xlx__xml_sibling(info, "info")) {
@@ -423,15 +430,15 @@ static bool read_numbers(const xmlNode *n, const char *tag, uint64_t *numbers,
     xmlChar *content;
     const char *p;
     xmlNode *c;
-    char *end;
     int i = 0;
 
     for (c = xlx__xml_child(n, tag); c; c = xlx__xml_sibling(c, tag)) {
         content = xmlNodeGetContent(c);
-        for (p = (const char *)content; p && i <= num; p = end) {
-            uint64_t value = strtoull(p, &end, 10);
+        for (p = (const char *)content; p && i <= num;) {
+            uint64_t value;
 
-            if (end == p)
+            p += strspn(p, " \t\r\n");
+            if (!xlx__take_u64(&p, UINT64_MAX, &value))
                 break;
             if (i < num)
                 numbers[i] = value;

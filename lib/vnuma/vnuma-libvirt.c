@@ -3,10 +3,10 @@
  * Topologies in libvirt's domain XML, written and read: what its formatdomain
  * page has under "CPU model and topology" and "NUMA node tuning".
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "vnuma/vnuma-xml.h"
 
 /* ---- writing ------------------------------------------------------------ */
@@ -70,28 +70,28 @@ int xlx__vnuma_read_libvirt(const char *name, const char *text,
 static int read_cpu_list(const xmlNode *n, const char *s,
                          bool in[XLX__VNUMA_MAX_VCPUS])
 {
-    unsigned long first, last;
+    uint32_t first, last;
     const char *p = s;
-    char *end;
     bool on;
 
-    for (;; p = end + 1) {
+    for (;; p++) {
         p += strspn(p, " \t\r\n");
         on = *p != '^';
         if (!on)
             p++;
-        if (!isdigit((unsigned char)*p))
+        if (!xlx__take_u32(&p, XLX__VNUMA_MAX_VCPUS - 1, &first))
             break;
-        first = last = strtoul(p, &end, 10);
-        if (*end == '-' && isdigit((unsigned char)end[1]))
-            last = strtoul(end + 1, &end, 10);
-        if (last < first || last >= XLX__VNUMA_MAX_VCPUS)
+        last = first;
+        if (xlx__take_word(&p, "-") &&
+            !xlx__take_u32(&p, XLX__VNUMA_MAX_VCPUS - 1, &last))
+            break;
+        if (last < first)
             break;
         for (; first <= last; first++)
             in[first] = on;
-        if (!*end)
+        if (!*p)
             return 0;
-        if (*end != ',')
+        if (*p != ',')
             break;
     }
     return xlx__error(ERROR_INVAL, "line %ld: \"%s\" is not a list of "

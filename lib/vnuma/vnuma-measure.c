@@ -14,6 +14,7 @@
 
 #include <xenctrl.h>
 
+#include "core/number.h"
 #include "vnuma/vnuma.h"
 
 #define PAGE 4096
@@ -45,20 +46,17 @@ static const char *past_prefix(const char *line, const char *end)
     return line;
 }
 
-/* One line, ended by a NUL for sscanf(); what is longer is none of these. */
+/* One line, ended by a NUL; what is longer is none of these. */
 #define LONGEST 128
 
 /* Xen 4.17 says "Domain 1 (total: 65536):", from 4.18 on it is "d1 (...". */
 static bool is_header(const char *line, uint32_t *domid_r, uint64_t *total_r)
 {
-    int end = 0;
-
-    if ((sscanf(line, "Domain %" SCNu32 " (total: %" SCNu64 "):%n", domid_r,
-                total_r, &end) == 2 ||
-         sscanf(line, "d%" SCNu32 " (total: %" SCNu64 "):%n", domid_r,
-                total_r, &end) == 2) && end && !line[end])
-        return true;
-    return false;
+    return (xlx__take_word(&line, "Domain ") || xlx__take_word(&line, "d")) &&
+           xlx__take_u32(&line, UINT32_MAX, domid_r) &&
+           xlx__take_word(&line, " (total: ") &&
+           xlx__take_u64(&line, UINT64_MAX, total_r) &&
+           xlx__take_word(&line, "):") && !*line;
 }
 
 static int add_place(xlx_vnuma_topology *t, uint32_t node, uint64_t pages)
@@ -87,17 +85,23 @@ static int take_line(const char *line, xlx_vnuma_topology *t, uint64_t *sum)
 {
     uint32_t vnode, node;
     uint64_t pages;
-    int end = 0;
 
-    if (sscanf(line, " Node %" SCNu32 ": %" SCNu64 "%n", &node, &pages,
-               &end) == 2 && end && !line[end]) {
+    line += strspn(line, " \t");
+    if (xlx__take_word(&line, "Node ")) {
+        if (!xlx__take_u32(&line, UINT32_MAX, &node) ||
+            !xlx__take_word(&line, ": ") ||
+            !xlx__take_u64(&line, UINT64_MAX, &pages) || *line)
+            return 0;
         if (t->num_places >= XLX__VNUMA_MAX_NODES || pages > PAGES_MAX)
             return 0;
         *sum += pages;
         return add_place(t, node, pages);
     }
-    if (sscanf(line, " %" SCNu32 ": pnode %" SCNu32 ",%n", &vnode, &node,
-               &end) == 2 && end && vnode < (uint32_t)t->num_vnodes) {
+    if (xlx__take_u32(&line, UINT32_MAX, &vnode) &&
+        xlx__take_word(&line, ": pnode ") &&
+        (line += strspn(line, " "),         /* it is in a column */
+         xlx__take_u32(&line, UINT32_MAX, &node)) &&
+        xlx__take_word(&line, ",") && vnode < (uint32_t)t->num_vnodes) {
         t->vnodes[vnode].pnode = node;
         t->vnodes[vnode].pnode_source = XLX_VNUMA_SOURCE_MEASURED;
     }

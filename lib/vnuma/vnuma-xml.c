@@ -3,11 +3,10 @@
  * XML for the vnuma files that read it; see vnuma-xml.h.  Nothing outside the
  * text is loaded, and libxml2 bounds how deep it goes.
  */
-#include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "vnuma/vnuma-xml.h"
 
 #ifdef HAVE_LIBXML2
@@ -87,20 +86,15 @@ bool xlx__xml_attribute_is(const xmlNode *n, const char *name,
 int xlx__xml_number(const xmlNode *n, const char *name, uint64_t max,
                   uint64_t *value_r)
 {
-    char *s = xlx__xml_attribute(n, name), *end;
-    uint64_t value;
+    char *s = xlx__xml_attribute(n, name);
     int rc = 0;
 
     if (!s)
         return 1;
-    errno = 0;
-    value = strtoull(s, &end, 10);
-    if (!isdigit((unsigned char)*s) || *end || errno || value > max)
+    if (!xlx__parse_u64(s, max, value_r))
         rc = xlx__error(ERROR_INVAL, "line %ld: %s: %s=\"%s\": not a number "
                         "up to %llu", xmlGetLineNo(n), (const char *)n->name,
                         name, s, (unsigned long long)max);
-    else
-        *value_r = value;
     xmlFree(s);
     return rc;
 }

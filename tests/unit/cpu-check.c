@@ -264,6 +264,10 @@ static void limits(void **state)
         { "Nehalem", "EPYC", "4.22.0", XLX_CPU_FATE_REFUSE },
         { "Nehalem,-ss", "EPYC", "4.21.0", XLX_CPU_FATE_RUN },
     };
+    static const char *const no_release[] = {
+        "4.17x", " 4.17", "4. 17", "+4.17", "4.+17", "4.17.+5", "-4.17", "4",
+        "4.", "4294967300.17",
+    };
     xlx_cpu_verdict v;
     xlx_cpu_host host;
     xlx_cpu guest;
@@ -283,8 +287,9 @@ static void limits(void **state)
     of_expression("486", &guest);
     assert_fails(xlx__cpu_check(NULL, &guest, &host, "new", &v), ERROR_INVAL,
                  "release: \"new\" must be like 4.17.5");
-    assert_fails(xlx__cpu_check(NULL, &guest, &host, "4.17x", &v),
-                 ERROR_INVAL, "must be like");
+    for (i = 0; i < XLX__ARRAY_SIZE(no_release); i++)
+        assert_fails(xlx__cpu_check(NULL, &guest, &host, no_release[i], &v),
+                     ERROR_INVAL, "must be like");
     xlx_cpu_dispose(&guest);
     xlx_cpu_host_dispose(&host);
 }

@@ -95,6 +95,25 @@ static void spellings(void **state)
     free(text);
 }
 
+/* CONTROLLER/PORT of usb-detach; the rest is a selector, or wrong. */
+static void places(void **state)
+{
+    static const char *const wrong[] = {
+        "4294967296/1", "0/4294967297", "-1/1", "+0/1", "0/-1", "0/+1", " 0/1",
+        "0/ 1", "0/1 ", "0 /1", "0/", "/1", "0", "", "0x1/1", "0/1/2", "1-1",
+    };
+    uint32_t ctrl = 7, port = 7;
+    size_t i;
+    (void)state;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(wrong); i++)
+        if (xlx__usb_parse_place(wrong[i], &ctrl, &port))
+            fail_msg("\"%s\" is %u/%u", wrong[i], ctrl, port);
+    assert_true(xlx__usb_parse_place("4294967295/15", &ctrl, &port));
+    assert_int_equal(ctrl, UINT32_MAX);
+    assert_int_equal(port, 15);
+}
+
 /* ---- a sysfs ------------------------------------------------------------ */
 
 #define TREE "devices/pci0/usb%c/%s/%s"
@@ -461,6 +480,7 @@ int main(void)
 {
     const struct CMUnitTest usb_host[] = {
         cmocka_unit_test(spellings),
+        cmocka_unit_test(places),
         cmocka_unit_test(devices),
         cmocka_unit_test(finding),
         cmocka_unit_test(used),

@@ -84,6 +84,36 @@ static void users(void **state)
     xlx__vbds_dispose(&vbds);
 }
 
+/* Modulo 2^32 it would be guest 5, which has nothing to do with it. */
+static void no_domid(void **state)
+{
+    struct xlx__vbds vbds;
+    (void)state;
+
+    peer_xenstored("/local/domain/5/name=web",
+                   BACKEND "/vbd/4294967301/51712/physical-device=8:10", NULL);
+    assert_fails(xlx__vbds_read(peer_ctx(), &vbds), ERROR_INVAL,
+                 BACKEND "/vbd/4294967301: the name is not a domid");
+    xlx__vbds_dispose(&vbds);
+}
+
+/* What is not two hexadecimal numbers is no device. */
+static void no_device(void **state)
+{
+    struct xlx__vbds vbds;
+    (void)state;
+
+    peer_xenstored("/local/domain/5/name=web",
+                   BACKEND "/vbd/5/1/physical-device=8:10x",
+                   BACKEND "/vbd/5/2/physical-device=8: 10",
+                   BACKEND "/vbd/5/3/physical-device=+8:10",
+                   BACKEND "/vbd/5/4/physical-device=100000008:10", NULL);
+    assert_ok(xlx__vbds_read(peer_ctx(), &vbds));
+    assert_int_equal(vbds.num, 4);
+    of_disk(&vbds, "sdb", false, NULL);
+    xlx__vbds_dispose(&vbds);
+}
+
 static void no_xen(void **state)
 {
     struct xlx__vbds vbds;
@@ -151,6 +181,8 @@ int main(void)
 {
     const struct CMUnitTest vbd_use[] = {
         cmocka_unit_test_teardown(users, peer_xenstored_stop),
+        cmocka_unit_test_teardown(no_domid, peer_xenstored_stop),
+        cmocka_unit_test_teardown(no_device, peer_xenstored_stop),
         cmocka_unit_test_teardown(no_xen, peer_xenstored_stop),
     };
 

@@ -287,7 +287,9 @@ static void wrong_guests_are_refused(void **state)
 #define N(number, cpus) "{\"node\": " number ", \"memory\": 1, " \
     "\"free\": 1, \"cpus\": [" cpus "], \"distances\": [10, 20]}"
 #define H(nodes) "{\"nodes\": [" nodes "]}"
-#define NUMA "<object type='NUMANode' os_index='0' cpuset='0x1'/>"
+#define CPUSET(set) \
+    "<object type='NUMANode' os_index='0' cpuset='" set "'/>"
+#define NUMA CPUSET("0x1")
 
 static const struct {
     const char *text, *message;
@@ -307,6 +309,10 @@ static const struct {
     { "<topology>" NUMA "<object type='PU' os_index='0'/>"
       "<object type='PU' os_index='0'/></topology>",
       "its cpus must be in ascending order" },
+    { "<topology>" CPUSET("0x1ffffffff") "</topology>", "not a set of CPUs" },
+    { "<topology>" CPUSET("0x1 0x2") "</topology>", "not a set of CPUs" },
+    { "<topology>" CPUSET("-0x1") "</topology>", "not a set of CPUs" },
+    { "<topology>" CPUSET("0xf...f") "</topology>", "not a set of CPUs" },
     { "<topology>" NUMA "<distances2 type='NUMANode' name='NUMALatency' "
       "indexing='os'><indexes>0</indexes></distances2></topology>",
       "it has not the distances between all 1 nodes" },

@@ -87,6 +87,10 @@ static void test_incomplete(void **state)
     } cases[] = {
         { "", ERROR_NOTFOUND },
         { BEFORE, ERROR_NOTFOUND },
+        /* 12, but only modulo 2^32, or with a sign */
+        { "(XEN) d4294967308 (total: 7):\n(XEN)     Node 0: 7\n",
+          ERROR_NOTFOUND },
+        { "(XEN) d+12 (total: 7):\n(XEN)     Node 0: 7\n", ERROR_NOTFOUND },
         { BEFORE "(XEN) d120 (total: 1):\n(XEN)     Node 0: 1\n",
           ERROR_NOTFOUND },
         /* a guest says so */

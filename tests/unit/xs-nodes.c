@@ -76,6 +76,36 @@ static void nodes(void **state)
                  "/a/b/c");
 }
 
+static void numbers_in_order(void **state)
+{
+    static const char *const names[] = {
+        "12", "3", "4294967294", "4294967295", "4294967297", "+5", "-1", "0x6",
+        "7a", "a",
+    };
+    xlx_ctx *ctx = peer_ctx();
+    uint32_t *list = NULL;
+    int num = -1;
+    size_t i;
+
+    (void)state;
+    peer_xenstored("/a/b=", NULL);
+    assert_ok(xlx__xs_list_numbers(ctx, "/n", &list, &num));
+    assert_int_equal(num, 0);
+    free(list);
+    for (i = 0; i < XLX__ARRAY_SIZE(names); i++) {
+        char *path = xlx__printf("/n/%s", names[i]);
+
+        assert_ok(xlx__xs_write(ctx, XBT_NULL, path, ""));
+        free(path);
+    }
+    assert_ok(xlx__xs_list_numbers(ctx, "/n", &list, &num));
+    assert_int_equal(num, 3);
+    assert_int_equal(list[0], 3);
+    assert_int_equal(list[1], 12);
+    assert_int_equal(list[2], UINT32_MAX - 1);
+    free(list);
+}
+
 static void numbers(void **state)
 {
     static const char *const wrong[] = {
@@ -305,6 +335,7 @@ int main(void)
         cmocka_unit_test_teardown(no_daemon, peer_xenstored_stop),
         cmocka_unit_test_teardown(nodes, peer_xenstored_stop),
         cmocka_unit_test_teardown(numbers, peer_xenstored_stop),
+        cmocka_unit_test_teardown(numbers_in_order, peer_xenstored_stop),
         cmocka_unit_test_teardown(transactions, peer_xenstored_stop),
         cmocka_unit_test_teardown(conflict, peer_xenstored_stop),
         cmocka_unit_test_teardown(waiting, peer_xenstored_stop),

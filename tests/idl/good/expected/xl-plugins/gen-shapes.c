@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "gen-commands.h"
 
 static const char shape_find_help[] =
@@ -65,7 +66,7 @@ int xl_shape_find_parse(int argc, char **argv, struct xl_shape_find_args *args)
             args->all = true;
             break;
         case 'l':
-            if (!xl_parse_uint32(optarg, &args->limit))
+            if (!xlx__parse_c(optarg, UINT32_MAX, &args->limit))
                 return xl_bad_value(name, "limit", optarg,
                                     "must be a number");
             break;
