@@ -46,8 +46,10 @@ int xlx__make_directory(const char *path)
         rc = make_one(copy);
         *slash = '/';
     }
-    if (!rc)
-        rc = make_one(copy);
+    if (rc) goto out;
+    rc = make_one(copy);
+
+ out:
     free(copy);
     return rc;
 }

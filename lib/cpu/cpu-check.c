@@ -146,9 +146,8 @@ int xlx__cpu_check(xlx_ctx *ctx, const xlx_cpu *guest_p,
     danger = unaware(&guest, &host);
     v->fate = xlx__cpu_count(&lost) ? XLX_CPU_FATE_LOSE : XLX_CPU_FATE_RUN;
     rc = check_limits(&guest, &host.most, &r, v);
-    if (!rc)
-        rc = xlx__cpu_names_of(&lost, &v->lost, &v->num_lost);
-    if (!rc)
-        rc = xlx__cpu_names_of(&danger, &v->unaware, &v->num_unaware);
-    return rc;
+    if (rc) return rc;
+    rc = xlx__cpu_names_of(&lost, &v->lost, &v->num_lost);
+    if (rc) return rc;
+    return xlx__cpu_names_of(&danger, &v->unaware, &v->num_unaware);
 }

@@ -184,19 +184,18 @@ int xlx__cpu_detect(xlx_ctx *ctx, const xlx_cpu *p,
     detection_r->model = cpu.model;
     detection_r->stepping = cpu.stepping;
     rc = xlx__set_string(&detection_r->vendor, cpu.vendor);
-    if (!rc)
-        rc = xlx__set_string(&detection_r->cpu_model,
-                             m ? xlx__cpu_string(m->name) : "");
-    if (!rc)
-        rc = xlx__cpu_names_of(&named, &detection_r->added,
-                               &detection_r->num_added);
-    if (!rc)
-        rc = xlx__cpu_names_of(&removed, &detection_r->removed,
-                               &detection_r->num_removed);
-    if (!rc)
-        rc = xlx__cpu_names_of(&nameless, &detection_r->unknown,
-                               &detection_r->num_unknown);
-    return rc;
+    if (rc) return rc;
+    rc = xlx__set_string(&detection_r->cpu_model,
+                         m ? xlx__cpu_string(m->name) : "");
+    if (rc) return rc;
+    rc = xlx__cpu_names_of(&named, &detection_r->added,
+                           &detection_r->num_added);
+    if (rc) return rc;
+    rc = xlx__cpu_names_of(&removed, &detection_r->removed,
+                           &detection_r->num_removed);
+    if (rc) return rc;
+    return xlx__cpu_names_of(&nameless, &detection_r->unknown,
+                             &detection_r->num_unknown);
 }
 
 /* ---- as an expression --------------------------------------------------- */

@@ -102,13 +102,13 @@ static int ask(const xlx_cpu *guest, const xlx_cpu_host *host,
     memset(q, 0, sizeof(*q));
     q->have_wish = expression != NULL;
     rc = xlx__cpu_from_public(guest, &q->guest);
-    if (!rc)
-        rc = xlx__cpu_xen_from_public(host, &q->host);
-    if (!rc && expression)
+    if (rc) return rc;
+    rc = xlx__cpu_xen_from_public(host, &q->host);
+    if (rc) return rc;
+    if (expression)
         rc = xlx__cpu_parse_wish(expression, &q->wish);
-    if (!rc)
-        rc = xlx__cpu_xen_gives(q->host.pv, true, &q->known);
-    return rc;
+    if (rc) return rc;
+    return xlx__cpu_xen_gives(q->host.pv, true, &q->known);
 }
 
 int xlx__cpu_explain(xlx_ctx *ctx, const xlx_cpu *guest,

@@ -255,11 +255,12 @@ static int predict(struct xlx__cpu_xen *h)
     h->most = h->usual;
     put_dangers(h->most.vendor, &h->most.features);
     rc = give(h->pv, false, &h->usual);
-    if (!rc)
-        rc = give(h->pv, true, &h->most);
-    if (!rc && !strcmp(h->hardware.vendor, "GenuineIntel"))
+    if (rc) return rc;
+    rc = give(h->pv, true, &h->most);
+    if (rc) return rc;
+    if (!strcmp(h->hardware.vendor, "GenuineIntel"))
         put_rsba(h);
-    return rc;
+    return 0;
 }
 
 int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r)
@@ -271,9 +272,8 @@ int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r)
     if (rc || p->predicted)
         return rc ? rc : predict(h_r);
     rc = xlx__cpu_from_public(&p->xen, &h_r->xen);
-    if (!rc)
-        rc = xlx__cpu_from_public(&p->most, &h_r->most);
-    if (!rc)
-        rc = xlx__cpu_from_public(&p->usual, &h_r->usual);
-    return rc;
+    if (rc) return rc;
+    rc = xlx__cpu_from_public(&p->most, &h_r->most);
+    if (rc) return rc;
+    return xlx__cpu_from_public(&p->usual, &h_r->usual);
 }

@@ -212,11 +212,12 @@ static int take_records(FILE *f, char *body, struct xlx__cpu_dump *d)
         if (!rc && r.type == LIBXC_MSR_POLICY)
             rc = add_msrs(body, r.length, d);
     }
-    if (!rc && r.type != LIBXC_STATIC_DATA_END)
-        rc = xlx__error(ERROR_INVAL, "the head of libxc's stream has no end");
-    if (!rc && !d->num_leaves)
-        rc = xlx__error(ERROR_INVAL, "has no CPU policy");
-    return rc;
+    if (rc) return rc;
+    if (r.type != LIBXC_STATIC_DATA_END)
+        return xlx__error(ERROR_INVAL, "the head of libxc's stream has no end");
+    if (!d->num_leaves)
+        return xlx__error(ERROR_INVAL, "has no CPU policy");
+    return 0;
 }
 
 static int read_image(FILE *f, struct xlx__cpu *cpu_r)
@@ -227,14 +228,16 @@ static int read_image(FILE *f, struct xlx__cpu *cpu_r)
 
     rc = body ? take_xl_header(f)
               : xlx__nomem();
-    if (!rc)
-        rc = take_libxl_head(f);
-    if (!rc)
-        rc = take_libxc_headers(f);
-    if (!rc)
-        rc = take_records(f, body, &d);
-    if (!rc)
-        rc = xlx__cpu_decode(&d, cpu_r);
+    if (rc) goto out;
+    rc = take_libxl_head(f);
+    if (rc) goto out;
+    rc = take_libxc_headers(f);
+    if (rc) goto out;
+    rc = take_records(f, body, &d);
+    if (rc) goto out;
+    rc = xlx__cpu_decode(&d, cpu_r);
+
+ out:
     xlx__cpu_dump_free(&d);
     free(body);
     return rc;

@@ -59,9 +59,9 @@ int xlx__cpu_dump_leaf(struct xlx__cpu_dump *d,
         return 0;
     rc = grow(&array, d->num_leaves, sizeof(*leaf));
     d->leaves = array;
-    if (!rc)
-        d->leaves[d->num_leaves++] = *leaf;
-    return rc;
+    if (rc) return rc;
+    d->leaves[d->num_leaves++] = *leaf;
+    return 0;
 }
 
 int xlx__cpu_dump_msr(struct xlx__cpu_dump *d, uint32_t index, uint64_t value)
@@ -75,9 +75,9 @@ int xlx__cpu_dump_msr(struct xlx__cpu_dump *d, uint32_t index, uint64_t value)
             return 0;
     rc = grow(&array, d->num_msrs, sizeof(*d->msrs));
     d->msrs = array;
-    if (!rc)
-        d->msrs[d->num_msrs++] = (struct xlx__cpu_msr){ index, value };
-    return rc;
+    if (rc) return rc;
+    d->msrs[d->num_msrs++] = (struct xlx__cpu_msr){ index, value };
+    return 0;
 }
 
 static uint32_t reg_of(const struct xlx__cpu_dump *d, uint32_t leaf,
@@ -188,8 +188,10 @@ int xlx__cpu_host(struct xlx__cpu *cpu_r)
             rc = host_leaf(&d, w->index,
                            w->subleaf == XLX__CPU_NONE ? 0 : w->subleaf);
     }
-    if (!rc)
-        rc = xlx__cpu_decode(&d, cpu_r);
+    if (rc) goto out;
+    rc = xlx__cpu_decode(&d, cpu_r);
+
+ out:
     xlx__cpu_dump_free(&d);
     return rc;
 }

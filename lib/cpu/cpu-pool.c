@@ -266,9 +266,11 @@ static int express(struct pool *p, xlx_cpu_pool *pool_r)
         free(pool_r->cpuid);
         pool_r->cpuid = text;
     }
-    if (!rc)
-        rc = xlx__cpu_names_of(&p->guest.features, &pool_r->guest,
-                               &pool_r->num_guest);
+    if (rc) goto out;
+    rc = xlx__cpu_names_of(&p->guest.features, &pool_r->guest,
+                           &pool_r->num_guest);
+
+ out:
     pool_r->predicted = p->predicted;
     return rc;
 }

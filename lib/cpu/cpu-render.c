@@ -320,9 +320,8 @@ static int tell_missing(const struct xlx__cpu_plan *p, xlx_cpu_config *c)
                            (given.word[i] & ~xlx__cpu_mitigation.word[i]);
     skipped = xlx__cpu_without(&skipped, &lacking);
     rc = xlx__cpu_names_of(&lacking, &c->lacking, &c->num_lacking);
-    if (!rc)
-        rc = xlx__cpu_names_of(&skipped, &c->skipped, &c->num_skipped);
-    return rc;
+    if (rc) return rc;
+    return xlx__cpu_names_of(&skipped, &c->skipped, &c->num_skipped);
 }
 
 int xlx__cpu_render(xlx_ctx *ctx, const char *expression,

@@ -85,8 +85,10 @@ static int xen_decode(struct xen *x, struct xlx__cpu *cpu_r)
         return xlx__error(xlx__errno_rc(errno), "Xen's CPU policy cannot be "
                           "read: %s", strerror(errno));
     rc = add_records(x, &d);
-    if (!rc)
-        rc = xlx__cpu_decode(&d, cpu_r);
+    if (rc) goto out;
+    rc = xlx__cpu_decode(&d, cpu_r);
+
+ out:
     xlx__cpu_dump_free(&d);
     return rc;
 }
@@ -232,11 +234,14 @@ int xlx__cpu_xen_system(xlx_ctx *ctx, enum xlx__cpu_policy which,
     int rc;
 
     rc = xen_open(ctx, &x);
-    if (!rc && xc_cpu_policy_get_system(x.xc, numbers[which], x.policy))
+    if (rc) goto out;
+    if (xc_cpu_policy_get_system(x.xc, numbers[which], x.policy))
         rc = xlx__error(xlx__errno_rc(errno), "Xen does not tell its CPU "
                         "policy %u: %s", numbers[which], strerror(errno));
-    if (!rc)
-        rc = xen_decode(&x, cpu_r);
+    if (rc) goto out;
+    rc = xen_decode(&x, cpu_r);
+
+ out:
     xen_close(&x);
     return rc;
 }
@@ -247,13 +252,16 @@ int xlx__cpu_xen_domain(xlx_ctx *ctx, uint32_t domid, struct xlx__cpu *cpu_r)
     int rc;
 
     rc = xen_open(ctx, &x);
-    if (!rc && xc_cpu_policy_get_domain(x.xc, domid, x.policy))
+    if (rc) goto out;
+    if (xc_cpu_policy_get_domain(x.xc, domid, x.policy))
         rc = errno == ESRCH
              ? xlx__error(ERROR_DOMAIN_NOTFOUND, "no domain %u", domid)
              : xlx__error(xlx__errno_rc(errno), "Xen does not tell the CPU "
                           "policy of domain %u: %s", domid, strerror(errno));
-    if (!rc)
-        rc = xen_decode(&x, cpu_r);
+    if (rc) goto out;
+    rc = xen_decode(&x, cpu_r);
+
+ out:
     xen_close(&x);
     return rc;
 }

@@ -207,9 +207,9 @@ static int set_model(const char *name, struct xlx__cpu *cpu)
 
     strcat(prefixed, name);
     rc = xlx__cpu_find_model(prefixed, strlen(prefixed), &m);
-    if (!rc)
-        xlx__cpu_of_model(m, cpu);
-    return rc;
+    if (rc) return rc;
+    xlx__cpu_of_model(m, cpu);
+    return 0;
 }
 
 static int set_part(const struct element *e, struct xlx__cpu *cpu)
@@ -264,7 +264,7 @@ int xlx__cpu_parse_xml(const char *text, struct xlx__cpu *cpu_r)
             rc = xlx__cpu_decode(&d, &cpu);
     }
     xlx__cpu_dump_free(&d);
-    if (!rc)
-        *cpu_r = cpu;
-    return rc;
+    if (rc) return rc;
+    *cpu_r = cpu;
+    return 0;
 }

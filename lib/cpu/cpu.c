@@ -192,13 +192,12 @@ static int from_detection(const xlx_cpu_detection *d, struct xlx__cpu *cpu_r)
     cpu_r->model = d->model;
     cpu_r->stepping = d->stepping;
     rc = set_vendor(cpu_r, xlx__text(d->vendor));
-    if (!rc)
-        rc = put_names(set, d->added, d->num_added, true, "added");
-    if (!rc)
-        rc = put_names(set, d->unknown, d->num_unknown, true, "unknown");
-    if (!rc)
-        rc = put_names(set, d->removed, d->num_removed, false, "removed");
-    return rc;
+    if (rc) return rc;
+    rc = put_names(set, d->added, d->num_added, true, "added");
+    if (rc) return rc;
+    rc = put_names(set, d->unknown, d->num_unknown, true, "unknown");
+    if (rc) return rc;
+    return put_names(set, d->removed, d->num_removed, false, "removed");
 }
 
 static int from_pool(const xlx_cpu_pool *p, struct xlx__cpu *cpu_r)

@@ -224,9 +224,9 @@ int xlx__image_backing(const char *path, char **backing_r)
     int rc;
 
     rc = xlx__image_below(path, "qcow2", backing_r, &format);
-    if (!rc)
-        free(format);
-    return rc;
+    if (rc) return rc;
+    free(format);
+    return 0;
 }
 
 int xlx__image_data_file(const char *path, const char *format, char **file_r)
@@ -247,8 +247,11 @@ int xlx__image_data_file(const char *path, const char *format, char **file_r)
             rc = xlx__error(ERROR_INVAL, "%s: the name of its data file "
                             "cannot be read", path);
     }
-    if (!rc && name)
+    if (rc) goto out;
+    if (name)
         rc = xlx__image_backing_name(path, name, file_r);
+
+ out:
     free(name);
     close(fd);
     return rc;

@@ -84,7 +84,7 @@ int xlx__images_hold(xlx_ctx *ctx, const xlx_disks *disks, int64_t *fd_r)
                                  disks->disks[i].readonly, &fd);
     if (rc && fd >= 0)
         close(fd);
-    if (!rc)
-        *fd_r = fd;
-    return rc;
+    if (rc) return rc;
+    *fd_r = fd;
+    return 0;
 }

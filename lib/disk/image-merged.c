@@ -292,8 +292,8 @@ int xlx__image_check_merged(xlx_ctx *ctx, const struct xlx__image_files *files)
         goto out;
     snprintf(link, sizeof(link), "/proc/self/fd/%d", m.top.fd);
     rc = xlx__image_size(ctx, link, files->format[0], &size);
-    if (!rc)
-        rc = compare_all(&m, size);
+    if (rc) goto out;
+    rc = compare_all(&m, size);
 
  out:
     if (m.top.fd >= 0)

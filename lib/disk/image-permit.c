@@ -85,8 +85,10 @@ int xlx__image_ask(struct xlx__image_world *world, const char *vdev,
     int rc;
 
     rc = xlx__image_use(world, path, &use);
-    if (!rc)
-        rc = xlx__image_permit(&use, vdev, allow);
+    if (rc) goto out;
+    rc = xlx__image_permit(&use, vdev, allow);
+
+ out:
     xlx__image_use_dispose(&use);
     return rc;
 }

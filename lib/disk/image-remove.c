@@ -83,8 +83,11 @@ static int is_seen(int dir, const char *name, const char *seen)
     int rc;
 
     rc = identify(dir, name, 0, &id);
-    if (!rc && !is_same(id, seen))
+    if (rc) goto out;
+    if (!is_same(id, seen))
         rc = ERROR_INVAL;
+
+ out:
     free(id);
     return rc;
 }
@@ -99,7 +102,8 @@ static int unlink_there(int dir, const char *name, const char *seen)
 {
     int rc = is_seen(dir, name, seen);
 
-    if (!rc && unlinkat(dir, name, 0))
+    if (rc) return rc;
+    if (unlinkat(dir, name, 0))
         rc = errno == ENOENT ? ERROR_NOTFOUND : ERROR_FAIL;
     return rc;
 }
@@ -156,8 +160,10 @@ int xlx__image_remove(const char *path, const char *seen)
     if (!rc)
         rc = unlink_seen(dir, name, id ? id : seen);
     rc = rc == ERROR_NOTFOUND ? 0 : message(rc, path);
-    if (!rc)
-        rc = xlx__image_sync(dir, path);
+    if (rc) goto out;
+    rc = xlx__image_sync(dir, path);
+
+ out:
     close(dir);
     free(id);
     return rc;

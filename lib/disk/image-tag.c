@@ -183,8 +183,11 @@ int xlx__image_find_tag(const char *path, const char *name, char **id_r)
     rc = xlx__image_tags(path, &tags, &num);
     if (rc) return rc;
     rc = only_tag(path, tags, num, name, &tag);
-    if (!rc && tag)
+    if (rc) goto out;
+    if (tag)
         rc = xlx__set_string(id_r, tag->id);
+
+ out:
     xlx__image_tags_free(tags, num);
     return rc;
 }

@@ -72,9 +72,9 @@ static int unknown(struct xlx__image_world *world, int rc, bool about_open)
 {
     if (rc != ERROR_NOMEM)
         rc = note_unknown(world, xlx_get_error(), about_open);
-    if (!rc)
-        xlx__error_clear();
-    return rc;
+    if (rc) return rc;
+    xlx__error_clear();
+    return 0;
 }
 
 static int look_at_qemu(struct xlx__image_world *world,

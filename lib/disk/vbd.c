@@ -95,9 +95,10 @@ static int add_vbd(xlx_ctx *ctx, uint32_t domid, char *backend,
         rc = set_disk(vbd, (unsigned int)maj, (unsigned int)min);
         goto out;
     }
-    if (!rc)
-        rc = read_node(ctx, backend, "params", &params);
-    if (!rc && params)
+    if (rc) goto out;
+    rc = read_node(ctx, backend, "params", &params);
+    if (rc) goto out;
+    if (params)
         rc = set_image(vbd, params);
 
  out:

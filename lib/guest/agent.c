@@ -272,9 +272,12 @@ int xlx__agent_thaw(struct xlx__agent *a)
     if (!a)
         return 0;
     rc = thaw_guest(a, &lasted);
-    if (!rc && !lasted)
+    if (rc) goto out;
+    if (!lasted)
         rc = xlx__error(ERROR_GUEST_TIMEDOUT, "guest agent: the guest's file "
                         "systems did not stay frozen until the end");
+
+ out:
     free_agent(a);
     return rc;
 }
@@ -380,7 +383,7 @@ int xlx__agent_socket(xlx_ctx *ctx, const xlx_guest *guest, char **path_r)
                         "there is no guest agent to ask", guest->name);
     else
         rc = channel_socket(ctx, guest->domid, &path);
-    if (!rc)
-        *path_r = path;
-    return rc;
+    if (rc) return rc;
+    *path_r = path;
+    return 0;
 }

@@ -64,8 +64,8 @@ static int read_images(xlx_ctx *ctx, const libxl_uuid *uuid, bool journal,
         goto out;
     }
     rc = xlx__snapshot_journal_parse(xlx__json_root(doc), &j);
-    if (!rc)
-        rc = xlx_snapshots_copy(ctx, record, &j.after);
+    if (rc) goto out;
+    rc = xlx_snapshots_copy(ctx, record, &j.after);
 
  out:
     xlx__json_free(doc);

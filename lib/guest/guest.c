@@ -277,8 +277,10 @@ int xlx__guest_wait(xlx_ctx *ctx, xlx_guest *guest, int64_t deadline)
     rc = xlx__xs_wait(ctx, guest->domid == XLX_DOMID_NONE ? "@introduceDomain"
                                                           : "@releaseDomain",
                       deadline, has_changed, &w);
-    if (!rc)
-        guest->domid = w.now.domid;
+    if (rc) goto out;
+    guest->domid = w.now.domid;
+
+ out:
     xlx_guest_dispose(&w.now);
     return rc;
 }

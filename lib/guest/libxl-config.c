@@ -261,8 +261,10 @@ int xlx__config_restarts(xlx_ctx *ctx, const xlx_guest *guest, bool *yes_r)
     if (rc) return rc;
     libxl_domain_config_init(&config);
     rc = load(ctx, xl, guest->domid, &config);
-    if (!rc)
-        *yes_r = config.on_reboot == LIBXL_ACTION_ON_SHUTDOWN_RESTART;
+    if (rc) goto out;
+    *yes_r = config.on_reboot == LIBXL_ACTION_ON_SHUTDOWN_RESTART;
+
+ out:
     libxl_domain_config_dispose(&config);
     return rc;
 }

@@ -137,8 +137,10 @@ int xlx__record_write(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) return rc;
     /* the name first: a record that no name leads to would be lost */
     rc = xlx__guest_remember(ctx, guest);
-    if (!rc)
-        rc = xlx__store_write(ctx, &guest->uuid, kind->file, text, len);
+    if (rc) goto out;
+    rc = xlx__store_write(ctx, &guest->uuid, kind->file, text, len);
+
+ out:
     free(text);
     return rc;
 }

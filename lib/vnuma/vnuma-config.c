@@ -308,7 +308,8 @@ static int take_scalars(const XLU_Config *cfg, struct xlx__vnuma_config *c)
     c->maxvcpus = take_long(cfg, "maxvcpus");
     c->videoram = video_of(cfg);
     rc = xlx__set_string(&c->type, type_of(cfg));
-    if (!rc && !xlu_cfg_get_string(cfg, "name", &value, 1))
+    if (rc) return rc;
+    if (!xlu_cfg_get_string(cfg, "name", &value, 1))
         rc = xlx__set_string(&c->name, value);
     return rc;
 }
@@ -373,8 +374,8 @@ int xlx__vnuma_config_parse(const char *name, const char *text,
         goto out;
     }
     rc = take_scalars(cfg, c);
-    if (!rc)
-        rc = take_vnodes(cfg, c, f);
+    if (rc) goto out;
+    rc = take_vnodes(cfg, c, f);
 
  out:
     if (cfg)

@@ -150,8 +150,10 @@ static int write_json(FILE *out, const xlx_vnuma_topology *t,
     else
         xlx__vnuma_host_gen(o, h);
     rc = xlx__json_out_finish(o, &text, NULL);
-    if (!rc)
-        fputs(text, out);
+    if (rc) goto out;
+    fputs(text, out);
+
+ out:
     free(text);
     return rc;
 }

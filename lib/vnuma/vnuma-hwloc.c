@@ -234,8 +234,10 @@ int xlx__vnuma_write_hwloc_host(FILE *out, const xlx_vnuma_host *h)
         for (j = 0; j < h->num_nodes; j++)
             distances[i * h->num_nodes + j] = h->nodes[i].distances[j];
     }
-    if (!rc)
-        rc = write_machine(out, nodes, h->num_nodes, distances, NULL);
+    if (rc) goto out;
+    rc = write_machine(out, nodes, h->num_nodes, distances, NULL);
+
+ out:
     for (i = 0; i < h->num_nodes; i++) {
         free(nodes[i].cpus);
         free(nodes[i].cores);

@@ -145,8 +145,8 @@ static int cell_memory(const xmlNode *cell, xlx_vnuma_vnode *v)
     }
     rc = xlx__xml_need_number(cell, "memory", INT64_MAX / units[i].bytes,
                               &value);
-    if (!rc)
-        v->memory = value * units[i].bytes;
+    if (rc) goto out;
+    v->memory = value * units[i].bytes;
 
  out:
     xmlFree(unit);
@@ -229,9 +229,9 @@ static int read_cells(const xmlNode *numa, xlx_vnuma_topology *t)
         if (!rc)
             rc = cell_distances(cell, &t->vnodes[id]);
     }
-    if (!rc)
-        complete_distances(t);
-    return rc;
+    if (rc) return rc;
+    complete_distances(t);
+    return 0;
 }
 
 static int read_memnodes(const xmlNode *domain, xlx_vnuma_topology *t)

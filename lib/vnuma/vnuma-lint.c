@@ -67,7 +67,8 @@ static int lint_keys(const struct xlx__vnuma_config *c, int vnode,
                                  "vnode %d: %s= is missing: %s", vnode,
                                  xlx__vnuma_key_names[key],
                                  missing[key].what);
-    if (!rc && spec->has[XLX__VNUMA_SIZE] && !spec->size)
+    if (rc) return rc;
+    if (spec->has[XLX__VNUMA_SIZE] && !spec->size)
         rc = xlx__vnuma_find(f, XLX_VNUMA_EFFECT_BENT, "size", "vnode %d: "
                              "it has no memory", vnode);
     return rc;
@@ -226,7 +227,8 @@ static int lint_vcpus(const struct xlx__vnuma_config *c,
         rc = xlx__vnuma_find(f, XLX_VNUMA_EFFECT_BENT, "vcpu-nowhere",
                              "vcpus=%ld, but vCPU %ld is in no vnode: the "
                              "guest gets %ld", c->vcpus, num, num);
-    if (!rc && num > HVM_MAX_VCPUS)
+    if (rc) return rc;
+    if (num > HVM_MAX_VCPUS)
         rc = xlx__vnuma_find(f, XLX_VNUMA_EFFECT_REFUSED, "vcpu-range",
                              "vnode %d: vCPU %ld: an HVM guest has %d at "
                              "most", c->owner[num - 1], num - 1,
@@ -315,15 +317,17 @@ int xlx__vnuma_lint(xlx_ctx *ctx, const char *name, const char *text,
     if (rc || !c.num_nodes || c.broken)
         goto out;
     rc = xlx__vnuma_lint_nodes(&c, f);
-    if (!rc)
-        rc = lint_type(&c, f);
-    if (!rc)
-        rc = lint_memory(&c, f);
-    if (!rc)
-        rc = lint_vcpus(&c, f);
-    if (!rc && host)
+    if (rc) goto out;
+    rc = lint_type(&c, f);
+    if (rc) goto out;
+    rc = lint_memory(&c, f);
+    if (rc) goto out;
+    rc = lint_vcpus(&c, f);
+    if (rc) goto out;
+    if (host)
         rc = lint_host(&c, host, f);
-    if (!rc && c.num_nodes > 1)
+    if (rc) goto out;
+    if (c.num_nodes > 1)
         rc = xlx__vnuma_find(f, XLX_VNUMA_EFFECT_NOTE, "not-saved",
                              "a guest with vnuma cannot be saved or migrated");
 

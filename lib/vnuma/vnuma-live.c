@@ -121,12 +121,13 @@ int xlx__vnuma_host_get(xlx_ctx *ctx, xlx_vnuma_host *host_r)
     /* no failure: there may be none that Xen knows */
     devices = libxl_get_pci_topology(xl, &num_devices);
     rc = take_nodes(host_r, nodes, num_nodes);
-    if (!rc)
-        rc = take_cpus(host_r, cpus, num_cpus);
-    if (!rc && devices)
+    if (rc) goto out;
+    rc = take_cpus(host_r, cpus, num_cpus);
+    if (rc) goto out;
+    if (devices)
         rc = take_devices(host_r, devices, num_devices);
-    if (!rc)
-        rc = xlx__vnuma_check_host(host_r);
+    if (rc) goto out;
+    rc = xlx__vnuma_check_host(host_r);
 
  out:
     if (nodes)
@@ -348,16 +349,20 @@ int xlx__vnuma_get(xlx_ctx *ctx, const xlx_guest *guest, bool measure,
         return xlx__error(ERROR_FAIL, "Xen does not answer: %s",
                           strerror(errno));
     rc = ask(xc, guest->domid, &answer);
-    if (!rc)
-        rc = xlx__set_string(&topology_r->name, xlx__text(guest->name));
-    if (!rc)
-        rc = take_answer(&answer, topology_r);
-    if (!rc && measure)
+    if (rc) goto out;
+    rc = xlx__set_string(&topology_r->name, xlx__text(guest->name));
+    if (rc) goto out;
+    rc = take_answer(&answer, topology_r);
+    if (rc) goto out;
+    if (measure)
         rc = xlx__vnuma_measure(xc, guest->domid, topology_r);
-    if (!rc && topology_r->num_vnodes)
+    if (rc) goto out;
+    if (topology_r->num_vnodes)
         rc = take_places(ctx, xl, guest->domid, topology_r);
-    if (!rc)
-        rc = xlx__vnuma_check(topology_r);
+    if (rc) goto out;
+    rc = xlx__vnuma_check(topology_r);
+
+ out:
     free_answer(&answer);
     xc_interface_close(xc);
     return rc;

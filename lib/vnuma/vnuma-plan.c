@@ -479,13 +479,12 @@ static int fill_plan(const struct planner *p, xlx_vnuma_plan *plan)
     if (rc || p->k == 1)
         return rc;
     rc = say_nodes(p, plan);
-    if (!rc)
-        rc = xlx__vnuma_append_string(&plan->warnings, &plan->num_warnings,
-            "a guest with vnuma cannot be saved or migrated");
-    if (!rc)
-        rc = xlx__vnuma_append_string(&plan->warnings, &plan->num_warnings,
-            "vnuma needs type=\"hvm\"");
-    return rc;
+    if (rc) return rc;
+    rc = xlx__vnuma_append_string(&plan->warnings, &plan->num_warnings,
+        "a guest with vnuma cannot be saved or migrated");
+    if (rc) return rc;
+    return xlx__vnuma_append_string(&plan->warnings, &plan->num_warnings,
+          "vnuma needs type=\"hvm\"");
 }
 
 /* ---- the call ----------------------------------------------------------- */

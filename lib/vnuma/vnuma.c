@@ -316,8 +316,10 @@ static int read_config(const char *name, const char *text,
         if (found.findings[i].effect != XLX_VNUMA_EFFECT_NOTE)
             rc = xlx__error(ERROR_INVAL, "%s: %s", name,
                             found.findings[i].what);
-    if (!rc)
-        rc = from_config(&config, t);
+    if (rc) goto out;
+    rc = from_config(&config, t);
+
+ out:
     xlx__vnuma_config_dispose(&config);
     xlx_vnuma_findings_dispose(&found);
     return rc;
