@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fuzzes the records on disk: the bytes are a guest's snapshots.json, or, by
- * the first byte, its journal, its SCSI or its USB devices, which root may have
- * edited and a broken disk may have changed.  Every reader gives it back or
- * says in one line what is wrong; for some the list of snapshots and dry runs
- * of delete, revert and repair go on from there.
+ * the first byte, its journal, its SCSI or its USB devices, which root may
+ * have edited and a broken disk may have changed.  Every reader gives it back
+ * or says in one line what is wrong; for some the list of snapshots and dry
+ * runs of delete, revert and repair go on from there.
  */
 #include <stdio.h>
 #include <unistd.h>

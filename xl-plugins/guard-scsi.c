@@ -247,5 +247,6 @@ int guard_scsi(struct guard_start *s)
     if (!num)
         return 0;
     r = guard_while_paused(s, "vscsi", attach);
-    return r || s->only_shows ? r : guard_hostdev_forget(s, &guard_hostdev_scsi);
+    if (r || s->only_shows) return r;
+    return guard_hostdev_forget(s, &guard_hostdev_scsi);
 }

@@ -357,5 +357,6 @@ int guard_usb(struct guard_start *s)
         return 0;
     guard_add_line(s, stock_line(list, num));
     r = guard_while_paused(s, "usbdev", attach);
-    return r || s->only_shows ? r : guard_hostdev_forget(s, &guard_hostdev_usb);
+    if (r || s->only_shows) return r;
+    return guard_hostdev_forget(s, &guard_hostdev_usb);
 }

@@ -3,8 +3,8 @@
  * The guard of "xl create", "restore", "save" and "migrate".  guard.c reads
  * the command line and asks each concept that has a say about the start or the
  * leaving of a guest, guard-config.c and guard-save.c read the same
- * configuration as stock xl will, and guard-STEM.c is what the concept STEM has
- * to say.
+ * configuration as stock xl will, and guard-STEM.c is what the concept STEM
+ * has to say.
  */
 #ifndef XL_GUARD_H
 #define XL_GUARD_H

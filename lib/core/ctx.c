@@ -186,7 +186,7 @@ void xlx_ctx_free(xlx_ctx *ctx)
     free(ctx);
 }
 
-/* ---- libxl --------------------------------------------------------------- */
+/* ---- libxl ------------------------------------------------------------- */
 
 /* libxl, left to itself, reaps all children of the process while it has one
  * of its own.  A context of ours rests in the first of these, where libxl

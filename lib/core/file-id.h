@@ -24,7 +24,8 @@ bool xlx__file_id_of(const char *path, struct xlx__file_id *id_r);
 bool xlx__file_id_same(const struct xlx__file_id *a,
                        const struct xlx__file_id *b);
 
-/* Do two paths lead to the same file?  Not when one is NULL or leads to none. */
+/* Do two paths lead to the same file?  Not when one is NULL or leads to
+ * none. */
 bool xlx__file_same(const char *a, const char *b);
 
 #endif

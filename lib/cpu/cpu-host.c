@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Xen hosts: what is there, what Xen uses of it, the most that it can give a
- * guest and what it gives usually; from the hypervisor, from text, or predicted
- * from the hardware.
+ * guest and what it gives usually; from the hypervisor, from text, or
+ * predicted from the hardware.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -172,7 +172,8 @@ int xlx__cpu_of_domain(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
     return xlx__cpu_to_public(&cpu, cpu_r);
 }
 
-/* ---- predicted ----------------------------------------------------------- */
+/* ---- predicted
+ * ----------------------------------------------------------- */
 
 /* Leaves beyond are AMD's. */
 #define INTEL_XLEVEL UINT32_C(0x80000008)

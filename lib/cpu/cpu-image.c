@@ -214,7 +214,8 @@ static int take_records(FILE *f, char *body, struct xlx__cpu_dump *d)
     }
     if (rc) return rc;
     if (r.type != LIBXC_STATIC_DATA_END)
-        return xlx__error(ERROR_INVAL, "the head of libxc's stream has no end");
+        return xlx__error(ERROR_INVAL,
+                          "the head of libxc's stream has no end");
     if (!d->num_leaves)
         return xlx__error(ERROR_INVAL, "has no CPU policy");
     return 0;

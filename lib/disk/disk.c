@@ -275,8 +275,9 @@ static int match_xen(const libxl_device_disk *xl, xlx_disk *disk,
                                  told ? format_name(xl->format) : "");
 }
 
-static int of_domain(const libxl_device_disk *xl, const struct xlx__drives *drives,
-                     bool qemu, xlx_disk *disk)
+static int of_domain(const libxl_device_disk *xl,
+                     const struct xlx__drives *drives, bool qemu,
+                     xlx_disk *disk)
 {
     int rc;
 
@@ -353,7 +354,8 @@ static int list_domain(xlx_ctx *ctx, const xlx_guest *guest,
 
 /* Two devices that write to one image have each a view of its tables of their
  * own: a snapshot through one is overwritten through the other. */
-static int check_shared(xlx_disk *disk, const struct xlx__drives *drives, int self)
+static int check_shared(xlx_disk *disk, const struct xlx__drives *drives,
+                        int self)
 {
     int i, rc;
 

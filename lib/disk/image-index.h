@@ -13,7 +13,7 @@ struct xlx__image_entry {
     char *path;
     struct xlx__file_id id;
     struct xlx__image_refs refs;
-    struct xlx__file_id *ids;       /* of each ref, when there is such a file */
+    struct xlx__file_id *ids;       /* of each ref, when the file exists */
     bool *has_id;
     char *unreadable;               /* why its header could not be read */
 };
@@ -33,7 +33,8 @@ int xlx__image_index_raw(struct xlx__image_index *index,
                          const struct xlx__file_id *id);
 /* Adds the image and, one after the other, those that it is based on. */
 int xlx__image_index_add(struct xlx__image_index *index, const char *path);
-/* Adds the images of the directory in which path is, once; only plain files. */
+/* Adds the images of the directory in which path is, once; only plain
+ * files. */
 int xlx__image_index_dir_of(struct xlx__image_index *index,
                             const char *path);
 void xlx__image_index_dispose(struct xlx__image_index *index);

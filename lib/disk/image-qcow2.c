@@ -24,8 +24,8 @@ bool xlx__image_same(const char *a, const char *b)
  * (100 to 299), each byte for a way in which they use it.  Those that open it
  * without locks are not seen. */
 /* QEMU's programs lock a byte for each permission that they have, from 100
- * (util: BLK_PERM_*; the one to write is the second), and from 200 one for each
- * that they deny to others. */
+ * (util: BLK_PERM_*; the one to write is the second), and from 200 one for
+ * each that they deny to others. */
 static bool is_locked(int fd, off_t start, off_t len)
 {
     struct flock lock = {

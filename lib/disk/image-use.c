@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The users of an image; see image-use.h.  Each source of the answer is read
- * once, when it is first needed, and a source that does not answer is noted and
- * not passed over.
+ * once, when it is first needed, and a source that does not answer is noted
+ * and not passed over.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -23,7 +23,7 @@
 #include "core/internal.h"
 #include "guest/qmp.h"
 
-/* ---- what records and journals say --------------------------------------- */
+/* ---- what records and journals say ------------------------------------- */
 
 enum xlx__image_role {
     XLX__ROLE_CURRENT,              /* takes the guest's writes */
@@ -51,7 +51,7 @@ struct xlx__image_claim {
     char *current_path, *current_format;
 };
 
-/* ---- who uses an image ---------------------------------------------------- */
+/* ---- who uses an image ------------------------------------------------- */
 
 enum xlx__image_user_kind {
     XLX__USER_QEMU,                 /* a disk, job, export or another tool's
@@ -87,7 +87,7 @@ struct xlx__image_use {
     int num;
 };
 
-/* ---- the world ------------------------------------------------------------ */
+/* ---- the world --------------------------------------------------------- */
 
 struct xlx__image_world;
 
@@ -111,7 +111,8 @@ int xlx__image_use(struct xlx__image_world *world, const char *path,
                    struct xlx__image_use *use_r);
 void xlx__image_use_dispose(struct xlx__image_use *use);
 
-/* The first user of one of these kinds (1u << XLX__USER_...), NULL for none. */
+/* The first user of one of these kinds (1u << XLX__USER_...), NULL for
+ * none. */
 const struct xlx__image_user *
 xlx__image_user(const struct xlx__image_use *use, unsigned int kinds);
 
@@ -121,20 +122,20 @@ bool xlx__image_world_has_graph(const struct xlx__image_world *world);
 bool xlx__image_world_names(const struct xlx__image_world *world,
                             const char *path);
 
-/* A dirty bitmap that somebody keeps in that image, for backups: *name_r is its
- * name, "" when only the header tells of one; left as it is when there is
- * none. */
+/* A dirty bitmap that somebody keeps in that image, for backups: *name_r is
+ * its name, "" when only the header tells of one; left as it is when there
+ * is none. */
 int xlx__image_world_bitmaps(struct xlx__image_world *world,
                              const char *path, char **name_r);
 
-/* ---- before it shows (image-hold.c) --------------------------------------- */
+/* ---- before it shows (image-hold.c) ------------------------------------ */
 
 /* Keeps others who ask for the same from an image that is about to be used,
  * until *fd is closed, which is opened for the first one (-1).  Several may
  * only read.  ERROR_LOCK_FAIL when somebody has it. */
 int xlx__image_hold(xlx_ctx *ctx, const char *image, bool only_read, int *fd);
 
-/* ---- may it be done? (image-permit.c) ------------------------------------- */
+/* ---- may it be done? (image-permit.c) ---------------------------------- */
 
 /* The part of the caller's plan, and the words of its user, that permit. */
 struct xlx__image_allow {

@@ -24,7 +24,8 @@ int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
 void xlx__image_dispose(struct xlx__image *image);
 
 /* Makes a qcow2 image over backing: O_EXCL, with the owner of backing and the
- * access that backing gives to its group, flushed to disk with its directory. */
+ * access that backing gives to its group, flushed to disk with its
+ * directory. */
 int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
                               const char *backing, const char *backing_format,
                               uint64_t virtual_size);
@@ -59,8 +60,8 @@ int xlx__image_shrink(xlx_ctx *ctx, const char *path, const char *format,
 
 /* Do two paths name the same file?  false also when either is missing. */
 bool xlx__image_same(const char *a, const char *b);
-/* Does a QEMU or qemu-img have it open, and locked?  *writes_r: to write to it;
- * NULL when that does not matter. */
+/* Does a QEMU or qemu-img have it open, and locked?  *writes_r: to write to
+ * it; NULL when that does not matter. */
 int xlx__image_in_use(const char *path, bool *yes_r, bool *writes_r);
 
 /* The size that a guest sees, asked of the image itself. */
@@ -72,7 +73,8 @@ struct xlx__image_features {
     bool encrypted;
 };
 
-/* From the header, when the format (not the content) says that there is one. */
+/* From the header, when the format (not the content) says that there is
+ * one. */
 int xlx__image_features(const char *path, const char *format,
                         struct xlx__image_features *features_r);
 
@@ -173,7 +175,7 @@ int xlx__image_bitmaps(const char *path, int *num_r);
 /* ---- image-tag.c -------------------------------------------------------- */
 
 struct xlx__image_tag {
-    char *id;                       /* unique in the image; names need not be */
+    char *id;                       /* unique in the image, unlike names */
     char *name;
     int64_t time;                   /* seconds since 1970 */
     uint32_t nsec;

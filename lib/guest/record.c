@@ -41,7 +41,7 @@ const struct xlx__record_kind xlx__record_snapshot_journal = {
     .members = journal_members,
 };
 
-/* ---- what must be there -------------------------------------------------- */
+/* ---- what must be there ------------------------------------------------ */
 
 static int wrong(const struct xlx__json *v, const char *what)
 {
@@ -104,7 +104,7 @@ static int check_record(const struct xlx__record_kind *kind,
     return rc;
 }
 
-/* ---- reading and writing ------------------------------------------------- */
+/* ---- reading and writing ----------------------------------------------- */
 
 int xlx__record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
                      const struct xlx__record_kind *kind,

@@ -3,7 +3,8 @@
  * The child that thaws a guest.  It is forked from a program that may have
  * threads, so from fork on it makes only calls that are async-signal-safe.
  * It is nobody's child for long: an intermediate child, which we wait for
- * and which no other wait can meet (child.h), makes it an orphan.  The two ends of a socket pair tell each that the other lives.
+ * and which no other wait can meet (child.h), makes it an orphan.  The two
+ * ends of a socket pair tell each that the other lives.
  */
 #include <errno.h>
 #include <limits.h>

@@ -46,8 +46,9 @@ static int64_t all_of(int64_t first_ms, int num)
 
 int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait, int num)
 {
-    return wait && wait->timeout ? xlx__now_ms() + wait->timeout * INT64_C(1000)
-                                 : all_of(WAIT_MS, num);
+    return wait && wait->timeout
+        ? xlx__now_ms() + wait->timeout * INT64_C(1000)
+        : all_of(WAIT_MS, num);
 }
 
 /* ---- what is wanted ----------------------------------------------------- */

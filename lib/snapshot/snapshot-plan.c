@@ -30,7 +30,8 @@
 
 /* ---- what to snapshot --------------------------------------------------- */
 
-const xlx_disk *xlx__snapshot_seen_disk(const xlx_disks *disks, const char *vdev)
+const xlx_disk *xlx__snapshot_seen_disk(const xlx_disks *disks,
+                                        const char *vdev)
 {
     int i;
 

@@ -91,7 +91,8 @@ static int ask_target(const struct xlx__snapshot_change *c,
     allow.own_disk = *xlx__text(target->tag) != 0;
     allow.readers = !allow.own_disk;
     rc = xlx__snapshot_check_chain(c, target);
-    return rc ? rc : xlx__image_ask(world, target->vdev, target->image, &allow);
+    if (rc) return rc;
+    return xlx__image_ask(world, target->vdev, target->image, &allow);
 }
 
 static int plan_disk(struct xlx__snapshot_change *c,
@@ -206,7 +207,7 @@ static int reconcile(struct xlx__snapshot_change *c)
         rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
     xlx_disks_dispose(&disks);
     if (rc == ERROR_NOTFOUND && !xlx__guest_running(c->guest)) {
-        xlx__error_clear();         /* a config that is out of date: likewise */
+        xlx__error_clear();         /* a config that is out of date as well */
         return 0;
     }
     return rc;

@@ -260,7 +260,8 @@ int xlx__snapshot_remove_tag(struct xlx__snapshot_change *c,
 /* ---- snapshot-plan.c ---------------------------------------------------- */
 
 /* Everything about a new snapshot that is known before it is made, and the
- * journal of making it; what speaks against it is an error.  Changes nothing. */
+ * journal of making it; what speaks against it is an error.  Changes
+ * nothing. */
 int xlx__snapshot_plan(struct xlx__snapshot_change *c,
                        const xlx_snapshot_spec *spec, xlx_snapshot *snapshot,
                        xlx_snapshot_journal *journal);
@@ -337,7 +338,7 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal,
                                bool *merged_r, bool *astray_r);
 
-/* ---- snapshot-halfway.c -------------------------------------------------- */
+/* ---- snapshot-halfway.c ------------------------------------------------ */
 
 /* Did a guest go on in the images that the operation has left? */
 void xlx__snapshot_went_on(const xlx_snapshot_journal *journal, bool *yes_r);
@@ -356,7 +357,7 @@ int xlx__snapshot_settle_tags(struct xlx__snapshot_change *c,
                               xlx_repair_report *report,
                               enum xlx__snapshot_outcome *outcome_r);
 
-/* ---- snapshot-recorded.c ------------------------------------------------- */
+/* ---- snapshot-recorded.c ----------------------------------------------- */
 
 /* Is the record what the journal says that it will be, and was not before?
  * Then all but the removal of old files is done. */
@@ -371,7 +372,8 @@ int xlx__snapshot_finish_recorded(struct xlx__snapshot_change *c,
 /* ---- snapshot-repair.c -------------------------------------------------- */
 
 /* Finishes or undoes what a journal says.  All findings go into report;
- * when that is NULL, as a notice to the user: nothing is settled in silence. */
+ * when that is NULL, as a notice to the user: nothing is settled in
+ * silence. */
 int xlx__snapshot_recover(struct xlx__snapshot_change *c, bool dry_run,
                           xlx_repair_report *report);
 /* The same after a failure of ours, whose rc is returned and whose message

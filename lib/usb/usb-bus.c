@@ -324,7 +324,8 @@ static int wait_gone(struct xlx__usb_change *c, const xlx_usb_entry *e,
     return 0;
 }
 
-/* QEMU gives the interfaces back to the host's drivers, if it was not killed. */
+/* QEMU gives the interfaces back to the host's drivers, if it was not
+ * killed. */
 void xlx__usb_give_back(const char *path)
 {
     const xlx_usb_host_device *d;

@@ -131,7 +131,7 @@ static void status(void **state)
     assert_int_equal(got, 7);
 }
 
-/* ---- callers that do something with SIGCHLD ------------------------------ */
+/* ---- callers that do something with SIGCHLD ---------------------------- */
 
 static atomic_int told;
 
@@ -311,7 +311,7 @@ static void locks(void **state)
     unit_folder_remove(folder);
 }
 
-/* ---- limits, files, users ------------------------------------------------ */
+/* ---- limits, files, users ---------------------------------------------- */
 
 static int run_child(struct xlx__child *child, const char *script, char **text)
 {

@@ -147,9 +147,14 @@ static void numbers(void **state)
 
 static void refused(void **state)
 {
-    static const struct { const char *text; int rc; const char *says; } all[] = {
+    static const struct {
+        const char *text;
+        int rc;
+        const char *says;
+    } all[] = {
         { "SandyBrige", ERROR_NOTFOUND,
-          "byte 0: no CPU model \"SandyBrige\"; did you mean \"SandyBridge\"" },
+          "byte 0: no CPU model \"SandyBrige\"; did you mean "
+          "\"SandyBridge\"" },
         { "SandyBridge-v99", ERROR_NOTFOUND, "did you mean \"SandyBridge-v" },
         { "sandybridge", ERROR_NOTFOUND, "did you mean \"SandyBridge\"" },
         { "", ERROR_INVAL, "byte 0: a CPU model is expected here" },

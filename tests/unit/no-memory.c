@@ -123,7 +123,7 @@ static int work_lock(void)
     return rc;
 }
 
-/* ---- records ------------------------------------------------------------- */
+/* ---- records ----------------------------------------------------------- */
 
 static const char *kept;            /* what the record must be, or become */
 

@@ -28,7 +28,7 @@ static int put(const char *file, const char *text)
     return xlx__store_write(ctx, &guest.uuid, file, text, strlen(text));
 }
 
-/* ---- what reads it ------------------------------------------------------- */
+/* ---- what reads it ----------------------------------------------------- */
 
 static int list(void)
 {
@@ -74,7 +74,7 @@ static int usb(void)
     return rc;
 }
 
-/* ---- what is wrong with it ----------------------------------------------- */
+/* ---- what is wrong with it --------------------------------------------- */
 
 static void snapshots_refused(void **state)
 {

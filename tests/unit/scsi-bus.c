@@ -418,7 +418,7 @@ static void leftover(void **state)
     is_gone(B "/vscsi-devs/dev-3/p-dev");
 }
 
-/* ---- how often xenstored is asked ---------------------------------------- */
+/* ---- how often xenstored is asked -------------------------------------- */
 
 #define MANY 64
 

@@ -11,7 +11,7 @@
 #include "starve.h"
 
 #define MAX_PLACES 10000
-#define FRAMES 4                    /* with those of fails() and __wrap_...() */
+#define FRAMES 4                /* with those of fails() and __wrap_...() */
 
 int starve_left = -1, starve_place = -1;
 static uintptr_t places[MAX_PLACES];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Lack of memory for tests: the n-th allocation from now fails, and those after
- * it succeed.  Link with --wrap for malloc, calloc, realloc, strdup and
+ * Lack of memory for tests: the n-th allocation from now fails, and those
+ * after it succeed.  Link with --wrap for malloc, calloc, realloc, strdup and
  * vasprintf.
  *
  * A command that allocates in a loop meets the same failure again and again.

@@ -136,7 +136,8 @@ static const struct {
       BENT, "size", "vnode 1: it has no memory" },
     { GUEST "memory=1040\n"
       TWO("\"pnode=0\",\"size=16g\",\"vcpus=0-1\"" D("10,20"), V1 D("20,10")),
-      BENT, "number", "vnode 0: size=16g: xl drops what follows the digits; size" },
+      BENT, "number", "vnode 0: size=16g: xl drops what follows the "
+      "digits; size" },
     /* keys */
     { GUEST TWO("\"size=1024\",\"vcpus=0-1\"" D("10,20"), V1 D("20,10")),
       BENT, "key-missing", "vnode 0: pnode= is missing: xl puts it on" },

@@ -78,7 +78,8 @@ int xc_interface_close(xc_interface *xch)
     return 0;
 }
 
-/* A host of FAKE_NODES nodes, each with two cpus and 8 GiB, half of it free. */
+/* A host of FAKE_NODES nodes, each with two cpus and 8 GiB, half of it
+ * free. */
 static unsigned int num_nodes(void)
 {
     const char *s = getenv("FAKE_NODES");
