@@ -67,7 +67,7 @@ def checks(call):
                    f'"{a.name}->callback: {must}"')
         if a.type.kind == "enum":
             yield (f"!xlx_{a.type.name}_to_string({a.name})",
-                   f'"{a.name}: %d is no xlx_{a.type.name}",\n'
+                   f'"{a.name}: %d is not an xlx_{a.type.name}",\n'
                    f'{" " * 24}(int){a.name}')
     for a in call.out:
         yield f"!{a.name}_r", f'"{a.name}_r: {must}"'

@@ -32,7 +32,7 @@ extern "C" {
  *
  * Memory: `const` parameters are borrowed for the time of the call.  A result
  * (last parameters, ending in _r) needs no initialisation; it may be disposed
- * of after a failure, too, and must be after success.
+ * of also after a failure, and must be after success.
  *
  * Structs: xlx_X_init() before use, xlx_X_dispose() after; dispose accepts
  * NULL and leaves a struct that can be used again.  xlx_X_copy() and
@@ -82,7 +82,7 @@ def generate(model):
         out += ["", *callback(d)]
     out += ["", "/* ---- functions of the types; see the rules above ---- */"]
     for d in model.enums:
-        out += ["", *c_doc(f"NULL for a number that is no xlx_{d.name}; "
+        out += ["", *c_doc(f"NULL for a number that is not an xlx_{d.name}; "
                            "ERROR_INVAL with a message that lists the names."),
                 *prototypes(d)]
     for d in model.structs:
@@ -102,7 +102,7 @@ def have(d):
 
 
 def commented(line, doc, indent="    "):
-    """A member with its doc: beside it if that fits, else above it."""
+    """A member with its doc: next to it if that fits, else above it."""
     beside = f"{indent}{line}"
     beside += " " * max(1, 36 - len(beside)) + f"/* {plain(doc)} */"
     if len(beside) <= 79:

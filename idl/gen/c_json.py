@@ -16,7 +16,7 @@ TOP = r"""
 
 #include <xen/xen.h>
 
-/* Of a text that a caller gives; lib/core/store.c has its own for our records. */
+/* Limits of a text from a caller; lib/core/store.c has its own for records. */
 static const struct xlx__json_limits limits = {
     .bytes = 16 << 20,
     .depth = 32,
@@ -183,7 +183,7 @@ def array_reader(elem):
             '    return xlx__nomem();',
             "for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {",
             *start, "    if (rc) return rc;", "}", "return 0;"]
-    return ["/* What was read before an error stays, for dispose. */"] + \
+    return ["/* Members that were read before an error stay, for dispose. */"] + \
         function("int", f"parse_{elem.name}_array",
                  ["const struct xlx__json *v", f"{ptr}**xs_r", "int *num_r"],
                  body, static=True)

@@ -27,7 +27,7 @@ RESERVED_C = set("""
     extern false float for goto if inline int int64_t long register restrict
     return short signed sizeof static struct switch true typedef uint32_t
     uint64_t union unsigned void volatile while""".split())
-# of the other languages that see public names, too
+# also of the other languages that see public names
 RESERVED = RESERVED_C | set("""
     alignas alignof and asm catch class delete explicit export friend mutable
     namespace new not nullptr operator or private protected public
@@ -168,7 +168,7 @@ def defaults(model, errors):
             if isinstance(value, str):
                 continue
         if not fits(value, d.type):
-            errors.add(d.pos, f"{label(d)}: default {value!r} is no value of "
+            errors.add(d.pos, f"{label(d)}: default {value!r} is not a value of "
                        f"{d.type.name}")
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Man pages, as POD: one a call and one for all types in man3, one a command
-in man1.  docs/Makefile.am finds them by their folder."""
+in man1.  docs/Makefile.am finds them by their directory."""
 
 import os
 

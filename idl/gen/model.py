@@ -5,7 +5,7 @@ These classes are the grammar: the declaration `field("name", string, "doc",
 since="0.2")` becomes a Field, positional arguments in the order of the
 attributes below, the others by keyword.  An attribute without a default must
 be given.  parse.py fills the classes in, check.py looks at what they hold, and
-every other file of this folder writes one kind of output from a Model.
+every other file of this directory writes one kind of output from a Model.
 """
 
 import re

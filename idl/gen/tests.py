@@ -212,7 +212,7 @@ def abi(model):
 
 def fuzzer(model):
     out = c_header("For libFuzzer: the first byte selects a type, the rest is "
-                   "JSON.  What is accepted must be written as something that "
+                   "JSON.  An accepted text must be written as something that "
                    "is accepted, and then not change any more.")
     out += ["#include <stdlib.h>", "#include <string.h>", "",
             '#include "libxlx.h"', "",

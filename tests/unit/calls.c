@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What generated calls do around the function that does the work (shapes.c):
- * arguments checked, results empty after every failure, callbacks passed on.
+ * Generated calls around the function that does the work (shapes.c): arguments
+ * checked, results empty after every failure, callbacks passed on.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -149,7 +149,7 @@ static void refuses_wrong_arguments(void **state)
     static const char *const messages[] = {
         "ctx: must not be NULL",
         "name: must not be NULL",
-        "kind: 77 is no xlx_shape_kind",
+        "kind: 77 is not an xlx_shape_kind",
         "uuid: must not be NULL",
         "watch->callback: must not be NULL",
         "shape_r: must not be NULL",

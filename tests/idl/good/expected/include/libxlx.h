@@ -28,7 +28,7 @@ extern "C" {
  *
  * Memory: `const` parameters are borrowed for the time of the call.  A result
  * (last parameters, ending in _r) needs no initialisation; it may be disposed
- * of after a failure, too, and must be after success.
+ * of also after a failure, and must be after success.
  *
  * Structs: xlx_X_init() before use, xlx_X_dispose() after; dispose accepts
  * NULL and leaves a struct that can be used again.  xlx_X_copy() and
@@ -114,8 +114,8 @@ typedef struct xlx_watch {
 /* ---- functions of the types; see the rules above ---- */
 
 /*
- * NULL for a number that is no xlx_shape_kind; ERROR_INVAL with a message that
- * lists the names.
+ * NULL for a number that is not an xlx_shape_kind; ERROR_INVAL with a message
+ * that lists the names.
  */
 const char *xlx_shape_kind_to_string(xlx_shape_kind e);
 int xlx_shape_kind_from_string(const char *s, xlx_shape_kind *e_r);

@@ -47,7 +47,7 @@ int xlx_shape_find(xlx_ctx *ctx, const char *name, const char *hint,
         goto out;
     }
     if (!xlx_shape_kind_to_string(kind)) {
-        rc = xlx__error(ERROR_INVAL, "kind: %d is no xlx_shape_kind",
+        rc = xlx__error(ERROR_INVAL, "kind: %d is not an xlx_shape_kind",
                         (int)kind);
         goto out;
     }

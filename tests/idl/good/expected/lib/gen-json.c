@@ -14,7 +14,7 @@
 
 #include <xen/xen.h>
 
-/* Of a text that a caller gives; lib/core/store.c has its own for our records. */
+/* Limits of a text from a caller; lib/core/store.c has its own for records. */
 static const struct xlx__json_limits limits = {
     .bytes = 16 << 20,
     .depth = 32,
@@ -185,7 +185,7 @@ static void gen_shape_kind(struct xlx__json_out *o, xlx_shape_kind e)
         xlx__json_out_int64(o, e);    /* will be refused */
 }
 
-/* What was read before an error stays, for dispose. */
+/* Members that were read before an error stay, for dispose. */
 static int parse_string_array(const struct xlx__json *v, char ***xs_r,
                               int *num_r)
 {
@@ -208,7 +208,7 @@ static int parse_string_array(const struct xlx__json *v, char ***xs_r,
     return 0;
 }
 
-/* What was read before an error stays, for dispose. */
+/* Members that were read before an error stay, for dispose. */
 static int parse_point_array(const struct xlx__json *v, xlx_point **xs_r,
                              int *num_r)
 {
@@ -232,7 +232,7 @@ static int parse_point_array(const struct xlx__json *v, xlx_point **xs_r,
     return 0;
 }
 
-/* What was read before an error stays, for dispose. */
+/* Members that were read before an error stay, for dispose. */
 static int parse_shape_kind_array(const struct xlx__json *v,
                                   xlx_shape_kind **xs_r, int *num_r)
 {
@@ -255,7 +255,7 @@ static int parse_shape_kind_array(const struct xlx__json *v,
     return 0;
 }
 
-/* What was read before an error stays, for dispose. */
+/* Members that were read before an error stay, for dispose. */
 static int parse_uint64_array(const struct xlx__json *v, uint64_t **xs_r,
                               int *num_r)
 {
@@ -278,7 +278,7 @@ static int parse_uint64_array(const struct xlx__json *v, uint64_t **xs_r,
     return 0;
 }
 
-/* What was read before an error stays, for dispose. */
+/* Members that were read before an error stay, for dispose. */
 static int parse_uuid_array(const struct xlx__json *v, libxl_uuid **xs_r,
                             int *num_r)
 {
