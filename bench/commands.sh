@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What the commands cost as whole processes, beside stock xl.
+# The cost of the commands as whole processes, compared with stock xl.
 
 # shellcheck source=bench/common.bash
 . "${BASH_SOURCE%/*}/common.bash"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash disable=SC2034
-# What the benchmarks share: the build tree, a folder of their own, medians.
+# Shared by the benchmarks: the build tree, a directory of their own, medians.
 
 set -eu
 : "${top_builddir:?run this by make bench}" "${top_srcdir:?}"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What 10 000 hosts have in common, and the nearest models of 1000 processors,
-# beside libvirt's cpu-baseline, which of one processor says the nearest model.
+# The common part of 10 000 hosts, and the nearest models of 1000 processors,
+# compared with libvirt's cpu-baseline, which tells the nearest model of one.
 # Both read the same <cpu> elements; libvirt's driver for tests does the work
 # inside virsh.
 

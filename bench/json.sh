@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Our JSON reader beside jq and Python's, on 50 MB of a QEMU's answer to
+# Our JSON reader against jq and Python's, on 50 MB of a QEMU's answer to
 # query-named-block-nodes: the real answer of one with a chain of eight
 # images, its entries repeated under other node names.
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# snapshot-list of ever more guests, beside jq, which reads the same records
+# snapshot-list of ever more guests, against jq, which reads the same records
 # and prints the same columns.  The time of a guest must not grow, nor the
 # memory.
 

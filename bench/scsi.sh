@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Attaching SCSI devices, in dom0 of the emulated Xen host: where the time of
-# one goes, and 64 of them by one command beside 64 commands.
+# one goes, and 64 of them by one command and by 64 commands.
 
 # shellcheck source=bench/common.bash
 . "${BASH_SOURCE%/*}/common.bash"

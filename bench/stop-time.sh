@@ -11,11 +11,11 @@ for need in qemu-img qemu-system-x86_64; do
     command -v $need > /dev/null || leave_out "install $need"
 done
 runs=${RUNS:-5}
-# What waits for a processor would look like a disk that stops.
+# A wait for a processor would look like a disk that stops.
 if chrt -r -p 5 $$ 2> /dev/null; then
     echo 'client, QEMU and commands have real-time priority'
 else
-    echo 'no right to real-time priority: the load of the machine is measured, too'
+    echo 'no right to real-time priority: the load of the machine is also measured'
 fi
 
 # start_qemu DISKS MIB-ALLOCATED: images in $dir, of 12 GiB each

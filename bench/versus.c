@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What whole processes cost, one against the other:
+ * The cost of whole processes, one against the other:
  *
  *   versus [-n RUNS] [-q] NAME [VARIABLE=VALUE...] COMMAND...
  *                         [vs NAME [VARIABLE=VALUE...] COMMAND...]

@@ -9,7 +9,7 @@
 #include "core/internal.h"
 #include "fuzz.h"
 
-/* It says where in the input, too. */
+/* It also says where in the input. */
 static void check_place(void)
 {
     check_message();
@@ -38,7 +38,8 @@ static void copy_children(const struct xlx__json *v, struct xlx__json_out *o)
     xlx__json_out_end(o);
 }
 
-/* What is out of range, or no integer, has no writer: null in its place. */
+/* A number that is out of range, or not an integer, has no writer: null in its
+ * place. */
 static void copy_number(const struct xlx__json *v, struct xlx__json_out *o)
 {
     uint64_t u;

@@ -2,8 +2,8 @@
 /*
  * Fuzzes what reads topologies: the first byte says whether the rest is a
  * guest, a host, a config to look for faults in, or what Xen prints of memory.
- * What is accepted is written in all formats, and what we read ourselves must
- * come back the same.
+ * Accepted input is written in all formats, and formats that we read ourselves
+ * must come back the same.
  */
 #include <stdlib.h>
 #include <string.h>

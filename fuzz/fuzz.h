@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the fuzzers share: the entry of libFuzzer, and what must hold of every
+ * Shared by the fuzzers: the entry of libFuzzer, and the properties of every
  * message.
  */
 #ifndef XLX_FUZZ_H

@@ -64,7 +64,7 @@ tags() {
     [[ $output == usage:* ]]
 }
 
-@test "snapshot-rotate.py keeps as many as it is told, and others' too" {
+@test "snapshot-rotate.py keeps the number that it is given, and all of others" {
     [ "${SANITIZERS:-no}" != yes ] ||
         skip "python3 itself is not built with sanitizers"
     run -0 "$top_builddir/examples/snapshot-create" "qmp:$tmp/qmp" mine

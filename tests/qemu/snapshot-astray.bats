@@ -173,7 +173,7 @@ half_deleted() {
 @test "a guest that is started on the layer of a half-done deletion" {
     half_deleted
     stop_qemu
-    # what was merged by us is no writing of others
+    # our own merge is not a write of others
     xl_create "$tmp/guest.cfg"
     [[ $stderr = *'present state'* ]]
     qemu-io -f qcow2 -c 'write -P 9 1M 64k' "$images/xvda.qcow2" > /dev/null

@@ -69,7 +69,7 @@ all_are_ready() { [ "$(list | names_of ready | xargs)" = "one two" ]; }
     done
 }
 
-@test "a layer that would be merged lies on another image now" {
+@test "a layer that would be merged is based on another image now" {
     two_snapshots 2
     qemu-img rebase -q -f qcow2 -b '' "$images/xvdb.one.qcow2"
     refuses 1 '*xvdb.one.qcow2 is based on nothing*another tool*' \
@@ -81,7 +81,7 @@ all_are_ready() { [ "$(list | names_of ready | xargs)" = "one two" ]; }
     all_are_ready
 }
 
-@test "a layer above the merged one lies on another image now" {
+@test "a layer above the merged one is based on another image now" {
     two_snapshots 2
     # it has all of its content, and would get the lower image below it
     qemu-img rebase -q -f qcow2 -b '' "$images/xvdb.two.qcow2"
@@ -217,7 +217,7 @@ xvdb $images/xvda.qcow2" ]
     qemu-io -c 'read -P 7 0 64k' "$images/xvdb.qcow2" | grep -q 'read 65536'
 }
 
-@test "an internal revert into what is frozen for another guest" {
+@test "an internal revert into an image that is frozen for another guest" {
     disks 1
     config xvda "$images/xvda.qcow2"
     xl snapshot-create --kind internal --config "$tmp/guest.cfg" guest one

@@ -26,7 +26,7 @@ EOF2
 
 ignoring() { perl -e '$SIG{CHLD} = "IGNORE"; exec @ARGV' -- "$@"; }
 
-@test "a failed commit is one with SIGCHLD ignored by our parent, too" {
+@test "a failed commit is a failure also when our parent ignores SIGCHLD" {
     disk xvda
     start_qemu
     make_snapshot one --kind external

@@ -9,7 +9,7 @@ load snapshot
 setup() { snapshot_setup; }
 teardown() { snapshot_teardown; }
 
-# asks QUESTIONS COMMAND...: what QEMU is told, in its order
+# asks QUESTIONS COMMAND...: the commands to QEMU, in their order
 asks() {
     local wanted=$1
     shift
@@ -28,7 +28,7 @@ asks() {
     # who else uses the images, and which names of files it knows already: one
     # answer for all disks
     local world='x-debug-query-block-graph query-named-block-nodes'
-    # qemu-img makes the overlays meanwhile, without a connection; then all
+    # qemu-img makes the overlays first, without a connection; then all
     # disks at once, and how they are afterwards
     local switch='qmp_capabilities transaction query-block'
 

@@ -264,7 +264,7 @@ begin_live() {
         "$guest" one --kind external
 }
 
-@test "merging what a running guest writes to" {
+@test "merging an image that a running guest writes to" {
     begin_live external
     crossed 'snapshot-merge. snapshot-delete.recorded' now -- \
         xl snapshot-delete "$guest" two
@@ -300,7 +300,7 @@ begin_live() {
         xl snapshot-revert "$uuid" one
 }
 
-@test "reverting to an external one, and what is left is thrown away" {
+@test "reverting to an external one, and the state left is thrown away" {
     begin external
     crossed 'snapshot-revert. snapshot-delete.' 'now two' -- \
         xl snapshot-revert --discard "$uuid" two

@@ -98,7 +98,7 @@ frozen_layers_stay() {
     present_is_right
 }
 
-@test "overlays in another folder, by a path with a comma and a blank" {
+@test "overlays in another directory, by a path with a comma and a blank" {
     disks 1
     mkdir "$images/far, away"
     start_qemu

@@ -84,7 +84,7 @@ merge_and() {
     all_is_right
 }
 
-@test "the second command meanwhile is told who works" {
+@test "a second command during a merge names the first" {
     slow_chain
     second() {
         run --separate-stderr xl snapshot-create "$guest" two

@@ -19,7 +19,7 @@
 static char *folder, *config;
 static xlx_ctx *ctx;
 
-/* Runs a shell command in the folder of the test. */
+/* Runs a shell command in the directory of the test. */
 static void sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 static void sh(const char *fmt, ...)

@@ -94,7 +94,7 @@ lasting() {
     qemu-io -r -f raw -c 'read -P 7 0 4096' "$loop" | grep -q 'read 4096'
 }
 
-@test "what lasts is not put on what does not" {
+@test "an image that lasts gets no overlay that does not" {
     lasting
     disks 1
     mv "${image[xvda]}" "$lasting/xvda.qcow2"
@@ -107,7 +107,7 @@ lasting() {
     [ -e "$lasting/xvda.one.qcow2" ]
 }
 
-@test "who may open the disk by its group may open the overlay, no more" {
+@test "the group that may open the disk may open the overlay, nobody else" {
     [ "$(id -u)" = 0 ] || skip "not root"
     disks 3
     chmod 664 "${image[xvda]}"; chown 1234:2345 "${image[xvda]}"
@@ -182,7 +182,7 @@ lasting() {
         --config "$tmp/guest.cfg" guest one
 }
 
-@test "what the guest's disk is told to do with zeroes stays" {
+@test "the treatment of zeroes of the guest's disk stays" {
     disks 1
     options[xvda]=,detect-zeroes=unmap,discard=unmap
     start_qemu
@@ -216,7 +216,7 @@ lasting() {
     io xvda 'write 0 4096' flush
 }
 
-@test "a bitmap for backups stays behind, and that is told" {
+@test "a bitmap for backups stays behind, and the command says so" {
     disks 1
     start_qemu
     qmp block-dirty-bitmap-add '{"node": "xvda-qcow2", "name": "nightly"}'
@@ -235,7 +235,7 @@ chain() {
     image[xvda]=$below
 }
 
-@test "a long chain is told of" {
+@test "a long chain is mentioned" {
     disks 1
     chain 14
     start_qemu

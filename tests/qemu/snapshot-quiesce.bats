@@ -52,7 +52,7 @@ teardown() { snapshot_teardown; }
     nothing_left_over
 }
 
-@test "what is refused is refused before the guest is frozen" {
+@test "a refusal comes before the guest is frozen" {
     disks 1
     start_qemu_with_agent
     next_state

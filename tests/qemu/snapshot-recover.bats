@@ -120,7 +120,7 @@ two_disks_with_a_tag() {
     [ "$(jq -r '.disks[].image' <<< "$output")" = "$images/a.qcow2" ]
 }
 
-@test "a deletion whose record is written is finished, the last one too" {
+@test "a deletion whose record is written is finished, also the last one" {
     qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
     config "$tmp/a.cfg" web "$images/a.qcow2"
     xl snapshot-create --config "$tmp/a.cfg" --kind external web one
@@ -235,7 +235,7 @@ in_use_at_the_end() {
     grep -q data "$images/a.one.qcow2"
 }
 
-@test "a deletion whose record is written, and a start on what it removes" {
+@test "a deletion whose record is written, and a start on an image it removes" {
     qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
     config "$tmp/a.cfg" web "$images/a.qcow2"
     xl snapshot-create --config "$tmp/a.cfg" --kind external web one
@@ -284,7 +284,7 @@ in_use_at_the_end() {
     [[ $output = *'"one"'* ]]
 }
 
-@test "an image that is missing: what is advised does not lose the present" {
+@test "an image that is missing: the advice does not lose the present" {
     qemu-img create -q -f qcow2 "$images/a.qcow2" 4M
     config "$tmp/a.cfg" web "$images/a.qcow2"
     xl snapshot-create --config "$tmp/a.cfg" --kind external web one

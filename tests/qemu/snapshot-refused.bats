@@ -21,7 +21,7 @@ create() { xl snapshot-create "$guest" "$@"; }
     refuses 1 '*' xl snapshot-create 99999 one
     refuses 1 '*the name of the guest is empty' xl snapshot-create '' one
     refuses 1 '*nowhere*No such file*' xl snapshot-create qmp:/nowhere one
-    # a wrong command line is told in two lines, and with another status
+    # a wrong command line gives two lines, and another status
     for line in create 'create x --kind sideways' 'delete x'; do
         # shellcheck disable=SC2086  # words
         run xl snapshot-$line
@@ -60,7 +60,7 @@ create() { xl snapshot-create "$guest" "$@"; }
     refuses 1 '*is empty' create one --disks xvda,
 }
 
-@test "folders for overlays" {
+@test "directories for overlays" {
     disks 1
     start_qemu
     to() { create one --kind external --overlay-dir "$1"; }
@@ -271,7 +271,7 @@ create() { xl snapshot-create "$guest" "$@"; }
         "$top_builddir/xl-plugins/.libs/xl-snapshot" snapshot-create "$guest" x
 }
 
-@test "two commands at once: the second says who holds the lock" {
+@test "two commands at once: the second names the holder of the lock" {
     disks 1
     start_qemu
     create one --kind external

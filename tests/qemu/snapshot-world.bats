@@ -117,7 +117,7 @@ anonymous() {
 
 # ---- who is based on it ------------------------------------------------------
 
-@test "a revert that discards asks who is based on what it unlinks" {
+@test "a revert that discards looks for images based on those it unlinks" {
     disks 1
     start_qemu
     next_state
@@ -132,7 +132,7 @@ anonymous() {
     [ ! -e "$images/xvda.one.qcow2" ]
 }
 
-@test "an internal revert asks who is based on the image that it changes" {
+@test "an internal revert looks for images based on the one it changes" {
     disks 1
     start_qemu
     next_state
@@ -198,7 +198,7 @@ EOF2
         xl snapshot-delete "$uuid" one
 }
 
-@test "what a guest writes into a raw disk keeps nobody from anything" {
+@test "a header that a guest writes into a raw disk has no effect" {
     disk xvda
     disk xvdb raw
     start_qemu

@@ -241,7 +241,7 @@ static void own_children(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
-/* Nobody knows how it ended: that is no success.  The program goes with its
+/* Nobody knows how it ended: that is not a success.  The program goes with its
  * keeper. */
 static void keeper_killed(void **state)
 {
@@ -278,8 +278,8 @@ static void no_remains(void **state)
     unit_folder_remove(folder);
 }
 
-/* What a kept program runs on with when we are killed has none of our locks:
- * not the program, not its keeper. */
+/* A kept program that runs on when we are killed has none of our locks: not
+ * the program, not its keeper. */
 static void locks(void **state)
 {
     char *folder = unit_folder(), *file = xlx__printf("%s/lock", folder);

@@ -49,7 +49,7 @@ refuses() {
         "$xl" shape-find -al0x10 here
 }
 
-@test "what follows -- is an argument" {
+@test "a word after -- is an argument" {
     gives 0 'place="-a" all=0 limit=10 kind=open sort_by="name"' \
         "$xl" shape-find -- -a
 }

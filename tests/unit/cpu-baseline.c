@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a pool has in common: on random pools it must depend neither on the
+ * The common part of a pool: on random pools it must depend neither on the
  * order of the hosts nor on how they are grouped, and no host may lack any of
  * it but for what tells of a danger.
  */

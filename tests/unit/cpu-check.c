@@ -235,7 +235,7 @@ static void what_it_does_not_know_of(void **state)
     xlx_cpu_verdict_dispose(&v);
 }
 
-/* What each release refuses. */
+/* The refusals of each release. */
 static void limits(void **state)
 {
     static const char seven2[] = "Haswell,+spec-ctrl,+intel-psfd";

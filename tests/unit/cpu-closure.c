@@ -55,7 +55,7 @@ static struct xlx__cpu_set all_features(void)
     return set;
 }
 
-/* What is off when the feature is, itself not counted. */
+/* The features that are off when the feature is, itself not counted. */
 static struct xlx__cpu_set falls_with(unsigned int bit)
 {
     struct xlx__cpu_set all = all_features(), left = all;
@@ -67,7 +67,7 @@ static struct xlx__cpu_set falls_with(unsigned int bit)
     return left;
 }
 
-/* Of those, the ones with a name in any Xen, or in the installed one. */
+/* Those of them with a name in any Xen, or in the installed one. */
 static unsigned int count_xens(const struct xlx__cpu_set *set, bool installed)
 {
     struct xlx__cpu_set counted = { { 0 } };
@@ -226,7 +226,8 @@ static void closing_is_a_closure(void **state)
     assert_true(fell > n / 2);
 }
 
-/* What Xen leaves of a set: its masks are of whole closures, so one pass. */
+/* The part of a set that Xen leaves: its masks are of whole closures, so one
+ * pass. */
 static struct xlx__cpu_set as_xen_closes(const struct xlx__cpu_set *set)
 {
     struct xlx__cpu_set left = *set;
@@ -243,7 +244,8 @@ static struct xlx__cpu_set as_xen_closes(const struct xlx__cpu_set *set)
     return left;
 }
 
-/* What this Xen does not know stays on, so that nothing falls with it. */
+/* Features that this Xen does not know stay on, so that nothing falls with it.
+ */
 static void random_sets_close_as_in_xen(void **state)
 {
     struct xlx__cpu_set set, ours, theirs, known = { { 0 } };

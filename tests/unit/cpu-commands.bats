@@ -35,7 +35,7 @@ xl() {
         (.features | index("aes") | not)' <<< "$output"
 }
 
-@test "cpu-expand tells what of a model Xen would hide for the rest of it" {
+@test "cpu-expand lists the features of a model that Xen would hide" {
     run -0 xl cpu-expand libvirt:Icelake-Client
     [ "${lines[-2]}" = "features that need one that is off (see --close)" ]
     [ "${lines[-1]}" = "  avx512-vpopcntdq avx512bitalg avx512vbmi avx512vbmi2 avx512vnni" ]
@@ -45,7 +45,7 @@ xl() {
     [[ $output != *"of these"* ]]
 }
 
-@test "cpu-detect --json: the model, what was added, what was removed" {
+@test "cpu-detect --json: the model, added and removed features" {
     command -v jq > /dev/null || skip "no jq"
     xl cpu-detect --json "$tmp/host" > "$tmp/found"
     [ "$(jq -r 'keys_unsorted | join(" ")' "$tmp/found")" = \
@@ -71,7 +71,7 @@ xl() {
 @test "each dump of LIBXLX_CPU_DUMPS is what cpu-detect says it is" {
     local dump expression dumps=0
     [ -n "${LIBXLX_CPU_DUMPS-}" ] ||
-        skip "LIBXLX_CPU_DUMPS names no folder of dumps"
+        skip "LIBXLX_CPU_DUMPS names no directory of dumps"
     while read -r -d '' dump; do
         echo "$dump"
         xl cpu-detect --json "$dump" > "$tmp/found"
@@ -161,7 +161,7 @@ policies() {
     [ "$output" = 'cpuid = "host,avx2=0"' ]
 }
 
-@test "cpu-detect --policy: what Xen makes of a processor" {
+@test "cpu-detect --policy: the processor as Xen sees it" {
     policies > "$tmp/xen"
     run -0 xl cpu-detect --policy raw "$tmp/xen"
     [[ $output == *pdpe1gb* ]]
@@ -180,7 +180,7 @@ policies() {
     run -2 xl cpu-detect --policy max --domain 1
 }
 
-@test "cpu-expand --format: what is wrong" {
+@test "cpu-expand --format: errors" {
     policies > "$tmp/xen"
     run -2 xl cpu-expand --format yaml host "$tmp/xen"
     [ "$output" = 'xl cpu-expand: --format: "yaml": must be xl, xl-list, libvirt or json' ]
@@ -215,7 +215,7 @@ policies() {
     grep -q "^xl cpu-baseline: $tmp/host: only the hardware" "$tmp/err"
 }
 
-# Every form that is a processor's stands for a host, too.
+# Every form of a processor can also be a host.
 @test "hosts of which only the hardware is known" {
     local file
     policies > "$tmp/xen"
@@ -257,7 +257,7 @@ policies() {
     [[ $output == *'no feature "avx22"; did you mean'* ]]
 }
 
-@test "cpu-check: a move, a start, and what stands in the way" {
+@test "cpu-check: a move, a start, and obstacles" {
     policies > "$tmp/xen"
     run -0 xl cpu-check x86-64-v1 --on "$tmp/xen"
     [ "$output" = "$tmp/xen: runs" ]
@@ -275,13 +275,13 @@ policies() {
     [ "$output" = 'xl cpu-check: release: "new" must be like 4.17.5' ]
 }
 
-@test "cpu-models lists what cpu-expand takes" {
+@test "cpu-models lists the models that cpu-expand takes" {
     xl cpu-models | awk 'NR > 1 { print $1 }' > "$tmp/names"
     [ "$(wc -l < "$tmp/names")" -ge 70 ]
     run -0 xl cpu-expand "$(tail -1 "$tmp/names")"
 }
 
-@test "what is wrong is told in one line, with exit status 1" {
+@test "an error is one line, with exit status 1" {
     run -1 xl cpu-expand SandyBrige
     [ "$output" = 'xl cpu-expand: CPU expression, byte 0: no CPU model "SandyBrige"; did you mean "SandyBridge"?' ]
     run -1 xl cpu-detect /nonexistent

@@ -224,7 +224,7 @@ static void amds_copies_are_no_features(void **state)
     cpu.features.word[2] |= cpu.features.word[0] & 0x0183f3ff;
     read_back(&cpu, CPUID_R, &got);
     assert_memory_equal(&got.features, &want, sizeof(want));
-    cpu.features.word[0] &= ~1u;        /* a copy of nothing is told */
+    cpu.features.word[0] &= ~1u;        /* a copy of nothing is reported */
     read_back(&cpu, CPUID_R, &got);
     assert_true(xlx__cpu_has(&got.features, 2 * 32));
 }
@@ -325,7 +325,7 @@ static void detection_is_exact(void **state)
     }
 }
 
-/* Of makers with models and without, sparse sets and full ones. */
+/* Processors of makers with models and without, sparse sets and full ones. */
 static void detection_of_anything_is_exact(void **state)
 {
     static const char *const makers[] = {
@@ -472,7 +472,7 @@ static void lines_of_old_programs(void **state)
 }
 
 /* Sub-leaves without a number are in order; sub-leaf 1 of leaf 0xd may be
- * missing, and the one after it is no set of features. */
+ * missing, and the one after it is not a set of features. */
 static void subleaves_in_order(void **state)
 {
     static const char head[] =

@@ -115,7 +115,7 @@ static void same(const struct xlx__cpu_set *got,
             fail_msg("%s: %s", where, xlx__cpu_bit_name(bit, buf));
 }
 
-/* What a guest has that is started with the line on the host. */
+/* The features of a guest that is started with the line on the host. */
 static void start(const char *line, const xlx_cpu_host *host,
                   const struct xlx__cpu_set *promised, xlx_cpu *guest)
 {
@@ -206,8 +206,8 @@ static void levels(const char *a, const char *b, const char *expected)
     xlx_cpu_pool_dispose(&pool);
 }
 
-/* What Xen gives to no guest, decides itself or gives anyway is not said, nor
- * what has no name, nor what falls with something else. */
+/* Features that Xen gives to no guest, decides itself or gives anyway are not
+ * named, nor what has no name, nor what falls with something else. */
 static void only_what_must_be_said(void **state)
 {
     static const char model[] = "Haswell-noTSX,level=13";

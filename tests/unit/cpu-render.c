@@ -141,7 +141,8 @@ static void apply_msr(struct xlx__cpu_set *set, const struct xlx__json *entry)
     apply(set, XLX__CPU_RDCTL_NO / 32, policy + 32);
 }
 
-/* What a guest has that would have had set, with a list that libxl parsed. */
+/* The features of a guest that would have had set, with a list that libxl
+ * parsed. */
 static struct xlx__cpu_set applied(struct xlx__cpu_set set,
                                    libxl_cpuid_policy_list *list,
                                    struct caps *caps)
@@ -224,7 +225,8 @@ static void same(const struct xlx__cpu_set *a, const struct xlx__cpu_set *b,
 
 /* ---- tests -------------------------------------------------------------- */
 
-/* What a guest of the model must have where everything can be had. */
+/* The features that a guest of the model must have where everything can be
+ * had. */
 static struct xlx__cpu_set expected(const struct xlx__cpu_model *m,
                                     const struct xlx__cpu_set *all)
 {
@@ -292,7 +294,7 @@ static void every_model_as_a_list(void **state)
         one_model(&xlx__cpu_models[i], LIST);
 }
 
-/* What is said on a host that gives usual, and most when asked. */
+/* The words on a host that gives usual, and most when asked. */
 static void render(const char *expression, const char *usual,
                    const char *most, xlx_cpu_form form,
                    xlx_cpu_config *c)

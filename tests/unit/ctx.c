@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The context: its folders, its logger, and libxl's reason in our message.
+ * The context: its directories, its logger, and libxl's reason in our message.
  * Nothing here needs Xen; where Xen is, the test of its absence is skipped.
  */
 #include <sys/stat.h>
@@ -86,7 +86,7 @@ static void callers_logger(void **state)
     assert_int_equal(k.destroyed, 0);           /* it is the caller's */
 }
 
-/* What xlx__debug of a context without a logger brings to stderr. */
+/* The output of xlx__debug on stderr, in a context without a logger. */
 static size_t stderr_of_debug(char *out, size_t size)
 {
     xlx_ctx *ctx = NULL;

@@ -181,7 +181,7 @@ static void set_string(void **state)
     assert_null(s);
 }
 
-/* What was wrong is told, whatever the cleanup after it does. */
+/* The message names the fault, whatever the cleanup after it does. */
 static void kept(void **state)
 {
     struct xlx__error_text why;

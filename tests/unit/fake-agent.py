@@ -23,7 +23,7 @@ does, and runs until it is killed.  FAULT is one of
     noise           has old answers in the stream before every sync
     huge            answers with an object without end
     flood           when told to thaw it does, and then talks without end
-    liar            answers freeze with what is no number
+    liar            answers freeze with something other than a number
 """
 import importlib.util
 import json

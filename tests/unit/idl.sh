@@ -25,14 +25,14 @@ AC_SUBST([ABI_VERSION], [3:0:1])' >"$work/tree/configure.ac"
         >"$work/tree/examples/shape-find.c"
 }
 
-# What is golden: not tests and fuzzers, which show themselves what they are.
+# Leaves the golden files: not tests and fuzzers, which prove themselves.
 without_tests()
 {
     rm -rf "$work/tree/configure.ac" "$work/tree/examples" \
         "$work/tree/tests" "$work/tree/fuzz"
 }
 
-# generate FOLDER FILE...
+# generate DIRECTORY FILE...
 generate()
 {
     (cd "$idl/$1" && shift &&
@@ -83,7 +83,7 @@ generate good cpu.idl older.idl shapes.idl >"$work/difference" 2>&1
 result "good/*.idl are accepted"
 cp -Rp "$work/tree" "$work/all"
 without_tests
-# a build in the source folder leaves its objects beside the golden files
+# a build in the source directory leaves its objects next to the golden files
 diff -ru -x .deps -x .dirstamp -x .libs -x '*.o' -x '*.lo' \
     "$idl/good/expected" "$work/tree" >"$work/difference"
 result "good/expected"
@@ -99,7 +99,7 @@ find "$work/tree" -type f -perm /222 ! -name shape-find.c \
     ! -name configure.ac >"$work/difference"
 result "what comes out is read-only"
 
-# What the golden files cannot tell: that all of it compiles.
+# The golden files cannot tell that all of it compiles.
 : >"$work/difference"
 for f in lib/cpu/gen-cpu.c lib/gen-types.c lib/gen-json.c lib/gen-calls.c \
     xl-plugins/gen-shapes.c tests/unit/gen-roundtrip.c tests/unit/gen-abi.c \

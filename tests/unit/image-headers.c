@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is read of qcow2 files directly: well-formed headers, and such as
- * somebody made to be read wrong.
+ * The parts of qcow2 files that are read directly: well-formed headers, and
+ * such as somebody made to be read wrong.
  */
 #include <endian.h>
 #include <fcntl.h>
@@ -118,7 +118,7 @@ static void put_backing(const char *name)
     put32(BACKING_SIZE, (uint32_t)strlen(name));
 }
 
-/* What QEMU takes for a file of this host */
+/* Names that QEMU takes for files of this host */
 static void backing_spellings(void **state)
 {
     static const char *const spellings[] = {

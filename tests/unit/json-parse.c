@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is JSON and what is not, how messages tell where, and that neither
- * hostile nor large texts cost more than they should.
+ * Texts that are JSON and texts that are not, how messages tell where, and
+ * that neither hostile nor large texts cost more than they should.
  */
 #include "core/json-value.h"
 #include "unit.h"

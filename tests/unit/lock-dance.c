@@ -43,7 +43,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* What the lock is for: nobody else is here. */
+/* The purpose of the lock: nobody else is here. */
 static void critical_section(void)
 {
     int me = getpid();

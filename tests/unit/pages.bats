@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154  # output is set by bats' run
 #
-# What is written for people agrees with what there is: each command has its
+# The texts for people agree with the program: each command has its
 # page, its line in README.md, its section in docs/commands.md and a --help
 # with the same options; each variable that the sources read is explained; no
 # link leads nowhere.
@@ -107,7 +107,7 @@ readme_commands() {
     diff "$tmp/read" "$tmp/told"
 }
 
-# What Xen, QEMU and man-pages have, and we only point at.
+# Pages of Xen, QEMU and man-pages, at which we only point.
 others='xl(1) xl.cfg(5) qemu-img(1) xen-vbd-interface(7)'
 
 @test "links between man pages lead somewhere" {
@@ -141,7 +141,7 @@ others='xl(1) xl.cfg(5) qemu-img(1) xen-vbd-interface(7)'
     command -v podchecker > /dev/null || skip "no podchecker"
     podchecker -warnings "${pods[@]}" > "$tmp/said" 2>&1 || {
         cat "$tmp/said"; false; }
-    # the same member in several structs is no fault
+    # the same member in several structs is not a fault
     run ! grep -E 'WARNING|ERROR' \
         <(grep -v 'multiple occurrences' "$tmp/said")
 }
@@ -187,7 +187,7 @@ too_wide() {
         > "$tmp/b.md"
     [ "$(too_wide "$tmp/a.md" "$tmp/b.md")" = "$tmp/a.md:1: 81 columns" ]
     run too_wide "$top_srcdir"/*.md "$docs"/*.md "$top_srcdir"/idl/*.md \
-        "$top_srcdir"/tests/*/*.md
+        "$top_srcdir"/bench/*.md "$top_srcdir"/tests/*/*.md
     echo "$output"
     [ -z "$output" ]
 }

@@ -72,7 +72,8 @@ const char *peer_path(const char *name)
     return path;
 }
 
-/* The folder of this source file, in a build outside of the tree as well. */
+/* The directory of this source file, in a build outside of the tree as well.
+ */
 static void program_path(const char *program, char *path, size_t size)
 {
     const char *top = getenv("top_srcdir");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Starting the fake peers of this folder from a C test, and a ctx and a
- * folder to test with.
+ * Starting the fake peers of this directory from a C test, and a ctx and a
+ * directory to test with.
  */
 #ifndef TEST_PEER_H
 #define TEST_PEER_H
@@ -10,7 +10,8 @@
 
 #include "unit.h"
 
-/* A folder of its own for each test program, and a ctx that logs nowhere. */
+/* A directory of its own for each test program, and a ctx that logs nowhere.
+ */
 extern char peer_dir[];
 int peer_setup(void **state);
 int peer_teardown(void **state);

@@ -402,7 +402,7 @@ static void of_guest(void **state)
     unsetenv("LIBXLX_XEN_RUN_DIR");
 }
 
-/* What a test that failed leaves must not make the next one fail. */
+/* The leftovers of a failed test must not make the next one fail. */
 static int stop_peer(void **state)
 {
     (void)state;

@@ -90,7 +90,7 @@ static inline libxl_uuid random_uuid(void)
     return uuid;
 }
 
-/* What JSON must escape, and UTF-8 of each length. */
+/* Characters that JSON must escape, and UTF-8 of each length. */
 static inline char *random_string(void)
 {
     static const char *const pieces[] = {

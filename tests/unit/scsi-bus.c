@@ -307,7 +307,7 @@ static void half_closed(void **state)
     all_gone();
 }
 
-/* What another tool has put on the adapter stays. */
+/* Devices that another tool has put on the adapter stay. */
 static void foreign(void **state)
 {
     xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
@@ -404,7 +404,7 @@ static void woken(void **state)
     xlx__device_dispose(&dev);
 }
 
-/* What a dead guest left under the same number goes. */
+/* Leftovers of a dead guest under the same number go. */
 static void leftover(void **state)
 {
     xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
@@ -490,7 +490,7 @@ static void round_trips(void **state)
     assert_int_equal(xlx__scsi_lun_find(peer_ctx(), XBT_NULL, &dev, &none,
                                         &lun), ERROR_NOTFOUND);
     assert_int_equal(requests() - before - 1, 2 + MANY);
-    /* adapter, transaction and its own nodes beside that */
+    /* adapter, transaction and its own nodes in addition */
     assert_in_range(cost_of_add(&more, 1), MANY, MANY + 20);
     xlx__device_dispose(&dev);
 }

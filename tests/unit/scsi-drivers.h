@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-/* The adapter's folders. */
+/* The adapter's directories. */
 #define B "/local/domain/0/backend/vscsi/5/0"
 #define F "/local/domain/5/device/vscsi/0"
 

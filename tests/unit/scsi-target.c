@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Whose a target and a backstore in configfs are.  Plain folders stand for the
- * kernel's: what is made and removed there is tried in tests/xen-host.
+ * Whose a target and a backstore in configfs are.  Plain directories represent
+ * the kernel's: what is made and removed there is tried in tests/xen-host.
  */
 #include <sys/stat.h>
 
@@ -16,7 +16,7 @@ static xlx_ctx *ctx;
 static char *folder;
 static libxl_uuid uuid;
 
-/* The folder with all above it; the caller's. */
+/* The directory with all above it; the caller's. */
 static char *make(const char *path)
 {
     char *full = xlx__printf("%s/%s", folder, path), *p;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the calls of tests/idl/good do: they give back what they were given,
- * so that calls.c and shapes.py see each kind of argument on both sides.
+ * The work of the calls of tests/idl/good: they give back their arguments, so
+ * that calls.c and shapes.py see each kind of argument on both sides.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -120,7 +120,7 @@ static int adopt_two(int n)
     return xlx__store_adopt(ctx, &one, &two);
 }
 
-/* The path of the guest's folder. */
+/* The path of the guest's directory. */
 static char *guest_folder(void)
 {
     char *path = xlx__printf("%s/" ONE, ctx->state_dir);
@@ -309,7 +309,7 @@ static int on_small_disk(void)
         mount("none", ctx->state_dir, "tmpfs", 0, "size=64k,mode=0700"))
         return 250;
 
-    /* Full, with nothing there: the folder goes again. */
+    /* Full, with nothing there: the directory goes again. */
     rc = xlx__store_write(ctx, &one, "a.json", text, 1 << 20);
     NEED(rc == ERROR_FAIL && strstr(xlx_get_error(), "No space left"));
     NEED(strstr(xlx_get_error(), path));

@@ -224,7 +224,7 @@ static void adopt(void **state)
     assert_fails(xlx__store_adopt(ctx, &one, &two), ERROR_INVAL,
                  TWO ": that guest has records already");
     assert_ok(xlx__store_remove(ctx, &two, "a.json"));
-    /* What a killed write left is no record. */
+    /* The leftover of a killed write is not a record. */
     mkdir(below(TWO), 0700);
     put_raw(below(TWO "/.a.json.new"), "{");
     assert_ok(xlx__store_adopt(ctx, &one, &two));

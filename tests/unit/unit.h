@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the unit tests share: cmocka with the headers it wants, a check of an
- * rc together with its message, and a folder that goes with the test.
+ * Shared by the unit tests: cmocka with the headers it wants, a check of an rc
+ * together with its message, and a directory that goes with the test.
  */
 #ifndef UNIT_H
 #define UNIT_H
@@ -63,7 +63,7 @@ static inline char *unit_process(pid_t pid)
     return xlx__printf("process %d (%s)", (int)pid, line);
 }
 
-/* A folder of this test's own, and its removal. */
+/* A directory of this test's own, and its removal. */
 static inline char *unit_folder(void)
 {
     const char *top = getenv("TMPDIR");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a user calls a USB device, and how it is found in a sysfs of our own;
- * what uses it there, and what the policy says of it.
+ * The names that users give a USB device, and how it is found in a sysfs of
+ * our own; what uses it there, and what the policy says of it.
  */
 #include <sys/stat.h>
 
@@ -234,7 +234,7 @@ static int make_sysfs(void **state)
     put("1-2", "1-2:1.0/bInterfaceProtocol", "01\n");
     put_link("devices/pci0/usb1/1-2/1-2:1.0/driver",
              "../../../../bus/usb/drivers/usbfs");
-    /* one that is just going: its folder has no files any more */
+    /* one that is just going: its directory has no files any more */
     put_listed("1-9", "");
     put("1-1", "1-1:1.0/host0/block/sdx/size", "8\n");
     put_link("class/block/sdx", "../../devices/pci0/usb1/1-1/1-1:1.0/host0"

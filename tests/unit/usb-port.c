@@ -104,7 +104,7 @@ static void controllers(void **state)
     assert_int_equal(list.ctrls[0].size, 3);
     assert_int_equal(list.ctrls[0].backend_state,
                      XLX_XENBUS_STATE_CONNECTED);
-    /* what the guest wrote is no state */
+    /* the text of the guest is not a state */
     assert_int_equal(list.ctrls[0].frontend_state, XLX_XENBUS_STATE_UNKNOWN);
     assert_int_equal(list.ctrls[0].num_ports, 2);
     assert_int_equal(list.ctrls[0].ports[1].number, 3);
@@ -241,7 +241,7 @@ static void known(void **state)
     free(at);
 }
 
-/* A QEMU that has ended is said to have, with what it said last. */
+/* The message says that a QEMU has ended, with its last words. */
 static void last_words(void **state)
 {
     xlx_guest guest = { .domid = 5, .name = (char *)"web" };
@@ -312,7 +312,7 @@ static void entry(struct xlx__usb_change *c, const char *selector,
     xlx_usb_entry_dispose(&e);
 }
 
-/* Who has a device, or waits for it. */
+/* The guest that has a device, or waits for it. */
 static void owners(void **state)
 {
     struct xlx__usb_change c;

@@ -14,7 +14,7 @@
 static char *folder, *image;
 
 /* Guest 5 has the kernel's disk 8:16, that is sdb, and an image by QEMU; guest
- * 6 a partition of sdc, read-only; of guest 7 only folders are left. */
+ * 6 a partition of sdc, read-only; of guest 7 only directories are left. */
 static void start(void)
 {
     char *params = xlx__printf(BACKEND "/qdisk/5/51728/params=qcow2:%s",
@@ -97,7 +97,7 @@ static void no_domid(void **state)
     xlx__vbds_dispose(&vbds);
 }
 
-/* What is not two hexadecimal numbers is no device. */
+/* Anything but two hexadecimal numbers is not a device. */
 static void no_device(void **state)
 {
     struct xlx__vbds vbds;

@@ -224,7 +224,7 @@ note: a guest with vnuma cannot be saved or migrated" ]
         .findings[0].effect == "overflow"' <<< "$output"
 }
 
-@test "what is wrong is told in one line" {
+@test "an error is one line" {
     run -2 xl vnuma-plan --memory 8g
     [ "${lines[0]}" = "xl vnuma-plan: --vcpus: it is needed" ]
     run -2 xl vnuma-plan --vcpus 8 --memory 8x

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is written is read back as it was, from random topologies and hosts;
- * and what others write wrongly is refused with the place.
+ * Written topologies are read back as they were, from random topologies and
+ * hosts; and what others write wrongly is refused with the place.
  */
 #include "gen-calls.h"
 #include "unit.h"

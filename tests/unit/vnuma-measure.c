@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What Xen prints of its domains' memory is understood, whichever release
+ * Xen's output about its domains' memory is understood, whichever release
  * printed it and whatever else stands in between; and what is not complete is
  * not taken for the truth.
  */
@@ -53,7 +53,7 @@ static void test_releases(void **state)
         "(XEN) [2026-01-02 03:04:05]     Node 0: 60000\r\n"
         "(XEN) [  123.456789]     Node 1: 5536\r\n"
         "(XEN) [  123.456789]          0: pnode   1, vcpus 0 \r\n",
-        /* others print, too, and the ring begins within a line */
+        /* others also print, and the ring begins within a line */
         "de 0: 1\n(XEN)     Node 1: 2\n(XEN) d12 (total: 65536):\n"
         "(d3) d12 (total: 1):\n(XEN)     Node 0: 60000\n"
         "(XEN) d3v0 Unhandled vmexit\n(d12)     Node 7: 9\n"
@@ -96,7 +96,7 @@ static void test_incomplete(void **state)
         /* a guest says so */
         { "(d12) d12 (total: 1):\n(d12)     Node 0: 1\n", ERROR_NOTFOUND },
         { "d12 (total: 1):\n    Node 0: 1\n", ERROR_NOTFOUND },
-        /* cut, or changed meanwhile */
+        /* cut, or changed in between */
         { BEFORE "(XEN) d12 (total: 65536):\n(XEN)     Node 0: 60000\n",
           ERROR_NOT_READY },
         { BEFORE "(XEN) d12 (total: 65536):\n", ERROR_NOT_READY },

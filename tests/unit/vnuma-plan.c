@@ -91,7 +91,7 @@ static void check_vnode(const xlx_vnuma_plan_spec *s, const xlx_vnuma_host *h,
     assert_true(v->memory > 0 && v->memory % MIB == 0);
     assert_true(!s->vcpus_per_node || vcpus <= s->vcpus_per_node);
     assert_true(!s->memory_per_node || v->memory <= s->memory_per_node);
-    /* with what libxl needs beside it */
+    /* with libxl's own needs */
     assert_true(v->memory + vcpus * MIB + v->memory / 128 <= n->free);
 }
 
@@ -118,7 +118,7 @@ static void check_plan(const xlx_vnuma_plan_spec *s, const xlx_vnuma_host *h,
     assert_true(plan->num_reasons > 0);
 }
 
-/* What we print is what stock xl takes without a word, and it is the plan. */
+/* Stock xl takes our output without a warning, and it is the plan. */
 static void check_config(const xlx_vnuma_plan *plan,
                          const xlx_vnuma_host *h)
 {

@@ -45,7 +45,7 @@ fault='echo "(XEN) d2v0 Triple fault - invoking HVM shutdown" >> xen-log'
     [[ $output == *"ok 1 one"* && $output != *"not ok"* ]]
 }
 
-@test "a crashed program of dom0 does, too" {
+@test "so does a crashed program of dom0" {
     group '[ $(wc -l < tries) = 2 ] || {
         echo "jq[77]: segfault at 0 ip 0" >> kernel-log; false; }'
     [ "$(tries)" = 2 ]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What is not stock xl's: our commands and those that others put on PATH, how
+# Commands that are not stock xl's: ours and those that others put on PATH, how
 # they are run, listed, explained and completed.
 
 bats_require_minimum_version 1.5.0
@@ -33,7 +33,7 @@ d; \$(e)>" ]
     [ "$output" = 'command not implemented' ]
 }
 
-@test "our folder comes before PATH, and no command is a path" {
+@test "our directory comes before PATH, and no command is a path" {
     plant "$tmp/path" xl-foo-list
     plant "$tmp/path" xl-bar
     run xl foo-list
@@ -58,7 +58,7 @@ d; \$(e)>" ]
           "$tmp/exec/xl-foo-list LIBXLX_XL_OPTS=${given#*|}" ]
         [ "${lines[1]}" = '<-v>' ]
     done
-    # What an outer command was given is not ours.
+    # The options of an outer command are not ours.
     extra=(LIBXLX_XL_OPTS=-N)
     run xl foo-list
     [ "${lines[0]}" = "$tmp/exec/xl-foo-list LIBXLX_XL_OPTS=unset" ]
@@ -81,7 +81,7 @@ EOF
     xl help help | diff "$tmp/all" -
 }
 
-@test "xl help without Xen: others are listed, and the error is told" {
+@test "xl help without Xen: others are listed, and the error is shown" {
     printf '#!/bin/sh\necho "no Xen here" >&2\nexit 3\n' > "$tmp/bin/xl"
     chmod +x "$tmp/bin/xl"
     extra=(LIBXLX_XL="$tmp/bin/xl")
@@ -106,7 +106,7 @@ EOF
     [ "${lines[0]}" = 'Usage: xl plugins [--json]' ]
 }
 
-@test "xl plugins: what there is, and what is never run" {
+@test "xl plugins: all programs, and those that are never run" {
     plant "$tmp/path" xl-bar
     plant "$tmp/path" xl-list
     plant "$tmp/path" xl-foo-list
@@ -116,7 +116,7 @@ EOF
     touch "$tmp/exec/xl-object.o"
     touch "$tmp/path/xl-plain"
     rm "$tmp/exec/xl-foo-create"
-    # The same folder by another name holds nothing new.
+    # The same directory by another name holds nothing new.
     ln -s path "$tmp/again"
     base+=(PATH="$tmp/path:$tmp/again:$tmp/exec:/usr/bin:/bin")
     run --separate-stderr xl plugins
@@ -177,7 +177,7 @@ foo-list|libxlx|List all foos|' ]
     [ "${lines[*]}" = 'foo-create  foo-list ' ]
 }
 
-@test "our folder is gone: stock commands run, and the rest is told" {
+@test "our directory is gone: stock commands run, others get a message" {
     rm -r "$tmp/exec"
     run xl list
     [ "$status" = 0 ]

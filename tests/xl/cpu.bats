@@ -21,7 +21,7 @@ setup() {
     host false Haswell-noTSX,+hypervisor Haswell,+vmx,+pdpe1gb
 }
 
-# What Xen gives its guests here: host PV USUAL MOST
+# The features that Xen gives its guests here: host PV USUAL MOST
 host() {
     local usual most
     usual=$(xl cpu-expand --json "$2")
@@ -49,7 +49,7 @@ lines_for() {
     head -n 1 "$tmp/record" | tr '\0' '\n' | tail -n +5
 }
 
-# What stock xl makes of a config of these lines.
+# The result of stock xl for a config of these lines.
 understood() {
     config "$@" > "$tmp/web.cfg"
     xl create -n "$tmp/web.cfg" > "$tmp/json"
@@ -72,7 +72,7 @@ refused() {
     [[ $stderr == *"$text"* ]]
 }
 
-@test "a model reaches stock xl as what is to be put off and on" {
+@test "a model reaches stock xl as features to put off and on" {
     run -0 lines_for 'cpuid="Haswell-noTSX"'
     [ "$output" = 'cpuid="host"' ]
     run -0 lines_for 'cpuid="Haswell-noTSX,-avx2"'
@@ -112,7 +112,7 @@ refused() {
         'cpuid=["Haswell-noTSX", "0x7,0:ebx=x"]'
 }
 
-@test "stock xl understands what it is given" {
+@test "stock xl understands the line that it gets" {
     run -0 --separate-stderr understood 'cpuid="Haswell-noTSX,-avx2"'
     echo "$output"
     [ "$output" = '[{"leaf":7,"subleaf":0,"ebx":"xxxxxxxxxxxxxxxxxxxxxxxxxx0xxxxx"}]' ]
@@ -127,7 +127,7 @@ refused() {
     done
 }
 
-@test "what stock xl would only warn of is refused" {
+@test "a line of which stock xl would only warn is refused" {
     refused 'cpuid, byte 11: "pdpe1gb" is not a name that the installed libxl knows' \
         'cpuid="host,avx=0,pdpe1gb=1"'
     refused 'cpuid, byte 5: stock xl would warn, and give the guest all that the host has: no feature "avxx"; did you mean' \
@@ -136,7 +136,7 @@ refused() {
         'cpuid=["7,0:ebx=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx0", "1:efx=x"]'
 }
 
-@test "what stock xl takes for something else is told, and taken" {
+@test "a line that stock xl misreads gives a warning, and is taken" {
     config 'cpuid="host,avx=2"' > "$tmp/web.cfg"
     run -0 --separate-stderr xl create -n "$tmp/web.cfg"
     [[ ${stderr_lines[0]} == 'xl create: warning: cpuid, byte 9: "2" must be 0, 1, x, k or s: libxl would take some bits of it' ]]
@@ -149,7 +149,7 @@ refused() {
     refused "is about PV guests" 'cpuid="Haswell"'
 }
 
-@test "what is wrong is told with its place, and nothing is started" {
+@test "an error has its place, and nothing is started" {
     refused 'cpuid: CPU expression, byte 0: no CPU model "SandyBrige"; did you mean "SandyBridge"?' \
         'cpuid="SandyBrige,+pdpe1gb"'
     refused 'cpuid: CPU expression, byte 9: no feature "pdpe1bg"; did you mean "pdpe1gb"?' \
@@ -164,7 +164,7 @@ refused() {
     refused '"EPYC-v1" is of the vendor AuthenticAMD' 'cpuid="EPYC"'
 }
 
-@test "what the host cannot give is told, and how to go on" {
+@test "a feature that the host lacks: the message says how to go on" {
     refused 'because the host has no 3dnowprefetch, adx, rdseed, smap for its guests' \
         'cpuid="Broadwell-noTSX"'
     run -0 lines_for "cpuid=${stderr##*or write }"

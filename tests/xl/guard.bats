@@ -30,7 +30,7 @@ setup() {
 }
 
 # Guest "web" with a snapshot "s1" of xvda, which is an image, and the overlay
-# in a folder that takes the writes since.
+# in a directory that takes the writes since.
 web_with_snapshot() {
     rm -rf "$tmp/state" "$tmp/web.qcow2"
     mkdir "$tmp/state"
@@ -134,7 +134,7 @@ target=$overlay\", \"$tmp/data.img,raw,xvdb,w\"]' 'uuid=\"$uuid\"'" ]
     [ "$(jq -r '.on_crash' "$tmp/json")" = preserve ]
 }
 
-@test "what the config says of the disk is kept, where it still fits" {
+@test "the words of the config about the disk are kept, where they fit" {
     printf 'name="web"\ntype="hvm"\nmemory=64\nuuid="%s"\n' "$uuid" \
         > "$tmp/g.cfg"
     refused create "$tmp/g.cfg" "disk=['format=raw,vdev=xvda,access=rw,\
@@ -147,7 +147,7 @@ backendtype=qdisk,no-discard,target=$base_image']"
 backendtype=qdisk,no-discard,target=$overlay\"]'" ]]
 }
 
-@test "another guest is told to have an image of its own" {
+@test "the advice to another guest is an image of its own" {
     config mail "$base_image" > "$tmp/g.cfg"
     refused create "$tmp/g.cfg"
     [[ ${stderr_lines[1]} = 'xl create: this guest is not "web": '* ]]
@@ -156,7 +156,7 @@ backendtype=qdisk,no-discard,target=$overlay\"]'" ]]
     [[ ${stderr_lines[1]} = 'xl create: this guest is not "web": '* ]]
 }
 
-@test "a guest that is running is told to be" {
+@test "the message says that the guest is running" {
     extra=(FAKE_RUNNING="web,$uuid")
     refused create "$tmp/web.cfg"
     [ "${stderr_lines[1]}" = 'xl create: "web" is running, as domain 7' ]
@@ -179,7 +179,7 @@ backendtype=qdisk,no-discard,target=$overlay\"]'" ]]
     [ "$(cat "$tmp/ours.code")" = 0 ]
 }
 
-@test "what stock xl refuses, it refuses in its own words" {
+@test "stock xl refuses in its own words" {
     echo 'disk=[' > "$tmp/bad.cfg"
     config web "$base_image" "x=[" > "$tmp/bad2.cfg"
     same_as_stock create "$tmp/bad.cfg"
@@ -301,7 +301,7 @@ finishes or undoes it" ]
     [[ ${lines[1]} = *"use \"$real\" instead of xl to start the guest"* ]]
 }
 
-@test "a forgotten snapshot: what the guest is based on stays guarded" {
+@test "a forgotten snapshot: the images below the guest stay guarded" {
     run -0 xl snapshot-delete --metadata-only web s1
     [ "${lines[1]}" = "xvda: the guest stays on $overlay, and needs \
 $base_image below it: no guest may be started on that one" ]
@@ -360,7 +360,7 @@ elsewhere: $1" ]
     extra=()
 }
 
-@test "an image that somebody else writes to: no start, and who that is" {
+@test "an image that somebody else writes to: no start, and the name" {
     config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
     hold qemu-system-i38 '+<' "$overlay"
     busy "qemu-system-i38 (process $holder) has it open"
@@ -377,7 +377,7 @@ elsewhere: $1" ]
     [ "$(cat "$tmp/ours.code")" = 0 ]
 }
 
-@test "who only reads an image keeps no guest from it" {
+@test "a reader of an image keeps no guest from it" {
     config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
     hold qemu-nbd '<' "$overlay"
     same_as_stock create -n "$tmp/now.cfg"
@@ -491,7 +491,7 @@ on it, or changes it, at this moment"* ]]
     [ -z "$output" ]
 }
 
-@test "who has it open is not known: a warning, and the guest starts" {
+@test "nobody knows who has it open: a warning, and the guest starts" {
     config web "$overlay" "uuid=\"$uuid\"" > "$tmp/now.cfg"
     extra=(FAKE_RECORD="$tmp/record" FAKE_EXIT=5 FAKE_XENSTORE=EIO)
     run -5 xl create "$tmp/now.cfg"
@@ -603,7 +603,7 @@ snapshots of \"web\" was cut short; xl snapshot-repair finishes or undoes it" ]]
 }
 
 # Out of a pipe the head comes once, and is stock xl's.
-@test "a guest that is restored out of a pipe is looked at, too" {
+@test "a guest that is restored out of a pipe is also looked at" {
     extra=(LIBXLX_STATE_DIR="$tmp/nothing")
     xl create -n "$tmp/web.cfg" > "$tmp/json"
     { save_file "$tmp/json"; head -c 300000 /dev/urandom; } > "$tmp/save"
@@ -626,7 +626,7 @@ snapshots of \"web\" was cut short; xl snapshot-repair finishes or undoes it" ]]
     run -5 xl restore /dev/stdin < <(:)
 }
 
-@test "what is restored out of a pipe reaches stock xl whole" {
+@test "a save file in a pipe reaches stock xl whole" {
     jq -n '{c_info: {type: "hvm", name: "g"}, disks: []}' > "$tmp/json"
     { save_file "$tmp/json"; head -c 3000000 /dev/urandom; } > "$tmp/save"
     printf '#!/bin/bash\nfor last; do :; done\ncat "$last" > %q\n' \
@@ -642,7 +642,7 @@ snapshots of \"web\" was cut short; xl snapshot-repair finishes or undoes it" ]]
     cmp "$tmp/save" "$tmp/got"
 }
 
-@test "what is restored cannot be looked at: that is said" {
+@test "a save file that cannot be looked at: a message" {
     extra=(FAKE_EXIT=5 FAKE_RECORD="$tmp/record")
     run -1 xl restore /dev/zero
     echo "$output"
@@ -652,7 +652,7 @@ snapshots of \"web\" was cut short; xl snapshot-repair finishes or undoes it" ]]
     run -5 xl restore "$tmp/web.cfg" /dev/zero "$tmp"
 }
 
-@test "no records: what is restored is not even looked at" {
+@test "no records: a save file is not even looked at" {
     rm -r "${tmp:?}/state" "$tmp/exec/xl-guard"
     plant "$tmp/exec" xl-guard
     { echo '{}' > "$tmp/json" && save_file "$tmp/json"; echo cpuid; } \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154 # bats and rig.bash assign
-# What all of our commands do alike: messages, tables, progress, signals.
+# The common manners of all our commands: messages, tables, progress, signals.
 
 bats_require_minimum_version 1.5.0
 
@@ -45,7 +45,7 @@ ended() {
     [ "$stderr" = $'xl fail: careful: 1\nxl fail: a?b ?[31mred? ä' ]
 }
 
-@test "a failed call says what the library says" {
+@test "a failed call prints the message of the library" {
     mkdir -p "$LIBXLX_STATE_DIR/5e1f2b1c-7d1e-4c5a-9a43-0d5d4f5e6a01"
     echo nonsense \
         > "$LIBXLX_STATE_DIR/5e1f2b1c-7d1e-4c5a-9a43-0d5d4f5e6a01/guest.json"
@@ -113,7 +113,7 @@ EOF
     done
 }
 
-@test "a second signal ends what does not let itself be cancelled" {
+@test "a second signal ends a call that cannot be cancelled" {
     begin work stubborn
     catches_int
     kill -INT "$pid"
@@ -123,7 +123,7 @@ EOF
     [ ! -s "$BATS_TEST_TMPDIR/err" ]
 }
 
-@test "what is ignored stays ignored, as under nohup" {
+@test "an ignored signal stays ignored, as under nohup" {
     run perl -e '$SIG{HUP} = "IGNORE"; exec @ARGV' \
         bash -c '"$1" work & kill -HUP $!; wait $!' - "$manners"
     [ "$status" = 0 ]

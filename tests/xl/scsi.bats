@@ -54,7 +54,7 @@ attach2='xl-scsi-attach --no-wait --read-only --backend=iblock --shared -- web s
     [ "$(cat "$tmp/calls")" = "stock create -n $tmp/web.cfg" ]
 }
 
-@test "what cannot be attached ends the guest, with that exit status" {
+@test "a failed attachment ends the guest, with that exit status" {
     config "$two"
     echo sdb > "$tmp/fail"
     run -3 xl create "$tmp/web.cfg"
@@ -63,7 +63,7 @@ attach2='xl-scsi-attach --no-wait --read-only --backend=iblock --shared -- web s
         "stock destroy web" | diff - "$tmp/calls"
 }
 
-@test "what stock xl refuses is not gone on with" {
+@test "nothing goes on when stock xl refuses" {
     config "$two"
     echo create > "$tmp/fail"
     run -3 xl create "$tmp/web.cfg"
@@ -79,7 +79,7 @@ attach2='xl-scsi-attach --no-wait --read-only --backend=iblock --shared -- web s
     done
 }
 
-@test "what is wrong is told in one line, before anything is made" {
+@test "an error is one line, before anything is made" {
     while IFS='|' read -r line wanted; do
         config "$line"
         run -1 xl create "$tmp/web.cfg"
@@ -179,7 +179,7 @@ entry='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"}, "status": "attached",
 
 aside='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb", "backstore": "iblock", "shared": true}, "status": "aside", "identity": "IDENTITY", "path": "/img"}'
 
-@test "what another host does not know cannot go there" {
+@test "a device that another host does not know cannot go there" {
     record "${aside/IDENTITY/hctl 1:0:0:0}"
     sed -i 's/"aside"/"attached"/' "$tmp/state/$uuid/scsi.json"
     run -1 xl migrate --detach web host

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What is stock xl's reaches it byte for byte: arguments, environment, standard
+# Commands of stock xl reach it byte for byte: arguments, environment, standard
 # input and output, exit code; and costs one exec and no library.
 
 bats_require_minimum_version 1.5.0
@@ -150,14 +150,14 @@ stock_commands() { as_xl "$real" help | sed 1,4d | awk '/^ [^ ]/ {print $1}'; }
           LIBXLX_EXEC_DIR="$tmp/exec")
     run xl list
     [ "${lines[0]}" = "$tmp/c/xl LIBXLX_XL_OPTS=unset" ]
-    # The current folder is not searched.
+    # The current directory is not searched.
     base=(PATH="$tmp/a:.::$tmp/c:/usr/bin:/bin" LIBXLX_EXEC_DIR="$tmp/exec")
     cd "$tmp/path"
     run xl list
     [ "${lines[0]}" = "$tmp/c/xl LIBXLX_XL_OPTS=unset" ]
 }
 
-@test "a stock xl that leads back to us is a loop, and is told so" {
+@test "a stock xl that leads back to us is a loop: a message" {
     printf '#!/bin/sh\nexec "%s" "$@"\n' "$xl" > "$tmp/bin/xl"
     chmod +x "$tmp/bin/xl"
     extra=(LIBXLX_XL="$tmp/bin/xl")

@@ -69,7 +69,7 @@ stock="type=hostdev, hostbus=1,hostaddr=010"
     done
 }
 
-# A controller of the default type is of this type for libxl, too, but then it
+# A controller of the default type is of this type also for libxl, but then it
 # starts no QEMU.
 @test "a paravirtual guest's controllers are said to be of the type they get" {
     while IFS='|' read -r line wanted; do
@@ -96,7 +96,7 @@ X
         "xl-usb-attach --no-wait -- web 1-2" | diff <(sed 's/-p -p/-p -p/' "$tmp/calls") -
 }
 
-@test "what cannot be attached ends the guest, with that exit status" {
+@test "a failed attachment ends the guest, with that exit status" {
     config "usbdev=['selector=1-2', 'selector=1-3']"
     echo 1-2 > "$tmp/fail"
     run -3 xl create "$tmp/web.cfg"
@@ -105,7 +105,7 @@ X
         diff - "$tmp/calls"
 }
 
-@test "what is wrong is told in one line, before anything is made" {
+@test "an error is one line, before anything is made" {
     while IFS='|' read -r line wanted; do
         config "$line"
         run -1 xl create "$tmp/web.cfg"
@@ -168,7 +168,7 @@ entry='{"selector": "1-2", "status": "missing", "ctrl": 0, "port": 2, "path": "1
 
 aside='{"selector": "0951:1666:A,B", "status": "aside", "ctrl": 0, "port": 2, "type": "qusb", "path": "1-2"}'
 
-@test "what another host does not know cannot go there" {
+@test "a device that another host does not know cannot go there" {
     record "$entry"
     run -1 xl migrate --detach web host
     echo "$output"
@@ -209,7 +209,7 @@ X
     [ "$(entries_left)" = 3 ]
 }
 
-# vscsi_too: the guest has a SCSI device, too, which is aside already
+# vscsi_too: the guest also has a SCSI device, which is aside already
 vscsi_too() {
     echo '{"version": 1, "entries": [{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"},
         "status": "aside", "identity": "wwid naa.5"}]}' \
@@ -230,7 +230,7 @@ vscsi_too() {
     run -1 xl migrate --detach web host
     echo "$output"
     [ ! -e "$tmp/calls" ]
-    # without --detach both kinds are told
+    # without --detach both kinds are named
     record "${aside/\"aside\"/\"attached\"}"
     sed -i 's/"aside"/"attached"/' "$tmp/state/$uuid/scsi.json"
     run -1 xl save web /s
@@ -261,7 +261,7 @@ vscsi_too() {
         diff - "$tmp/calls"
 }
 
-@test "a guest that is started anew does not meet what its former self had" {
+@test "a guest that is started again does not meet its old devices" {
     record "$aside"
     base+=(FAKE_GONE=/)
     config "usbdev=['selector=1-2']"

@@ -27,7 +27,7 @@ vnuma=[["pnode=0","size=1024","vcpus=0-1","vdistances=10,20"],
 EOF
 }
 
-# What stock xl makes of it: planned XL-ARGS...
+# The result of stock xl: planned XL-ARGS...
 planned() {
     xl create -n "$@" > "$tmp/json"
     jq -c '[.b_info.vnuma_nodes[]? | [.pnode // 0, .memkb, .vcpus, .distances]]' \
@@ -56,7 +56,7 @@ refused() {
         '[[0,1048576,[0,1],[10,20]],[3,1048576,[2,3],[20,10]]]' ]
 }
 
-@test "what stock xl would crash on, bend or not build is refused" {
+@test "a line on which stock xl would crash, or that it bends, is refused" {
     sed 's/10,20/10,20,20,20,20,20,20/' "$tmp/web.cfg" > "$tmp/bad.cfg"
     refused "vnode 0: vdistances has 7 numbers for 2 vnodes: xl writes the \
 rest beyond its own memory" create "$tmp/bad.cfg"

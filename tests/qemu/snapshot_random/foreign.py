@@ -103,7 +103,7 @@ class Foreign(ForeignGuest):
         return clone
 
     def clone(self):
-        """An overlay of another tool beside a frozen image"""
+        """An overlay of another tool next to a frozen image"""
         self.clone_at(f"clone{len(self.world.clones)}.qcow2", True)
 
     def clone_present(self):

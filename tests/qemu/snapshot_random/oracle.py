@@ -196,7 +196,7 @@ class Oracle:
             if away(world, path):
                 continue
             if path in gone and not os.path.exists(path):
-                # it is said, and moves.choose() has a way out
+                # the message says so, and moves.choose() has a way out
                 found.update({vdev: one[vdev] for one in guest.candidates})
                 continue
             try:
