@@ -216,6 +216,8 @@ static void recorded(void **state)
     assert_ok(xlx__snapshot_journal_remove(ctx, &guest));
 }
 
+/* The number of places at which an allocation failed; a build that inlines has
+ * fewer, and one that found hardly any would have tested nothing. */
 static void context(void **state)
 {
     (void)state;
@@ -237,13 +239,13 @@ static void json_parsed(void **state)
 static void stored(void **state)
 {
     (void)state;
-    assert_in_range(starve(work_store), 10, 100);
+    assert_in_range(starve(work_store), 5, 100);
 }
 
 static void locked(void **state)
 {
     (void)state;
-    assert_in_range(starve(work_lock), 5, 20);
+    assert_in_range(starve(work_lock), 3, 20);
 }
 
 static int setup(void **state)
