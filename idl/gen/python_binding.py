@@ -175,8 +175,8 @@ def class_name(name):
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def docstring(doc, indent):
-    text = [wrap(p, 78, indent)
+def docstring(indent, *docs):
+    text = [wrap(p, 78, indent) for doc in docs
             for p in paragraphs(plain(doc).replace("\\", "\\\\"))]
     lines = [line for p in text for line in p + [""]][:-1]
     lines[0] = f'{indent}"""{lines[0].strip()}'
@@ -187,7 +187,7 @@ def docstring(doc, indent):
 
 def enum(d):
     out = [f"class {class_name(d.name)}(enum.Enum):",
-           *docstring(d.doc, "    ")]
+           *docstring("    ", d.doc)]
     return out + [f'    {v.name} = "{v.name.lower()}"' for v in d.values]
 
 
@@ -202,7 +202,7 @@ def struct(d):
             c = C_TYPES.get(f.type.kind) or f"_C{class_name(f.type.name)}"
             out.append(f'        ("{f.name}", {c}),')
     out += ["    ]", "", "", "@dataclass", f"class {name}(_Struct):",
-            *docstring(d.doc, "    ")]
+            *docstring("    ", d.doc)]
     for f in d.fields:
         out += [f"    {f.name}: {py_type(f.type)} = {default(f)}"]
     out += ["", f'    _c = _C{name}', f'    _name = "{d.name}"',
@@ -290,7 +290,7 @@ def call(c):
     params = "".join([f", {a.name}" for a in c.args if not a.optional]
                      + [f", {a.name}=None" for a in c.args if a.optional])
     out = [f"    def {c.name}(self{params}):",
-           *docstring(c.shortdoc + "\n\n" + c.doc, "        ")]
+           *docstring("        ", c.shortdoc, c.doc)]
     indent, passed, check = "        ", ["self._ctx"], "_check"
     for a in c.args:
         kind, value = a.type.kind, a.name

@@ -174,6 +174,9 @@ unsigned int xlx_shape_count(const char *const *names);
  *
  * All kinds of arguments and results.
  *
+ *     an example that  keeps
+ *       its lines
+ *
  * See xl-shape-find(1) for the command, and xlx_point_check().
  *
  *   name     what to find

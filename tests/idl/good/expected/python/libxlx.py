@@ -309,6 +309,9 @@ class Context:
 
         All kinds of arguments and results.
 
+            an example that  keeps
+              its lines
+
         See xl-shape-find(1) for the command, and xlx_point_check().
         """
         with _Held(Point, near) as c_near:

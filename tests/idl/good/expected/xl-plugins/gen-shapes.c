@@ -104,7 +104,7 @@ static const char shape_draw_help[] =
     "\n"
     "Options:\n"
     "  -n, -N, --dry-run\n"
-    "        only say what would be done\n"
+    "        only print what would be done\n"
     "  -h, --help\n"
     "        print this help and do nothing else\n";
 
