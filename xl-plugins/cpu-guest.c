@@ -173,7 +173,7 @@ static void print_verdict(const xlx_cpu_verdict *v)
 {
     static const char *const fates[] = {
         [XLX_CPU_FATE_RUN] = "runs",
-        [XLX_CPU_FATE_LOSE] = "loses features without a word",
+        [XLX_CPU_FATE_LOSE] = "silently loses features",
         [XLX_CPU_FATE_REFUSE] = "is refused",
     };
 
@@ -182,8 +182,8 @@ static void print_verdict(const xlx_cpu_verdict *v)
         printf(": %s", v->reason);
     putchar('\n');
     cpu_print_names(" lost", v->lost, v->num_lost);
-    cpu_print_names(" has beyond that", v->gained, v->num_gained);
-    cpu_print_names(" does not know of", v->unaware, v->num_unaware);
+    cpu_print_names(" gained", v->gained, v->num_gained);
+    cpu_print_names(" dangers unknown to it", v->unaware, v->num_unaware);
 }
 
 static int print_verdicts(const xlx_cpu_verdicts *list, bool json)

@@ -293,7 +293,7 @@ static int detect(const xlx_cpu *cpu, bool json)
         printf("model       %s\n",
                *xl_text(d.cpu_model) ? d.cpu_model : "none");
         cpu_print_names("beyond the model", d.added, d.num_added);
-        cpu_print_names("missing of the model", d.removed, d.num_removed);
+        cpu_print_names("missing from the model", d.removed, d.num_removed);
         cpu_print_names("without a name", d.unknown, d.num_unknown);
     }
     xlx_cpu_detection_dispose(&d);

@@ -8,7 +8,7 @@
  * own choice.
  *
  * A guest with USB devices is neither saved nor migrated: they cannot go with
- * it, and libxl would lose them without a word.  With --detach they are set
+ * it, and libxl would silently lose them.  With --detach they are set
  * aside before, and attached again where and when the guest runs.
  */
 #include <errno.h>

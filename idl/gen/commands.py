@@ -56,7 +56,7 @@ def option_rows(c):
             f"--{o.name} {o.metavar}" + ("..." if is_list(o) else "")
         yield (f"-{o.short}, " if o.short else "") + forms, o.doc
     if c.changes:
-        yield "-n, -N, --dry-run", "only say what would be done"
+        yield "-n, -N, --dry-run", "only print what would be done"
     yield "-h, --help", "print this help and do nothing else"
 
 
