@@ -7,7 +7,7 @@
 
 #include "core/number.h"
 
-/* At least 16, which is no digit of any base, when c is none. */
+/* At least 16, which is not a digit of any base, when c is none. */
 static unsigned int digit_of(char c)
 {
     if (c >= '0' && c <= '9')

@@ -319,7 +319,7 @@ void xlx__snapshot_drop_disk(xlx_snapshot *snapshot, const char *vdev);
  * on. */
 int xlx__snapshot_forget(xlx_snapshots *record, const char *name);
 /* The removal of an internal snapshot writes to the image, which may be the
- * frozen layer of another snapshot: that is no change of what it holds.  The
+ * frozen layer of another snapshot: that does not change its content.  The
  * time is noted again when it is done, also by the command that finishes it
  * after a kill. */
 int xlx__snapshot_forget_mtimes(xlx_snapshots *after, const char *image);
