@@ -70,9 +70,9 @@ readme_commands() {
     san=(ASAN_OPTIONS="${ASAN_OPTIONS:-}")
     # each "xl NAME --OPTION ..." in code, as lines NAME OPTION
     cat "$top_srcdir"/README.md "$docs"/*.md |
-        sed -n 's/^    *# xl/xl/p; s/`\(xl [^`]*\)`/\n\1\n/gp' |
+        sed -n 's/^    *\(# \)\{0,1\}xl/xl/p; s/`\(xl [^`]*\)`/\n\1\n/gp' |
         sed -n 's/^xl \([a-z]*-[a-z-]*\)/\1/p' |
-        awk '{ print $1; for (i = 2; i <= NF; i++)
+        awk '$1 !~ /:$/ { print $1; for (i = 2; i <= NF; i++)
                if ($i ~ /^--[a-z]/) print $1, $i }' | sort -u > "$tmp/shown"
     [ "$(wc -l < "$tmp/shown")" -ge 40 ]
     while read -r name option; do
