@@ -106,7 +106,7 @@ static void scsi(void)
     xlx_vscsi_record record;
 
     xlx_vscsi_record_init(&record);
-    outcome(xlx__scsi_record_read(ctx, &guest.uuid, &record));
+    outcome(xlx__vscsi_record_load(ctx, &guest.uuid, &record, NULL));
     xlx_vscsi_record_dispose(&record);
 }
 
@@ -115,7 +115,7 @@ static void usb(void)
     xlx_usb_record record;
 
     xlx_usb_record_init(&record);
-    outcome(xlx__usb_record_read(ctx, &guest.uuid, &record));
+    outcome(xlx__usb_record_load(ctx, &guest.uuid, &record, NULL));
     xlx_usb_record_dispose(&record);
 }
 

@@ -38,8 +38,9 @@ SHORTDOC_MAX = 70
 
 
 def check(model, errors):
-    for one in (docs, versions, names, types, defaults, enums, structs, calls,
-                error_names, command_lines, c_identifiers, pages):
+    for one in (docs, versions, names, types, defaults, enums, structs,
+                records, calls, error_names, command_lines, c_identifiers,
+                pages):
         one(model, errors)
     check_cpu.check(model, errors)
     errors.lines.sort(key=lambda line: [
@@ -200,6 +201,34 @@ def structs(model, errors):
                     or kept[0].default != d.version:
                 errors.add(d.pos, f"{label(d)}: needs a field version of type "
                            f"uint32 with default {d.version}")
+
+
+def records(model, errors):
+    """What only a record has, and its members that must be there."""
+    for d in model.of("struct"):
+        wanted = d.required + d.paths
+        if d.file is None and (wanted or d.names_images):
+            errors.add(d.pos, f"{label(d)}: required, paths and names_images "
+                       "are for a record, which has a file")
+        for path in wanted:
+            if not names_string(d, path):
+                errors.add(d.pos, f'{label(d)}: "{path}" is no member that is '
+                           "a string")
+
+
+def names_string(d, path):
+    """Whether that member of the struct, "a", "a.b" or "a[].b", is one."""
+    name, _, rest = path.partition(".")
+    found = [f for f in d.fields if f.name == name.removesuffix("[]")]
+    if not found:
+        return False
+    t = found[0].type
+    if (t.kind == "array") != name.endswith("[]"):
+        return False
+    t = t.leaf()
+    if t.kind == "struct" and rest:
+        return names_string(t.decl, rest)
+    return t.kind == "string" and not rest
 
 
 def contains(d, wanted, seen):

@@ -123,6 +123,9 @@ class Struct(Decl):
     fields: list[Field]
     file: str = None            # the record on disk that holds it
     version: int = None         # of the schema of that record
+    required: list[str] = None  # its members "a", "a.b", "a[].b" are not empty
+    paths: list[str] = None     # these are absolute paths as well
+    names_images: bool = False  # xlx__X_names_image() says which, by hand
 
 
 @dataclass(eq=False)

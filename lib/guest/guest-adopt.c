@@ -7,89 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file-id.h"
 #include "core/store.h"
-#include "gen-calls.h"
+#include "gen-records.h"
 #include "guest/guest.h"
-#include "guest/record.h"
-
-static bool names_disk(const xlx_snapshots *record, const char *image)
-{
-    int i, j;
-
-    for (i = 0; i < record->num_disks; i++)
-        if (xlx__file_same(record->disks[i].image, image))
-            return true;
-    for (i = 0; i < record->num_snapshots; i++)
-        for (j = 0; j < record->snapshots[i].num_disks; j++)
-            if (xlx__file_same(record->snapshots[i].disks[j].image, image))
-                return true;
-    for (i = 0; i < record->num_leftover; i++)
-        if (xlx__file_same(record->leftover[i].image, image) ||
-            xlx__file_same(xlx__text(record->leftover[i].backing), image))
-            return true;
-    return false;
-}
-
-static bool has_disk(const libxl_device_disk *disks, int num,
-                     const xlx_snapshots *record)
-{
-    int i;
-
-    for (i = 0; i < num; i++)
-        if (names_disk(record, disks[i].pdev_path))
-            return true;
-    return false;
-}
-
-/* The record of snapshots, or what a journal has instead when a command was
- * cut short: ERROR_NOTFOUND when there is none of that name. */
-static int read_images(xlx_ctx *ctx, const libxl_uuid *uuid, bool journal,
-                       xlx_snapshots *record)
-{
-    struct xlx__json_doc *doc = NULL;
-    xlx_snapshot_journal j;
-    int rc;
-
-    xlx_snapshot_journal_init(&j);
-    rc = xlx__record_read(ctx, uuid, journal ? &xlx__record_snapshot_journal
-                                             : &xlx__record_snapshots, &doc);
-    if (rc) goto out;
-    if (!doc) {
-        rc = xlx__error(ERROR_NOTFOUND, "no record");
-        goto out;
-    }
-    if (!journal) {
-        rc = xlx__snapshots_parse(xlx__json_root(doc), record);
-        goto out;
-    }
-    rc = xlx__snapshot_journal_parse(xlx__json_root(doc), &j);
-    if (rc) goto out;
-    rc = xlx_snapshots_copy(ctx, record, &j.after);
-
- out:
-    xlx__json_free(doc);
-    xlx_snapshot_journal_dispose(&j);
-    return rc;
-}
 
 int xlx__guest_records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
                             const libxl_device_disk *disks, int num,
                             bool *any_r, bool *yes_r)
 {
-    xlx_snapshots record;
     int i, rc = 0;
 
     *any_r = *yes_r = false;
-    for (i = 0; !rc && !*yes_r && i < 2; i++) {
-        xlx_snapshots_init(&record);
-        rc = read_images(ctx, uuid, i == 1, &record);
-        if (!rc) {
-            *any_r = true;
-            *yes_r = has_disk(disks, num, &record);
-        } else rc = xlx__forgive(rc, ERROR_NOTFOUND);
-        xlx_snapshots_dispose(&record);
-    }
+    for (i = 0; !rc && !*yes_r && i < XLX__RECORD_KINDS; i++)
+        if (xlx__record_kinds[i].names_image)
+            rc = xlx__record_kinds[i].names_image(ctx, uuid, disks, num,
+                                                  any_r, yes_r);
     return rc;
 }
 

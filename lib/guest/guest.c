@@ -14,12 +14,9 @@
 #include "core/xs.h"
 #include "core/file-id.h"
 #include "gen-calls.h"
+#include "gen-records.h"
 #include "guest/guest.h"
 #include "guest/qmp.h"
-#include "guest/record.h"
-
-#define GUEST_FILE "guest.json"
-#define GUEST_VERSION 1
 
 bool xlx__guest_running(const xlx_guest *guest)
 {
@@ -40,18 +37,17 @@ const char *xlx__guest_title(const xlx_guest *guest, char *buf, size_t size)
 
 static int known_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guest *guest)
 {
-    struct xlx__json_doc *doc = NULL;
     xlx_guest_record record;
+    bool found;
     int rc;
 
-    rc = xlx__store_read(ctx, uuid, GUEST_FILE, GUEST_VERSION, &doc);
-    if (rc) return rc;
     xlx_guest_record_init(&record);
-    rc = xlx__guest_record_parse(xlx__json_root(doc), &record);
+    rc = xlx__guest_record_load(ctx, uuid, &record, &found);
+    if (!rc && !found)
+        rc = xlx__error(ERROR_NOTFOUND, "no records are kept of the guest");
     if (!rc)
         rc = xlx_guest_copy(ctx, guest, &record.guest);
     xlx_guest_record_dispose(&record);
-    xlx__json_free(doc);
     if (rc) return rc;
     /* the name of the directory counts, also after a move */
     libxl_uuid_copy(NULL, &guest->uuid, uuid);
@@ -61,10 +57,7 @@ static int known_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guest *guest)
 
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest)
 {
-    struct xlx__json_out *out;
     xlx_guest_record record;
-    char *text = NULL;
-    size_t len;
     int rc;
 
     xlx_guest_record_init(&record);
@@ -75,24 +68,21 @@ int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest)
                 xlx__text(guest->qmp_socket)))
         goto out;
     rc = xlx_guest_copy(ctx, &record.guest, guest);
-    if (rc) goto out;
-    out = xlx__json_out_new(true);
-    xlx__guest_record_gen(out, &record);
-    rc = xlx__json_out_finish(out, &text, &len);
-    if (rc) goto out;
-    rc = xlx__store_write(ctx, &guest->uuid, GUEST_FILE, text, len);
+    if (!rc)
+        rc = xlx__guest_record_save(ctx, guest, &record);
 
  out:
-    free(text);
     xlx_guest_record_dispose(&record);
     return rc;
 }
 
 int xlx__guest_forget(xlx_ctx *ctx, const xlx_guest *guest)
 {
-    if (xlx__store_keeps_other(ctx, &guest->uuid, GUEST_FILE))
+    const char *file = xlx__record_kinds[XLX__RECORD_GUEST_RECORD].file;
+
+    if (xlx__store_keeps_other(ctx, &guest->uuid, file))
         return 0;
-    return xlx__store_remove(ctx, &guest->uuid, GUEST_FILE);
+    return xlx__store_remove(ctx, &guest->uuid, file);
 }
 
 static int by_name(const void *a, const void *b)

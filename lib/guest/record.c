@@ -7,39 +7,10 @@
 #include <string.h>
 
 #include "core/store.h"
+#include "gen-records.h"
 #include "guest/guest.h"
-#include "guest/record.h"
 
 #define LOCK_MS 20000               /* its watcher may be attaching */
-
-/* ---- records that more than their concept reads ------------------------- */
-
-#define DISKS_OF(list) \
-    { list ".vdev", false }, { list ".image", true }, { list ".format", false }
-#define RECORD_OF(prefix) \
-    DISKS_OF(prefix "disks[]"), { prefix "snapshots[].name", false }, \
-    DISKS_OF(prefix "snapshots[].disks[]")
-
-static const struct xlx__record_member record_members[] = {
-    RECORD_OF(""),
-    { "leftover[].image", true },
-    { NULL, false },
-};
-const struct xlx__record_kind xlx__record_snapshots = {
-    .file = "snapshots.json", .version = 1, .members = record_members,
-};
-
-static const struct xlx__record_member journal_members[] = {
-    RECORD_OF("before."),
-    RECORD_OF("after."),
-    { "new_files[]", true },
-    { "old_files[]", true },
-    { NULL, false },
-};
-const struct xlx__record_kind xlx__record_snapshot_journal = {
-    .file = "snapshot-journal.json", .version = 1,
-    .members = journal_members,
-};
 
 /* ---- what must be there ------------------------------------------------ */
 
@@ -99,7 +70,7 @@ static int check_record(const struct xlx__record_kind *kind,
     const struct xlx__record_member *m;
     int rc = 0;
 
-    for (m = kind->members; m->name && !rc; m++)
+    for (m = kind->members; m && m->name && !rc; m++)
         rc = check_member(xlx__json_root(doc), m->name, m->is_path);
     return rc;
 }
@@ -136,8 +107,10 @@ int xlx__record_write(xlx_ctx *ctx, const xlx_guest *guest,
     rc = xlx__json_out_finish(out, &text, &len);
     if (rc) return rc;
     /* the name first: a record that no name leads to would be lost */
-    rc = xlx__guest_remember(ctx, guest);
-    if (rc) goto out;
+    if (kind != &xlx__record_kinds[XLX__RECORD_GUEST_RECORD]) {
+        rc = xlx__guest_remember(ctx, guest);
+        if (rc) goto out;
+    }
     rc = xlx__store_write(ctx, &guest->uuid, kind->file, text, len);
 
  out:

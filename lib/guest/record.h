@@ -18,12 +18,14 @@ struct xlx__record_member {
 struct xlx__record_kind {
     const char *file;
     unsigned int version;           /* the newest that we know */
-    const struct xlx__record_member *members;
+    const struct xlx__record_member *members;       /* or NULL */
+    /* Does the guest's record of this kind name one of the disks?  *any_r:
+     * there is one.  The results are set to true and never to false.  NULL for
+     * a kind that names no images. */
+    int (*names_image)(xlx_ctx *ctx, const libxl_uuid *uuid,
+                       const libxl_device_disk *disks, int num, bool *any_r,
+                       bool *yes_r);
 };
-
-/* Records of snapshots, and of a change to them; guest.c reads them also. */
-extern const struct xlx__record_kind xlx__record_snapshots;
-extern const struct xlx__record_kind xlx__record_snapshot_journal;
 
 /* *doc_r is NULL when there is none, else the caller's to free.  ERROR_INVAL
  * with the file and the member for one that lacks something. */

@@ -222,7 +222,7 @@ int xlx__device_vscsictrl_list(xlx_ctx *ctx, const xlx_guest *guest,
     rc = xlx__guest_refresh(ctx, &list->guest);
     if (rc) goto out;
     running = list->guest.domid != XLX_DOMID_NONE;
-    rc = xlx__scsi_record_read(ctx, &guest->uuid, &record);
+    rc = xlx__vscsi_record_load(ctx, &guest->uuid, &record, NULL);
     if (!rc && running)
         rc = xlx__device_list(ctx, "vscsi", 0, list->guest.domid, &devids,
                               &num);

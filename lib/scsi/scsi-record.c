@@ -9,42 +9,13 @@
 #include <string.h>
 
 #include "guest/guest.h"
-#include "guest/record.h"
 #include "scsi/scsi.h"
-
-static const struct xlx__record_member members[] = {
-    { "entries[].dev.vdev", false },
-    { "entries[].dev.pdev", false },
-    { "entries[].identity", false },
-    { NULL, false },
-};
-static const struct xlx__record_kind kind = {
-    .file = "scsi.json", .version = 1, .members = members,
-};
-
-int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
-                          xlx_vscsi_record *record)
-{
-    struct xlx__json_doc *doc;
-    int rc;
-
-    rc = xlx__record_read(ctx, uuid, &kind, &doc);
-    if (rc || !doc)
-        return rc;
-    rc = xlx__vscsi_record_parse(xlx__json_root(doc), record);
-    xlx__json_free(doc);
-    return rc;
-}
 
 int xlx__scsi_record_write(struct xlx__scsi_change *c)
 {
-    struct xlx__json_out *out;
-
-    if (!c->record.num_entries)
-        return xlx__record_remove(c->ctx, &c->guest, &kind);
-    out = xlx__json_out_new(true);
-    xlx__vscsi_record_gen(out, &c->record);
-    return xlx__record_write(c->ctx, &c->guest, &kind, out);
+    return c->record.num_entries
+        ? xlx__vscsi_record_save(c->ctx, &c->guest, &c->record)
+        : xlx__vscsi_record_remove(c->ctx, &c->guest);
 }
 
 /* ---- one change --------------------------------------------------------- */
@@ -61,7 +32,8 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
     xlx_vscsi_record_init(&c->record);
 
     rc = xlx__record_lock(ctx, guest, &c->lock, &c->guest);
-    return rc ? rc : xlx__scsi_record_read(ctx, &c->guest.uuid, &c->record);
+    return rc ? rc : xlx__vscsi_record_load(ctx, &c->guest.uuid, &c->record,
+                                          NULL);
 }
 
 void xlx__scsi_end(struct xlx__scsi_change *c)
@@ -141,7 +113,7 @@ static int find_entry(xlx_ctx *ctx,
     rc = xlx__guest_known(ctx, &known);
     for (i = 0; !rc && !e && i < known.num_guests; i++) {
         xlx_vscsi_record_init(&record);
-        rc = xlx__scsi_record_read(ctx, &known.guests[i].uuid, &record);
+        rc = xlx__vscsi_record_load(ctx, &known.guests[i].uuid, &record, NULL);
         for (j = 0; !rc && !e && j < record.num_entries; j++)
             if (matches(&record.entries[j], what))
                 e = &record.entries[j];

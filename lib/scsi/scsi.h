@@ -24,6 +24,7 @@
 #include "core/lock.h"
 #include "disk/vbd.h"
 #include "gen-calls.h"
+#include "gen-records.h"
 #include "guest/device.h"
 
 /* ---- scsi-address.c ----------------------------------------------------- */
@@ -229,8 +230,6 @@ struct xlx__scsi_change {
 int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
                    struct xlx__scsi_change *c);
 void xlx__scsi_end(struct xlx__scsi_change *c);
-int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
-                          xlx_vscsi_record *record);
 /* A record without entries is removed. */
 int xlx__scsi_record_write(struct xlx__scsi_change *c);
 xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,

@@ -167,7 +167,7 @@ static int delete_disk(struct xlx__snapshot_change *c, const char *name,
     xlx_snapshot_journal_init(&journal);
     rc = plan_disk(c, name, &journal);
     if (rc) goto out;
-    rc = xlx__snapshot_journal_write(c->ctx, c->guest, &journal);
+    rc = xlx__snapshot_journal_save(c->ctx, c->guest, &journal);
     if (rc) goto out;
     xlx__fault("snapshot-delete.journal");
     rc = mark(c, s);

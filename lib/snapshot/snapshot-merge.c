@@ -63,7 +63,7 @@ static int complete(struct xlx__snapshot_change *c,
         xlx__fault("snapshot-merge.configured");
     }
     journal->merge_completing = true;
-    rc = xlx__snapshot_journal_write(c->ctx, c->guest, journal);
+    rc = xlx__snapshot_journal_save(c->ctx, c->guest, journal);
     if (rc) return rc;
     xlx__fault("snapshot-merge.completing");
     rc = xlx__job_command(job, "job-complete");

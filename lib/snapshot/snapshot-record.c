@@ -8,10 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/file-id.h"
 #include "core/store.h"
 #include "disk/disk.h"
 #include "guest/guest.h"
-#include "guest/record.h"
 #include "snapshot/snapshot.h"
 
 #define MAX_NAME 200                /* bytes; QEMU cuts a tag at 255 */
@@ -21,13 +21,9 @@
 int xlx__snapshot_record_read(xlx_ctx *ctx, const xlx_guest *guest,
                               xlx_snapshots *record)
 {
-    struct xlx__json_doc *doc;
     int rc;
 
-    rc = xlx__record_read(ctx, &guest->uuid, &xlx__record_snapshots, &doc);
-    if (!rc && doc)
-        rc = xlx__snapshots_parse(xlx__json_root(doc), record);
-    xlx__json_free(doc);
+    rc = xlx__snapshots_load(ctx, &guest->uuid, record, NULL);
     return rc ? rc : xlx_guest_copy(ctx, &record->guest, guest);
 }
 
@@ -46,13 +42,28 @@ bool xlx__snapshot_record_matters(const xlx_snapshots *record)
 int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
                                const xlx_snapshots *record)
 {
-    struct xlx__json_out *out;
+    return xlx__snapshot_record_matters(record)
+        ? xlx__snapshots_save(ctx, guest, record)
+        : xlx__snapshots_remove(ctx, guest);
+}
 
-    if (!xlx__snapshot_record_matters(record))
-        return xlx__record_remove(ctx, guest, &xlx__record_snapshots);
-    out = xlx__json_out_new(true);
-    xlx__snapshots_gen(out, record);
-    return xlx__record_write(ctx, guest, &xlx__record_snapshots, out);
+bool xlx__snapshots_names_image(const xlx_snapshots *record,
+                                const char *image)
+{
+    int i, j;
+
+    for (i = 0; i < record->num_disks; i++)
+        if (xlx__file_same(record->disks[i].image, image))
+            return true;
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; j < record->snapshots[i].num_disks; j++)
+            if (xlx__file_same(record->snapshots[i].disks[j].image, image))
+                return true;
+    for (i = 0; i < record->num_leftover; i++)
+        if (xlx__file_same(record->leftover[i].image, image) ||
+            xlx__file_same(xlx__text(record->leftover[i].backing), image))
+            return true;
+    return false;
 }
 
 int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
@@ -60,12 +71,14 @@ int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
 {
     int rc;
 
-    rc = xlx__store_time(ctx, &guest->uuid, xlx__record_snapshots.file,
+    rc = xlx__store_time(ctx, &guest->uuid,
+                         xlx__record_kinds[XLX__RECORD_SNAPSHOTS].file,
                          time_r);
     if (rc != ERROR_NOTFOUND) return rc;
     xlx__error_clear();
     return xlx__store_time(ctx, &guest->uuid,
-                           xlx__record_snapshot_journal.file, time_r);
+                           xlx__record_kinds[XLX__RECORD_SNAPSHOT_JOURNAL]
+                               .file, time_r);
 }
 
 /* ---- journal ------------------------------------------------------------ */
@@ -73,39 +86,27 @@ int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
 int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
                                xlx_snapshot_journal *journal)
 {
-    struct xlx__json_doc *doc;
+    bool found;
     int rc;
 
-    rc = xlx__record_read(ctx, &guest->uuid, &xlx__record_snapshot_journal,
-                          &doc);
-    if (rc) return rc;
-    if (!doc)
+    rc = xlx__snapshot_journal_load(ctx, &guest->uuid, journal, &found);
+    if (!rc && !found)
         return xlx__error(ERROR_NOTFOUND, "nothing was cut short");
-    rc = xlx__snapshot_journal_parse(xlx__json_root(doc), journal);
     if (!rc && *xlx__text(journal->merge_vdev) &&
         (*xlx__text(journal->merge_top) != '/' ||
          *xlx__text(journal->merge_base) != '/'))
-        rc = xlx__json_error(xlx__json_root(doc), ERROR_INVAL,
-                             "merge_vdev is set, and merge_top or merge_base "
-                             "is not an absolute path; put a copy of the "
-                             "file back");
-    xlx__json_free(doc);
+        rc = xlx__error(ERROR_INVAL, "%s/" LIBXL_UUID_FMT "/%s: merge_vdev is "
+                        "set, and merge_top or merge_base is not an absolute "
+                        "path; put a copy of the file back", ctx->state_dir,
+                        LIBXL_UUID_BYTES(guest->uuid),
+                        xlx__record_kinds[XLX__RECORD_SNAPSHOT_JOURNAL].file);
     return rc;
 }
 
-int xlx__snapshot_journal_write(xlx_ctx *ctx, const xlx_guest *guest,
-                                const xlx_snapshot_journal *journal)
+bool xlx__snapshot_journal_names_image(const xlx_snapshot_journal *journal,
+                                       const char *image)
 {
-    struct xlx__json_out *out = xlx__json_out_new(true);
-
-    xlx__snapshot_journal_gen(out, journal);
-    return xlx__record_write(ctx, guest, &xlx__record_snapshot_journal, out);
-}
-
-int xlx__snapshot_journal_remove(xlx_ctx *ctx, const xlx_guest *guest)
-{
-    /* a first snapshot that was undone leaves nothing, not even the name */
-    return xlx__record_remove(ctx, guest, &xlx__record_snapshot_journal);
+    return xlx__snapshots_names_image(&journal->after, image);
 }
 
 int xlx__snapshot_journal_init(const struct xlx__snapshot_change *c,

@@ -470,7 +470,7 @@ static int perform(struct xlx__snapshot_change *c,
 {
     int rc;
 
-    rc = xlx__snapshot_journal_write(c->ctx, c->guest, journal);
+    rc = xlx__snapshot_journal_save(c->ctx, c->guest, journal);
     if (rc) return rc;
     xlx__fault("snapshot-revert.journal");
     xlx__snapshot_hang_up(c);

@@ -302,7 +302,7 @@ static int perform(struct xlx__snapshot_change *c,
     rc = xlx__snapshot_append(c->ctx, &journal->after, snapshot);
     if (rc) return rc;
     made = xlx__snapshot_by_name(&journal->after, snapshot->name);
-    rc = xlx__snapshot_journal_write(c->ctx, c->guest, journal);
+    rc = xlx__snapshot_journal_save(c->ctx, c->guest, journal);
     if (rc) return rc;
     xlx__fault("snapshot-create.journal");
     xlx__snapshot_hang_up(c);

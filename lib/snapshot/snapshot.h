@@ -34,6 +34,7 @@
 #include "core/file-id.h"
 #include "disk/image-use.h"
 #include "gen-calls.h"
+#include "gen-records.h"
 #include "guest/qmp.h"
 
 struct xlx__snapshot_change {
@@ -98,9 +99,6 @@ int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
 /* ERROR_NOTFOUND when there is no journal. */
 int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
                                xlx_snapshot_journal *journal);
-int xlx__snapshot_journal_write(xlx_ctx *ctx, const xlx_guest *guest,
-                                const xlx_snapshot_journal *journal);
-int xlx__snapshot_journal_remove(xlx_ctx *ctx, const xlx_guest *guest);
 /* Fills in what every operation writes into its journal. */
 int xlx__snapshot_journal_init(const struct xlx__snapshot_change *c,
                                xlx_snapshot_operation operation,

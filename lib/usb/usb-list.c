@@ -130,7 +130,7 @@ int xlx__usb_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) goto out;
     rc = xlx__guest_refresh(ctx, &list->guest);
     if (rc) goto out;
-    rc = xlx__usb_record_read(ctx, &guest->uuid, &record);
+    rc = xlx__usb_record_load(ctx, &guest->uuid, &record, NULL);
     if (rc) goto out;
     rc = xlx__usb_devices(&devices);
     if (rc) goto out;
@@ -198,7 +198,7 @@ static int add_recorded(xlx_ctx *ctx, xlx_guests *list)
     rc = xlx__guest_known(ctx, &known);
     for (i = 0; !rc && i < known.num_guests; i++) {
         xlx_usb_record_init(&record);
-        rc = xlx__usb_record_read(ctx, &known.guests[i].uuid, &record);
+        rc = xlx__usb_record_load(ctx, &known.guests[i].uuid, &record, NULL);
         snprintf(who, sizeof(who), LIBXL_UUID_FMT,
                  LIBXL_UUID_BYTES(known.guests[i].uuid));
         if (!rc && record.num_entries)

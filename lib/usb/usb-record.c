@@ -8,40 +8,13 @@
 #include <string.h>
 
 #include "guest/guest.h"
-#include "guest/record.h"
 #include "usb/usb.h"
-
-static const struct xlx__record_member members[] = {
-    { "entries[].selector", false },
-    { NULL, false },
-};
-static const struct xlx__record_kind kind = {
-    .file = "usb.json", .version = 1, .members = members,
-};
-
-int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
-                         xlx_usb_record *record)
-{
-    struct xlx__json_doc *doc;
-    int rc;
-
-    rc = xlx__record_read(ctx, uuid, &kind, &doc);
-    if (rc || !doc)
-        return rc;
-    rc = xlx__usb_record_parse(xlx__json_root(doc), record);
-    xlx__json_free(doc);
-    return rc;
-}
 
 int xlx__usb_record_write(struct xlx__usb_change *c)
 {
-    struct xlx__json_out *out;
-
-    if (!c->record.num_entries)
-        return xlx__record_remove(c->ctx, &c->guest, &kind);
-    out = xlx__json_out_new(true);
-    xlx__usb_record_gen(out, &c->record);
-    return xlx__record_write(c->ctx, &c->guest, &kind, out);
+    return c->record.num_entries
+        ? xlx__usb_record_save(c->ctx, &c->guest, &c->record)
+        : xlx__usb_record_remove(c->ctx, &c->guest);
 }
 
 /* ---- one change --------------------------------------------------------- */
@@ -58,7 +31,8 @@ int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
     xlx_usb_record_init(&c->record);
 
     rc = xlx__record_lock(ctx, guest, &c->lock, &c->guest);
-    return rc ? rc : xlx__usb_record_read(ctx, &c->guest.uuid, &c->record);
+    return rc ? rc : xlx__usb_record_load(ctx, &c->guest.uuid, &c->record,
+                                        NULL);
 }
 
 void xlx__usb_end(struct xlx__usb_change *c)
@@ -144,7 +118,7 @@ int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
         if (except && !libxl_uuid_compare(&known.guests[i].uuid, except))
             continue;
         xlx_usb_record_init(&record);
-        rc = xlx__usb_record_read(ctx, &known.guests[i].uuid, &record);
+        rc = xlx__usb_record_load(ctx, &known.guests[i].uuid, &record, NULL);
         for (j = 0; !rc && !found && j < record.num_entries; j++)
             found = xlx__usb_is_for(&record.entries[j], d);
         xlx_usb_record_dispose(&record);

@@ -24,6 +24,7 @@
 #include "core/lock.h"
 #include "disk/vbd.h"
 #include "gen-calls.h"
+#include "gen-records.h"
 
 #define XLX__USB_ANY 256            /* any subclass or protocol */
 
@@ -132,8 +133,6 @@ struct xlx__usb_change {
 int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
                   struct xlx__usb_change *c);
 void xlx__usb_end(struct xlx__usb_change *c);
-int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
-                         xlx_usb_record *record);
 /* A record without entries is removed. */
 int xlx__usb_record_write(struct xlx__usb_change *c);
 /* The entry of that port; NULL when there is none. */

@@ -158,7 +158,7 @@ static int work_journal(void)
     int rc;
 
     xlx_snapshot_journal_init(&journal);
-    rc = xlx__snapshot_journal_write(ctx, &guest, &journal);
+    rc = xlx__snapshot_journal_save(ctx, &guest, &journal);
     xlx_snapshot_journal_dispose(&journal);
     return rc;
 }

@@ -5,6 +5,8 @@
  * They are refused with the file and the member, by every command.
  */
 #include "core/store.h"
+#include "gen-records.h"
+#include "guest/guest.h"
 #include "scsi/scsi.h"
 #include "snapshot/snapshot.h"
 #include "unit.h"
@@ -14,7 +16,9 @@ static char *folder;
 static xlx_ctx *ctx;
 static xlx_guest guest;
 
-#define DISK "{\"vdev\": \"xvda\", \"image\": \"/i/a\", \"format\": \"raw\"}"
+#define DISK_AT(image) \
+    "{\"vdev\": \"xvda\", \"image\": \"" image "\", \"format\": \"raw\"}"
+#define DISK DISK_AT("/i/a")
 #define RECORD(disk, name, its) \
     "{\"version\": 1, \"disks\": [" disk "], \"snapshots\": [" \
     "{" name "\"disks\": [" its "]}]}"
@@ -58,7 +62,7 @@ static int scsi(void)
     int rc;
 
     xlx_vscsi_record_init(&record);
-    rc = xlx__scsi_record_read(ctx, &guest.uuid, &record);
+    rc = xlx__vscsi_record_load(ctx, &guest.uuid, &record, NULL);
     xlx_vscsi_record_dispose(&record);
     return rc;
 }
@@ -69,7 +73,7 @@ static int usb(void)
     int rc;
 
     xlx_usb_record_init(&record);
-    rc = xlx__usb_record_read(ctx, &guest.uuid, &record);
+    rc = xlx__usb_record_load(ctx, &guest.uuid, &record, NULL);
     xlx_usb_record_dispose(&record);
     return rc;
 }
@@ -84,8 +88,10 @@ static void snapshots_refused(void **state)
         { RECORD("{}", NAME, DISK), "snapshots.json: disks[0]: has no "
                                     "\"vdev\"" },
         { RECORD("{\"vdev\": \"xvda\"}", NAME, DISK),
+          "disks[0]: has no \"format\"" },
+        { RECORD("{\"vdev\": \"xvda\", \"format\": \"raw\"}", NAME, DISK),
           "disks[0]: has no \"image\"" },
-        { RECORD("{\"vdev\": \"xvda\", \"image\": \"a\", \"format\": \"\"}",
+        { RECORD("{\"vdev\": \"xvda\", \"image\": \"a\", \"format\": \"raw\"}",
                  NAME, DISK), "disks[0].image: is not an absolute path" },
         { RECORD("{\"vdev\": \"xvda\", \"image\": \"/a\", \"format\": \"\"}",
                  NAME, DISK), "disks[0].format: is empty" },
@@ -159,6 +165,66 @@ static void devices_refused(void **state)
     assert_ok(usb());
 }
 
+/* The layers below the concepts know a guest by the images that its records
+ * name; which those are, each concept says of its own. */
+static void names(const char *image, bool any, bool yes)
+{
+    libxl_device_disk disk;
+    bool any_is = !any, yes_is = !yes;
+
+    libxl_device_disk_init(&disk);
+    disk.pdev_path = strdup(image);
+    assert_ok(xlx__guest_records_name(ctx, &guest.uuid, &disk, 1, &any_is,
+                                      &yes_is));
+    libxl_device_disk_dispose(&disk);
+    if (any_is != any || yes_is != yes)
+        fail_msg("%s: any %d, named %d", image, any_is, yes_is);
+}
+
+static void images_named(void **state)
+{
+    (void)state;
+    assert_ok(put("usb.json", "{\"version\": 1, \"entries\": []}"));
+    names("/etc/passwd", false, false);
+    assert_ok(put("snapshot-journal.json",
+                  "{\"version\": 1, \"before\": " RECORD("", NAME, "")
+                  ", \"after\": " RECORD("", NAME, DISK_AT("/etc/passwd"))
+                  "}"));
+    names("/etc/passwd", true, true);
+    names("/etc/group", true, false);
+    assert_ok(put("snapshots.json",
+                  RECORD(DISK_AT("/etc/group"), NAME, "")));
+    names("/etc/group", true, true);
+    names("/etc/passwd", true, true);
+    names("/etc/hosts", true, false);
+    assert_ok(xlx__store_remove(ctx, &guest.uuid, "snapshot-journal.json"));
+    names("/etc/passwd", true, false);
+    assert_ok(put("snapshots.json", RECORD("{}", NAME, DISK)));
+    assert_fails(xlx__guest_records_name(ctx, &guest.uuid, NULL, 0,
+                                         &(bool){ false }, &(bool){ false }),
+                 ERROR_INVAL, "snapshots.json: disks[0]: has no");
+    assert_ok(xlx__store_remove(ctx, &guest.uuid, "snapshots.json"));
+    assert_ok(xlx__store_remove(ctx, &guest.uuid, "usb.json"));
+}
+
+/* The table has each file once; what libxlx wrote before is found there. */
+static void kinds(void **state)
+{
+    static const char *const files[] = {
+        "guest.json", "scsi.json", "snapshot-journal.json", "snapshots.json",
+        "usb.json",
+    };
+    int i, j, times;
+    (void)state;
+
+    assert_int_equal(XLX__RECORD_KINDS, XLX__ARRAY_SIZE(files));
+    for (i = 0; i < XLX__RECORD_KINDS; i++) {
+        for (times = j = 0; j < XLX__RECORD_KINDS; j++)
+            times += !strcmp(xlx__record_kinds[j].file, files[i]);
+        assert_int_equal(times, 1);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -184,6 +250,8 @@ int main(void)
         cmocka_unit_test(snapshots_refused),
         cmocka_unit_test(journals_refused),
         cmocka_unit_test(devices_refused),
+        cmocka_unit_test(images_named),
+        cmocka_unit_test(kinds),
     };
 
     return cmocka_run_group_tests_name("record-read", tests, setup, teardown);

@@ -74,6 +74,12 @@ typedef struct xlx_point {
 } xlx_point;
 #define XLX_HAVE_POINT 1    /* since 0.1 */
 
+/* Whose shapes they are; records are kept for one. */
+typedef struct xlx_guest {
+    char *name;                     /* name */
+} xlx_guest;
+#define XLX_HAVE_GUEST 1    /* since 0.1 */
+
 /*
  * A field of each type, with markup, "quotes" and a \.
  *
@@ -104,6 +110,16 @@ typedef struct xlx_shape {
 } xlx_shape;
 #define XLX_HAVE_SHAPE 1    /* since 0.1 */
 
+/* A record with another one in it. */
+typedef struct xlx_shape_journal {
+    uint32_t version;               /* version of the record */
+    xlx_guest guest;                /* whose */
+    xlx_guest *others;              /* who else has it */
+    int num_others;
+    xlx_shape after;                /* what it will be */
+} xlx_shape_journal;
+#define XLX_HAVE_SHAPE_JOURNAL 1    /* since 0.1 */
+
 /* Return 0 to go on. */
 typedef struct xlx_watch {
     int (*callback)(void *user, const xlx_shape *shape, const xlx_point *point);
@@ -126,11 +142,25 @@ int xlx_point_copy(xlx_ctx *ctx, xlx_point *dst, const xlx_point *src);
 char *xlx_point_to_json(xlx_ctx *ctx, const xlx_point *p);
 int xlx_point_from_json(xlx_ctx *ctx, xlx_point *p, const char *json);
 
+void xlx_guest_init(xlx_guest *p);
+void xlx_guest_dispose(xlx_guest *p);
+int xlx_guest_copy(xlx_ctx *ctx, xlx_guest *dst, const xlx_guest *src);
+char *xlx_guest_to_json(xlx_ctx *ctx, const xlx_guest *p);
+int xlx_guest_from_json(xlx_ctx *ctx, xlx_guest *p, const char *json);
+
 void xlx_shape_init(xlx_shape *p);
 void xlx_shape_dispose(xlx_shape *p);
 int xlx_shape_copy(xlx_ctx *ctx, xlx_shape *dst, const xlx_shape *src);
 char *xlx_shape_to_json(xlx_ctx *ctx, const xlx_shape *p);
 int xlx_shape_from_json(xlx_ctx *ctx, xlx_shape *p, const char *json);
+
+void xlx_shape_journal_init(xlx_shape_journal *p);
+void xlx_shape_journal_dispose(xlx_shape_journal *p);
+int xlx_shape_journal_copy(xlx_ctx *ctx, xlx_shape_journal *dst,
+                           const xlx_shape_journal *src);
+char *xlx_shape_journal_to_json(xlx_ctx *ctx, const xlx_shape_journal *p);
+int xlx_shape_journal_from_json(xlx_ctx *ctx, xlx_shape_journal *p,
+                                const char *json);
 
 /* ---- older ---- */
 

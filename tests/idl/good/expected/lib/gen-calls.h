@@ -26,11 +26,17 @@ int xlx__shape_find(xlx_ctx *ctx, const char *name, const char *hint,
  * is to be disposed of all the same. */
 int xlx__point_parse(const struct xlx__json *v, xlx_point *p);
 void xlx__point_gen(struct xlx__json_out *o, const xlx_point *p);
+int xlx__guest_parse(const struct xlx__json *v, xlx_guest *p);
+void xlx__guest_gen(struct xlx__json_out *o, const xlx_guest *p);
 int xlx__shape_parse(const struct xlx__json *v, xlx_shape *p);
 void xlx__shape_gen(struct xlx__json_out *o, const xlx_shape *p);
+int xlx__shape_journal_parse(const struct xlx__json *v, xlx_shape_journal *p);
+void xlx__shape_journal_gen(struct xlx__json_out *o,
+                            const xlx_shape_journal *p);
 
 /* A new element at the end of an array, initialised; NULL, with the error set, when
  * memory is short. */
 xlx_point *xlx__shape_corners_append(xlx_shape *p);
+xlx_guest *xlx__shape_journal_others_append(xlx_shape_journal *p);
 
 #endif

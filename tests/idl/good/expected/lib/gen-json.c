@@ -162,6 +162,67 @@ int xlx_point_from_json(xlx_ctx *ctx, xlx_point *p, const char *json)
     return rc;
 }
 
+int xlx__guest_parse(const struct xlx__json *v, xlx_guest *p)
+{
+    const struct xlx__json *m;
+    const char *key;
+    int rc;
+
+    rc = xlx__json_expect(v, XLX__JSON_OBJECT);
+    if (rc) return rc;
+    for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
+        key = xlx__json_key(m);
+        if (!strcmp(key, "name"))
+            rc = parse_string(m, &p->name);
+        else
+            rc = xlx__json_error(m, ERROR_INVAL, "unknown member");
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+void xlx__guest_gen(struct xlx__json_out *o, const xlx_guest *p)
+{
+    xlx__json_out_object(o);
+    xlx__json_out_key(o, "name");
+    xlx__json_out_string(o, p->name ? p->name : "");
+    xlx__json_out_end(o);
+}
+
+char *xlx_guest_to_json(xlx_ctx *ctx, const xlx_guest *p)
+{
+    struct xlx__json_out *o;
+    char *text;
+
+    (void)ctx;
+    xlx__error_clear();
+    o = xlx__json_out_new(true);
+    xlx__guest_gen(o, p);
+    return xlx__json_out_finish(o, &text, NULL) ? NULL : text;
+}
+
+int xlx_guest_from_json(xlx_ctx *ctx, xlx_guest *p, const char *json)
+{
+    struct xlx__json_doc *doc = NULL;
+    xlx_guest read;
+    int rc;
+
+    (void)ctx;
+    xlx_guest_init(&read);
+    rc = parse_text("guest", json, &doc);
+    if (rc) goto out;
+    rc = xlx__guest_parse(xlx__json_root(doc), &read);
+    if (rc) goto out;
+    xlx_guest_dispose(p);
+    *p = read;
+    xlx_guest_init(&read);
+
+ out:
+    xlx_guest_dispose(&read);
+    xlx__json_free(doc);
+    return rc;
+}
+
 static int parse_shape_kind(const struct xlx__json *v, xlx_shape_kind *e_r)
 {
     const char *s;
@@ -443,6 +504,114 @@ int xlx_shape_from_json(xlx_ctx *ctx, xlx_shape *p, const char *json)
 
  out:
     xlx_shape_dispose(&read);
+    xlx__json_free(doc);
+    return rc;
+}
+
+/* Members that were read before an error stay, for dispose. */
+static int parse_guest_array(const struct xlx__json *v, xlx_guest **xs_r,
+                             int *num_r)
+{
+    const struct xlx__json *m;
+    xlx_guest *xs;
+    int rc;
+
+    rc = xlx__json_expect(v, XLX__JSON_ARRAY);
+    if (rc) return rc;
+    if (!xlx__json_count(v))
+        return 0;
+    *xs_r = xs = calloc(xlx__json_count(v), sizeof(*xs));
+    if (!xs)
+        return xlx__nomem();
+    for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
+        xlx_guest_init(&xs[*num_r]);
+        (*num_r)++;
+        rc = xlx__guest_parse(m, &xs[*num_r - 1]);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+int xlx__shape_journal_parse(const struct xlx__json *v, xlx_shape_journal *p)
+{
+    const struct xlx__json *m;
+    const char *key;
+    int rc;
+
+    rc = xlx__json_expect(v, XLX__JSON_OBJECT);
+    if (rc) return rc;
+    for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
+        key = xlx__json_key(m);
+        if (!strcmp(key, "version"))
+            rc = parse_uint32(m, &p->version);
+        else if (!strcmp(key, "guest"))
+            rc = xlx__guest_parse(m, &p->guest);
+        else if (!strcmp(key, "others"))
+            rc = parse_guest_array(m, &p->others,
+                                   &p->num_others);
+        else if (!strcmp(key, "after"))
+            rc = xlx__shape_parse(m, &p->after);
+        else
+            rc = xlx__json_error(m, ERROR_INVAL, "unknown member");
+        if (rc) return rc;
+    }
+    if (p->version > 1)
+        return xlx__json_error(v, ERROR_VERSION, "version %u is newer than"
+                               " 1, the newest known here", p->version);
+    return 0;
+}
+
+void xlx__shape_journal_gen(struct xlx__json_out *o,
+                            const xlx_shape_journal *p)
+{
+    int i;
+
+    xlx__json_out_object(o);
+    xlx__json_out_key(o, "version");
+    xlx__json_out_uint64(o, p->version);
+    xlx__json_out_key(o, "guest");
+    xlx__guest_gen(o, &p->guest);
+    xlx__json_out_key(o, "others");
+    xlx__json_out_array(o);
+    for (i = 0; i < p->num_others; i++)
+        xlx__guest_gen(o, &p->others[i]);
+    xlx__json_out_end(o);
+    xlx__json_out_key(o, "after");
+    xlx__shape_gen(o, &p->after);
+    xlx__json_out_end(o);
+}
+
+char *xlx_shape_journal_to_json(xlx_ctx *ctx, const xlx_shape_journal *p)
+{
+    struct xlx__json_out *o;
+    char *text;
+
+    (void)ctx;
+    xlx__error_clear();
+    o = xlx__json_out_new(true);
+    xlx__shape_journal_gen(o, p);
+    return xlx__json_out_finish(o, &text, NULL) ? NULL : text;
+}
+
+int xlx_shape_journal_from_json(xlx_ctx *ctx, xlx_shape_journal *p,
+                                const char *json)
+{
+    struct xlx__json_doc *doc = NULL;
+    xlx_shape_journal read;
+    int rc;
+
+    (void)ctx;
+    xlx_shape_journal_init(&read);
+    rc = parse_text("shape_journal", json, &doc);
+    if (rc) goto out;
+    rc = xlx__shape_journal_parse(xlx__json_root(doc), &read);
+    if (rc) goto out;
+    xlx_shape_journal_dispose(p);
+    *p = read;
+    xlx_shape_journal_init(&read);
+
+ out:
+    xlx_shape_journal_dispose(&read);
     xlx__json_free(doc);
     return rc;
 }

@@ -90,6 +90,38 @@ int xlx_point_copy(xlx_ctx *ctx, xlx_point *dst, const xlx_point *src)
     return 0;
 }
 
+void xlx_guest_init(xlx_guest *p)
+{
+    memset(p, 0, sizeof(*p));
+}
+
+void xlx_guest_dispose(xlx_guest *p)
+{
+    if (!p)
+        return;
+    free(p->name);
+    xlx_guest_init(p);
+}
+
+int xlx_guest_copy(xlx_ctx *ctx, xlx_guest *dst, const xlx_guest *src)
+{
+    xlx_guest p;
+    int rc;
+
+    (void)ctx;
+    xlx_guest_init(&p);
+    rc = xlx__set_string(&p.name, src->name);
+    if (rc) goto out;
+
+    xlx_guest_dispose(dst);
+    *dst = p;
+    return 0;
+
+ out:
+    xlx_guest_dispose(&p);
+    return rc;
+}
+
 static void dispose_string_array(char **xs, int num)
 {
     int i;
@@ -308,5 +340,95 @@ xlx_point *xlx__shape_corners_append(xlx_shape *p)
     p->corners = xs;
     xs += p->num_corners++;
     xlx_point_init(xs);
+    return xs;
+}
+
+static void dispose_guest_array(xlx_guest *xs, int num)
+{
+    int i;
+
+    for (i = 0; i < num; i++)
+        xlx_guest_dispose(&xs[i]);
+    free(xs);
+}
+
+static int copy_guest_array(xlx_ctx *ctx, xlx_guest **xs_r, int *num_r,
+                            const xlx_guest *from, int num)
+{
+    xlx_guest *xs;
+    int i, rc;
+
+    if (num <= 0)
+        return 0;
+    xs = calloc(num, sizeof(*xs));
+    if (!xs)
+        return xlx__nomem();
+    for (i = 0; i < num; i++) {
+        xlx_guest_init(&xs[i]);
+        rc = xlx_guest_copy(ctx, &xs[i], &from[i]);
+        if (rc) goto out;
+    }
+    *xs_r = xs;
+    *num_r = num;
+    return 0;
+
+ out:
+    dispose_guest_array(xs, i);
+    return rc;
+}
+
+void xlx_shape_journal_init(xlx_shape_journal *p)
+{
+    memset(p, 0, sizeof(*p));
+    p->version = 1;
+    xlx_guest_init(&p->guest);
+    xlx_shape_init(&p->after);
+}
+
+void xlx_shape_journal_dispose(xlx_shape_journal *p)
+{
+    if (!p)
+        return;
+    xlx_guest_dispose(&p->guest);
+    dispose_guest_array(p->others, p->num_others);
+    xlx_shape_dispose(&p->after);
+    xlx_shape_journal_init(p);
+}
+
+int xlx_shape_journal_copy(xlx_ctx *ctx, xlx_shape_journal *dst,
+                           const xlx_shape_journal *src)
+{
+    xlx_shape_journal p;
+    int rc;
+
+    xlx_shape_journal_init(&p);
+    p.version = src->version;
+    rc = xlx_guest_copy(ctx, &p.guest, &src->guest);
+    if (rc) goto out;
+    rc = copy_guest_array(ctx, &p.others, &p.num_others,
+                          src->others, src->num_others);
+    if (rc) goto out;
+    rc = xlx_shape_copy(ctx, &p.after, &src->after);
+    if (rc) goto out;
+
+    xlx_shape_journal_dispose(dst);
+    *dst = p;
+    return 0;
+
+ out:
+    xlx_shape_journal_dispose(&p);
+    return rc;
+}
+
+xlx_guest *xlx__shape_journal_others_append(xlx_shape_journal *p)
+{
+    xlx_guest *xs;
+
+    xs = longer(p->others, p->num_others, sizeof(*xs));
+    if (!xs)
+        return NULL;
+    p->others = xs;
+    xs += p->num_others++;
+    xlx_guest_init(xs);
     return xs;
 }

@@ -202,6 +202,23 @@ class Point(_Struct):
     }
 
 
+class _CGuest(ctypes.Structure):
+    _fields_ = [
+        ("name", c_char_p),
+    ]
+
+
+@dataclass
+class Guest(_Struct):
+    """Whose shapes they are; records are kept for one."""
+    name: str = ''
+
+    _c = _CGuest
+    _name = "guest"
+    _types = {
+    }
+
+
 class _CShape(ctypes.Structure):
     _fields_ = [
         ("version", ctypes.c_uint32),
@@ -258,6 +275,33 @@ class Shape(_Struct):
         "centre": Point.from_dict,
         "corners": lambda xs: [Point.from_dict(x) for x in xs],
         "kinds": lambda xs: [ShapeKind(x) for x in xs],
+    }
+
+
+class _CShapeJournal(ctypes.Structure):
+    _fields_ = [
+        ("version", ctypes.c_uint32),
+        ("guest", _CGuest),
+        ("others", c_void_p),
+        ("num_others", c_int),
+        ("after", _CShape),
+    ]
+
+
+@dataclass
+class ShapeJournal(_Struct):
+    """A record with another one in it."""
+    version: int = 1
+    guest: Guest = _field(default_factory=Guest)
+    others: list = _field(default_factory=list)
+    after: Shape = _field(default_factory=Shape)
+
+    _c = _CShapeJournal
+    _name = "shape_journal"
+    _types = {
+        "guest": Guest.from_dict,
+        "others": lambda xs: [Guest.from_dict(x) for x in xs],
+        "after": Shape.from_dict,
     }
 
 
