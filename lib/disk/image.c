@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/child.h"
+#include "core/number.h"
 #include "core/store.h"
 #include "disk/image.h"
 
@@ -337,12 +338,15 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
 
 int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
                        const char *a_format, const char *b_format,
-                       bool *same_r)
+                       bool *same_r, uint64_t *at_r)
 {
+    static const char says[] = "Content mismatch at offset ";
     const char *const argv[] = {
-        "qemu-img", "compare", "-q", "-U", "-f", a_format, "-F", b_format,
-        "--", a, b, NULL
+        "qemu-img", "compare", "-U", "-f", a_format, "-F", b_format, "--", a,
+        b, NULL
     };
+    const char *number;
+    char *text = NULL;
     int status = 0;
     const struct xlx__child child = {
         .argv = argv, .timeout_ms = LONG_MS, .max_output = 65536,
@@ -350,13 +354,23 @@ int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
     };
     int rc;
 
-    rc = xlx__child_run(ctx, &child, NULL, NULL);
-    if (rc) return rc;
-    if (status > 1)                 /* 1: they differ (qemu-img(1)) */
-        return xlx__error(ERROR_FAIL, "qemu-img cannot compare %s and %s", a,
-                          b);
+    rc = xlx__child_run(ctx, &child, &text, NULL);
+    if (rc) goto out;
+    if (status > 1) {               /* 1: they differ (qemu-img(1)) */
+        rc = xlx__error(ERROR_FAIL, "qemu-img cannot compare %s and %s", a, b);
+        goto out;
+    }
     *same_r = status == 0;
-    return 0;
+    *at_r = UINT64_MAX;
+    number = strstr(text, says);
+    if (number) {
+        number += strlen(says);
+        (void)xlx__take_u64(&number, UINT64_MAX, at_r);
+    }
+
+ out:
+    free(text);
+    return rc;
 }
 
 int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,

@@ -43,10 +43,11 @@ int xlx__image_check_repair(xlx_ctx *ctx, const char *path,
 int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
                       const char *base, const xlx_progress *progress,
                       const char *what);
-/* Does a guest see the same bytes in both? */
+/* Does a guest see the same bytes in both?  When not, *at_r is the byte of the
+ * disk near which the first difference is, UINT64_MAX when it is not known. */
 int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
                        const char *a_format, const char *b_format,
-                       bool *same_r);
+                       bool *same_r, uint64_t *at_r);
 /* Changes only the name of the image below. */
 int xlx__image_rebase(xlx_ctx *ctx, const char *path, const char *backing,
                       const char *backing_format);

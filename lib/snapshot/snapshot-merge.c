@@ -11,6 +11,7 @@
  * Otherwise qemu-img commits, which can be done again after any crash, since
  * the upper layer is not changed by it.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -433,23 +434,26 @@ static void written(const char *image, char *text, size_t size)
 static int compare(struct xlx__snapshot_change *c,
                    const xlx_snapshot_journal *journal, bool *merged_r)
 {
-    char top[40], base[40];
+    char top[40], base[40], where[48] = "";
+    uint64_t at;
     int rc;
 
     rc = xlx__image_compare(c->ctx, journal->merge_top, journal->merge_base,
                             format_of(&journal->before, journal->merge_top),
                             format_of(&journal->before, journal->merge_base),
-                            merged_r);
+                            merged_r, &at);
     if (rc || *merged_r) return rc;
+    if (at != UINT64_MAX)
+        snprintf(where, sizeof(where), " (first near byte %" PRIu64 ")", at);
     written(journal->merge_top, top, sizeof(top));
     written(journal->merge_base, base, sizeof(base));
     return xlx__error(ERROR_INVAL, "%s: QEMU was killed while it moved the "
                       "guest from %s (last written %s) to %s (last written "
-                      "%s), and these differ: look at each with qemu-nbd "
+                      "%s), and these differ%s: look at each with qemu-nbd "
                       "--read-only, and say which one goes on: xl "
                       "snapshot-repair --keep-image IMAGE GUEST",
                       journal->merge_vdev, journal->merge_top, top,
-                      journal->merge_base, base);
+                      journal->merge_base, base, where);
 }
 
 /* Ends the job that was left.  *done_r: it has moved the guest, as QEMU says;
