@@ -290,11 +290,12 @@ static pid_t clone_keeper(const struct launch *l)
     return pid;
 }
 
-static int start(const struct xlx__child *child, pid_t *pid_r, int *out_r,
-                 int *err_r, int *report_r)
+int xlx__child_start(xlx_ctx *ctx, const struct xlx__child *child,
+                     struct xlx__child_running *running_r)
 {
     int out[2] = { -1, -1 }, err[2] = { -1, -1 }, report[2] = { -1, -1 };
     struct launch l = { .child = child, .in = -1 };
+    pid_t pid;
     int r, rc;
 
     r = find_program(child->argv[0], l.program);
@@ -309,14 +310,18 @@ static int start(const struct xlx__child *child, pid_t *pid_r, int *out_r,
     l.out = out[1];
     l.err = err[1];
     l.report = report[1];
-    *pid_r = clone_keeper(&l);
-    if (*pid_r < 0) {
+    pid = clone_keeper(&l);
+    if (pid < 0) {
         rc = cannot_start(child, errno);
         goto out;
     }
-    *out_r = out[0];
-    *err_r = err[0];
-    *report_r = report[0];
+    xlx__debug(ctx, "%s %s: kept by pid %d", child->argv[0],
+               xlx__text(child->argv[1]), (int)pid);
+    *running_r = (struct xlx__child_running){
+        .child = child, .keeper = pid, .out = out[0], .err = err[0],
+        .report = report[0],
+        .deadline = xlx__now_ms() + child->timeout_ms,
+    };
     out[0] = err[0] = report[0] = -1;
     rc = 0;
 
@@ -391,20 +396,19 @@ static void take_report(int *fd, struct report *report)
         *report = got;
 }
 
-static int converse(const struct xlx__child *child, struct pipe_text *out,
-                    struct pipe_text *err, int *report_fd,
-                    struct report *report)
+static int converse(struct xlx__child_running *running, struct pipe_text *out,
+                    struct pipe_text *err, struct report *report)
 {
-    int64_t deadline = xlx__now_ms() + child->timeout_ms;
+    const struct xlx__child *child = running->child;
     int64_t next = xlx__now_ms() + TICK_MS;
     int64_t now;
     int rc;
 
-    while (out->fd >= 0 || err->fd >= 0 || *report_fd >= 0) {
+    while (out->fd >= 0 || err->fd >= 0 || running->report >= 0) {
         struct pollfd fds[3] = {
             { .fd = out->fd, .events = POLLIN },
             { .fd = err->fd, .events = POLLIN },
-            { .fd = *report_fd, .events = POLLIN },
+            { .fd = running->report, .events = POLLIN },
         };
 
         if (poll(fds, 3, TICK_MS) < 0) {
@@ -413,7 +417,7 @@ static int converse(const struct xlx__child *child, struct pipe_text *out,
             return xlx__error(ERROR_FAIL, "poll: %m");
         }
         now = xlx__now_ms();
-        if (now > deadline)
+        if (now > running->deadline)
             return xlx__error(ERROR_TIMEDOUT, "no end after %d seconds",
                               child->timeout_ms / 1000);
         rc = fds[0].revents ? drain(out) : 0;
@@ -421,7 +425,7 @@ static int converse(const struct xlx__child *child, struct pipe_text *out,
         rc = fds[1].revents ? drain(err) : 0;
         if (rc) return rc;
         if (fds[2].revents)
-            take_report(report_fd, report);
+            take_report(&running->report, report);
         if (now >= next) {
             rc = tick(child, out);
             if (rc) return rc;
@@ -489,25 +493,22 @@ static void end_keeper(pid_t pid, bool early)
     while (r < 0 && errno == EINTR);
 }
 
-int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
-                   char **output_r, size_t *len_r)
+int xlx__child_end(struct xlx__child_running *running, char **output_r,
+                   size_t *len_r)
 {
-    struct pipe_text out = { .fd = -1, .max = child->max_output };
-    struct pipe_text err = { .fd = -1, .max = 65536, .keep_tail = true };
-    const char *name = child->argv[0], *first = xlx__text(child->argv[1]);
+    const struct xlx__child *child = running->child;
+    struct pipe_text out = { .fd = running->out, .max = child->max_output,
+                             .keep_tail = child->tick != NULL };
+    struct pipe_text err = { .fd = running->err, .max = 65536,
+                             .keep_tail = true };
     struct report report = { .value = 0 };
-    int rc, report_fd = -1;
-    pid_t pid;
+    int rc;
 
-    out.keep_tail = child->tick != NULL;
-    rc = start(child, &pid, &out.fd, &err.fd, &report_fd);
-    if (rc) return rc;
-    xlx__debug(ctx, "%s %s: kept by pid %d", name, first, (int)pid);
-
-    rc = converse(child, &out, &err, &report_fd, &report);
-    end_keeper(pid, rc != 0);
+    rc = converse(running, &out, &err, &report);
+    end_keeper(running->keeper, rc != 0);
     if (rc) {
-        xlx__error_prefix(rc, "%s %s", name, first);
+        xlx__error_prefix(rc, "%s %s", child->argv[0],
+                          xlx__text(child->argv[1]));
         goto out;
     }
     rc = judge(child, &report, err.text);
@@ -524,8 +525,18 @@ int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
  out:
     close_fd(&out.fd);
     close_fd(&err.fd);
-    close_fd(&report_fd);
+    close_fd(&running->report);
     free(out.text);
     free(err.text);
     return rc;
+}
+
+int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
+                   char **output_r, size_t *len_r)
+{
+    struct xlx__child_running running;
+    int rc;
+
+    rc = xlx__child_start(ctx, child, &running);
+    return rc ? rc : xlx__child_end(&running, output_r, len_r);
 }

@@ -46,6 +46,21 @@ struct xlx__child {
 int xlx__child_run(xlx_ctx *ctx, const struct xlx__child *child,
                    char **output_r, size_t *len_r);
 
+/* The same in two steps, so that several run at once.  Each that was started
+ * must be ended, in any order; the time that it has begins with its start.
+ * *child, and all that it points to, stays as it is until then. */
+struct xlx__child_running {
+    const struct xlx__child *child;
+    pid_t keeper;
+    int out, err, report;           /* pipes */
+    int64_t deadline;
+};
+
+int xlx__child_start(xlx_ctx *ctx, const struct xlx__child *child,
+                     struct xlx__child_running *running_r);
+int xlx__child_end(struct xlx__child_running *running, char **output_r,
+                   size_t *len_r);
+
 /* A copy of this process of which no wait() but one for it with __WALL knows
  * and whose end sends end_signal, 0 for none.  The copy may make only calls
  * that are async-signal-safe, and not fork(). */

@@ -23,12 +23,30 @@ int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
                     struct xlx__image *image_r);
 void xlx__image_dispose(struct xlx__image *image);
 
+/* ---- image-overlay.c ---------------------------------------------------- */
+
+struct xlx__image_making {
+    const char *path, *name;        /* name is the end of path */
+    int dir, fd;                    /* its directory, and the file */
+    char by_fd[40], size[24];
+    const char *argv[16];
+    struct xlx__child child;
+    struct xlx__child_running running;
+};
+
 /* Makes a qcow2 image over backing: O_EXCL, with the owner of backing and the
  * access that backing gives to its group, flushed to disk with its
- * directory. */
-int xlx__image_create_overlay(xlx_ctx *ctx, const char *path,
-                              const char *backing, const char *backing_format,
-                              uint64_t virtual_size);
+ * directory.  Several can be started before the first is ended; each that was
+ * started must be ended, and stays where it is in memory until then.  When it
+ * fails there is no file. */
+int xlx__image_make_start(xlx_ctx *ctx, const char *path,
+                          const char *backing, const char *backing_format,
+                          uint64_t virtual_size,
+                          struct xlx__image_making *making);
+int xlx__image_make_end(struct xlx__image_making *making);
+
+/* ---- image.c, image-qcow2.c --------------------------------------------- */
+
 /* Was anything ever written to the image itself (not what is below it)?
  * For a qcow2 that no QEMU has open. */
 int xlx__image_has_data(const char *path, bool *data_r);

@@ -13,6 +13,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "core/store.h"
 #include "disk/disk.h"
 #include "disk/image.h"
 #include "snapshot/snapshot.h"
@@ -20,6 +21,7 @@
 #define MAX_TRIES 1000
 #define MIN_FREE_KIB 1024           /* tables of an empty overlay, and some */
 #define MAX_NODE 31                 /* bytes, QEMU's limit */
+#define AT_ONCE 4                   /* programs that make overlays */
 
 /* The image at the bottom of the chain that libxlx made is the user's own,
  * and gives the name. */
@@ -346,14 +348,64 @@ int xlx__snapshot_check_space(const xlx_snapshot_disk *over, int num)
     return rc;
 }
 
-int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
-                               const xlx_snapshot_disk *over)
+/* Ends those that were started, and forgets what comes after the first
+ * failure, which is rc if that is not 0. */
+static int end_all(struct xlx__image_making *making, int num,
+                   const xlx_snapshot_disk *below, bool revert, int rc)
 {
-    int rc;
+    struct xlx__error_text why;
+    int i, failed;
 
-    rc = xlx__image_create_overlay(ctx, over->image, below->image,
-                                   below->format, over->virtual_size);
-    return rc ? xlx__error_prefix(rc, "%s", below->vdev) : 0;
+    for (i = 0; i < num; i++) {
+        xlx__error_save(&why);
+        failed = xlx__image_make_end(&making[i]);
+        if (failed && !rc)
+            rc = xlx__error_prefix(failed, "%s", below[i].vdev);
+        else if (rc)
+            xlx__error_restore(&why);
+        if (revert)
+            xlx__fault("snapshot-revert.overlay");
+        else
+            xlx__fault("snapshot-create.overlay");
+    }
+    return rc;
+}
+
+/* qemu-img mostly waits, for its libraries and for the storage. */
+static int make_at_once(xlx_ctx *ctx, const xlx_snapshot_disk *below, int num,
+                        const xlx_snapshots *after, bool revert)
+{
+    struct xlx__image_making making[AT_ONCE];
+    const xlx_snapshot_disk *over;
+    int i, rc = 0;
+
+    for (i = 0; !rc && i < num; i++) {
+        over = xlx__snapshot_current_disk(after, below[i].vdev);
+        rc = xlx__image_make_start(ctx, over->image, below[i].image,
+                                   below[i].format, over->virtual_size,
+                                   &making[i]);
+    }
+    if (rc)
+        xlx__error_prefix(rc, "%s", below[--i].vdev);
+    if (revert)
+        xlx__fault("snapshot-revert.making");
+    else
+        xlx__fault("snapshot-create.making");
+    return end_all(making, i, below, revert, rc);
+}
+
+int xlx__snapshot_make_overlays(xlx_ctx *ctx, const xlx_snapshot *snapshot,
+                                const xlx_snapshots *after, bool revert)
+{
+    int i, num, rc = 0;
+
+    for (i = 0; !rc && i < snapshot->num_disks; i += num) {
+        num = snapshot->num_disks - i;
+        if (num > AT_ONCE)
+            num = AT_ONCE;
+        rc = make_at_once(ctx, &snapshot->disks[i], num, after, revert);
+    }
+    return rc;
 }
 
 int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk)

@@ -445,24 +445,6 @@ static int restart(struct xlx__snapshot_change *c,
 
 /* ---- doing it ----------------------------------------------------------- */
 
-static int make_overlays(struct xlx__snapshot_change *c,
-                         const xlx_snapshot_journal *journal)
-{
-    const xlx_snapshot *to = target_of(journal);
-    int i, rc;
-
-    if (!xlx__snapshot_is_external(to))
-        return 0;
-    for (i = 0; i < to->num_disks; i++) {
-        rc = xlx__snapshot_make_overlay(c->ctx, &to->disks[i],
-                 xlx__snapshot_current_disk(&journal->after,
-                                            to->disks[i].vdev));
-        if (rc) return rc;
-        xlx__fault("snapshot-revert.overlay");
-    }
-    return 0;
-}
-
 static int perform(struct xlx__snapshot_change *c,
                    const xlx_snapshot_revert_spec *spec,
                    xlx_snapshot_journal *journal,
@@ -474,7 +456,9 @@ static int perform(struct xlx__snapshot_change *c,
     if (rc) return rc;
     xlx__fault("snapshot-revert.journal");
     xlx__snapshot_hang_up(c);
-    rc = make_overlays(c, journal);
+    if (xlx__snapshot_is_external(target_of(journal)))
+        rc = xlx__snapshot_make_overlays(c->ctx, target_of(journal),
+                                         &journal->after, true);
     if (rc) return xlx__snapshot_undo(c, rc);
     if (xlx__guest_running(c->guest))
         rc = restart(c, spec, journal, result);

@@ -240,23 +240,6 @@ static int switch_files(struct xlx__snapshot_change *c,
 
 /* ---- doing it ----------------------------------------------------------- */
 
-static int make_overlays(struct xlx__snapshot_change *c,
-                         const xlx_snapshot *snapshot,
-                         const xlx_snapshots *after)
-{
-    int i, rc;
-
-    if (!xlx__snapshot_is_external(snapshot))
-        return 0;
-    for (i = 0; i < snapshot->num_disks; i++) {
-        rc = xlx__snapshot_make_overlay(c->ctx, &snapshot->disks[i],
-                 xlx__snapshot_current_disk(after, snapshot->disks[i].vdev));
-        if (rc) return rc;
-        xlx__fault("snapshot-create.overlay");
-    }
-    return 0;
-}
-
 /* A domain's configuration names the overlays before QEMU switches to them.
  * Should we die in between and the guest reboot, then it goes on in overlays
  * that are still empty, which is what was wanted; the other way round it
@@ -306,7 +289,9 @@ static int perform(struct xlx__snapshot_change *c,
     if (rc) return rc;
     xlx__fault("snapshot-create.journal");
     xlx__snapshot_hang_up(c);
-    rc = make_overlays(c, snapshot, &journal->after);
+    rc = xlx__snapshot_is_external(snapshot)
+        ? xlx__snapshot_make_overlays(c->ctx, snapshot, &journal->after,
+                                      false) : 0;
     if (rc) goto undo;
     rc = configure(c, snapshot, &journal->after);
     if (rc) goto undo;

@@ -239,8 +239,10 @@ int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
 /* ERROR_FAIL when there is hardly space for num overlays where that one is to
  * go. */
 int xlx__snapshot_check_space(const xlx_snapshot_disk *over, int num);
-int xlx__snapshot_make_overlay(xlx_ctx *ctx, const xlx_snapshot_disk *below,
-                               const xlx_snapshot_disk *over);
+/* Those over all disks of the snapshot, as after has them.  After a failure
+ * some are there. */
+int xlx__snapshot_make_overlays(xlx_ctx *ctx, const xlx_snapshot *snapshot,
+                                const xlx_snapshots *after, bool revert);
 /* Notes the modification time of an image that is frozen from now on. */
 int xlx__snapshot_note_mtime(xlx_snapshot_disk *disk);
 

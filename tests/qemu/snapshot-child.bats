@@ -44,6 +44,67 @@ ignoring() { perl -e '$SIG{CHLD} = "IGNORE"; exec @ARGV' -- "$@"; }
     present_is_right
 }
 
+# qemu-img that does SHELL before it makes an image: before_making SHELL
+before_making() {
+    local real
+    real=$(command -v qemu-img)
+    mkdir -p "$tmp/bin"
+    cat > "$tmp/bin/qemu-img" <<EOF2
+#!/bin/bash
+if [ "\$1" = create ]; then $1; fi
+exec $real "\$@"
+EOF2
+    chmod +x "$tmp/bin/qemu-img"
+    PATH=$tmp/bin:$PATH
+}
+
+@test "the overlays of several disks are made at once" {
+    disks 3
+    start_qemu
+    # each waits for the others
+    before_making ": > $tmp/made.\$\$
+        for ((i = 0; i < 500; i++)); do
+            seen=($tmp/made.*)
+            [ \${#seen[@]} -lt 3 ] || break
+            sleep 0.02
+        done
+        [ \$i != 500 ] || { echo 'it is alone' >&2; exit 1; }"
+    make_snapshot one --kind external
+    PATH=${PATH#*:}
+    all_is_right
+}
+
+@test "one of several overlays cannot be made: none is left" {
+    disks 3
+    start_qemu
+    before_making '[[ $* != *xvdb.qcow2* ]] ||
+        { echo "qemu-img: no more" >&2; exit 1; }'
+    run -1 xl snapshot-create "$guest" one --kind external
+    [[ $output = *"xvdb: $images/xvdb.one.qcow2: qemu-img create: no more" ]]
+    PATH=${PATH#*:}
+    [ "$(ls "$images")" = $'xvda.qcow2\nxvdb.qcow2\nxvdc.qcow2' ]
+    nothing_left_over
+}
+
+@test "a qemu-img that outlives us makes no file when all was undone" {
+    disks 2
+    start_qemu
+    before_making "until [ -e $tmp/go ]; do sleep 0.02; done
+        PATH=\${PATH#*:} qemu-img \"\$@\"; : > $tmp/over.\$\$; exit"
+    LIBXLX_FAULT=snapshot-create.making \
+        run xl snapshot-create "$guest" one --kind external
+    [ "$status" = 137 ] || skip "built without --enable-fault-points"
+    PATH=${PATH#*:}
+    xl snapshot-repair "$guest"
+    [ "$(ls "$images")" = $'xvda.qcow2\nxvdb.qcow2' ]
+    : > "$tmp/go"
+    until [ "$(find "$tmp" -name 'over.*' | wc -l)" = 2 ]; do sleep 0.02; done
+    [ "$(ls "$images")" = $'xvda.qcow2\nxvdb.qcow2' ]
+    next_state
+    make_snapshot one --kind external
+    all_is_right
+}
+
 # qemu-img says that it has merged, and is not right: lies SHELL, for commit
 lies() {
     mkdir -p "$tmp/bin"

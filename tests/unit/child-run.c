@@ -369,6 +369,41 @@ static void as_owner(void **state)
     free(text);
 }
 
+/* Two that run at once: each has what it said and how it ended, whichever is
+ * ended first.  The first one comes to its end only while the second runs. */
+static void at_once(void **state)
+{
+    char dir[] = "/tmp/libxlx-child-XXXXXX";
+    char *wait, *make, *text = NULL;
+    const char *first[] = { "sh", "-c", NULL, NULL };
+    const char *second[] = { "sh", "-c", NULL, NULL };
+    struct xlx__child a = { .argv = first, .timeout_ms = 30000,
+                            .max_output = 100 };
+    struct xlx__child b = { .argv = second, .timeout_ms = 30000,
+                            .max_output = 100 };
+    struct xlx__child_running ra, rb;
+    (void)state;
+
+    assert_non_null(mkdtemp(dir));
+    wait = xlx__printf("cd %s; until [ -e go ]; do sleep 0.02; done; "
+                       "echo first", dir);
+    make = xlx__printf("cd %s; : > go; echo why >&2; exit 3", dir);
+    first[2] = wait;
+    second[2] = make;
+    assert_ok(xlx__child_start(ctx, &a, &ra));
+    assert_ok(xlx__child_start(ctx, &b, &rb));
+    assert_ok(xlx__child_end(&ra, &text, NULL));
+    assert_string_equal(text, "first\n");
+    assert_fails(xlx__child_end(&rb, NULL, NULL), ERROR_FAIL, "sh -c: why");
+    free(text);
+    free(wait);
+    free(make);
+    text = xlx__printf("%s/go", dir);
+    unlink(text);
+    rmdir(dir);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest child_run[] = {
@@ -388,6 +423,7 @@ int main(void)
         cmocka_unit_test(limits),
         cmocka_unit_test(files),
         cmocka_unit_test(as_owner),
+        cmocka_unit_test(at_once),
     };
     int r;
 
