@@ -119,10 +119,19 @@ static int read_process(int proc, uint32_t pid, const char *name,
     return rc;
 }
 
+static int read_if_program(int proc, uint32_t pid,
+                           struct xlx__proc_files *files)
+{
+    char text[16], name[32];
+
+    snprintf(text, sizeof(text), "%u", pid);
+    return is_program(proc, text, name, sizeof(name))
+        ? read_process(proc, pid, name, files) : 0;
+}
+
 int xlx__proc_files_read(struct xlx__proc_files *files)
 {
     struct dirent *entry;
-    char name[32];
     uint32_t pid;
     int rc = 0;
     DIR *proc;
@@ -132,10 +141,22 @@ int xlx__proc_files_read(struct xlx__proc_files *files)
     if (!proc)
         return xlx__error(ERROR_FAIL, "/proc: %m");
     while (!rc && (entry = readdir(proc)))
-        if (xlx__parse_u32(entry->d_name, INT32_MAX, &pid) &&
-            is_program(dirfd(proc), entry->d_name, name, sizeof(name)))
-            rc = read_process(dirfd(proc), pid, name, files);
+        if (xlx__parse_u32(entry->d_name, INT32_MAX, &pid))
+            rc = read_if_program(dirfd(proc), pid, files);
     closedir(proc);
+    return rc;
+}
+
+int xlx__proc_files_read_of(pid_t pid, struct xlx__proc_files *files)
+{
+    int proc, rc;
+
+    memset(files, 0, sizeof(*files));
+    proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0)
+        return xlx__error(ERROR_FAIL, "/proc: %m");
+    rc = read_if_program(proc, (uint32_t)pid, files);
+    close(proc);
     return rc;
 }
 

@@ -25,6 +25,8 @@ struct xlx__proc_files {
 
 /* The files of QEMU, its tools, tapdisk, nbdkit and the like. */
 int xlx__proc_files_read(struct xlx__proc_files *files);
+/* The same of one process: none when it is not such a program. */
+int xlx__proc_files_read_of(pid_t pid, struct xlx__proc_files *files);
 void xlx__proc_files_dispose(struct xlx__proc_files *files);
 
 #endif

@@ -197,6 +197,7 @@ static int read_guests(struct xlx__image_world *world)
     rc = xlx__vbds_read(world->ctx, &world->vbds);
     rc = rc ? unknown(world, rc, true) : check_xenstore(world);
     if (rc) return rc;
+    xlx__proc_files_dispose(&world->files);     /* those of QEMU alone */
     rc = xlx__proc_files_read(&world->files);
     return rc ? unknown(world, rc, true) : 0;
 }
@@ -562,6 +563,20 @@ int xlx__image_use(struct xlx__image_world *world, const char *path,
     if (!rc)
         rc = ask_claims(world, &id, there, use_r);
     return rc ? rc : ask_unknowns(world, use_r);
+}
+
+int xlx__image_use_in_qemu(struct xlx__image_world *world, const char *path,
+                           struct xlx__image_use *use_r)
+{
+    struct xlx__file_id id;
+    int rc;
+
+    memset(use_r, 0, sizeof(*use_r));
+    rc = xlx__set_string(&use_r->image, path);
+    if (rc || !xlx__file_id_of(path, &id)) return rc;
+    if (!world->has_guests && world->own_pid && !world->files.num)
+        rc = xlx__proc_files_read_of(world->own_pid, &world->files);
+    return rc ? rc : ask_qemu(world, &id, use_r);
 }
 
 const struct xlx__image_user *

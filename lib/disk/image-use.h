@@ -110,6 +110,10 @@ int xlx__image_world_unknown(struct xlx__image_world *world,
 int xlx__image_use(struct xlx__image_world *world, const char *path,
                    struct xlx__image_use *use_r);
 void xlx__image_use_dispose(struct xlx__image_use *use);
+/* The users in the guest's QEMU alone (QEMU, LAYER), without a look at all
+ * others. */
+int xlx__image_use_in_qemu(struct xlx__image_world *world, const char *path,
+                           struct xlx__image_use *use_r);
 
 /* The first user of one of these kinds (1u << XLX__USER_...), NULL for
  * none. */

@@ -362,7 +362,7 @@ static int check_open(const struct planning *p, const xlx_snapshot_disk *d,
 
     if (!p->c->qmp)
         return 0;
-    rc = xlx__snapshot_check_open(p->c, images, 2, true, ids);
+    rc = xlx__snapshot_check_open(p->c, images, 2, ids);
     return rc ? xlx__error_prefix(rc, "%s", d->vdev) : 0;
 }
 

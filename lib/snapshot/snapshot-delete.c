@@ -130,16 +130,18 @@ int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
 
 /* ---- one disk ----------------------------------------------------------- */
 
+/* *world: NULL, or what was seen of the world, when nothing has been done or
+ * waited for since; it is closed, because now something will be. */
 static int plan_disk(struct xlx__snapshot_change *c, const char *name,
+                     struct xlx__image_world **world,
                      xlx_snapshot_journal *journal)
 {
-    struct xlx__image_world *world;
-    int rc;
+    int rc = *world ? 0 : xlx__snapshot_world_of(c, world);
 
-    rc = xlx__snapshot_world_of(c, &world);
-    if (rc) return rc;
-    rc = xlx__snapshot_plan_delete(c, name, &c->record, world, journal);
-    xlx__image_world_close(world);
+    if (!rc)
+        rc = xlx__snapshot_plan_delete(c, name, &c->record, *world, journal);
+    xlx__image_world_close(*world);
+    *world = NULL;
     return rc;
 }
 
@@ -158,6 +160,7 @@ static int mark(struct xlx__snapshot_change *c, xlx_snapshot *s)
 }
 
 static int delete_disk(struct xlx__snapshot_change *c, const char *name,
+                       struct xlx__image_world **world,
                        const xlx_progress *progress)
 {
     xlx_snapshot *s = xlx__snapshot_by_name(&c->record, name);
@@ -165,7 +168,7 @@ static int delete_disk(struct xlx__snapshot_change *c, const char *name,
     int rc;
 
     xlx_snapshot_journal_init(&journal);
-    rc = plan_disk(c, name, &journal);
+    rc = plan_disk(c, name, world, &journal);
     if (rc) goto out;
     rc = xlx__snapshot_journal_save(c->ctx, c->guest, &journal);
     if (rc) goto out;
@@ -309,13 +312,14 @@ static int forget(struct xlx__snapshot_change *c, char **names, int num,
 }
 
 static int delete_all(struct xlx__snapshot_change *c, char **names, int num,
+                      struct xlx__image_world **world,
                       const xlx_progress *progress)
 {
     int i, rc;
 
     for (i = 0; i < num; i++)
         while (xlx__snapshot_by_name(&c->record, names[i])) {
-            rc = delete_disk(c, names[i], progress);
+            rc = delete_disk(c, names[i], world, progress);
             if (rc) return rc;
         }
     return 0;
@@ -379,7 +383,7 @@ int xlx__snapshot_delete(xlx_ctx *ctx, const xlx_guest *guest,
         if (rc) goto out;
     }
     if (!spec->dry_run)
-        rc = delete_all(&c, names, num, progress);
+        rc = delete_all(&c, names, num, &world, progress);
 
  out:
     for (i = 0; i < num; i++)

@@ -108,7 +108,7 @@ static int start_checked(struct xlx__snapshot_change *c,
 
     rc = xlx__snapshot_check_open(c, images, 2 + above_top(journal,
                                                            images + 2, 2),
-                                  true, ids);
+                                  ids);
     if (rc) return xlx__error_prefix(rc, "%s", journal->merge_vdev);
     rc = start_commit(c, job->id, root, top, base);
     if (rc) return rc;
@@ -297,10 +297,9 @@ static int verify_moved(struct xlx__snapshot_change *c,
     if (rc) return rc;
     rc = xlx__image_world_open(c->ctx, c->guest, c->qmp, &world);
     if (rc) return rc;
-    rc = xlx__image_use(world, journal->merge_top, &use);
+    rc = xlx__image_use_in_qemu(world, journal->merge_top, &use);
     for (i = 0; !rc && !u && i < use.num; i++)
-        if ((use.users[i].kind == XLX__USER_QEMU ||
-             use.users[i].kind == XLX__USER_LAYER) && !use.users[i].idle)
+        if (!use.users[i].idle)
             u = &use.users[i];
     if (u)
         rc = xlx__error(ERROR_FAIL, "%s: the job is over, and %s is not "
@@ -312,63 +311,79 @@ static int verify_moved(struct xlx__snapshot_change *c,
     return rc;
 }
 
-int xlx__snapshot_merge(struct xlx__snapshot_change *c,
-                        xlx_snapshot_journal *journal,
-                        const xlx_progress *progress)
+static int merge_live(struct xlx__snapshot_change *c,
+                      xlx_snapshot_journal *journal,
+                      const struct xlx__disk_node *top,
+                      const struct xlx__disk_node *base,
+                      const struct xlx__disk_node *root,
+                      const xlx_progress *progress)
 {
-    const xlx_snapshot_disk *now =
-        xlx__snapshot_current_disk(&journal->before, journal->merge_vdev);
-    char *root = NULL, *top = NULL, *base = NULL;
-    bool active = now && !strcmp(now->image, journal->merge_top);
+    bool active = !strcmp(root->image, journal->merge_top);
     int rc;
 
-    rc = node_if_open(c, journal->merge_top, &top);
-    if (rc) goto out;
-    rc = node_if_open(c, journal->merge_base, &base);
-    if (rc) goto out;
-    if (top && base) {
-        rc = node_if_open(c, now->image, &root);
-        if (rc) goto out;
-        if (!root) {
-            rc = xlx__error(ERROR_FAIL, "%s: QEMU does not have %s open",
-                            journal->merge_vdev, now->image);
-            goto out;
-        }
-        rc = commit_live(c, journal, root, top, base, active, progress);
-        if (rc) goto out;
-        xlx__fault("snapshot-merge.moved");
-        rc = rebase(c, journal);    /* other branches */
-        if (!rc)
-            rc = verify_moved(c, journal);
-        if (!rc)
-            drop_top(c, journal);
-        goto out;
-    }
-    if (top || base) {
-        rc = xlx__error(ERROR_FAIL, "%s: QEMU has only one of %s and %s open",
-                        journal->merge_vdev, journal->merge_top,
-                        journal->merge_base);
-        goto out;
-    }
+    if (!top->name || !base->name)
+        return xlx__error(ERROR_FAIL, "%s: QEMU has only one of %s and %s "
+                          "open", journal->merge_vdev, journal->merge_top,
+                          journal->merge_base);
+    if (!root->name)
+        return xlx__error(ERROR_FAIL, "%s: QEMU does not have %s open",
+                          journal->merge_vdev, root->image);
+    rc = commit_live(c, journal, root->name, top->name, base->name, active,
+                     progress);
+    if (rc) return rc;
+    xlx__fault("snapshot-merge.moved");
+    rc = rebase(c, journal);        /* other branches */
+    if (!rc)
+        rc = verify_moved(c, journal);
+    if (!rc)
+        drop_top(c, journal);
+    return rc;
+}
+
+static int merge_files(struct xlx__snapshot_change *c,
+                       const xlx_snapshot_journal *journal,
+                       const xlx_progress *progress)
+{
+    int rc;
+
     if (!c->served && !c->force.force_unknown) {
         rc = xlx__snapshot_offline(c);
-        if (rc) goto out;
+        if (rc) return rc;
     }
     xlx__snapshot_hang_up(c);
     rc = xlx__image_commit(c->ctx, journal->merge_top,
                            format_of(&journal->before, journal->merge_top),
                            journal->merge_base, progress,
                            journal->merge_vdev);
-    if (rc) goto out;
+    if (rc) return rc;
     xlx__fault("snapshot-merge.committed");
     rc = trim(c, journal);
-    if (!rc)
-        rc = rebase(c, journal);
+    return rc ? rc : rebase(c, journal);
+}
 
- out:
-    free(root);
-    free(top);
-    free(base);
+int xlx__snapshot_merge(struct xlx__snapshot_change *c,
+                        xlx_snapshot_journal *journal,
+                        const xlx_progress *progress)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(&journal->before, journal->merge_vdev);
+    struct xlx__disk_node nodes[] = {
+        { .image = journal->merge_top }, { .image = journal->merge_base },
+        { .image = now ? now->image : journal->merge_top },
+    };
+    size_t i;
+    int rc;
+
+    rc = xlx__snapshot_connect(c);
+    if (!rc && c->qmp)
+        rc = xlx__disk_find_nodes(c->qmp, nodes, XLX__ARRAY_SIZE(nodes));
+    if (!rc)
+        rc = nodes[0].name || nodes[1].name
+            ? merge_live(c, journal, &nodes[0], &nodes[1], &nodes[2],
+                         progress)
+            : merge_files(c, journal, progress);
+    for (i = 0; i < XLX__ARRAY_SIZE(nodes); i++)
+        free(nodes[i].name);
     return rc;
 }
 

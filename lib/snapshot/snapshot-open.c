@@ -15,55 +15,44 @@
 #define LOOKS 10
 #define LOOK_MS 20
 
-/* Asks the kernel about it; *known: there was something to see. */
-static bool has_open(const struct xlx__proc_files *files, pid_t pid,
-                     const struct xlx__file_id *id, bool *known)
+/* True also where /proc does not show what QEMU has open. */
+static bool may_have_open(const struct xlx__proc_files *files,
+                          const struct xlx__file_id *id)
 {
-    bool has = false;
     int i;
 
-    *known = false;
-    for (i = 0; i < files->num; i++) {
-        if (files->list[i].pid != pid)
-            continue;
-        *known = true;
-        has = has || xlx__file_id_same(&files->list[i].id, id);
-    }
-    return has;
+    for (i = 0; i < files->num; i++)
+        if (xlx__file_id_same(&files->list[i].id, id))
+            return true;
+    return !files->num;
 }
 
-static int identify(const char *image, struct xlx__file_id *id_r,
-                    bool *shared_r)
+static int identify(const char *image, struct xlx__file_id *id_r)
 {
     struct xlx__image_files files;
     int rc;
 
     rc = xlx__image_file_open(image, "", &files);
-    if (!rc) {
+    if (!rc)
         xlx__file_id(&files.st[0], id_r);
-        *shared_r = *shared_r || files.shared;
-    }
     xlx__image_files_close(&files);
     return rc;
 }
 
-/* Reading what all programs have open takes a while, and is left out where
- * only root can have changed a name, if the caller does not insist. */
 int xlx__snapshot_check_open(const struct xlx__snapshot_change *c,
-                             const char *const *images, int num, bool insist,
+                             const char *const *images, int num,
                              struct xlx__file_id *ids_r)
 {
     pid_t pid = c->qmp ? xlx__qmp_pid(c->qmp) : 0;
     struct xlx__proc_files files;
-    bool known, shared = insist;
     int i, rc = 0;
 
     for (i = 0; !rc && i < num; i++)
-        rc = identify(images[i], &ids_r[i], &shared);
-    if (rc || !pid || !shared) return rc;
-    rc = xlx__proc_files_read(&files);
+        rc = identify(images[i], &ids_r[i]);
+    if (rc || !pid) return rc;
+    rc = xlx__proc_files_read_of(pid, &files);
     for (i = 0; !rc && i < num; i++)
-        if (!has_open(&files, pid, &ids_r[i], &known) && known)
+        if (!may_have_open(&files, &ids_r[i]))
             rc = xlx__error(ERROR_INVAL, "QEMU has another file open than %s "
                             "is now: another program put a file there; put "
                             "the former one back, or shut the guest down",
@@ -78,7 +67,7 @@ int xlx__snapshot_still_open(const struct xlx__snapshot_change *c,
     const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000 };
     pid_t pid = c->qmp ? xlx__qmp_pid(c->qmp) : 0;
     struct xlx__proc_files files;
-    bool known, has = false;
+    bool has = false;
     int i, rc = 0;
 
     /* The list of open files is not of one instant: a short job may have ended
@@ -86,8 +75,8 @@ int xlx__snapshot_still_open(const struct xlx__snapshot_change *c,
     for (i = 0; !rc && pid && !has && i < LOOKS; i++) {
         if (i)
             nanosleep(&pause, NULL);
-        rc = xlx__proc_files_read(&files);
-        has = rc || has_open(&files, pid, id, &known) || !known;
+        rc = xlx__proc_files_read_of(pid, &files);
+        has = rc || may_have_open(&files, id);
         xlx__proc_files_dispose(&files);
     }
     if (!rc && pid && !has)

@@ -277,8 +277,7 @@ static int check_open(struct xlx__snapshot_change *c,
     if (!ids || !images)
         rc = xlx__nomem();
     else if (c->served)
-        rc = xlx__snapshot_check_open(c, images, snapshot->num_disks, false,
-                                      ids);
+        rc = xlx__snapshot_check_open(c, images, snapshot->num_disks, ids);
     free(images);
     free(ids);
     return rc;

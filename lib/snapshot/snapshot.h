@@ -216,10 +216,10 @@ int xlx__snapshot_try_leftover(struct xlx__snapshot_change *c, bool dry_run,
 
 /* Before QEMU opens images again by their names: each name leads to the file
  * that QEMU has open, over no link that others can have made.  Where /proc
- * does not tell what QEMU has open, and, unless the caller insists, where only
- * root can change names, the name alone is looked at.  c is connected. */
+ * does not tell what QEMU has open, the name alone is looked at.  c is
+ * connected. */
 int xlx__snapshot_check_open(const struct xlx__snapshot_change *c,
-                             const char *const *images, int num, bool insist,
+                             const char *const *images, int num,
                              struct xlx__file_id *ids_r);
 /* After it: does QEMU still have that file open? */
 int xlx__snapshot_still_open(const struct xlx__snapshot_change *c,

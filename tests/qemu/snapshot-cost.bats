@@ -42,6 +42,22 @@ asks() {
     asks '' xl snapshot-list
 }
 
+# counted COMMAND: how often QEMU was told that
+counted() { sed -n 's/^libxlx: debug: qmp: ".*": //p' "$tmp/log" | grep -cx "$1"; }
+
+@test "the world is read once for each moment of a deletion" {
+    disks 2
+    start_qemu
+    make_snapshot one --kind external
+    LIBXLX_DEBUG=1 xl snapshot-delete "$guest" one 2> "$tmp/log" > "$tmp/said"
+    # before all, which is also before the first disk, and before the second;
+    # of each disk: when the job is over, and before the overlay is unlinked
+    [ "$(counted x-debug-query-block-graph)" = 6 ]
+    # of each disk: which nodes are merged, and whether the upper one is left
+    [ "$(counted query-blockstats)" = 4 ]
+    all_is_right
+}
+
 # Counts what QEMU and the file system have; names of nodes are not the same
 # each time
 things() {
