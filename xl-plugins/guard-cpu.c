@@ -162,7 +162,7 @@ static int translate(struct guard_start *s, const char *expression,
     return status;
 }
 
-int guard_cpu(struct guard_start *s)
+static int check_start(struct guard_start *s)
 {
     XLU_Config *cfg = s->config.cfg;
     XLU_ConfigList *list;
@@ -188,3 +188,5 @@ int guard_cpu(struct guard_start *s)
     free(more);
     return status;
 }
+
+const struct guard_concept guard_cpu = { .check = check_start };

@@ -2,8 +2,8 @@
 /*
  * Devices of the host cannot go where their guest goes.  They are set aside
  * before it is saved or migrated, given back when it runs again, here or on
- * another host, and forgotten when it is made again.  guard-scsi.c and
- * guard-usb.c have the kinds, and how each does that.
+ * another host, and forgotten when a new guest takes its place.  Each concept
+ * with such devices has a struct guard_hostdev_kind that says how.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,22 +11,12 @@
 #include "guard.h"
 #include "text.h"
 
-static const struct guard_hostdev_kind *const kinds[] = {
-    &guard_hostdev_scsi,
-    &guard_hostdev_usb,
-};
-
-#define NUM_KINDS (sizeof(kinds) / sizeof(kinds[0]))
-
 /* ---- lists -------------------------------------------------------------- */
 
 void guard_hostdev_add(struct guard_hostdevs *list, char *place, bool aside,
                        char *there)
 {
-    list->devs = realloc(list->devs,
-                         ((size_t)list->num + 1) * sizeof(*list->devs));
-    if (!list->devs)
-        xl_no_memory();
+    list->devs = guard_grown(list->devs, list->num, sizeof(*list->devs));
     list->devs[list->num++] = (struct guard_hostdev){
         .place = place, .aside = aside, .there = there,
     };
@@ -84,6 +74,26 @@ bool guard_hostdev_aside(struct guard_start *s,
     return aside;
 }
 
+int guard_hostdev_find(struct guard_start *s, const char *who,
+                       xlx_guest *guest)
+{
+    if (!xlx_guest_find(guard_ctx(s), who, NULL, guest))
+        return 0;
+    xl_message("%s", xlx_get_error());
+    return 1;
+}
+
+void guard_hostdev_watch(const struct guard_hostdev_kind *kind,
+                         const xlx_guest *guest)
+{
+    char *program = xl_format("xl-%s", kind->watch);
+    char *path = guard_path_of(program);
+
+    xl_run_watcher(path, kind->watch, guest);
+    free(path);
+    free(program);
+}
+
 int guard_hostdev_repair(const struct guard_hostdev_kind *kind,
                          const char *who)
 {
@@ -96,23 +106,32 @@ int guard_hostdev_repair(const struct guard_hostdev_kind *kind,
     return status;
 }
 
-void guard_hostdev_keep(struct guard_start *s, const char *who)
+/* Sets aside what the guest has of that kind. */
+static int keep_kind(struct guard_start *s, const xlx_guest *guest,
+                     const struct guard_hostdev_kind *kind)
 {
     struct guard_hostdevs list = { NULL, 0 };
+    int rc;
+
+    rc = kind->list(s->ctx, guest, &list);
+    if (!rc && count_aside(&list) < list.num)
+        rc = kind->set_aside(s->ctx, guest);
+    free_list(&list);
+    return rc;
+}
+
+void guard_hostdev_keep(struct guard_start *s, const char *who)
+{
+    const struct guard_hostdev_kind *kind;
     xlx_guest guest;
     size_t k;
-    int rc = 0;
+    int rc;
 
     xlx_guest_init(&guest);
-    if (!s->ctx)
-        rc = xlx_ctx_alloc(&s->ctx, NULL, NULL);
-    if (!rc)
-        rc = xlx_guest_find(s->ctx, who, NULL, &guest);
-    for (k = 0; !rc && k < NUM_KINDS; k++) {
-        rc = kinds[k]->list(s->ctx, &guest, &list);
-        if (!rc && count_aside(&list) < list.num)
-            rc = kinds[k]->set_aside(s->ctx, &guest);
-        free_list(&list);
+    rc = xlx_guest_find(guard_ctx(s), who, NULL, &guest);
+    for (k = 0; !rc && k < guard_num_concepts; k++) {
+        kind = guard_concepts[k]->hostdev;
+        rc = kind ? keep_kind(s, &guest, kind) : 0;
     }
     if (rc)
         xl_message("%s", xlx_get_error());
@@ -163,44 +182,54 @@ int guard_hostdev_forget(struct guard_start *s,
 
 /* ---- leaving ------------------------------------------------------------ */
 
-/* The guest that leaves, and what it had, for afterwards: one process leaves
- * with one guest. */
-static struct {
+/* What a guest that leaves has of one kind. */
+struct kind_had {
+    const struct guard_hostdev_kind *kind;
+    struct guard_hostdevs list;
+};
+
+/* The guest that leaves, and what it had, for afterwards. */
+struct guard_leaver {
     xlx_guest guest;
     char uuid[LIBXL_UUID_FMTLEN + 1];
-    struct guard_hostdevs had[NUM_KINDS];
-} left;
+    struct kind_had *had;
+    int num_had;
+};
 
-static void free_left(void)
+static void free_leaver(struct guard_start *s)
 {
-    size_t i;
+    struct guard_leaver *l = s->leaver;
+    int i;
 
-    for (i = 0; i < NUM_KINDS; i++)
-        free_list(&left.had[i]);
-    xlx_guest_dispose(&left.guest);
+    for (i = 0; i < l->num_had; i++)
+        free_list(&l->had[i].list);
+    free(l->had);
+    xlx_guest_dispose(&l->guest);
+    free(l);
+    s->leaver = NULL;
 }
 
 /* Says which devices keep it here. */
-static int refuse(size_t k)
+static int refuse(const struct guard_leaver *l, const struct kind_had *had)
 {
-    const struct guard_hostdevs *had = &left.had[k];
+    const struct guard_hostdevs *list = &had->list;
     char *places = NULL;
     int i;
 
-    if (count_aside(had) == had->num)
+    if (count_aside(list) == list->num)
         return 0;
-    for (i = 0; i < had->num; i++) {
+    for (i = 0; i < list->num; i++) {
         places = places ? guard_append(places, ", ") : NULL;
-        places = guard_append(places, had->devs[i].place);
+        places = guard_append(places, list->devs[i].place);
     }
     xl_message("\"%s\" has %s devices, which cannot go with it: %s; with "
                "--detach they are detached, and attached again afterwards",
-               left.guest.name, kinds[k]->name, places);
+               l->guest.name, had->kind->name, places);
     free(places);
     return 1;
 }
 
-/* Does it run here?  Opens s->ctx again, which is closed while stock xl
+/* Does it run here?  Opens the library again, which is closed while stock xl
  * runs. */
 static bool runs_here(struct guard_start *s)
 {
@@ -208,21 +237,21 @@ static bool runs_here(struct guard_start *s)
     bool runs;
 
     xlx_guest_init(&guest);
-    runs = (s->ctx || !xlx_ctx_alloc(&s->ctx, NULL, NULL)) &&
-           !xlx_guest_find(s->ctx, left.uuid, NULL, &guest) &&
+    runs = !xlx_guest_find(guard_ctx(s), s->leaver->uuid, NULL, &guest) &&
            guest.domid != XLX_DOMID_NONE;
     xlx_guest_dispose(&guest);
     return runs;
 }
 
-/* The exit status is that of the first kind that could not. */
-static int return_devices(size_t num_kinds)
+/* Gives it back what it had of the first kinds.  The exit status is that of
+ * the first kind that could not. */
+static int attach_again(const struct guard_leaver *l, int num)
 {
-    int r, status = 0;
-    size_t k;
+    int i, r, status = 0;
 
-    for (k = 0; k < num_kinds; k++) {
-        r = left.had[k].num ? guard_hostdev_repair(kinds[k], left.uuid) : 0;
+    for (i = 0; i < num; i++) {
+        r = l->had[i].list.num
+            ? guard_hostdev_repair(l->had[i].kind, l->uuid) : 0;
         status = status ? status : r;
     }
     return status;
@@ -249,19 +278,20 @@ static int run_there(struct guard_start *s, const char *line)
 
 /* Has the devices attached on the other host; then they are that host's to
  * remember. */
-static int send_after(struct guard_start *s, size_t k)
+static int attach_there(struct guard_start *s, const struct kind_had *had)
 {
+    struct guard_leaver *l = s->leaver;
     const struct guard_hostdev *dev;
     int i, r, status = 0;
 
-    for (i = 0; i < left.had[k].num; i++) {
-        dev = &left.had[k].devs[i];
+    for (i = 0; i < had->list.num; i++) {
+        dev = &had->list.devs[i];
         r = run_there(s, dev->there);
         if (r)
             xl_message("\"%s\" runs on %s without its %s device %s: there, %s",
-                       left.guest.name, s->target, kinds[k]->name, dev->place,
+                       l->guest.name, s->target, had->kind->name, dev->place,
                        dev->there);
-        else if (kinds[k]->forget(s->ctx, &left.guest, dev->place))
+        else if (had->kind->forget(s->ctx, &l->guest, dev->place))
             xl_message("%s", xlx_get_error());
         status = status ? status : r;
     }
@@ -272,29 +302,38 @@ static int send_after(struct guard_start *s, size_t k)
  * restored. */
 static int after_leaving(struct guard_start *s, int status)
 {
-    int r, first = 0;
-    size_t k;
+    struct guard_leaver *l = s->leaver;
+    int i, r, first = 0;
 
     if (runs_here(s)) {
-        first = return_devices(NUM_KINDS);
+        first = attach_again(l, l->num_had);
     } else if (!status && s->target) {
-        left.guest.domid = XLX_DOMID_NONE;
-        for (k = 0; k < NUM_KINDS; k++) {
-            r = send_after(s, k);
+        l->guest.domid = XLX_DOMID_NONE;
+        for (i = 0; i < l->num_had; i++) {
+            r = attach_there(s, &l->had[i]);
             first = first ? first : r;
         }
     }
-    xlx_ctx_free(s->ctx);
-    s->ctx = NULL;
-    free_left();
+    free_leaver(s);
     return status ? status : first;
 }
 
-/* Does the other host know each device, and can it be told? */
-static int check_target(struct guard_start *s)
+/* The first device that no other host would know, or NULL. */
+static const struct guard_hostdev *find_local(const struct kind_had *had)
+{
+    int i;
+
+    for (i = 0; i < had->list.num; i++)
+        if (!had->list.devs[i].there)
+            return &had->list.devs[i];
+    return NULL;
+}
+
+/* Does the other host know each device, and can it be asked to attach it? */
+static int check_target(const struct guard_start *s)
 {
     const struct guard_hostdev *dev;
-    size_t k;
+    const struct kind_had *had;
     int i;
 
     if (!s->target)
@@ -304,65 +343,89 @@ static int check_target(struct guard_start *s)
                    "attach them on the other host");
         return 1;
     }
-    for (k = 0; k < NUM_KINDS; k++)
-        for (i = 0; i < left.had[k].num; i++) {
-            dev = &left.had[k].devs[i];
-            if (dev->there)
-                continue;
-            xl_message("the %s device %s has no name that another host would "
-                       "know it by: %s", kinds[k]->name, dev->place,
-                       kinds[k]->when_local);
-            return 1;
-        }
+    for (i = 0; i < s->leaver->num_had; i++) {
+        had = &s->leaver->had[i];
+        dev = find_local(had);
+        if (!dev)
+            continue;
+        xl_message("the %s device %s has no name that another host would "
+                   "know it by: %s", had->kind->name, dev->place,
+                   had->kind->when_local);
+        return 1;
+    }
     return 0;
 }
 
 static int set_aside(struct guard_start *s)
 {
-    size_t k;
+    struct guard_leaver *l = s->leaver;
+    int i;
 
     if (check_target(s))
         return 1;
-    for (k = 0; k < NUM_KINDS; k++)
-        if (left.had[k].num && kinds[k]->set_aside(s->ctx, &left.guest)) {
-            xl_message("%s", xlx_get_error());
-            return_devices(k + 1);
-            return 1;
-        }
+    for (i = 0; i < l->num_had; i++) {
+        if (!l->had[i].list.num ||
+            !l->had[i].kind->set_aside(s->ctx, &l->guest))
+            continue;
+        xl_message("%s", xlx_get_error());
+        attach_again(l, i + 1);
+        return 1;
+    }
     guard_afterwards(s, after_leaving);
     return 0;
 }
 
+/* Adds what the guest has of that kind; exit status. */
+static int list_kind(struct guard_start *s,
+                     const struct guard_hostdev_kind *kind)
+{
+    struct guard_leaver *l = s->leaver;
+    struct kind_had *had;
+
+    l->had = guard_grown(l->had, l->num_had, sizeof(*l->had));
+    had = &l->had[l->num_had++];
+    *had = (struct kind_had){ .kind = kind };
+    if (!kind->list(s->ctx, &l->guest, &had->list))
+        return 0;
+    xl_message("%s", xlx_get_error());
+    xl_message("so nobody knows whether it has %s devices, which cannot go "
+               "with it; \"%s\" does not ask", kind->name, s->stock);
+    return 1;
+}
+
 static int leave(struct guard_start *s)
 {
-    int num = 0, status = 0;
+    const struct guard_hostdev_kind *kind;
+    int i, num = 0, status = 0;
     size_t k;
 
-    for (k = 0; k < NUM_KINDS; k++) {
-        if (kinds[k]->list(s->ctx, &left.guest, &left.had[k])) {
-            xl_message("%s", xlx_get_error());
-            xl_message("so nobody knows whether it has %s devices, which"
-                       " cannot go with it; \"%s\" does not ask",
-                       kinds[k]->name, s->stock);
+    for (k = 0; k < guard_num_concepts; k++) {
+        kind = guard_concepts[k]->hostdev;
+        if (kind && list_kind(s, kind))
             return 1;
-        }
-        num += left.had[k].num;
-        status |= s->detach ? 0 : refuse(k);
+    }
+    for (i = 0; i < s->leaver->num_had; i++) {
+        num += s->leaver->had[i].list.num;
+        status |= s->detach ? 0 : refuse(s->leaver, &s->leaver->had[i]);
     }
     return s->detach && num ? set_aside(s) : status;
 }
 
 int guard_hostdev_leave(struct guard_start *s)
 {
-    int status;
+    struct guard_leaver *l;
+    int status = 0;
 
-    xlx_guest_init(&left.guest);
-    /* who cannot be found stock xl will not find either */
-    if (xlx_guest_find(s->ctx, s->leaving, NULL, &left.guest))
-        return 0;
-    format_uuid(&left.guest.uuid, left.uuid);
-    status = leave(s);
+    s->leaver = l = calloc(1, sizeof(*l));
+    if (!l)
+        xl_no_memory();
+    xlx_guest_init(&l->guest);
+    /* stock xl will not find a guest either that cannot be found */
+    if (!xlx_guest_find(s->ctx, s->leaving, NULL, &l->guest)) {
+        format_uuid(&l->guest.uuid, l->uuid);
+        status = leave(s);
+    }
     if (!s->num_afterwards)
-        free_left();
+        free_leaver(s);
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * vscsi=["PDEV,VDEV[,OPTION]...", ...] in a guest's config, as xm had it: the
- * guest is made paused, xl scsi-attach is run for each element, and then it
+ * guest is made paused, all of them are attached in one call, and then it
  * runs.  Its driver finds the devices when it starts.
  *
  * A guest with such devices is neither saved nor migrated: libxl leaves them
@@ -15,82 +15,84 @@
 #include "guard.h"
 #include "text.h"
 
-#define MAX_OPTIONS 8
+/* ---- vscsi= ------------------------------------------------------------- */
 
-/* One element as the arguments of xl scsi-attach; -1 after a message. */
-static int parse(const char *element, int number, char **argv, int num)
+static bool take_option(const char *option, xlx_device_vscsidev *dev)
+{
+    static const char backend[] = "backend=";
+
+    if (!strcmp(option, "read-only"))
+        return dev->readonly = true;
+    if (!strcmp(option, "shared"))
+        return dev->shared = true;
+    if (!strncmp(option, backend, strlen(backend)))
+        return !xlx_vscsi_backstore_from_string(option + strlen(backend),
+                                                &dev->backstore);
+    /* xm: the backend's domain */
+    return !strcmp(option, "0") || !strcmp(option, "Domain-0");
+}
+
+/* One element; false when it is wrong. */
+static bool parse(const char *element, xlx_device_vscsidev *dev)
 {
     char *copy = xl_format("%s", element), *pdev, *vdev, *option, *save;
-    int first = num;
+    bool good;
 
     pdev = strtok_r(copy, ",", &save);
     vdev = strtok_r(NULL, ",", &save);
-    if (!vdev)
-        goto wrong;
-    while ((option = strtok_r(NULL, ",", &save))) {
-        if (num - first == MAX_OPTIONS)
-            goto wrong;
-        if (!strcmp(option, "read-only") || !strcmp(option, "shared") ||
-            !strncmp(option, "backend=", strlen("backend=")))
-            argv[num++] = xl_format("--%s", option);
-        else if (strcmp(option, "0") && strcmp(option, "Domain-0"))
-            goto wrong;                 /* xm: the backend's domain */
+    good = pdev && vdev;
+    while (good && (option = strtok_r(NULL, ",", &save)))
+        good = take_option(option, dev);
+    if (good) {
+        dev->pdev = xl_format("%s", pdev);
+        dev->vdev = xl_format("%s", vdev);
     }
-    argv[num++] = xl_format("--");
-    argv[num++] = NULL;                 /* the guest, when it has been made */
-    argv[num++] = xl_format("%s", pdev);
-    argv[num++] = xl_format("%s", vdev);
     free(copy);
-    return num;
-
- wrong:
-    xl_message("vscsi: element %d: \"%s\": must be PDEV,VDEV and then any of "
-               "read-only, shared, backend=KIND; the backend must be in "
-               "Domain-0", number, element);
-    free(copy);
-    return -1;
+    return good;
 }
 
-static int attach(struct guard_start *s, const char *who)
+/* All elements, added to an empty list, which is disposed of also after a
+ * failure; exit status. */
+static int read_vscsi(const struct guard_start *s, xlx_device_vscsidevs *devs)
 {
-    char *argv[MAX_OPTIONS + 8];
     const char *element;
     XLU_ConfigList *list;
-    int i, j, n, num, status = 0;
+    int i, num, r;
 
-    if (xlu_cfg_get_list(s->config.cfg, "vscsi", &list, &num, 1))
+    r = xlu_cfg_get_list(s->config.cfg, "vscsi", &list, &num, 1);
+    if (r == ESRCH)
         return 0;
-    for (i = 0; !status && i < num; i++) {
-        element = xlu_cfg_get_listitem(list, i);
-        argv[0] = xl_format("xl-scsi-attach");
-        argv[1] = xl_format("--no-wait");
-        n = parse(element ? element : "", i + 1, argv, 2);
-        if (n < 0)                      /* guard_scsi() has let it pass */
-            return 1;
-        argv[n] = NULL;
-        argv[n - 3] = xl_format("%s", who);
-        status = guard_run("xl-scsi-attach", argv);
-        for (j = 0; j < n; j++)
-            free(argv[j]);
+    if (r) {
+        xl_message("vscsi: must be a list, [\"PDEV,VDEV\", ...]");
+        return 1;
     }
-    return status;
+    for (i = 0; i < num; i++) {
+        element = xl_text(xlu_cfg_get_listitem(list, i));
+        devs->devs = guard_grown(devs->devs, i, sizeof(*devs->devs));
+        xlx_device_vscsidev_init(&devs->devs[i]);
+        devs->num_devs++;
+        if (parse(element, &devs->devs[i]))
+            continue;
+        xl_message("vscsi: element %d: \"%s\": must be PDEV,VDEV and then any "
+                   "of read-only, shared, backend=KIND; the backend must be "
+                   "in Domain-0", i + 1, element);
+        return 1;
+    }
+    return 0;
 }
 
 /* ---- what stays behind when the guest leaves ---------------------------- */
 
-/* Its name on another host; NULL when only this one knows it, or nobody
- * because another tool attached it. */
+/* What another host would call it; NULL when only this one knows it, or when
+ * another tool attached it, so that nobody knows. */
 static const char *name_elsewhere(const xlx_vscsi_info *dev)
 {
-    if (!dev->identity)
-        return NULL;
-    if (!strncmp(dev->identity, "wwid ", strlen("wwid ")))
-        return dev->identity + strlen("wwid ");
-    if (!strncmp(dev->identity, "target ", strlen("target ")))
-        return dev->target;
-    if (!strncmp(dev->identity, "file ", strlen("file ")))
-        return dev->path;
-    return NULL;
+    switch (dev->identity_kind) {
+    case XLX_VSCSI_IDENTITY_WWID:   return dev->identity;
+    case XLX_VSCSI_IDENTITY_TARGET: return dev->target;
+    case XLX_VSCSI_IDENTITY_FILE:   return dev->path;
+    default:                        return NULL;
+    }
 }
 
 /* The line that attaches it elsewhere, or NULL. */
@@ -142,41 +144,74 @@ static int forget(xlx_ctx *ctx, const xlx_guest *guest, const char *place)
     return xlx_device_vscsidev_remove(ctx, guest, place, NULL);
 }
 
-const struct guard_hostdev_kind guard_hostdev_scsi = {
+static const struct guard_hostdev_kind hostdev = {
     .name = "SCSI",
     .repair = "scsi-repair",
+    .watch = "scsi-watch",
     .when_local = "xl scsi-detach it",
     .list = list_devs,
     .set_aside = set_aside,
     .forget = forget,
 };
 
-static int return_devices(struct guard_start *s, const char *who)
+/* All in one call: one lock, one record, and all of them or none. */
+static int attach(struct guard_start *s, const char *who)
 {
-    (void)s;
-    return guard_hostdev_repair(&guard_hostdev_scsi, who);
+    xlx_device_vscsidevs wanted, attached;
+    xlx_vscsi_wait wait;
+    xlx_guest guest;
+    int status;
+
+    xlx_guest_init(&guest);
+    xlx_vscsi_wait_init(&wait);
+    xlx_device_vscsidevs_init(&wanted);
+    xlx_device_vscsidevs_init(&attached);
+    wait.no_wait = true;                /* it does not run yet */
+    status = read_vscsi(s, &wanted);
+    if (!status)
+        status = guard_hostdev_find(s, who, &guest);
+    if (status) goto out;
+    if (xlx_device_vscsidev_add(s->ctx, &guest, &wanted, &wait, &attached)) {
+        xl_message("vscsi: %s", xlx_get_error());
+        status = 1;
+        goto out;
+    }
+    guard_hostdev_watch(&hostdev, &guest);
+    xl_say_scsi("Attached", &attached);
+
+ out:
+    xlx_device_vscsidevs_dispose(&attached);
+    xlx_device_vscsidevs_dispose(&wanted);
+    xlx_guest_dispose(&guest);
+    return status;
 }
 
-/* A guest that was suspended does not look for devices that came in that time:
- * tell it now that it runs. */
-static int tell(struct guard_start *s, int status)
+static int attach_again(struct guard_start *s, const char *who)
 {
-    return status ? status : return_devices(s, s->config.name);
+    (void)s;
+    return guard_hostdev_repair(&hostdev, who);
+}
+
+/* A guest does not look for what came while it was suspended: the repair wakes
+ * its driver when it runs. */
+static int wake(struct guard_start *s, int status)
+{
+    return status ? status : attach_again(s, s->config.name);
 }
 
 /* A guest that was saved with --detach. */
 static int check_restore(struct guard_start *s)
 {
-    if (!guard_hostdev_aside(s, &guard_hostdev_scsi))
+    if (!guard_hostdev_aside(s, &hostdev))
         return 0;
-    guard_afterwards(s, tell);
+    guard_afterwards(s, wake);
     return guard_while_paused(s, "SCSI devices that are set aside",
-                              return_devices);
+                              attach_again);
 }
 
 /* ---- ordinary disks ----------------------------------------------------- */
 
-/* A disk that a guest has as a SCSI device is nobody else's, but if neither
+/* A disk that a guest has as a SCSI device is nobody else's unless neither
  * writes to it: nothing of the kernel's or QEMU's would keep them apart. */
 static int check_disk(struct guard_start *s, const libxl_device_disk *disk)
 {
@@ -216,12 +251,10 @@ static int check_disks(struct guard_start *s)
     return status;
 }
 
-int guard_scsi(struct guard_start *s)
+static int check_start(struct guard_start *s)
 {
-    char *argv[MAX_OPTIONS + 8];
-    const char *element;
-    XLU_ConfigList *list;
-    int i, n, num, r;
+    xlx_device_vscsidevs devs;
+    int num, status;
 
     if (check_disks(s))
         return 1;
@@ -229,24 +262,17 @@ int guard_scsi(struct guard_start *s)
         return check_restore(s);
     if (!s->config.cfg || !s->config.name)
         return 0;
-    r = xlu_cfg_get_list(s->config.cfg, "vscsi", &list, &num, 1);
-    if (r == ESRCH)
-        return 0;
-    if (r) {
-        xl_message("vscsi: must be a list, [\"PDEV,VDEV\", ...]");
-        return 1;
-    }
-    for (i = 0; i < num; i++) {
-        element = xlu_cfg_get_listitem(list, i);
-        n = parse(element ? element : "", i + 1, argv, 0);
-        if (n < 0)
-            return 1;
-        while (n--)
-            free(argv[n]);
-    }
-    if (!num)
-        return 0;
-    r = guard_while_paused(s, "vscsi", attach);
-    if (r || s->only_shows) return r;
-    return guard_hostdev_forget(s, &guard_hostdev_scsi);
+    xlx_device_vscsidevs_init(&devs);
+    status = read_vscsi(s, &devs);
+    num = devs.num_devs;
+    xlx_device_vscsidevs_dispose(&devs);
+    if (status || !num)
+        return status;
+    status = guard_while_paused(s, "vscsi", attach);
+    return status || s->only_shows ? status
+                                   : guard_hostdev_forget(s, &hostdev);
 }
+
+const struct guard_concept guard_scsi = {
+    .check = check_start, .hostdev = &hostdev,
+};

@@ -405,8 +405,7 @@ bool guard_snapshot_open(struct guard_start *s)
 
     xlx_disks_init(&disks);
     xlx_frozen_images_init(&list);
-    if (!s->ctx && xlx_ctx_alloc(&s->ctx, NULL, NULL))
-        xl_no_memory();
+    guard_ctx(s);
     if (!take_disks(&s->config, &disks))
         xl_no_memory();
     if (!xlx_images_frozen(s->ctx, &disks, &list))
@@ -448,7 +447,7 @@ static int refuse_when_frozen(struct check *c)
     return 1;
 }
 
-int guard_snapshot(struct guard_start *s)
+static int check_start(struct guard_start *s)
 {
     struct check c = { .start = s, .config = &s->config, .first = -1 };
     int status;
@@ -461,7 +460,7 @@ int guard_snapshot(struct guard_start *s)
 
 /* Stock xl inherits the descriptor, and so nothing of ours changes the guest
  * until it has ended, also when it or we are killed. */
-int guard_snapshot_leave(struct guard_start *s)
+static int check_leave(struct guard_start *s)
 {
     xlx_guest guest;
     int64_t fd = -1;
@@ -485,3 +484,7 @@ int guard_snapshot_leave(struct guard_start *s)
                    " data; \"%s\" does not ask", s->stock);
     return 1;
 }
+
+const struct guard_concept guard_snapshot = {
+    .check = check_start, .leave = check_leave,
+};

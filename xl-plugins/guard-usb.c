@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * usbdev=["selector=SELECTOR[,OPTION]...", ...] in a guest's config, or with
- * the selector last: the guest is made paused, xl usb-attach is run for each
- * such element, and then it runs.  Elements without a selector are stock xl's,
- * which gets them as they are.  usbctrl= is also stock xl's; the type that
- * libxl itself would choose is added to it, because libxl fails to act on its
- * own choice.
+ * the selector last: the guest is made paused, each such element is attached,
+ * and then it runs.  Elements without a selector are stock xl's, which gets
+ * them as they are.  usbctrl= is also stock xl's; the type that libxl itself
+ * would choose is added to it, because libxl fails to act on its own choice.
  *
  * A guest with USB devices is neither saved nor migrated: they cannot go with
  * it, and libxl would silently lose them.  With --detach they are set
@@ -16,10 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/number.h"
 #include "guard.h"
 #include "text.h"
 
-#define MAX_OPTIONS 8
 #define SELECTOR "selector="
 #define USBBACK_DRIVER "/sys/bus/usb/drivers/usbback"
 
@@ -46,42 +45,47 @@ static bool is_ours(const char *element)
 
 /* "policy=": does the guest start without a device that is not plugged in?
  * "requisite" differs from "mandatory" only where guests migrate. */
-static int parse_policy(const char *policy, char **argv, int num)
+static bool take_policy(const char *policy, xlx_usb_binding *b)
 {
-    if (!strcmp(policy, "optional"))
-        argv[num++] = xl_format("--optional");
-    else if (strcmp(policy, "mandatory") && strcmp(policy, "requisite"))
-        return -1;
-    return num;
+    b->optional = !strcmp(policy, "optional");
+    return b->optional || !strcmp(policy, "mandatory") ||
+           !strcmp(policy, "requisite");
 }
 
-static int parse_option(const char *option, char **argv, int num)
+static bool take_option(char *option, xlx_usb_binding *b)
 {
-    static const char *const same[] = {
-        "controller=", "port=", "type=", "version=",
+    const struct { const char *key; uint32_t *number; } numbers[] = {
+        { "controller", &b->ctrl },
+        { "port", &b->port },
+        { "version", &b->version },
     };
+    const struct { const char *key; bool *flag; } flags[] = {
+        { "force", &b->force }, { "once", &b->once }, { "reset", &b->reset },
+    };
+    char *value = strchr(option, '=');
     size_t i;
 
-    if (!strncmp(option, "policy=", strlen("policy=")))
-        return parse_policy(option + strlen("policy="), argv, num);
-    for (i = 0; i < sizeof(same) / sizeof(same[0]); i++)
-        if (!strncmp(option, same[i], strlen(same[i]))) {
-            argv[num++] = xl_format("--%s", option);
-            return num;
-        }
-    if (strcmp(option, "once") && strcmp(option, "reset") &&
-        strcmp(option, "force"))
-        return -1;
-    argv[num++] = xl_format("--%s", option);
-    return num;
+    if (value)
+        *value++ = '\0';
+    if (value && !strcmp(option, "policy"))
+        return take_policy(value, b);
+    if (value && !strcmp(option, "type"))
+        return !xlx_usb_type_from_string(value, &b->type);
+    for (i = 0; value && i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (!strcmp(option, numbers[i].key))
+            return xlx__parse_c(value, UINT32_MAX, numbers[i].number);
+    for (i = 0; !value && i < sizeof(flags) / sizeof(flags[0]); i++)
+        if (!strcmp(option, flags[i].key))
+            return *flags[i].flag = true;
+    return false;
 }
 
-/* One element as the arguments of xl usb-attach; -1 after a message. */
-static int parse(const char *element, int number, char **argv, int num)
+/* One element; the library reads the selector.  False when it is wrong. */
+static bool parse(const char *element, xlx_usb_binding *b)
 {
     char *copy = xl_format("%s", element), *selector, *option, *save;
     char *key = selector_in(copy), *options = copy;
-    int first = num;
+    bool good;
 
     selector = key + strlen(SELECTOR);
     if (key == copy) {
@@ -91,51 +95,75 @@ static int parse(const char *element, int number, char **argv, int num)
     } else {
         key[-1] = '\0';
     }
-    for (option = strtok_r(options, ",", &save); option && num >= 0;
+    good = *selector;
+    for (option = strtok_r(options, ",", &save); option && good;
          option = strtok_r(NULL, ",", &save))
-        num = num - first < MAX_OPTIONS ? parse_option(option, argv, num)
-                                        : -1;
-    if (*selector && num >= 0) {
-        argv[num++] = xl_format("--");
-        argv[num++] = NULL;             /* the guest, when it has been made */
-        argv[num++] = xl_format("%s", selector);
-    } else {
-        xl_message("usbdev: element %d: \"%s\": must be selector=SELECTOR and "
-                   "then any of policy=mandatory|requisite|optional, "
-                   "controller=N, port=N, type=TYPE, version=N, once, reset, "
-                   "force, or the selector after these when it has a comma",
-                   number, element);
-        num = -1;
-    }
+        good = take_option(option, b);
+    good = good && !(b->once && b->optional);
+    if (good)
+        b->selector = xl_format("%s", selector);
     free(copy);
-    return num;
+    return good;
 }
 
-static int attach(struct guard_start *s, const char *who)
-{
-    char *argv[MAX_OPTIONS + 8];
-    const char *element;
-    XLU_ConfigList *list;
-    int i, j, n, num, status = 0;
+/* Our elements of the config. */
+struct bindings {
+    xlx_usb_binding *list;
+    int num;
+};
 
-    if (xlu_cfg_get_list(s->config.cfg, "usbdev", &list, &num, 1))
-        return 0;
-    for (i = 0; !status && i < num; i++) {
+static void bindings_dispose(struct bindings *b)
+{
+    int i;
+
+    for (i = 0; i < b->num; i++)
+        xlx_usb_binding_dispose(&b->list[i]);
+    free(b->list);
+}
+
+/* Added to an empty list, which is disposed of also after a failure; exit
+ * status. */
+static int read_usbdev(XLU_ConfigList *list, int num, struct bindings *b)
+{
+    const char *element;
+    int i;
+
+    for (i = 0; i < num; i++) {
         element = xlu_cfg_get_listitem(list, i);
-        if (!element || !is_ours(element))
+        if (!is_ours(element))
             continue;
-        argv[0] = xl_format("xl-usb-attach");
-        argv[1] = xl_format("--no-wait");
-        n = parse(element, i + 1, argv, 2);
-        if (n < 0)                      /* guard_usb() has let it pass */
-            return 1;
-        argv[n] = NULL;
-        argv[n - 2] = xl_format("%s", who);
-        status = guard_run("xl-usb-attach", argv);
-        for (j = 0; j < n; j++)
-            free(argv[j]);
+        b->list = guard_grown(b->list, b->num, sizeof(*b->list));
+        xlx_usb_binding_init(&b->list[b->num++]);
+        if (parse(element, &b->list[b->num - 1]))
+            continue;
+        xl_message("usbdev: element %d: \"%s\": must be selector=SELECTOR and "
+                   "then any of policy=mandatory|requisite|optional, "
+                   "controller=N, port=N, type=TYPE, version=N, once (not "
+                   "with policy=optional), reset, force, or the selector "
+                   "after these when it has a comma", i + 1, element);
+        return 1;
     }
-    return status;
+    return 0;
+}
+
+/* Exit status. */
+static int attach_one(struct guard_start *s, const xlx_guest *guest,
+                      const xlx_usb_binding *binding)
+{
+    xlx_usb_entry entry;
+    xlx_usb_wait wait;
+    int rc;
+
+    xlx_usb_wait_init(&wait);
+    xlx_usb_entry_init(&entry);
+    wait.no_wait = true;                /* it does not run yet */
+    rc = xlx_usb_attach(s->ctx, guest, binding, &wait, &entry);
+    if (rc)
+        xl_message("usbdev: %s", xlx_get_error());
+    else
+        xl_say_usb("Attached", &entry);
+    xlx_usb_entry_dispose(&entry);
+    return rc ? 1 : 0;
 }
 
 /* The list without our elements, as a line after the config. */
@@ -296,42 +324,65 @@ static int forget(xlx_ctx *ctx, const xlx_guest *guest, const char *place)
     return rc;
 }
 
-const struct guard_hostdev_kind guard_hostdev_usb = {
+static const struct guard_hostdev_kind hostdev = {
     .name = "USB",
     .repair = "usb-repair",
+    .watch = "usb-watch",
     .when_local = "xl usb-detach it, or attach it by its ID",
     .list = list_devs,
     .set_aside = set_aside,
     .forget = forget,
 };
 
-/* A guest that was suspended does not look for devices that came in that time:
- * it has to run first. */
-static int return_devices(struct guard_start *s, int status)
+static int attach(struct guard_start *s, const char *who)
+{
+    struct bindings b = { NULL, 0 };
+    XLU_ConfigList *list;
+    xlx_guest guest;
+    int i, num, status;
+
+    if (xlu_cfg_get_list(s->config.cfg, "usbdev", &list, &num, 1))
+        return 0;
+    xlx_guest_init(&guest);
+    status = read_usbdev(list, num, &b);
+    if (!status)
+        status = guard_hostdev_find(s, who, &guest);
+    for (i = 0; !status && i < b.num; i++) {
+        status = attach_one(s, &guest, &b.list[i]);
+        if (!status && !i)
+            guard_hostdev_watch(&hostdev, &guest);
+    }
+    bindings_dispose(&b);
+    xlx_guest_dispose(&guest);
+    return status;
+}
+
+/* A guest does not look for what came while it was suspended: it has to run
+ * first. */
+static int attach_again(struct guard_start *s, int status)
 {
     return status ? status
-                  : guard_hostdev_repair(&guard_hostdev_usb, s->config.name);
+                  : guard_hostdev_repair(&hostdev, s->config.name);
 }
 
 /* A guest that was saved with --detach. */
 static int check_restore(struct guard_start *s)
 {
-    if (!guard_hostdev_aside(s, &guard_hostdev_usb))
+    if (!guard_hostdev_aside(s, &hostdev))
         return 0;
     if (s->paused || s->stays)
         xl_message("when \"%s\" runs, xl usb-repair gives it its USB devices",
                    s->config.name);
     else
-        guard_afterwards(s, return_devices);
+        guard_afterwards(s, attach_again);
     return 0;
 }
 
-int guard_usb(struct guard_start *s)
+static int check_start(struct guard_start *s)
 {
-    char *argv[MAX_OPTIONS + 8];
-    const char *element;
+    struct bindings b = { NULL, 0 };
     XLU_ConfigList *list;
-    int i, n, num, r, ours = 0;
+    int i, num, ours, status;
 
     if (s->save_file)
         return check_restore(s);
@@ -340,23 +391,20 @@ int guard_usb(struct guard_start *s)
     add_ctrl_types(s);
     if (xlu_cfg_get_list(s->config.cfg, "usbdev", &list, &num, 1))
         return 0;
-    for (i = 0; i < num; i++) {
-        element = xlu_cfg_get_listitem(list, i);
-        if (!element)                   /* stock xl will say so */
-            return 0;
-        if (!is_ours(element))
-            continue;
-        n = parse(element, i + 1, argv, 0);
-        if (n < 0)
-            return 1;
-        while (n--)
-            free(argv[n]);
-        ours++;
-    }
-    if (!ours)
-        return 0;
+    for (i = 0; i < num; i++)
+        if (!xlu_cfg_get_listitem(list, i))
+            return 0;                   /* stock xl will say so */
+    status = read_usbdev(list, num, &b);
+    ours = b.num;
+    bindings_dispose(&b);
+    if (status || !ours)
+        return status;
     guard_add_line(s, stock_line(list, num));
-    r = guard_while_paused(s, "usbdev", attach);
-    if (r || s->only_shows) return r;
-    return guard_hostdev_forget(s, &guard_hostdev_usb);
+    status = guard_while_paused(s, "usbdev", attach);
+    return status || s->only_shows ? status
+                                   : guard_hostdev_forget(s, &hostdev);
 }
+
+const struct guard_concept guard_usb = {
+    .check = check_start, .hostdev = &hostdev,
+};

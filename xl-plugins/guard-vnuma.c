@@ -129,7 +129,7 @@ static int refuse_faults(struct guard_start *s, const xlx_vnuma_host *host)
     return r;
 }
 
-int guard_vnuma(struct guard_start *s)
+static int check_start(struct guard_start *s)
 {
     xlx_vnuma_host host;
     int r = 0;
@@ -149,3 +149,5 @@ int guard_vnuma(struct guard_start *s)
     xlx_vnuma_host_dispose(&host);
     return r;
 }
+
+const struct guard_concept guard_vnuma = { .check = check_start };

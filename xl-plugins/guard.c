@@ -220,32 +220,47 @@ static bool read_leave(struct guard_start *s, int argc, char **argv)
 
 /* ---- the concepts ------------------------------------------------------- */
 
-static int (*const concepts[])(struct guard_start *s) = {
-    guard_snapshot,
-    guard_cpu,
-    guard_scsi,
-    guard_usb,
-    guard_vnuma,
+#define CONCEPT(name, ...) extern const struct guard_concept guard_##name;
+#include "guard-concepts.inc"
+#undef CONCEPT
+
+const struct guard_concept *const guard_concepts[] = {
+#define CONCEPT(name, ...) &guard_##name,
+#include "guard-concepts.inc"
+#undef CONCEPT
 };
+const size_t guard_num_concepts =
+    sizeof(guard_concepts) / sizeof(guard_concepts[0]);
 
 static int ask_concepts(struct guard_start *s)
 {
+    const struct guard_concept *c;
     int status = 0;
     size_t i;
 
-    if (xlx_ctx_alloc(&s->ctx, NULL, NULL))
-        xl_no_memory();
-    if (s->leaving) {
+    guard_ctx(s);
+    /* devices first: what sets them aside takes the lock that a concept may
+     * keep until stock xl has ended */
+    if (s->leaving)
         status = guard_hostdev_leave(s);
-        return status ? status : guard_snapshot_leave(s);
+    for (i = 0; !status && i < guard_num_concepts; i++) {
+        c = guard_concepts[i];
+        if (s->leaving)
+            status = c->leave ? c->leave(s) : 0;
+        else
+            status = c->check ? c->check(s) : 0;
     }
-    for (i = 0; !status && i < sizeof(concepts) / sizeof(concepts[0]); i++)
-        status = concepts[i](s);
     return status;
 }
 
-/* The array with room for one more element. */
-static void *grown(void *array, int num, size_t size)
+xlx_ctx *guard_ctx(struct guard_start *s)
+{
+    if (!s->ctx && xlx_ctx_alloc(&s->ctx, NULL, NULL))
+        xl_no_memory();
+    return s->ctx;
+}
+
+void *guard_grown(void *array, int num, size_t size)
 {
     array = reallocarray(array, (size_t)num + 1, size);
     if (!array)
@@ -255,14 +270,14 @@ static void *grown(void *array, int num, size_t size)
 
 void guard_add_line(struct guard_start *s, char *line)
 {
-    s->lines = grown(s->lines, s->num_lines, sizeof(*s->lines));
+    s->lines = guard_grown(s->lines, s->num_lines, sizeof(*s->lines));
     s->lines[s->num_lines++] = line;
 }
 
 void guard_afterwards(struct guard_start *s, guard_end *end)
 {
-    s->afterwards = grown(s->afterwards, s->num_afterwards,
-                          sizeof(*s->afterwards));
+    s->afterwards = guard_grown(s->afterwards, s->num_afterwards,
+                                sizeof(*s->afterwards));
     s->afterwards[s->num_afterwards++] = end;
 }
 
@@ -309,11 +324,11 @@ static int check(struct guard_start *s, int argc, char **argv)
 static int check_command_line(struct guard_start *s, int argc, char **argv)
 {
     char **copy;
-    int i, first, status;
+    int i, first, status, opt;
 
     opterr = 0;
-    while (getopt(argc, argv, "+vftTN") != -1)
-        ;
+    while ((opt = getopt(argc, argv, "+vftTN")) != -1)
+        s->only_shows |= opt == 'N';
     first = optind;
     if (first >= argc)
         return 0;
@@ -352,8 +367,8 @@ int guard_while_paused(struct guard_start *s, const char *key,
                    "console afterwards", key);
         return 1;
     }
-    s->while_paused = grown(s->while_paused, s->num_while_paused,
-                            sizeof(*s->while_paused));
+    s->while_paused = guard_grown(s->while_paused, s->num_while_paused,
+                                  sizeof(*s->while_paused));
     s->while_paused[s->num_while_paused++] = step;
     return 0;
 }
@@ -383,8 +398,7 @@ static char **stock_arguments(const struct guard_start *s, int argc,
     return args;
 }
 
-/* A plain name is that of one of our commands. */
-static char *path_of(const char *program)
+char *guard_path_of(const char *program)
 {
     const char *dir = secure_getenv("LIBXLX_EXEC_DIR");
 
@@ -397,7 +411,7 @@ static int run(const char *program, char *const *argv,
                void (*wait)(struct guard_start *s, pid_t pid),
                struct guard_start *s)
 {
-    char *path = path_of(program);
+    char *path = guard_path_of(program);
     int status = 127;
     pid_t pid;
 
@@ -477,8 +491,13 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
     release_images(s);
     if (status)
         return status;
+    /* Ctrl-C must not leave a guest that is half made */
+    signal(SIGINT, SIG_IGN);
     for (i = 0; !status && i < s->num_while_paused; i++)
         status = s->while_paused[i](s, who);
+    signal(SIGINT, SIG_DFL);
+    xlx_ctx_free(s->ctx);           /* closed while stock xl runs */
+    s->ctx = NULL;
     if (status) {
         if (s->save_file)
             guard_hostdev_keep(s, who);
@@ -531,6 +550,7 @@ int main(int argc, char **argv)
     else
         status = s.num_while_paused ? start_in_steps(&s, argc - 1, argv + 1)
                                     : run_stock(&s, argc - 1, argv + 1);
+    xlx_ctx_free(s.ctx);
     free(s.while_paused);
     free(s.afterwards);
     guest_config_free(&s.config);

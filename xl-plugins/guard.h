@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The guard of "xl create", "restore", "save" and "migrate".  guard.c reads
- * the command line and asks each concept that has a say about the start or the
- * leaving of a guest, guard-config.c and guard-save.c read the same
- * configuration as stock xl will, and guard-STEM.c is what the concept STEM
- * has to say.
+ * the command line and asks each concept of guard-concepts.inc, guard-config.c
+ * and guard-save.c read the same configuration as stock xl will, and
+ * guard-STEM.c has the answers of the concept STEM.
  */
 #ifndef XL_GUARD_H
 #define XL_GUARD_H
@@ -16,6 +15,7 @@
 #include <libxl.h>
 #include <libxlutil.h>
 
+#include "attached.h"
 #include "libxlx.h"
 
 /* All that the guard has to know of the guest that is to run. */
@@ -82,17 +82,32 @@ struct guard_start {
     struct guest_config config;
     bool unseen;                    /* it cannot be read; a message was left */
     xlx_ctx *ctx;
-    bool only_shows;                /* create -n */
+    bool only_shows;                /* create -n, xl -N */
     bool stays;                     /* create -F or -c: ends with the guest */
     bool paused;                    /* -p: so the user wants it */
     guard_step **while_paused;      /* see guard_while_paused() */
     int num_while_paused;
     guard_end **afterwards;         /* see guard_afterwards() */
     int num_afterwards;
+    struct guard_leaver *leaver;    /* guard-hostdev.c's own, or NULL */
     char **lines;                   /* "key=value", for stock xl to read after
                                      * the config: a later line wins */
     int num_lines;
 };
+
+/* A concept: one line in guard-concepts.inc.  Both functions return an exit
+ * status: 0 is no objection; else they have said what is wrong and what to do.
+ * Either may be NULL. */
+struct guard_concept {
+    /* about a guest that is to start */
+    int (*check)(struct guard_start *s);
+    /* about one that is to be saved or to go to another host */
+    int (*leave)(struct guard_start *s);
+    /* the devices of the host that a guest has from it, or NULL */
+    const struct guard_hostdev_kind *hostdev;
+};
+extern const struct guard_concept *const guard_concepts[];
+extern const size_t guard_num_concepts;
 
 /* For "xl create" only, because "xl restore" takes no lines. */
 void guard_add_line(struct guard_start *s, char *line);
@@ -111,6 +126,12 @@ void guard_afterwards(struct guard_start *s, guard_end *end);
 /* Runs a program, one of our commands when it is a plain name, and waits for
  * it; its exit status, after a message 127 when it cannot be run. */
 int guard_run(const char *program, char *const *argv);
+/* The path of a program, which is one of ours when it is a plain name. */
+char *guard_path_of(const char *program);
+/* The library, opened again when it is closed. */
+xlx_ctx *guard_ctx(struct guard_start *s);
+/* The array with room for one more element. */
+void *guard_grown(void *array, int num, size_t size);
 
 /* Texts grow at their end; the old one is freed, NULL is an empty one. */
 char *guard_append(char *text, const char *more);
@@ -139,6 +160,7 @@ struct guard_hostdevs {
 struct guard_hostdev_kind {
     const char *name;               /* "SCSI" */
     const char *repair;             /* the command that gives them back */
+    const char *watch;              /* the one that stays with the guest */
     const char *when_local;         /* what to do about one without there */
     /* all that guest has, added to an empty list, which is also freed after an
      * error */
@@ -148,11 +170,16 @@ struct guard_hostdev_kind {
     int (*forget)(xlx_ctx *ctx, const xlx_guest *guest, const char *place);
 };
 
-extern const struct guard_hostdev_kind guard_hostdev_scsi, guard_hostdev_usb;
-
 /* Takes both texts. */
 void guard_hostdev_add(struct guard_hostdevs *list, char *place, bool aside,
                        char *there);
+/* The guest that stock xl has just made, to be given devices: 0, or 1 after a
+ * message. */
+int guard_hostdev_find(struct guard_start *s, const char *who,
+                       xlx_guest *guest);
+/* Starts the command that stays with the guest. */
+void guard_hostdev_watch(const struct guard_hostdev_kind *kind,
+                         const xlx_guest *guest);
 /* Was the guest that is restored saved with --detach? */
 bool guard_hostdev_aside(struct guard_start *s,
                          const struct guard_hostdev_kind *kind);
@@ -168,18 +195,10 @@ void guard_hostdev_keep(struct guard_start *s, const char *who);
 int guard_hostdev_forget(struct guard_start *s,
                          const struct guard_hostdev_kind *kind);
 
-/* The answers of concepts: exit status.  0: no objection; else they have
- * printed what is wrong and what to do. */
-int guard_snapshot(struct guard_start *s);
+/* Refuses that a guest leaves with devices of the host, or sets them aside. */
+int guard_hostdev_leave(struct guard_start *s);
+
 /* Have the guest, or others, the images of the start open by now? */
 bool guard_snapshot_open(struct guard_start *s);
-int guard_cpu(struct guard_start *s);
-int guard_vnuma(struct guard_start *s);
-int guard_scsi(struct guard_start *s);
-int guard_usb(struct guard_start *s);
-/* The same about a guest that is to be saved or to go to another host.  The
- * lock comes last: what the other one does takes it as well. */
-int guard_snapshot_leave(struct guard_start *s);
-int guard_hostdev_leave(struct guard_start *s);
 
 #endif

@@ -4,15 +4,13 @@
  * after the other, so that one that fails does not keep the others from their
  * turn; and the two that every concept with devices has, repair and watch.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include "attached.h"
 #include "plugin.h"
 #include "text.h"
 
@@ -147,33 +145,7 @@ int xl_watch_guest(const char *who,
     return xl_failed(rc);
 }
 
-/* The child of a child, so that nobody has to wait for it. */
-static void become_watcher(const char *command, char *uuid)
-{
-    char *name = xl_format("xl-%s", command), *argv[] = { name, uuid, NULL };
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    if (setsid() < 0 || fork() || chdir("/") || null < 0 ||
-        dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
-        _exit(0);
-    close_range(3, ~0u, 0);
-    execv("/proc/self/exe", argv);
-    _exit(127);
-}
-
 void xl_start_watcher(const char *command, const xlx_guest *guest)
 {
-    char uuid[LIBXL_UUID_FMTLEN + 1];
-    pid_t pid;
-
-    snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
-             LIBXL_UUID_BYTES(guest->uuid));
-    pid = fork();
-    if (!pid)
-        become_watcher(command, uuid);
-    if (pid < 0)
-        xl_warn("xl %s could not be started: after a reboot of the guest its "
-                "devices have to be repaired: %s", command, strerror(errno));
-    else
-        waitpid(pid, NULL, 0);
+    xl_run_watcher("/proc/self/exe", command, guest);
 }

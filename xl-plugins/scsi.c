@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "attached.h"
 #include "gen-commands.h"
 #include "plugin.h"
 #include "text.h"
@@ -23,22 +24,6 @@ int xl_scsi_watch_main(int argc, char **argv)
 }
 
 /* ---- scsi-attach -------------------------------------------------------- */
-
-static void say_attached(const xlx_device_vscsidevs *list, bool dry_run)
-{
-    int i;
-
-    for (i = 0; i < list->num_devs; i++) {
-        const xlx_device_vscsidev *dev = &list->devs[i];
-
-        printf("%s ", dry_run ? "Would attach" : "Attached");
-        xl_put_text(stdout, xl_text(dev->pdev));
-        printf(" as %s (%s%s%s)\n", xl_text(dev->vdev),
-               xlx_vscsi_backstore_to_string(dev->backstore),
-               dev->readonly ? ", read-only" : "",
-               dev->shared ? ", shared" : "");
-    }
-}
 
 int xl_scsi_attach_main(int argc, char **argv)
 {
@@ -80,7 +65,7 @@ int xl_scsi_attach_main(int argc, char **argv)
     } else if (args.json) {
         r = xl_print_json(xlx_device_vscsidevs_to_json(xl_ctx(), &attached));
     } else {
-        say_attached(&attached, args.dry_run);
+        xl_say_scsi(args.dry_run ? "Would attach" : "Attached", &attached);
         r = 0;
     }
     xlx_device_vscsidevs_dispose(&wanted);

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "attached.h"
 #include "gen-commands.h"
 #include "plugin.h"
 #include "text.h"
@@ -22,19 +23,6 @@ int xl_usb_watch_main(int argc, char **argv)
 }
 
 /* ---- usb-attach, usb-detach --------------------------------------------- */
-
-static void say(const char *done, const xlx_usb_entry *e)
-{
-    if (e->status == XLX_USB_STATUS_MISSING)
-        printf("Not plugged in, port %u/%u", e->ctrl, e->port);
-    else
-        printf("%s %s, port %u/%u", done, xl_text(e->path), e->ctrl, e->port);
-    if (*xl_text(e->selector)) {
-        printf(", found by ");
-        xl_put_text(stdout, e->selector);
-    }
-    printf("\n");
-}
 
 int xl_usb_attach_main(int argc, char **argv)
 {
@@ -79,7 +67,7 @@ int xl_usb_attach_main(int argc, char **argv)
     else if (args.json)
         r = xl_print_json(xlx_usb_entry_to_json(xl_ctx(), &entry));
     else
-        say(args.dry_run ? "Would attach" : "Attached", &entry);
+        xl_say_usb(args.dry_run ? "Would attach" : "Attached", &entry);
     xlx_usb_binding_dispose(&binding);
     xlx_usb_entry_dispose(&entry);
     xlx_guest_dispose(&guest);
@@ -110,7 +98,7 @@ int xl_usb_detach_main(int argc, char **argv)
     if (rc)
         r = xl_failed(rc);
     else
-        say(args.dry_run ? "Would detach" : "Detached", &entry);
+        xl_say_usb(args.dry_run ? "Would detach" : "Detached", &entry);
     xlx_usb_entry_dispose(&entry);
     xlx_guest_dispose(&guest);
     return r;

@@ -49,16 +49,19 @@ static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
 static int fill_from_entry(xlx_ctx *ctx, const xlx_vscsi_entry *e,
                            xlx_vscsi_info *info)
 {
+    const char *identity;
     int rc;
 
     info->status = e->status;
+    info->identity_kind = xlx__scsi_identity_kind(xlx__text(e->identity),
+                                                  &identity);
     rc = xlx_device_vscsidev_copy(ctx, &info->dev, &e->dev);
     if (!rc)
         rc = xlx__set_string(&info->hctl, e->hctl);
     if (!rc)
         rc = xlx__set_string(&info->path, e->path);
     if (!rc)
-        rc = xlx__set_string(&info->identity, e->identity);
+        rc = xlx__set_string(&info->identity, identity);
     free(info->target);
     info->target = xlx__printf("%s:%u", xlx__text(e->target), e->lun);
     return !rc && !info->target ? xlx__nomem()

@@ -519,17 +519,42 @@ int xlx__scsi_find(const char *pdev, struct xlx__scsi_pdev *p)
     return find_name(pdev, p);
 }
 
+xlx_vscsi_identity xlx__scsi_identity_kind(const char *identity,
+                                           const char **value_r)
+{
+    xlx_vscsi_identity kind;
+    char word[16];
+    size_t len;
+
+    len = strcspn(identity, " ");
+    *value_r = "";
+    if (!identity[len] || len >= sizeof(word))
+        return XLX_VSCSI_IDENTITY_NONE;
+    memcpy(word, identity, len);
+    word[len] = '\0';
+    if (xlx_vscsi_identity_from_string(word, &kind))
+        return XLX_VSCSI_IDENTITY_NONE;
+    *value_r = identity + len + 1;
+    return kind;
+}
+
 int xlx__scsi_find_identity(const char *identity, struct xlx__scsi_pdev *p)
 {
     struct xlx__scsi_hctl hctl;
+    const char *value;
 
-    if (!strncmp(identity, "wwid ", 5))
-        return find_id(identity + 5, p);
-    if (!strncmp(identity, "hctl ", 5) &&
-        xlx__scsi_parse_hctl(identity + 5, &hctl))
-        return xlx__scsi_find_hctl(&hctl, p);
-    if (!strncmp(identity, "target ", 7))
-        return xlx__scsi_find(identity + 7, p);
+    switch (xlx__scsi_identity_kind(identity, &value)) {
+    case XLX_VSCSI_IDENTITY_WWID:
+        return find_id(value, p);
+    case XLX_VSCSI_IDENTITY_HCTL:
+        if (xlx__scsi_parse_hctl(value, &hctl))
+            return xlx__scsi_find_hctl(&hctl, p);
+        break;
+    case XLX_VSCSI_IDENTITY_TARGET:
+        return xlx__scsi_find(value, p);
+    default:
+        break;
+    }
     return xlx__error(ERROR_INVAL, "\"%s\" cannot be looked for by that",
                       identity);
 }

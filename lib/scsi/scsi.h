@@ -79,6 +79,10 @@ int xlx__scsi_find_whole(const char *path, struct xlx__scsi_pdev *p);
 /* A SCSI device by its address. */
 int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
                         struct xlx__scsi_pdev *p);
+/* What an identity consists of, "KIND VALUE"; NONE and "" when it is not one.
+ * The value lives as long as the text. */
+xlx_vscsi_identity xlx__scsi_identity_kind(const char *identity,
+                                           const char **value_r);
 /* Again by its identity, wherever it is now. */
 int xlx__scsi_find_identity(const char *identity, struct xlx__scsi_pdev *p);
 /* Addresses of all SCSI devices, in order; free() *list_r. */

@@ -7,10 +7,15 @@
  * FAKE_GONE is there.  FAKE_DISK=MODE,PARAMS is its disk xvda, which QEMU
  * serves.  With FAKE_XENSTORE=EIO no disk of a guest can be read.
  *
+ * FAKE_ATTACH=FILE: the library's calls that attach devices do not, but append
+ * a line each to the file, with what they were given; a device whose name is
+ * in the file FAKE_FAIL makes the call fail.
+ *
  * FAKE_RECORD=FILE: stock xl, which is FAKE_STOCK, begins by appending to the
  * file what reached it: arguments and environment, a line each, in which a
  * NUL byte ends each string.  With FAKE_EXIT=N it then exits.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +25,8 @@
 #include <libxl.h>
 #include <xenctrl.h>
 #include <xenstore.h>
+
+#include "libxlx.h"
 
 #define GUEST_DOMID 7
 #define PAGES_OF_64_MIB (64 << 8)
@@ -319,4 +326,76 @@ char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path,
         return one_name("51712", num);
     errno = getenv("FAKE_XENSTORE") ? EIO : ENOENT;
     return NULL;
+}
+
+/* ---- libxlx ------------------------------------------------------------- */
+
+static bool must_fail(const char *name)
+{
+    const char *path = getenv("FAKE_FAIL");
+    char word[256] = "";
+    FILE *file = path ? fopen(path, "r") : NULL;
+
+    if (file && fscanf(file, "%255s", word) != 1)
+        word[0] = '\0';
+    if (file)
+        fclose(file);
+    return !strcmp(word, name);
+}
+
+int xlx_device_vscsidev_add(xlx_ctx *ctx, const xlx_guest *guest,
+                            const xlx_device_vscsidevs *devs,
+                            const xlx_vscsi_wait *wait,
+                            xlx_device_vscsidevs *attached_r)
+{
+    const char *path = getenv("FAKE_ATTACH");
+    __typeof__(&xlx_device_vscsidev_add) real;
+    const xlx_device_vscsidev *dev;
+    int i, rc = 0;
+    FILE *file;
+
+    real = (__typeof__(real))dlsym(RTLD_NEXT, "xlx_device_vscsidev_add");
+    file = path ? fopen(path, "a") : NULL;
+    if (!file)
+        return real(ctx, guest, devs, wait, attached_r);
+    fprintf(file, "vscsidev_add %s%s", guest->name,
+            wait && wait->no_wait ? " no-wait" : "");
+    for (i = 0; i < devs->num_devs; i++) {
+        dev = &devs->devs[i];
+        fprintf(file, " %s=%s,%s%s%s", dev->vdev, dev->pdev,
+                xlx_vscsi_backstore_to_string(dev->backstore),
+                dev->readonly ? ",read-only" : "",
+                dev->shared ? ",shared" : "");
+        if (must_fail(dev->pdev))
+            rc = ERROR_FAIL;
+    }
+    fputc('\n', file);
+    fclose(file);
+    return rc ? rc : xlx_device_vscsidevs_copy(ctx, attached_r, devs);
+}
+
+int xlx_usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
+                   const xlx_usb_binding *b, const xlx_usb_wait *wait,
+                   xlx_usb_entry *entry_r)
+{
+    const char *path = getenv("FAKE_ATTACH");
+    __typeof__(&xlx_usb_attach) real;
+    FILE *file;
+
+    real = (__typeof__(real))dlsym(RTLD_NEXT, "xlx_usb_attach");
+    file = path ? fopen(path, "a") : NULL;
+    if (!file)
+        return real(ctx, guest, b, wait, entry_r);
+    fprintf(file, "usb_attach %s%s %s ctrl=%d port=%u type=%s version=%u"
+            "%s%s%s%s\n", guest->name, wait && wait->no_wait ? " no-wait" : "",
+            b->selector, (int)b->ctrl, b->port,
+            xlx_usb_type_to_string(b->type), b->version,
+            b->once ? " once" : "", b->optional ? " optional" : "",
+            b->reset ? " reset" : "", b->force ? " force" : "");
+    fclose(file);
+    if (must_fail(b->selector))
+        return ERROR_FAIL;
+    entry_r->path = strdup(b->selector);
+    entry_r->status = XLX_USB_STATUS_ATTACHED;
+    return 0;
 }

@@ -1,12 +1,15 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154,SC2030,SC2031  # variables of bats and of the rig
-# vscsi= in a config: in which order stock xl and scsi-attach are run, and what
-# happens when one of them fails.  Both are programs of these tests here; the
-# real ones do it in tests/xen-host.
+# vscsi= in a config: in which order stock xl is run and the library called, and
+# what happens when one of them fails.  Here stock xl is a program of these
+# tests, and fake-libxl.c answers for the library's call; the real ones do it
+# in tests/xen-host.
 
 bats_require_minimum_version 1.5.0
 load rig
+
+uuid=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
 
 setup() {
     rig_setup
@@ -14,8 +17,10 @@ setup() {
     path=$top_builddir/xl-plugins/.libs/xl-guard
     [ -x "$path" ] || path=$top_builddir/xl-plugins/xl-guard
     ln -s "$path" "$tmp/exec/xl-guard"
-    teller stock; teller exec/xl-scsi-attach
-    base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs" LIBXLX_XL="$tmp/stock")
+    teller stock
+    base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs" LIBXLX_XL="$tmp/stock"
+           LIBXLX_RUN_DIR="$tmp/run" FAKE_RUNNING="web,$uuid"
+           FAKE_ATTACH="$tmp/calls" FAKE_FAIL="$tmp/fail")
 }
 
 # A program that notes how it was called, and fails on the word that fail has.
@@ -34,32 +39,53 @@ config() {
 }
 
 two='vscsi=["/dev/st0,0:0:0:0", "sdb,0:0:1:0,read-only,backend=iblock,shared"]'
-attach1='xl-scsi-attach --no-wait -- web /dev/st0 0:0:0:0'
-attach2='xl-scsi-attach --no-wait --read-only --backend=iblock --shared -- web sdb 0:0:1:0'
+attach='vscsidev_add web no-wait 0:0:0:0=/dev/st0,auto 0:0:1:0=sdb,iblock,read-only,shared'
 
 @test "made paused, attached in order, then running" {
     config "$two"
     run -0 xl -v create -q "$tmp/web.cfg" 'memory=65'
     echo "$output"
     printf '%s\n' "stock -v create -p -q $tmp/web.cfg memory=65" \
-        "$attach1" "$attach2" "stock unpause web" | diff - "$tmp/calls"
+        "$attach" "stock unpause web" | diff - "$tmp/calls"
 }
 
 @test "paused stays paused, and -n only asks stock xl" {
     config "$two"
     run -0 xl create -p "$tmp/web.cfg"
-    [ "$(tail -n 1 "$tmp/calls")" = "$attach2" ]
+    [ "$(tail -n 1 "$tmp/calls")" = "$attach" ]
     rm "$tmp/calls"
     run -0 xl create -n "$tmp/web.cfg"
     [ "$(cat "$tmp/calls")" = "stock create -n $tmp/web.cfg" ]
+    rm "$tmp/calls"
+    run -0 xl -N create "$tmp/web.cfg"
+    [ "$(cat "$tmp/calls")" = "stock -N create $tmp/web.cfg" ]
 }
 
-@test "a failed attachment ends the guest, with that exit status" {
+@test "64 devices: one call, which takes one lock, and a line for each" {
+    local i list=
+    for i in {0..63}; do list+="'1:0:0:$i,0:0:0:$i', "; done
+    config "vscsi=[$list]"
+    run -0 xl create "$tmp/web.cfg"
+    [ "$(grep -c . "$tmp/calls")" = 3 ]
+    [ "$(grep -c '^vscsidev_add' "$tmp/calls")" = 1 ]
+    [ "$(grep -o '0:0:0:[0-9]*=1:0:0:[0-9]*' "$tmp/calls" | wc -l)" = 64 ]
+    [ "${#lines[@]}" = 64 ]
+    [ "${lines[63]}" = 'Attached 1:0:0:63 as 0:0:0:63 (auto)' ]
+}
+
+@test "a watcher stays with the guest" {
+    teller exec/xl-scsi-watch
+    config "$two"
+    run -0 xl create "$tmp/web.cfg"
+    timeout 60 sh -c "until grep -q 'xl-scsi-watch $uuid' '$tmp/calls'; do sleep 0.1; done"
+}
+
+@test "a failed attachment ends the guest, and xl with 1" {
     config "$two"
     echo sdb > "$tmp/fail"
-    run -3 xl create "$tmp/web.cfg"
-    [ "$output" = "xl create: the guest is destroyed again, because it must not run without them" ]
-    printf '%s\n' "stock create -p $tmp/web.cfg" "$attach1" "$attach2" \
+    run -1 xl create "$tmp/web.cfg"
+    [ "${lines[1]}" = "xl create: the guest is destroyed again, because it must not run without them" ]
+    printf '%s\n' "stock create -p $tmp/web.cfg" "$attach" \
         "stock destroy web" | diff - "$tmp/calls"
 }
 
@@ -93,7 +119,7 @@ vscsi=["/dev/st0"]|element 1: "/dev/st0": must be PDEV,VDEV
 vscsi=["a,0:0:0:0", ""]|element 2: ""
 vscsi=["a,0:0:0:0,feature-host"]|must be PDEV,VDEV
 vscsi=["a,0:0:0:0,3"]|the backend must be in Domain-0
-vscsi=["a,0:0:0:0,shared,shared,shared,shared,shared,shared,shared,shared,shared"]|element 1
+vscsi=["a,0:0:0:0,backend=tape"]|element 1: "a,0:0:0:0,backend=tape"
 X
     config "$two"
     run -1 xl create -F "$tmp/web.cfg"
@@ -104,8 +130,6 @@ X
     [ ! -e "$tmp/calls" ]
 }
 
-uuid=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
-
 # record [ENTRY]: the guest web runs, and that is recorded of its devices
 record() {
     local dir=$tmp/state/$uuid
@@ -114,7 +138,6 @@ record() {
         $uuid > "$dir/guest.json"
     printf '{"version": 1, "entries": [%s]}' "$1" > "$dir/scsi.json"
     chmod -R go-w "$tmp/state"
-    base+=(FAKE_RUNNING="web,$uuid" LIBXLX_RUN_DIR="$tmp/run")
 }
 
 # ---- ordinary disks ------------------------------------------------------------

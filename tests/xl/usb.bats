@@ -1,12 +1,15 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154  # variables of bats and of the rig
-# usbdev= in a config: what stock xl gets of it, and in which order stock xl and
-# usb-attach are run.  Both are programs of these tests here; the real ones do
-# it in tests/xen-host.
+# usbdev= in a config: what stock xl gets of it, and in which order stock xl is
+# run and the library called.  Here stock xl is a program of these tests, and
+# fake-libxl.c answers for the library's calls; the real ones do it in
+# tests/xen-host.
 
 bats_require_minimum_version 1.5.0
 load rig
+
+uuid=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
 
 setup() {
     rig_setup
@@ -14,8 +17,10 @@ setup() {
     path=$top_builddir/xl-plugins/.libs/xl-guard
     [ -x "$path" ] || path=$top_builddir/xl-plugins/xl-guard
     ln -s "$path" "$tmp/exec/xl-guard"
-    teller stock; teller exec/xl-usb-attach; teller exec/xl-scsi-attach
-    base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs" LIBXLX_XL="$tmp/stock")
+    teller stock
+    base+=(LD_LIBRARY_PATH="$top_builddir/lib/.libs" LIBXLX_XL="$tmp/stock"
+           LIBXLX_RUN_DIR="$tmp/run" FAKE_RUNNING="web,$uuid"
+           FAKE_ATTACH="$tmp/calls" FAKE_FAIL="$tmp/fail")
 }
 
 # A program that notes how it was called, and fails on the word that fail has.
@@ -33,7 +38,7 @@ config() {
         > "$tmp/web.cfg"
 }
 
-stick="selector=0951:1666,policy=optional,controller=0,port=2,once"
+stick="selector=0951:1666,policy=requisite,controller=0,port=2,once"
 stock="type=hostdev, hostbus=1,hostaddr=010"
 
 @test "our elements are attached between making and running; stock xl gets its own" {
@@ -42,9 +47,27 @@ stock="type=hostdev, hostbus=1,hostaddr=010"
     echo "$output"
     printf '%s\n' \
         "stock create -p -q $tmp/web.cfg usbctrl=[\"type=qusb\"] usbdev=[\"$stock\"]" \
-        "xl-usb-attach --no-wait --optional --controller=0 --port=2 --once -- web 0951:1666" \
-        "xl-usb-attach --no-wait -- web 1-2" "stock unpause web" |
+        "usb_attach web no-wait 0951:1666 ctrl=0 port=2 type=auto version=0 once" \
+        "usb_attach web no-wait 1-2 ctrl=-1 port=0 type=auto version=0" "stock unpause web" |
         diff - "$tmp/calls"
+}
+
+@test "every option reaches the library" {
+    config "usbdev=['selector=1-2,policy=optional,port=3,type=qusb,version=2,reset,force']"
+    run -0 xl create "$tmp/web.cfg"
+    [ "${lines[0]}" = 'Attached 1-2, port 0/0' ]
+    [ "$(sed -n 2p "$tmp/calls")" = "usb_attach web no-wait 1-2 ctrl=-1 port=3 type=qusb version=2 optional reset force" ]
+}
+
+@test "any number of elements: no process for any of them, one watcher" {
+    local i list=
+    teller exec/xl-usb-watch
+    for i in {1..40}; do list+="'selector=1-$i', "; done
+    config "usbdev=[$list]"
+    run -0 xl create "$tmp/web.cfg"
+    [ "$(grep -c '^usb_attach' "$tmp/calls")" = 40 ]
+    timeout 60 sh -c "until grep -q 'xl-usb-watch $uuid' '$tmp/calls'; do sleep 0.1; done"
+    [ "$(grep -vc '^usb_attach' "$tmp/calls")" = 3 ]
 }
 
 @test "a selector with commas comes last" {
@@ -52,7 +75,7 @@ stock="type=hostdev, hostbus=1,hostaddr=010"
     run -0 xl create "$tmp/web.cfg"
     echo "$output"
     printf '%s\n' "stock create -p $tmp/web.cfg usbctrl=[\"type=qusb\"] usbdev=[\"$stock\"]" \
-        "xl-usb-attach --no-wait --once --port=2 --controller=0 -- web 0951:1666:A,B,once" \
+        "usb_attach web no-wait 0951:1666:A,B,once ctrl=0 port=2 type=auto version=0 once" \
         "stock unpause web" | diff - "$tmp/calls"
 }
 
@@ -92,16 +115,16 @@ X
     config "usbdev=['selector=1-2']"$'\nvscsi=["sdb,0:0:0:0"]'
     run -0 xl create -p "$tmp/web.cfg"
     printf '%s\n' "stock create -p -p $tmp/web.cfg usbdev=[]" \
-        "xl-scsi-attach --no-wait -- web sdb 0:0:0:0" \
-        "xl-usb-attach --no-wait -- web 1-2" | diff <(sed 's/-p -p/-p -p/' "$tmp/calls") -
+        "vscsidev_add web no-wait 0:0:0:0=sdb,auto" \
+        "usb_attach web no-wait 1-2 ctrl=-1 port=0 type=auto version=0" | diff <(sed 's/-p -p/-p -p/' "$tmp/calls") -
 }
 
-@test "a failed attachment ends the guest, with that exit status" {
+@test "a failed attachment ends the guest, and xl with 1" {
     config "usbdev=['selector=1-2', 'selector=1-3']"
     echo 1-2 > "$tmp/fail"
-    run -3 xl create "$tmp/web.cfg"
+    run -1 xl create "$tmp/web.cfg"
     printf '%s\n' "stock create -p $tmp/web.cfg usbdev=[]" \
-        "xl-usb-attach --no-wait -- web 1-2" "stock destroy web" |
+        "usb_attach web no-wait 1-2 ctrl=-1 port=0 type=auto version=0" "stock destroy web" |
         diff - "$tmp/calls"
 }
 
@@ -119,7 +142,12 @@ usbdev=["selector=1-2", "selector=1-3,maybe"]|element 2
 usbdev=["once,maybe,selector=1-2"]|element 1: "once,maybe,selector=1-2"
 usbdev=["once,selector="]|element 1: "once,selector="
 usbdev=["selector=1-2,policy=never"]|policy=mandatory|requisite|optional
-usbdev=["selector=1-2,once,once,once,once,once,once,once,once,once"]|element 1
+usbdev=["selector=1-2,once,policy=optional"]|element 1
+usbdev=["selector=1-2,port=x"]|element 1: "selector=1-2,port=x"
+usbdev=["selector=1-2,controller=4294967296"]|element 1
+usbdev=["selector=1-2,type=tape"]|element 1
+usbdev=["selector=1-2,once=1"]|element 1
+usbdev=["selector=1-2,port"]|element 1
 X
     config "usbdev=['selector=1-2']"
     run -1 xl create -F "$tmp/web.cfg"
@@ -129,8 +157,6 @@ X
 
 # ---- a guest that leaves ------------------------------------------------------
 
-uuid=77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
-
 # record [ENTRY]: the guest web runs, and that is recorded of its devices
 record() {
     local dir=$tmp/state/$uuid
@@ -139,7 +165,6 @@ record() {
         $uuid > "$dir/guest.json"
     printf '{"version": 1, "entries": [%s]}' "$1" > "$dir/usb.json"
     chmod -R go-w "$tmp/state"
-    base+=(FAKE_RUNNING="web,$uuid" LIBXLX_RUN_DIR="$tmp/run")
 }
 
 entry='{"selector": "1-2", "status": "missing", "ctrl": 0, "port": 2, "path": "1-2"}'
@@ -261,11 +286,14 @@ vscsi_too() {
         diff - "$tmp/calls"
 }
 
-@test "a guest that is started again does not meet its old devices" {
+@test "a guest that is made again does not meet its old devices" {
     record "$aside"
-    base+=(FAKE_GONE=/)
+    touch "$tmp/gone"
+    base+=(FAKE_GONE="$tmp/gone")
+    printf '#!/bin/sh\nrm -f "%s"\n' "$tmp/gone" > "$tmp/stock"
     config "usbdev=['selector=1-2']"
     run -0 xl create "$tmp/web.cfg"
     echo "$output"
+    [ "$(grep -c '^usb_attach web' "$tmp/calls")" = 1 ]
     [ ! -e "$tmp/state/$uuid/usb.json" ]
 }
