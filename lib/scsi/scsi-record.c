@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest/guest.h"
+#include "guest/record.h"
+#include "hostdev/hostdev.h"
 #include "scsi/scsi.h"
 
 int xlx__scsi_record_write(struct xlx__scsi_change *c)
@@ -97,44 +98,48 @@ static bool has_backstore(const xlx_vscsi_entry *e, const char *backstore)
     return !strcmp(xlx__text(e->backstore), backstore);
 }
 
-/* Among all guests' entries the one that matches. */
-static int find_entry(xlx_ctx *ctx,
-                      bool (*matches)(const xlx_vscsi_entry *e,
-                                      const char *what),
-                      const char *what, xlx_vscsi_entry *entry_r,
-                      xlx_guest *guest_r)
+/* An entry that is looked for, and where it is to be copied to. */
+struct search {
+    bool (*matches)(const xlx_vscsi_entry *e, const char *what);
+    const char *what;
+    xlx_vscsi_entry *entry;
+    xlx_guest *guest;
+};
+
+static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
 {
+    const struct search *s = user;
     const xlx_vscsi_entry *e = NULL;
     xlx_vscsi_record record;
-    xlx_guests known;
-    int i, j, rc;
+    int i, rc;
 
-    xlx_guests_init(&known);
-    rc = xlx__guest_known(ctx, &known);
-    for (i = 0; !rc && !e && i < known.num_guests; i++) {
-        xlx_vscsi_record_init(&record);
-        rc = xlx__vscsi_record_load(ctx, &known.guests[i].uuid, &record, NULL);
-        for (j = 0; !rc && !e && j < record.num_entries; j++)
-            if (matches(&record.entries[j], what))
-                e = &record.entries[j];
-        if (e)
-            rc = xlx_vscsi_entry_copy(ctx, entry_r, e);
-        if (e && !rc)
-            rc = xlx_guest_copy(ctx, guest_r, &known.guests[i]);
-        xlx_vscsi_record_dispose(&record);
-    }
-    xlx_guests_dispose(&known);
-    return rc ? rc : e ? 0 : ERROR_NOTFOUND;
+    xlx_vscsi_record_init(&record);
+    rc = xlx__vscsi_record_load(ctx, &guest->uuid, &record, NULL);
+    if (rc) goto out;
+    for (i = 0; !e && i < record.num_entries; i++)
+        if (s->matches(&record.entries[i], s->what))
+            e = &record.entries[i];
+    rc = e ? xlx_vscsi_entry_copy(ctx, s->entry, e) : ERROR_NOTFOUND;
+    if (rc) goto out;
+    rc = xlx_guest_copy(ctx, s->guest, guest);
+
+ out:
+    xlx_vscsi_record_dispose(&record);
+    return rc;
 }
 
 int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
                     xlx_vscsi_entry *entry_r, xlx_guest *guest_r)
 {
-    return find_entry(ctx, has_identity, identity, entry_r, guest_r);
+    struct search s = { has_identity, identity, entry_r, guest_r };
+
+    return xlx__hostdev_search(ctx, NULL, search_record, &s);
 }
 
 int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
                               xlx_vscsi_entry *entry_r, xlx_guest *guest_r)
 {
-    return find_entry(ctx, has_backstore, backstore, entry_r, guest_r);
+    struct search s = { has_backstore, backstore, entry_r, guest_r };
+
+    return xlx__hostdev_search(ctx, NULL, search_record, &s);
 }

@@ -7,7 +7,8 @@
  */
 #include <string.h>
 
-#include "guest/guest.h"
+#include "guest/record.h"
+#include "hostdev/hostdev.h"
 #include "usb/usb.h"
 
 int xlx__usb_record_write(struct xlx__usb_change *c)
@@ -104,27 +105,31 @@ bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
     return matches;
 }
 
+struct search {
+    const xlx_usb_host_device *d;
+    char **name_r;
+};
+
+static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
+{
+    const struct search *s = user;
+    xlx_usb_record record;
+    bool found = false;
+    int i, rc;
+
+    xlx_usb_record_init(&record);
+    rc = xlx__usb_record_load(ctx, &guest->uuid, &record, NULL);
+    for (i = 0; !rc && !found && i < record.num_entries; i++)
+        found = xlx__usb_is_for(&record.entries[i], s->d);
+    xlx_usb_record_dispose(&record);
+    if (rc) return rc;
+    return found ? xlx__set_string(s->name_r, guest->name) : ERROR_NOTFOUND;
+}
+
 int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
                    const libxl_uuid *except, char **name_r)
 {
-    xlx_usb_record record;
-    bool found = false;
-    xlx_guests known;
-    int i, j, rc;
+    struct search s = { d, name_r };
 
-    xlx_guests_init(&known);
-    rc = xlx__guest_known(ctx, &known);
-    for (i = 0; !rc && !found && i < known.num_guests; i++) {
-        if (except && !libxl_uuid_compare(&known.guests[i].uuid, except))
-            continue;
-        xlx_usb_record_init(&record);
-        rc = xlx__usb_record_load(ctx, &known.guests[i].uuid, &record, NULL);
-        for (j = 0; !rc && !found && j < record.num_entries; j++)
-            found = xlx__usb_is_for(&record.entries[j], d);
-        xlx_usb_record_dispose(&record);
-        if (!rc && found)
-            rc = xlx__set_string(name_r, known.guests[i].name);
-    }
-    xlx_guests_dispose(&known);
-    return rc ? rc : found ? 0 : ERROR_NOTFOUND;
+    return xlx__hostdev_search(ctx, except, search_record, &s);
 }

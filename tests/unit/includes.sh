@@ -3,14 +3,18 @@
 # shellcheck disable=SC2154  # top_srcdir is in the environment
 #
 # A file of lib/ includes headers of its own directory and of those below it:
-# core, then guest, then disk, then the concepts, which do not know each other.
+# core, then guest, then disk, then hostdev, which scsi and usb share, then the
+# concepts, which do not know each other.
 
 cd "$top_srcdir/lib" || exit
 
 below_core=''
 below_guest='core'
 below_disk='core guest'
+below_hostdev='core guest disk'
 below_concept='core guest disk'
+# the concepts with devices of the host
+below_devices='core guest disk hostdev'
 
 # wrong DIRECTORY ALLOWED...: the lines that include another directory.
 wrong()
@@ -44,6 +48,8 @@ for directory in */; do
     core) allowed=$below_core ;;
     guest) allowed=$below_guest ;;
     disk) allowed=$below_disk ;;
+    hostdev) allowed=$below_hostdev ;;
+    scsi | usb) allowed=$below_devices ;;
     *) allowed=$below_concept ;;
     esac
     number=$((number + 1))
