@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What follows an attachment; see attached.h. */
+/* The steps after an attachment; see attached.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

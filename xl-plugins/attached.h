@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What follows an attachment, whether a command or the guard made it: a line
- * for the user, and a watcher that stays with the guest.
+ * The steps after an attachment, whether a command or the guard made it: a
+ * line for the user, and a watcher that stays with the guest.
  */
 #ifndef XL_ATTACHED_H
 #define XL_ATTACHED_H

@@ -182,7 +182,7 @@ int guard_hostdev_forget(struct guard_start *s,
 
 /* ---- leaving ------------------------------------------------------------ */
 
-/* What a guest that leaves has of one kind. */
+/* The devices of one kind that a guest has that leaves. */
 struct kind_had {
     const struct guard_hostdev_kind *kind;
     struct guard_hostdevs list;

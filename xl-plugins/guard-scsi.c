@@ -83,8 +83,8 @@ static int read_vscsi(const struct guard_start *s, xlx_device_vscsidevs *devs)
 
 /* ---- what stays behind when the guest leaves ---------------------------- */
 
-/* What another host would call it; NULL when only this one knows it, or when
- * another tool attached it, so that nobody knows. */
+/* Its name on another host; NULL when only this one knows it, or nobody
+ * because another tool attached it. */
 static const char *name_elsewhere(const xlx_vscsi_info *dev)
 {
     switch (dev->identity_kind) {

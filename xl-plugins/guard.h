@@ -96,8 +96,8 @@ struct guard_start {
 };
 
 /* A concept: one line in guard-concepts.inc.  Both functions return an exit
- * status: 0 is no objection; else they have said what is wrong and what to do.
- * Either may be NULL. */
+ * status: 0, or another one after a message that says what is wrong and what
+ * to do.  Either may be NULL. */
 struct guard_concept {
     /* about a guest that is to start */
     int (*check)(struct guard_start *s);

@@ -37,7 +37,7 @@ struct watch {
     int events;                     /* a netlink socket, or -1 */
     int64_t due;                    /* when to look */
     bool gone;                      /* if it does not run at that time, then
-                                     * it was no reboot */
+                                     * it is not rebooting */
 };
 
 /* ---- events ------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the concepts share that give guests devices of the host (scsi, usb).
+ * Shared by the concepts that give guests devices of the host (scsi, usb).
  *
  *   hostdev-watch.c  staying with a guest
  *   hostdev-owner.c  which guest has a device

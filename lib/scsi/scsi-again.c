@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "core/store.h"
-#include "guest/guest.h"
 #include "scsi/scsi.h"
 
 #define WAKE_MS 10000               /* until the guest's driver looks */
@@ -50,11 +49,12 @@ static void missing_dispose(struct missing *w)
 }
 
 static int report_again(const struct xlx__scsi_repair *r,
-                        const xlx_vscsi_entry *e, bool aside, int failed)
+                        const xlx_vscsi_entry *e, int failed)
 {
-    return xlx__scsi_report(r, e->dev.vdev,
-                            aside ? "it was set aside"
-                                  : "the guest was started again without it",
+    const struct xlx__hostdev_action *action;
+
+    action = &r->actions[e - r->c->record.entries];
+    return xlx__scsi_report(r, e->dev.vdev, action->why,
                             r->dry_run ? "it would be attached again"
                                        : "attached again", failed);
 }
@@ -76,35 +76,15 @@ static int prepare(struct xlx__scsi_repair *r, xlx_vscsi_entry *e,
     int rc;
 
     rc = release_luns(&entry, 1, r);
-    if (!rc)
-        rc = find_again(e, p);
+    if (rc) return rc;
+    rc = find_again(e, p);
+    if (rc) return rc;
     /* it may have been mounted since; those who share it have it open */
-    if (!rc)
-        rc = xlx__scsi_check_use(r->c, e, p, !e->dev.shared);
-    if (!rc)
-        rc = xlx__set_string(&e->hctl, p->unit.hctl);
-    if (!rc)
-        rc = xlx__set_string(&e->path, p->unit.path);
-    return rc;
-}
-
-static bool is_there(struct xlx__scsi_change *c, const xlx_vscsi_entry *e)
-{
-    struct xlx__scsi_lun lun;
-    bool there;
-
-    there = e->domid == c->guest.domid &&
-            !xlx__scsi_entry_lun(c->ctx, e, &lun);
-    if (there)
-        xlx__scsi_lun_dispose(&lun);
-    return there;
-}
-
-static bool is_lost(const struct xlx__scsi_repair *r,
-                    const xlx_vscsi_entry *e)
-{
-    return xlx__scsi_is_aside(e) ||
-           (e->status == XLX_VSCSI_STATUS_ATTACHED && !is_there(r->c, e));
+    rc = xlx__scsi_check_use(r->c, e, p, !e->dev.shared);
+    if (rc) return rc;
+    rc = xlx__set_string(&e->hctl, p->unit.hctl);
+    if (rc) return rc;
+    return xlx__set_string(&e->path, p->unit.path);
 }
 
 /* Those that can be attached again now; the others are reported. */
@@ -127,7 +107,7 @@ static int prepare_all(struct xlx__scsi_repair *r,
         xlx__scsi_pdev_init(&w->pdevs[w->num]);
         failed = r->dry_run ? 0 : prepare(r, e, &w->pdevs[w->num]);
         if (failed || r->dry_run) {
-            rc = report_again(r, e, aside, failed);
+            rc = report_again(r, e, failed);
             xlx__scsi_pdev_dispose(&w->pdevs[w->num]);
             continue;
         }
@@ -155,7 +135,7 @@ static void give_up(struct xlx__scsi_repair *r, xlx_vscsi_entry *e, bool aside)
     xlx__error_restore(&why);
 }
 
-static int attach_again(struct xlx__scsi_repair *r, const struct missing *w)
+static int attach_all(struct xlx__scsi_repair *r, const struct missing *w)
 {
     struct missing one;
     xlx_vscsi_entry *e;
@@ -179,14 +159,14 @@ static int attach_again(struct xlx__scsi_repair *r, const struct missing *w)
             one = (struct missing){
                 w->list + i, w->pdevs + i, w->aside + i, 1
             };
-            rc = attach_again(r, &one);
+            rc = attach_all(r, &one);
         }
         return rc;
     }
     if (failed)
         give_up(r, xlx__scsi_same_entry(r, w->list[0]), w->aside[0]);
     for (i = 0; !rc && i < w->num; i++)
-        rc = report_again(r, w->list[i], w->aside[i], failed);
+        rc = report_again(r, w->list[i], failed);
     for (i = 0; !failed && i < w->num; i++) {
         e = xlx__scsi_same_entry(r, w->list[i]);
         e->status = XLX_VSCSI_STATUS_ATTACHED;
@@ -194,20 +174,17 @@ static int attach_again(struct xlx__scsi_repair *r, const struct missing *w)
     return rc || failed ? rc : xlx__scsi_record_write(r->c);
 }
 
-/* The guest has been started again, or restored: its devices follow it. */
-int xlx__scsi_attach_missing(struct xlx__scsi_repair *r)
+/* The list is that of one step of the plan, and is written to. */
+int xlx__scsi_attach_missing(struct xlx__scsi_repair *r,
+                           const xlx_vscsi_entry **list, int num)
 {
-    const xlx_vscsi_entry **list = NULL;
     struct missing w = { .num = 0 };
-    int num, rc;
+    int rc;
 
-    rc = xlx__scsi_choose(r, is_lost, &list, &num);
-    if (!rc)
-        rc = prepare_all(r, list, num, &w);
+    rc = prepare_all(r, list, num, &w);
     if (!rc && w.num)
-        rc = attach_again(r, &w);
+        rc = attach_all(r, &w);
     missing_dispose(&w);
-    free(list);
     return rc;
 }
 
@@ -244,7 +221,7 @@ static int wake_adapter(const xlx_vscsi_entry *const *entries, int num,
 }
 
 /* After a restore, when it runs again. */
-int xlx__scsi_wake(struct xlx__scsi_change *c)
+int xlx__scsi_wake_guest(struct xlx__scsi_change *c)
 {
     int i, num = c->record.num_entries, rc;
     const xlx_vscsi_entry **list;

@@ -32,7 +32,7 @@ struct setting_aside {
     int64_t deadline;
 };
 
-static int put_aside(const xlx_vscsi_entry *const *entries, int num,
+static int set_adapter_aside(const xlx_vscsi_entry *const *entries, int num,
                      void *user)
 {
     const struct setting_aside *s = user;
@@ -66,7 +66,7 @@ static int set_aside(struct xlx__scsi_change *c, int64_t deadline)
     rc = xlx__scsi_record_write(c);
     xlx__fault("scsi-aside.intent");
     if (!rc)
-        rc = xlx__scsi_each_adapter(list, n, put_aside, &s);
+        rc = xlx__scsi_each_adapter(list, n, set_adapter_aside, &s);
     free(list);
     return rc;
 }
@@ -78,16 +78,20 @@ int xlx__vscsi_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
     int rc;
 
     rc = xlx__scsi_open(ctx, guest, &c);
-    if (!rc && c.guest.domid == XLX_DOMID_NONE)
+    if (rc) goto out;
+    if (c.guest.domid == XLX_DOMID_NONE) {
         rc = xlx__error(ERROR_NOT_READY, "%s: it does not run",
                         xlx__text(guest->name));
-    if (!rc)
-        rc = xlx__scsi_recover(&c, wait && wait->dry_run, NULL);
-    if (!rc)
-        rc = check_all_ours(&c);
-    if (!rc && !(wait && wait->dry_run) && c.record.num_entries)
-        rc = set_aside(&c,
-                       xlx__scsi_deadline(wait, c.record.num_entries));
+        goto out;
+    }
+    rc = xlx__scsi_recover(&c, wait && wait->dry_run, NULL);
+    if (rc) goto out;
+    rc = check_all_ours(&c);
+    if (rc || (wait && wait->dry_run) || !c.record.num_entries)
+        goto out;
+    rc = set_aside(&c, xlx__scsi_deadline(wait, c.record.num_entries));
+
+ out:
     xlx__scsi_end(&c);
     return rc;
 }

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Bringing the record and the world together.  The record says what was
- * wanted, xenstore and configfs how far it came: what is connected is kept,
- * what is not is taken back or attached again, by the functions that do it in
- * the first place, and all of an adapter at once.
+ * wanted, xenstore and configfs how far it came, and scsi-plan.c what is to be
+ * done.  That is done by the functions that do it in the first place, and for
+ * all of an adapter at once.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/number.h"
 #include "core/report.h"
-#include "core/store.h"
-#include "guest/guest.h"
 #include "scsi/scsi.h"
 
 int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
@@ -21,29 +19,11 @@ int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
                        "%s: %s", vdev, what);
 }
 
-static bool is_finished(const xlx_vscsi_entry *e)
+/* The plan for an entry of the record. */
+static const struct xlx__hostdev_action *
+action_of(const struct xlx__scsi_repair *r, const xlx_vscsi_entry *e)
 {
-    return e->status == XLX_VSCSI_STATUS_ATTACHED || xlx__scsi_is_aside(e);
-}
-
-int xlx__scsi_choose(const struct xlx__scsi_repair *r,
-                     bool (*wanted)(const struct xlx__scsi_repair *r,
-                                    const xlx_vscsi_entry *e),
-                     const xlx_vscsi_entry ***list_r, int *num_r)
-{
-    const xlx_vscsi_record *record = &r->c->record;
-    const xlx_vscsi_entry **list;
-    int i, num = 0;
-
-    list = calloc((size_t)record->num_entries + 1, sizeof(*list));
-    if (!list)
-        return xlx__nomem();
-    for (i = 0; i < record->num_entries; i++)
-        if (wanted(r, &record->entries[i]))
-            list[num++] = &record->entries[i];
-    *list_r = list;
-    *num_r = num;
-    return 0;
+    return &r->actions[e - r->c->record.entries];
 }
 
 xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
@@ -52,23 +32,85 @@ xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
     return xlx__scsi_entry(&r->c->record, e->dev.vdev);
 }
 
-/* ---- taking back -------------------------------------------------------- */
+/* ---- what is there ------------------------------------------------------ */
 
-static const char *removal_reason(const xlx_vscsi_entry *e, bool runs)
+static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e)
 {
-    return e->status == XLX_VSCSI_STATUS_DETACHING
-           ? "its detachment was not finished"
-           : is_finished(e) && !runs ? "the guest does not run any more"
-                                     : "its attachment was not finished";
+    struct xlx__device dev;
+    bool good;
+
+    good = !xlx__scsi_adapter(e, &dev) &&
+           xlx__scsi_bus_is_connected(ctx, &dev, e) &&
+           !xlx__scsi_target_check(e);
+    xlx__device_dispose(&dev);
+    xlx__error_clear();
+    return good;
 }
 
-/* Without success an entry stays, as DETACHING, or as it is when it was to be
- * set aside, because then it is to come back. */
-static int take_away(const xlx_vscsi_entry *const *entries, int num,
-                     void *user)
+static bool is_there(xlx_ctx *ctx, const xlx_vscsi_entry *e)
+{
+    struct xlx__scsi_lun lun;
+
+    if (xlx__scsi_entry_lun(ctx, e, &lun))
+        return false;
+    xlx__scsi_lun_dispose(&lun);
+    return true;
+}
+
+static int make_plan(struct xlx__scsi_repair *r, enum xlx__hostdev_stage stage)
+{
+    const xlx_vscsi_record *record = &r->c->record;
+    size_t size = (size_t)record->num_entries + 1;
+    uint32_t domid = r->c->guest.domid;
+    struct xlx__scsi_seen *seen;
+    const xlx_vscsi_entry *e;
+    int i;
+
+    free(r->actions);
+    r->actions = calloc(size, sizeof(*r->actions));
+    seen = calloc(size, sizeof(*seen));
+    if (!r->actions || !seen) {
+        free(seen);
+        return xlx__nomem();
+    }
+    for (i = 0; i < record->num_entries; i++) {
+        e = &record->entries[i];
+        if (!xlx__scsi_must_look(stage, e, domid))
+            continue;
+        if (stage == XLX__HOSTDEV_RECOVER)
+            seen[i].works = works(r->c->ctx, e);
+        else
+            seen[i].there = is_there(r->c->ctx, e);
+    }
+    xlx__scsi_plan(stage, record, domid, seen, r->actions);
+    free(seen);
+    return 0;
+}
+
+/* ---- carrying it out ---------------------------------------------------- */
+
+/* They work. */
+static int keep_entries(struct xlx__scsi_repair *r,
+                        const xlx_vscsi_entry **list, int num)
+{
+    int i, rc = 0;
+
+    for (i = 0; !r->dry_run && i < num; i++)
+        xlx__scsi_same_entry(r, list[i])->status = XLX_VSCSI_STATUS_ATTACHED;
+    if (!r->dry_run)
+        rc = xlx__scsi_record_write(r->c);
+    for (i = 0; !rc && i < num; i++)
+        rc = xlx__scsi_report(r, list[i]->dev.vdev, action_of(r, list[i])->why,
+                              "it works, and is recorded so", 0);
+    return rc;
+}
+
+/* Those of one adapter.  Without success an entry stays, as DETACHING, or as
+ * it is when it was to be set aside, because then it is to come back. */
+static int detach_luns(const xlx_vscsi_entry *const *entries, int num,
+                       void *user)
 {
     const struct xlx__scsi_repair *r = user;
-    bool runs = r->c->guest.domid != XLX_DOMID_NONE;
     xlx_vscsi_entry *e;
     int i, failed, rc = 0;
 
@@ -77,7 +119,7 @@ static int take_away(const xlx_vscsi_entry *const *entries, int num,
                                     xlx__scsi_deadline(NULL, num));
     for (i = 0; !rc && i < num; i++) {
         e = xlx__scsi_same_entry(r, entries[i]);
-        rc = xlx__scsi_report(r, e->dev.vdev, removal_reason(e, runs),
+        rc = xlx__scsi_report(r, e->dev.vdev, action_of(r, e)->why,
                               r->dry_run ? "it would be taken back"
                                          : "taken back", failed);
         if (r->dry_run)
@@ -104,84 +146,62 @@ static void drop_gone(struct xlx__scsi_change *c)
     }
 }
 
-static int remove_entries(struct xlx__scsi_repair *r,
-                          bool (*wanted)(const struct xlx__scsi_repair *r,
-                                         const xlx_vscsi_entry *e))
+static int take_entries_away(struct xlx__scsi_repair *r,
+                             const xlx_vscsi_entry **list, int num)
 {
-    const xlx_vscsi_entry **list;
-    int num, rc;
+    int rc;
 
-    rc = xlx__scsi_choose(r, wanted, &list, &num);
-    if (rc) return rc;
-    rc = xlx__scsi_each_adapter(list, num, take_away, r);
-    free(list);
-    if (rc || !num || r->dry_run)
+    rc = xlx__scsi_each_adapter(list, num, detach_luns, r);
+    if (rc || r->dry_run)
         return rc;
     drop_gone(r->c);
     return xlx__scsi_record_write(r->c);
 }
 
-/* ---- what a killed command left ----------------------------------------- */
-
-static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e, uint32_t domid)
+/* Calls carry_out for the entries for which the plan has that step. */
+static int do_step(struct xlx__scsi_repair *r, enum xlx__hostdev_step step,
+                   int (*carry_out)(struct xlx__scsi_repair *r,
+                                    const xlx_vscsi_entry **list, int num))
 {
-    struct xlx__device dev;
-    bool good;
+    const xlx_vscsi_record *record = &r->c->record;
+    const xlx_vscsi_entry **list;
+    int i, num = 0, rc;
 
-    if (e->domid != domid)
-        return false;
-    good = !xlx__scsi_adapter(e, &dev) &&
-           xlx__scsi_bus_is_connected(ctx, &dev, e) &&
-           !xlx__scsi_target_check(e);
-    xlx__device_dispose(&dev);
-    xlx__error_clear();
-    return good;
-}
-
-/* It was being attached, for the first time or again, or to be set aside, and
- * it works. */
-static bool attachment_works(const struct xlx__scsi_repair *r,
-                             const xlx_vscsi_entry *e)
-{
-    return !is_finished(e) && e->status != XLX_VSCSI_STATUS_DETACHING &&
-           works(r->c->ctx, e, r->c->guest.domid);
-}
-
-/* In a dry run those that came through are not recorded as finished. */
-static bool is_unfinished(const struct xlx__scsi_repair *r,
-                          const xlx_vscsi_entry *e)
-{
-    return !is_finished(e) && !(r->dry_run && attachment_works(r, e));
-}
-
-static int keep(const struct xlx__scsi_repair *r,
-                const xlx_vscsi_entry *const *list, int num)
-{
-    int i, rc = 0;
-
-    for (i = 0; !r->dry_run && i < num; i++)
-        xlx__scsi_same_entry(r, list[i])->status = XLX_VSCSI_STATUS_ATTACHED;
-    if (num && !r->dry_run)
-        rc = xlx__scsi_record_write(r->c);
-    for (i = 0; !rc && i < num; i++)
-        rc = xlx__scsi_report(r, list[i]->dev.vdev, "its attachment was not "
-                              "recorded as finished", "it works, and is "
-                              "recorded so", 0);
+    list = calloc((size_t)record->num_entries + 1, sizeof(*list));
+    if (!list)
+        return xlx__nomem();
+    for (i = 0; i < record->num_entries; i++)
+        if (r->actions[i].step == step)
+            list[num++] = &record->entries[i];
+    rc = num ? carry_out(r, list, num) : 0;
+    free(list);
     return rc;
+}
+
+/* Taking away comes last: it drops entries, to which the plan refers. */
+static int repair_stage(struct xlx__scsi_repair *r,
+                        enum xlx__hostdev_stage stage)
+{
+    int rc;
+
+    rc = make_plan(r, stage);
+    if (rc) return rc;
+    rc = do_step(r, XLX__HOSTDEV_KEEP, keep_entries);
+    if (rc) return rc;
+    rc = do_step(r, XLX__HOSTDEV_ATTACH, xlx__scsi_attach_missing);
+    if (rc) return rc;
+    return do_step(r, XLX__HOSTDEV_TAKE_AWAY, take_entries_away);
 }
 
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
                       xlx_repair_report *report)
 {
-    struct xlx__scsi_repair r = { c, dry_run, report };
-    const xlx_vscsi_entry **list;
-    int num, rc;
+    struct xlx__scsi_repair r = { c, dry_run, report, NULL };
+    int rc;
 
-    rc = xlx__scsi_choose(&r, attachment_works, &list, &num);
-    if (rc) return rc;
-    rc = keep(&r, list, num);
-    free(list);
-    return rc ? rc : remove_entries(&r, is_unfinished);
+    rc = repair_stage(&r, XLX__HOSTDEV_RECOVER);
+    free(r.actions);
+    return rc;
 }
 
 /* ---- targets of which nobody knows -------------------------------------- */
@@ -269,25 +289,21 @@ static int remove_orphans(struct xlx__scsi_repair *r)
 
 /* ---- repair ------------------------------------------------------------- */
 
-/* When the guest has ended. */
-static bool is_left(const struct xlx__scsi_repair *r,
-                    const xlx_vscsi_entry *e)
-{
-    (void)r;
-    return !xlx__scsi_is_aside(e);
-}
-
 int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
                      xlx_repair_report *report)
 {
-    struct xlx__scsi_repair r = { c, dry_run, report };
+    struct xlx__scsi_repair r = { c, dry_run, report, NULL };
     int rc;
 
-    rc = xlx__scsi_recover(c, dry_run, report);
-    if (!rc)
-        rc = c->guest.domid == XLX_DOMID_NONE
-            ? remove_entries(&r, is_left) : xlx__scsi_attach_missing(&r);
-    return rc ? rc : remove_orphans(&r);
+    rc = repair_stage(&r, XLX__HOSTDEV_RECOVER);
+    if (rc) goto out;
+    rc = repair_stage(&r, XLX__HOSTDEV_SETTLE);
+    if (rc) goto out;
+    rc = remove_orphans(&r);
+
+ out:
+    free(r.actions);
+    return rc;
 }
 
 int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
@@ -297,10 +313,13 @@ int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     int rc;
 
     rc = xlx__scsi_open(ctx, guest, &c);
-    if (!rc)
-        rc = xlx__scsi_settle(&c, dry_run, report);
-    if (!rc && !dry_run)
-        rc = xlx__scsi_wake(&c);
+    if (rc) goto out;
+    rc = xlx__scsi_settle(&c, dry_run, report);
+    if (rc || dry_run)
+        goto out;
+    rc = xlx__scsi_wake_guest(&c);
+
+ out:
     xlx__scsi_end(&c);
     return rc;
 }

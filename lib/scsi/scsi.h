@@ -13,6 +13,7 @@
  *   scsi-detach.c    detach
  *   scsi-list.c      list
  *   scsi-aside.c     set aside
+ *   scsi-plan.c      what a repair is to do
  *   scsi-repair.c    finish, take back, tidy up
  *   scsi-again.c     attach again
  *   scsi-watch.c     doing that whenever the guest is started or ends
@@ -26,6 +27,7 @@
 #include "gen-calls.h"
 #include "gen-records.h"
 #include "guest/device.h"
+#include "hostdev/hostdev.h"
 
 /* ---- scsi-address.c ----------------------------------------------------- */
 
@@ -79,8 +81,8 @@ int xlx__scsi_find_whole(const char *path, struct xlx__scsi_pdev *p);
 /* A SCSI device by its address. */
 int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
                         struct xlx__scsi_pdev *p);
-/* What an identity consists of, "KIND VALUE"; NONE and "" when it is not one.
- * The value lives as long as the text. */
+/* The kind and the value of an identity, "KIND VALUE"; NONE and "" when it is
+ * not one.  The value lives as long as the text. */
 xlx_vscsi_identity xlx__scsi_identity_kind(const char *identity,
                                            const char **value_r);
 /* Again by its identity, wherever it is now. */
@@ -265,6 +267,23 @@ int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
 int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
                          int num, int64_t deadline);
 
+/* ---- scsi-plan.c -------------------------------------------------------- */
+
+/* The facts about one entry's device. */
+struct xlx__scsi_seen {
+    bool works;                     /* connected at both ends, to its target */
+    bool there;                     /* the guest has it in xenstore */
+};
+/* Does the plan depend on it?  For RECOVER that is works, else there. */
+bool xlx__scsi_must_look(enum xlx__hostdev_stage stage,
+                         const xlx_vscsi_entry *e, uint32_t domid);
+/* An action for each entry of the record of a guest that runs as domid, or as
+ * none; seen has one element each as well. */
+void xlx__scsi_plan(enum xlx__hostdev_stage stage,
+                    const xlx_vscsi_record *record, uint32_t domid,
+                    const struct xlx__scsi_seen *seen,
+                    struct xlx__hostdev_action *actions);
+
 /* ---- scsi-repair.c ------------------------------------------------------ */
 
 /* A repair that is going on; report may be NULL. */
@@ -272,17 +291,12 @@ struct xlx__scsi_repair {
     struct xlx__scsi_change *c;
     bool dry_run;
     xlx_repair_report *report;
+    struct xlx__hostdev_action *actions;    /* one for each entry */
 };
 /* The reason is in the library's message when it was not done. */
 int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
                      const char *what, const char *done, int failed);
-/* Those of the record's entries for which wanted says so.  The list holds as
- * long as no entry is dropped; free() *list_r. */
-int xlx__scsi_choose(const struct xlx__scsi_repair *r,
-                     bool (*wanted)(const struct xlx__scsi_repair *r,
-                                    const xlx_vscsi_entry *e),
-                     const xlx_vscsi_entry ***list_r, int *num_r);
-/* An entry of such a list, to be changed. */
+/* An entry that a step of the plan is for, to be changed. */
 xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
                                       const xlx_vscsi_entry *e);
 
@@ -295,9 +309,11 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
 
 /* ---- scsi-again.c ------------------------------------------------------- */
 
-/* The guest runs: it gets what it has lost, and what was set aside. */
-int xlx__scsi_attach_missing(struct xlx__scsi_repair *r);
-/* Tells a guest that was suspended in that time. */
-int xlx__scsi_wake(struct xlx__scsi_change *c);
+/* The guest runs: it gets what it has lost, and what was set aside.  The list
+ * is changed. */
+int xlx__scsi_attach_missing(struct xlx__scsi_repair *r,
+                           const xlx_vscsi_entry **list, int num);
+/* A guest does not look for what came while it was suspended. */
+int xlx__scsi_wake_guest(struct xlx__scsi_change *c);
 
 #endif

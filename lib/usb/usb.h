@@ -14,7 +14,9 @@
  *   usb-bus.c        putting devices on ports, and taking them off
  *   usb.c            attach and detach
  *   usb-list.c       list
- *   usb-repair.c     set aside, finish, take back, attach again, tidy up
+ *   usb-aside.c      set aside
+ *   usb-plan.c       what a repair is to do
+ *   usb-repair.c     finish, take back, attach again, tidy up
  *   usb-watch.c      doing that whenever something is plugged in or restarted
  */
 #ifndef XLX_USB_H
@@ -25,6 +27,7 @@
 #include "disk/vbd.h"
 #include "gen-calls.h"
 #include "gen-records.h"
+#include "hostdev/hostdev.h"
 
 #define XLX__USB_ANY 256            /* any subclass or protocol */
 
@@ -220,6 +223,33 @@ int xlx__usb_entry_is_at(xlx_usb_entry *e, const xlx_usb_host_device *d);
  * dropped after that. */
 int xlx__usb_take_off(struct xlx__usb_change *c, const xlx_usb_entry *e,
                       int64_t deadline);
+
+/* ---- usb-plan.c --------------------------------------------------------- */
+
+/* The content of a port of the guest in xenstore. */
+enum xlx__usb_port_has {
+    XLX__USB_PORT_EMPTY,
+    XLX__USB_PORT_OWN,              /* the path that the entry has */
+    XLX__USB_PORT_OTHER,            /* another one, from another tool */
+};
+
+/* The facts about one entry's device. */
+struct xlx__usb_seen {
+    uint32_t domid;                 /* of the guest now */
+    bool plugged;                   /* the device is there on the host */
+    bool same;                      /* where the entry says, and not plugged
+                                     * in again since */
+    /* these only when xlx__usb_must_look() says so */
+    enum xlx__usb_port_has port;
+    bool held;                      /* by the guest's QEMU, on that port */
+    const char *obstacle;           /* why the port says nothing now, or
+                                     * NULL; for SETTLE */
+};
+bool xlx__usb_must_look(enum xlx__hostdev_stage stage, const xlx_usb_entry *e,
+                        uint32_t domid);
+struct xlx__hostdev_action xlx__usb_plan(enum xlx__hostdev_stage stage,
+                                         const xlx_usb_entry *e,
+                                         const struct xlx__usb_seen *seen);
 
 /* ---- usb-repair.c ------------------------------------------------------- */
 

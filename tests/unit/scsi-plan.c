@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a repair decides about SCSI devices, for each situation that a killed
+ * command, a restart of the guest or its end can leave.
+ */
+#include "scsi/scsi.h"
+#include "unit.h"
+
+#define NONE XLX_DOMID_NONE
+#define RECOVER XLX__HOSTDEV_RECOVER
+#define SETTLE XLX__HOSTDEV_SETTLE
+
+struct situation {
+    enum xlx__hostdev_stage stage;
+    uint32_t runs;                  /* the guest's domid */
+    xlx_vscsi_status status;
+    uint32_t domid;                 /* of the entry */
+    bool works, there;
+    enum xlx__hostdev_step step;
+    const char *why;                /* part of it */
+};
+
+static const struct situation situations[] = {
+    /* a killed attachment */
+    { RECOVER, 7, XLX_VSCSI_STATUS_ATTACHING, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+    { RECOVER, 7, XLX_VSCSI_STATUS_ATTACHING, 7, true, true,
+      XLX__HOSTDEV_KEEP, "not recorded as finished" },
+    { RECOVER, 8, XLX_VSCSI_STATUS_ATTACHING, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+    { RECOVER, NONE, XLX_VSCSI_STATUS_ATTACHING, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+    /* a killed detachment, also of one that still works */
+    { RECOVER, 7, XLX_VSCSI_STATUS_DETACHING, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+    { RECOVER, 7, XLX_VSCSI_STATUS_DETACHING, 7, true, true,
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+    { RECOVER, NONE, XLX_VSCSI_STATUS_DETACHING, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+    { RECOVER, 7, XLX_VSCSI_STATUS_DETACHING, NONE, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+    /* killed while it was set aside, or attached again */
+    { RECOVER, 7, XLX_VSCSI_STATUS_ASIDE, 7, true, true,
+      XLX__HOSTDEV_KEEP, "not recorded as finished" },
+    { RECOVER, 7, XLX_VSCSI_STATUS_ASIDE, 7, false, true,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+    { RECOVER, 8, XLX_VSCSI_STATUS_ASIDE, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+    { RECOVER, NONE, XLX_VSCSI_STATUS_ASIDE, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+    /* nothing was killed: recovering leaves alone even what is lost */
+    { RECOVER, 7, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+      XLX__HOSTDEV_NOTHING, NULL },
+    { RECOVER, 8, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+      XLX__HOSTDEV_NOTHING, NULL },
+    { RECOVER, NONE, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+      XLX__HOSTDEV_NOTHING, NULL },
+    { RECOVER, 7, XLX_VSCSI_STATUS_ASIDE, NONE, false, false,
+      XLX__HOSTDEV_NOTHING, NULL },
+    { RECOVER, NONE, XLX_VSCSI_STATUS_ASIDE, NONE, false, false,
+      XLX__HOSTDEV_NOTHING, NULL },
+    /* the guest runs as ever, or was started again */
+    { SETTLE, 7, XLX_VSCSI_STATUS_ATTACHED, 7, false, true,
+      XLX__HOSTDEV_NOTHING, NULL },
+    { SETTLE, 7, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+      XLX__HOSTDEV_ATTACH, "started again without it" },
+    { SETTLE, 8, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+      XLX__HOSTDEV_ATTACH, "started again without it" },
+    { SETTLE, 8, XLX_VSCSI_STATUS_ATTACHED, NONE, false, false,
+      XLX__HOSTDEV_ATTACH, "started again without it" },
+    { SETTLE, 8, XLX_VSCSI_STATUS_ASIDE, NONE, false, false,
+      XLX__HOSTDEV_ATTACH, "set aside" },
+    /* recovering could not take these away */
+    { SETTLE, 8, XLX_VSCSI_STATUS_DETACHING, 7, false, false,
+      XLX__HOSTDEV_NOTHING, NULL },
+    { SETTLE, 8, XLX_VSCSI_STATUS_ASIDE, 8, false, false,
+      XLX__HOSTDEV_NOTHING, NULL },
+    /* the guest has ended */
+    { SETTLE, NONE, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "does not run any more" },
+    { SETTLE, NONE, XLX_VSCSI_STATUS_ATTACHED, NONE, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "does not run any more" },
+    { SETTLE, NONE, XLX_VSCSI_STATUS_DETACHING, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+    { SETTLE, NONE, XLX_VSCSI_STATUS_ATTACHING, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+    { SETTLE, NONE, XLX_VSCSI_STATUS_ASIDE, 7, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+    /* one that was saved waits for its restore */
+    { SETTLE, NONE, XLX_VSCSI_STATUS_ASIDE, NONE, false, false,
+      XLX__HOSTDEV_NOTHING, NULL },
+};
+
+static xlx_vscsi_entry entry_of(const struct situation *s)
+{
+    xlx_vscsi_entry e;
+
+    xlx_vscsi_entry_init(&e);
+    e.status = s->status;
+    e.domid = s->domid;
+    return e;
+}
+
+static void check(size_t i, const struct xlx__hostdev_action *action)
+{
+    const struct situation *s = &situations[i];
+    const char *why = xlx__text(action->why);
+
+    if (action->step != s->step || action->move ||
+        (s->why ? !strstr(why, s->why) : *why))
+        fail_msg("situation %zu: step %d (\"%s\"), wanted %d (\"%s\")", i,
+                 (int)action->step, why, (int)s->step, xlx__text(s->why));
+}
+
+static void each_alone(void **state)
+{
+    struct xlx__hostdev_action action;
+    struct xlx__scsi_seen seen;
+    xlx_vscsi_record record;
+    xlx_vscsi_entry e;
+    size_t i;
+    (void)state;
+
+    xlx_vscsi_record_init(&record);
+    record.entries = &e;
+    record.num_entries = 1;
+    for (i = 0; i < XLX__ARRAY_SIZE(situations); i++) {
+        e = entry_of(&situations[i]);
+        seen.works = situations[i].works;
+        seen.there = situations[i].there;
+        xlx__scsi_plan(situations[i].stage, &record, situations[i].runs,
+                       &seen, &action);
+        check(i, &action);
+    }
+}
+
+/* Entries of one record do not change each other's fate. */
+static void together(void **state)
+{
+    struct xlx__hostdev_action actions[XLX__ARRAY_SIZE(situations)];
+    struct xlx__scsi_seen seen[XLX__ARRAY_SIZE(situations)];
+    xlx_vscsi_entry entries[XLX__ARRAY_SIZE(situations)];
+    size_t of[XLX__ARRAY_SIZE(situations)], i, j, num;
+    xlx_vscsi_record record;
+    (void)state;
+
+    xlx_vscsi_record_init(&record);
+    record.entries = entries;
+    for (i = 0; i < XLX__ARRAY_SIZE(situations); i++) {
+        for (j = num = 0; j < XLX__ARRAY_SIZE(situations); j++) {
+            const struct situation *s = &situations[j];
+
+            if (s->stage != situations[i].stage ||
+                s->runs != situations[i].runs)
+                continue;
+            entries[num] = entry_of(s);
+            seen[num] = (struct xlx__scsi_seen){ s->works, s->there };
+            of[num++] = j;
+        }
+        record.num_entries = (int)num;
+        xlx__scsi_plan(situations[i].stage, &record, situations[i].runs, seen,
+                       actions);
+        for (j = 0; j < num; j++)
+            check(of[j], &actions[j]);
+    }
+}
+
+/* Where the world is not looked at, nothing depends on it: it counts as not
+ * working and not there. */
+static void unseen(void **state)
+{
+    const struct situation *s;
+    xlx_vscsi_entry e;
+    size_t i, num = 0;
+    (void)state;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(situations); i++) {
+        s = &situations[i];
+        e = entry_of(s);
+        if (xlx__scsi_must_look(s->stage, &e, s->runs)) {
+            num++;
+            continue;
+        }
+        if (s->step == XLX__HOSTDEV_KEEP)
+            fail_msg("situation %zu: kept unseen", i);
+        if (s->stage == SETTLE && s->runs != NONE &&
+            s->status == XLX_VSCSI_STATUS_ATTACHED)
+            assert_int_equal(s->step, XLX__HOSTDEV_ATTACH);
+    }
+    assert_true(num > 5);
+}
+
+static void no_entries(void **state)
+{
+    xlx_vscsi_record record;
+    (void)state;
+
+    xlx_vscsi_record_init(&record);
+    xlx__scsi_plan(SETTLE, &record, 7, NULL, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_alone),
+        cmocka_unit_test(together),
+        cmocka_unit_test(unseen),
+        cmocka_unit_test(no_entries),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
