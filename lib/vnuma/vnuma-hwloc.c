@@ -362,8 +362,8 @@ static int read_sets(xmlNode *root, xlx_vnuma_host *h, struct owners *o)
         s = xlx__xml_attribute(n, "cpuset");
         if (s && !own_set(o, s, place))
             rc = xlx__error(ERROR_INVAL, "line %ld: cpuset=\"%s\": not a set "
-                            "of CPUs", xmlGetLineNo(n), s);
-        xmlFree(s);
+                            "of CPUs", xlx__xml_line(n), s);
+        xlx__xml_free(s);
         info = xlx__xml_child(n, "info");
         for (; !rc && info; info = xlx__xml_sibling(info, "info")) {
             if (!xlx__xml_attribute_is(info, "name", "PCIDevice"))
@@ -371,7 +371,7 @@ static int read_sets(xmlNode *root, xlx_vnuma_host *h, struct owners *o)
             s = xlx__xml_attribute(info, "value");
             rc = xlx__vnuma_append_string(&v->devices, &v->num_devices, "%s",
                                           s ? s : "");
-            xmlFree(s);
+            xlx__xml_free(s);
         }
     }
     return rc;
@@ -429,14 +429,14 @@ static int read_cpus(xmlNode *root, xlx_vnuma_host *h, const struct owners *o)
 static bool read_numbers(const xmlNode *n, const char *tag, uint64_t *numbers,
                          int num)
 {
-    xmlChar *content;
+    char *content;
     const char *p;
     xmlNode *c;
     int i = 0;
 
     for (c = xlx__xml_child(n, tag); c; c = xlx__xml_sibling(c, tag)) {
-        content = xmlNodeGetContent(c);
-        for (p = (const char *)content; p && i <= num;) {
+        content = xlx__xml_content(c);
+        for (p = content; p && i <= num;) {
             uint64_t value;
 
             p += strspn(p, " \t\r\n");
@@ -446,7 +446,7 @@ static bool read_numbers(const xmlNode *n, const char *tag, uint64_t *numbers,
                 numbers[i] = value;
             i++;
         }
-        xmlFree(content);
+        xlx__xml_free(content);
     }
     return i == num;
 }
@@ -472,7 +472,7 @@ static int read_distances(const xmlNode *root, xlx_vnuma_host *h)
         !read_numbers(d, "indexes", indexes, num) ||
         !read_numbers(d, "u64values", values, num * num))
         return xlx__error(ERROR_INVAL, "line %ld: distances2: it has not the "
-                          "distances between all %d nodes", xmlGetLineNo(d),
+                          "distances between all %d nodes", xlx__xml_line(d),
                           num);
     for (i = 0; i < num; i++)
         for (j = 0; j < num; j++) {
@@ -480,7 +480,7 @@ static int read_distances(const xmlNode *root, xlx_vnuma_host *h)
             b = xlx__vnuma_place(h, (uint32_t)indexes[j]);
             if (a < 0 || b < 0)
                 return xlx__error(ERROR_INVAL, "line %ld: distances2: there "
-                                  "is no such node", xmlGetLineNo(d));
+                                  "is no such node", xlx__xml_line(d));
             /* 255 is ACPI's word for no way, as 0 is ours */
             h->nodes[a].distances[b] = values[i * num + j] > 254 ? 0
                                      : (uint32_t)values[i * num + j];
@@ -492,15 +492,14 @@ int xlx__vnuma_read_hwloc(const char *name, const char *text,
                           xlx_vnuma_host *h)
 {
     struct owners *owners = NULL;
-    xmlDoc *doc = NULL;
+    xmlDoc *doc;
     xmlNode *root;
     size_t i;
     int rc;
 
-    rc = xlx__xml_parse(name, text, &doc);
+    rc = xlx__xml_parse(name, text, &doc, &root);
     if (rc)
         return rc;
-    root = xmlDocGetRootElement(doc);
     owners = malloc(sizeof(*owners));
     if (!owners) {
         rc = xlx__nomem();
@@ -524,7 +523,7 @@ int xlx__vnuma_read_hwloc(const char *name, const char *text,
 
  out:
     free(owners);
-    xmlFreeDoc(doc);
+    xlx__xml_close(doc);
     return rc;
 }
 

@@ -95,7 +95,7 @@ static int read_cpu_list(const xmlNode *n, const char *s,
             break;
     }
     return xlx__error(ERROR_INVAL, "line %ld: \"%s\" is not a list of "
-                      "numbers and ranges", xmlGetLineNo(n), s);
+                      "numbers and ranges", xlx__xml_line(n), s);
 }
 
 static int cell_vcpus(const xmlNode *cell, xlx_vnuma_vnode *v)
@@ -108,7 +108,7 @@ static int cell_vcpus(const xmlNode *cell, xlx_vnuma_vnode *v)
     if (!s)
         return 0;
     rc = read_cpu_list(cell, s, in);
-    xmlFree(s);
+    xlx__xml_free(s);
     for (i = 0; !rc && i < XLX__VNUMA_MAX_VCPUS; i++)
         if (in[i])
             rc = xlx__vnuma_append(&v->vcpus, &v->num_vcpus, i);
@@ -140,7 +140,7 @@ static int cell_memory(const xmlNode *cell, xlx_vnuma_vnode *v)
         i = 0;
     if (i == XLX__ARRAY_SIZE(units)) {
         rc = xlx__error(ERROR_INVAL, "line %ld: cell: unit=\"%s\": not a unit "
-                        "of memory", xmlGetLineNo(cell), unit);
+                        "of memory", xlx__xml_line(cell), unit);
         goto out;
     }
     rc = xlx__xml_need_number(cell, "memory", INT64_MAX / units[i].bytes,
@@ -149,7 +149,7 @@ static int cell_memory(const xmlNode *cell, xlx_vnuma_vnode *v)
     v->memory = value * units[i].bytes;
 
  out:
-    xmlFree(unit);
+    xlx__xml_free(unit);
     return rc;
 }
 
@@ -169,7 +169,7 @@ static int cell_distances(const xmlNode *cell, xlx_vnuma_vnode *v)
         if (!rc && !value)
             rc = xlx__error(ERROR_INVAL, "line %ld: sibling: 0 is not a "
                                          "distance",
-                            xmlGetLineNo(s));
+                            xlx__xml_line(s));
         if (rc)
             return rc;
         v->distances[to] = (uint32_t)value;
@@ -206,7 +206,7 @@ static int read_cells(const xmlNode *numa, xlx_vnuma_topology *t)
         num++;
     if (!num || num > XLX__VNUMA_MAX_NODES)
         return xlx__error(ERROR_INVAL, "line %ld: numa: %d cells: it must be "
-                          "1 to %d", xmlGetLineNo(numa), num,
+                          "1 to %d", xlx__xml_line(numa), num,
                           XLX__VNUMA_MAX_NODES);
     rc = xlx__vnuma_alloc(t, num);
     cell = xlx__xml_child(numa, "cell");
@@ -218,7 +218,7 @@ static int read_cells(const xmlNode *numa, xlx_vnuma_topology *t)
             return rc;
         if (seen[id])
             return xlx__error(ERROR_INVAL, "line %ld: cell %llu is there "
-                              "twice", xmlGetLineNo(cell),
+                              "twice", xlx__xml_line(cell),
                               (unsigned long long)id);
         seen[id] = true;
         t->vnodes[id].pnode = (uint32_t)id;
@@ -257,14 +257,13 @@ int xlx__vnuma_read_libvirt(const char *name, const char *text,
                             xlx_vnuma_topology *t)
 {
     xmlNode *root, *cpu, *numa, *title;
-    xmlDoc *doc = NULL;
-    xmlChar *content;
+    xmlDoc *doc;
+    char *content;
     int rc;
 
-    rc = xlx__xml_parse(name, text, &doc);
+    rc = xlx__xml_parse(name, text, &doc, &root);
     if (rc)
         return rc;
-    root = xmlDocGetRootElement(doc);
     cpu = xlx__xml_is(root, "cpu") ? root : xlx__xml_child(root, "cpu");
     numa = xlx__xml_child(cpu, "numa");
     if (!numa) {
@@ -273,9 +272,9 @@ int xlx__vnuma_read_libvirt(const char *name, const char *text,
     }
     title = xlx__xml_child(root, "name");
     if (title) {
-        content = xmlNodeGetContent(title);
-        rc = xlx__set_string(&t->name, (const char *)content);
-        xmlFree(content);
+        content = xlx__xml_content(title);
+        rc = xlx__set_string(&t->name, content);
+        xlx__xml_free(content);
         if (rc) goto out;
     }
     rc = read_cells(numa, t);
@@ -285,7 +284,7 @@ int xlx__vnuma_read_libvirt(const char *name, const char *text,
         rc = xlx__error_prefix(rc, "%s", name);
 
  out:
-    xmlFreeDoc(doc);
+    xlx__xml_close(doc);
     return rc;
 }
 

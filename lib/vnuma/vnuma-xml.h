@@ -14,7 +14,13 @@
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 
-int xlx__xml_parse(const char *name, const char *text, xmlDoc **doc_r);
+/* *doc_r is the caller's to close, root_r its outermost element.  ERROR_NI
+ * when libxml2 is not installed. */
+int xlx__xml_parse(const char *name, const char *text, xmlDoc **doc_r,
+                   xmlNode **root_r);
+void xlx__xml_close(xmlDoc *doc);
+/* The line of the text in which n is. */
+long xlx__xml_line(const xmlNode *n);
 bool xlx__xml_is(const xmlNode *n, const char *tag);
 /* The first element below n, and the next one after it, with that tag; n may
  * be NULL for a child. */
@@ -22,8 +28,10 @@ xmlNode *xlx__xml_child(const xmlNode *n, const char *tag);
 xmlNode *xlx__xml_sibling(const xmlNode *n, const char *tag);
 /* The node after n in the document, below top; NULL at the end. */
 xmlNode *xlx__xml_following(xmlNode *n, const xmlNode *top);
-/* xmlFree() it; NULL when there is none. */
+/* xlx__xml_free() it; NULL when there is none. */
 char *xlx__xml_attribute(const xmlNode *n, const char *name);
+char *xlx__xml_content(const xmlNode *n);
+void xlx__xml_free(char *text);
 bool xlx__xml_attribute_is(const xmlNode *n, const char *name,
                            const char *value);
 /* 0, 1 when there is no such attribute, or ERROR_INVAL. */
