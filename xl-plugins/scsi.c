@@ -28,8 +28,10 @@ int xl_scsi_watch_main(int argc, char **argv)
 int xl_scsi_attach_main(int argc, char **argv)
 {
     struct xl_scsi_attach_args args;
-    xlx_device_vscsidevs wanted, attached;
-    xlx_vscsi_wait wait;
+    xlx_device_vscsidevs wanted = {
+        .devs = &args.device_vscsidev, .num_devs = 1,
+    };
+    xlx_device_vscsidevs attached;
     xlx_guest guest;
     int rc, r;
 
@@ -37,27 +39,12 @@ int xl_scsi_attach_main(int argc, char **argv)
     if (r >= 0)
         return r;
     xlx_guest_init(&guest);
-    xlx_vscsi_wait_init(&wait);
-    xlx_device_vscsidevs_init(&wanted);
     xlx_device_vscsidevs_init(&attached);
-    wanted.devs = malloc(sizeof(*wanted.devs));
-    if (!wanted.devs)
-        xl_no_memory();
-    wanted.num_devs = 1;
-    xlx_device_vscsidev_init(wanted.devs);
-    wanted.devs->pdev = xl_format("%s", args.pdev);
-    wanted.devs->vdev = xl_format("%s", args.vdev);
-    wanted.devs->backstore = args.backend;
-    wanted.devs->readonly = args.read_only;
-    wanted.devs->shared = args.shared;
-    wait.timeout = args.timeout;
-    wait.no_wait = args.no_wait;
-    wait.dry_run = args.dry_run;
 
     rc = xlx_guest_find(xl_ctx(), args.domain, NULL, &guest);
     if (!rc)
-        rc = xlx_device_vscsidev_add(xl_ctx(), &guest, &wanted, &wait,
-                                     &attached);
+        rc = xlx_device_vscsidev_add(xl_ctx(), &guest, &wanted,
+                                     &args.vscsi_wait, &attached);
     if (!rc && !args.dry_run)
         xl_start_watcher("scsi-watch", &guest);
     if (rc) {
@@ -68,7 +55,6 @@ int xl_scsi_attach_main(int argc, char **argv)
         xl_say_scsi(args.dry_run ? "Would attach" : "Attached", &attached);
         r = 0;
     }
-    xlx_device_vscsidevs_dispose(&wanted);
     xlx_device_vscsidevs_dispose(&attached);
     xlx_guest_dispose(&guest);
     return r;
@@ -79,7 +65,6 @@ int xl_scsi_attach_main(int argc, char **argv)
 int xl_scsi_detach_main(int argc, char **argv)
 {
     struct xl_scsi_detach_args args;
-    xlx_vscsi_wait wait;
     xlx_guest guest;
     int rc, r;
 
@@ -87,13 +72,11 @@ int xl_scsi_detach_main(int argc, char **argv)
     if (r >= 0)
         return r;
     xlx_guest_init(&guest);
-    xlx_vscsi_wait_init(&wait);
-    wait.timeout = args.timeout;
-    wait.dry_run = args.dry_run;
 
     rc = xlx_guest_find(xl_ctx(), args.domain, NULL, &guest);
     if (!rc)
-        rc = xlx_device_vscsidev_remove(xl_ctx(), &guest, args.vdev, &wait);
+        rc = xlx_device_vscsidev_remove(xl_ctx(), &guest, args.vdev,
+                                        &args.vscsi_wait);
     r = 0;
     if (rc)
         r = xl_failed(rc);

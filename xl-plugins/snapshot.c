@@ -50,26 +50,24 @@ static char *disk_names(const xlx_snapshot_disk *disks, int num)
 
 /* ---- snapshot-create ---------------------------------------------------- */
 
-/* "xvda,xvdb" into the specification. */
+/* "xvda,xvdb" into the specification; free() the one block that it gets. */
 static int split_disks(const char *list, xlx_snapshot_spec *spec)
 {
-    const char *p = list, *comma;
-    size_t num = 1;
+    size_t num = 1, size = strlen(list) + 1;
+    const char *p;
+    char *names;
 
     if (!*list)
         return xl_fail("--disks: the list is empty");
     for (p = list; (p = strchr(p, ',')); p++)
         num++;
-    spec->disks = calloc(num, sizeof(*spec->disks));
+    spec->disks = malloc(num * sizeof(*spec->disks) + size);
     if (!spec->disks)
         xl_no_memory();
-    for (p = list; ; p = comma + 1) {
-        comma = strchr(p, ',');
-        spec->disks[spec->num_disks++] =
-            xl_format("%.*s", comma ? (int)(comma - p) : (int)strlen(p), p);
-        if (!comma)
-            return 0;
-    }
+    names = memcpy(spec->disks + num, list, size);
+    while (names)
+        spec->disks[spec->num_disks++] = strsep(&names, ",");
+    return 0;
 }
 
 static void say_created(const xlx_guest *guest, const xlx_snapshot *s,
@@ -92,7 +90,7 @@ static void say_created(const xlx_guest *guest, const xlx_snapshot *s,
 int xl_snapshot_create_main(int argc, char **argv)
 {
     struct xl_snapshot_create_args args;
-    xlx_snapshot_spec spec;
+    const xlx_snapshot_spec *spec = &args.snapshot_spec;
     xlx_snapshot snapshot;
     xlx_guest guest;
     int rc, r;
@@ -102,33 +100,22 @@ int xl_snapshot_create_main(int argc, char **argv)
         return r;
     xlx_guest_init(&guest);
     xlx_snapshot_init(&snapshot);
-    xlx_snapshot_spec_init(&spec);
     if (args.disks) {
-        r = split_disks(args.disks, &spec);
+        r = split_disks(args.disks, &args.snapshot_spec);
         if (r > 0)
             goto out;
     }
-    if (args.name && !*args.name) {
+    if (spec->name && !*spec->name) {
         r = xl_fail("the name of the snapshot is empty");
         goto out;
     }
-    if (args.overlay_dir && !*args.overlay_dir) {
+    if (spec->overlay_dir && !*spec->overlay_dir) {
         r = xl_fail("--overlay-dir: the name of the directory is empty");
         goto out;
     }
-    spec.name = xl_format("%s", xl_text(args.name));
-    spec.description = xl_format("%s", xl_text(args.description));
-    spec.overlay_dir = xl_format("%s", xl_text(args.overlay_dir));
-    spec.kind = args.kind;
-    spec.quiesce = args.quiesce;
-    spec.force_open = args.force_open;
-    spec.force_based = args.force_based;
-    spec.force_unknown = args.force_unknown;
-    spec.dry_run = args.dry_run;
-
     rc = find(args.domain, args.config, &guest);
     if (!rc)
-        rc = xlx_snapshot_create(xl_ctx(), &guest, &spec, &snapshot);
+        rc = xlx_snapshot_create(xl_ctx(), &guest, spec, &snapshot);
     if (rc) {
         r = xl_failed(rc);
         goto out;
@@ -140,7 +127,7 @@ int xl_snapshot_create_main(int argc, char **argv)
         say_created(&guest, &snapshot, args.dry_run);
 
  out:
-    xlx_snapshot_spec_dispose(&spec);
+    free(args.snapshot_spec.disks);
     xlx_snapshot_dispose(&snapshot);
     xlx_guest_dispose(&guest);
     return r;
@@ -407,7 +394,7 @@ static void say_reverted(const struct xl_snapshot_revert_args *args,
     int i;
 
     printf("%s to \"%s\"\n", args->dry_run ? "Would go back" : "Went back",
-           args->name);
+           args->snapshot_revert_spec.name);
     for (i = 0; i < result->num_disks; i++)
         printf("  %s: %s\n", xl_text(result->disks[i].vdev),
                xl_text(result->disks[i].image));
@@ -427,7 +414,6 @@ int xl_snapshot_revert_main(int argc, char **argv)
 {
     struct xl_snapshot_revert_args args;
     xlx_snapshot_revert_result result;
-    xlx_snapshot_revert_spec spec;
     xlx_guest guest;
     int rc, r;
 
@@ -436,21 +422,11 @@ int xl_snapshot_revert_main(int argc, char **argv)
         return r;
     xlx_guest_init(&guest);
     xlx_snapshot_revert_result_init(&result);
-    xlx_snapshot_revert_spec_init(&spec);
-    spec.name = xl_format("%s", args.name);
-    spec.overlay_dir = xl_format("%s", xl_text(args.overlay_dir));
-    spec.force = args.force;
-    spec.discard = args.discard;
-    spec.force_open = args.force_open;
-    spec.force_based = args.force_based;
-    spec.force_unknown = args.force_unknown;
-    spec.force_written = args.force_written;
-    spec.timeout = args.timeout;
-    spec.dry_run = args.dry_run;
 
     rc = find(args.domain, args.config, &guest);
     if (!rc)
-        rc = xlx_snapshot_revert(xl_ctx(), &guest, &spec, &result);
+        rc = xlx_snapshot_revert(xl_ctx(), &guest,
+                                 &args.snapshot_revert_spec, &result);
     r = 0;
     if (rc)
         r = xl_failed(rc);
@@ -460,7 +436,6 @@ int xl_snapshot_revert_main(int argc, char **argv)
     else
         say_reverted(&args, &guest, &result);
 
-    xlx_snapshot_revert_spec_dispose(&spec);
     xlx_snapshot_revert_result_dispose(&result);
     xlx_guest_dispose(&guest);
     return r;
@@ -471,7 +446,6 @@ int xl_snapshot_revert_main(int argc, char **argv)
 int xl_snapshot_delete_main(int argc, char **argv)
 {
     struct xl_snapshot_delete_args args;
-    xlx_snapshot_delete_spec spec;
     xlx_snapshot_plan plan;
     xlx_guest guest;
     int i, rc, r;
@@ -481,20 +455,11 @@ int xl_snapshot_delete_main(int argc, char **argv)
         return r;
     xlx_guest_init(&guest);
     xlx_snapshot_plan_init(&plan);
-    xlx_snapshot_delete_spec_init(&spec);
-    spec.name = xl_format("%s", args.name);
-    spec.children = args.children;
-    spec.metadata_only = args.metadata_only;
-    spec.force_open = args.force_open;
-    spec.force_based = args.force_based;
-    spec.force_unknown = args.force_unknown;
-    spec.force_bitmap = args.force_bitmap;
-    spec.force_written = args.force_written;
-    spec.dry_run = args.dry_run;
 
     rc = find(args.domain, args.config, &guest);
     if (!rc)
-        rc = xlx_snapshot_delete(xl_ctx(), &guest, &spec, xl_progress(),
+        rc = xlx_snapshot_delete(xl_ctx(), &guest,
+                                 &args.snapshot_delete_spec, xl_progress(),
                                  &plan);
     r = 0;
     if (rc) {
@@ -505,10 +470,9 @@ int xl_snapshot_delete_main(int argc, char **argv)
         for (i = 0; i < plan.num_steps; i++)
             printf("%s\n", plan.steps[i]);
         printf("%s \"%s\"\n", args.dry_run ? "Would delete" : "Deleted",
-               args.name);
+               args.snapshot_delete_spec.name);
     }
 
-    xlx_snapshot_delete_spec_dispose(&spec);
     xlx_snapshot_plan_dispose(&plan);
     xlx_guest_dispose(&guest);
     return r;

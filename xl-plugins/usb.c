@@ -27,38 +27,24 @@ int xl_usb_watch_main(int argc, char **argv)
 int xl_usb_attach_main(int argc, char **argv)
 {
     struct xl_usb_attach_args args;
-    xlx_usb_binding binding;
     xlx_usb_entry entry;
-    xlx_usb_wait wait;
     xlx_guest guest;
     int rc, r;
 
     r = xl_usb_attach_parse(argc, argv, &args);
     if (r >= 0)
         return r;
-    if (args.once && (args.permanent || args.optional))
+    if (args.usb_binding.once &&
+        (args.permanent || args.usb_binding.optional))
         return xl_bad_value("usb-attach", "--once", NULL, "not together with "
                             "--permanent or --optional");
     xlx_guest_init(&guest);
-    xlx_usb_wait_init(&wait);
     xlx_usb_entry_init(&entry);
-    xlx_usb_binding_init(&binding);
-    binding.selector = xl_format("%s", args.selector);
-    binding.ctrl = args.controller;
-    binding.port = args.port;
-    binding.type = args.type;
-    binding.version = args.version;
-    binding.once = args.once;
-    binding.optional = args.optional;
-    binding.reset = args.reset;
-    binding.force = args.force;
-    wait.timeout = args.timeout;
-    wait.no_wait = args.no_wait;
-    wait.dry_run = args.dry_run;
 
     rc = xlx_guest_find(xl_ctx(), args.domain, NULL, &guest);
     if (!rc)
-        rc = xlx_usb_attach(xl_ctx(), &guest, &binding, &wait, &entry);
+        rc = xlx_usb_attach(xl_ctx(), &guest, &args.usb_binding,
+                            &args.usb_wait, &entry);
     if (!rc && !args.dry_run)
         xl_start_watcher("usb-watch", &guest);
     r = 0;
@@ -68,7 +54,6 @@ int xl_usb_attach_main(int argc, char **argv)
         r = xl_print_json(xlx_usb_entry_to_json(xl_ctx(), &entry));
     else
         xl_say_usb(args.dry_run ? "Would attach" : "Attached", &entry);
-    xlx_usb_binding_dispose(&binding);
     xlx_usb_entry_dispose(&entry);
     xlx_guest_dispose(&guest);
     return r;
@@ -78,7 +63,6 @@ int xl_usb_detach_main(int argc, char **argv)
 {
     struct xl_usb_detach_args args;
     xlx_usb_entry entry;
-    xlx_usb_wait wait;
     xlx_guest guest;
     int rc, r;
 
@@ -86,14 +70,12 @@ int xl_usb_detach_main(int argc, char **argv)
     if (r >= 0)
         return r;
     xlx_guest_init(&guest);
-    xlx_usb_wait_init(&wait);
     xlx_usb_entry_init(&entry);
-    wait.timeout = args.timeout;
-    wait.dry_run = args.dry_run;
 
     rc = xlx_guest_find(xl_ctx(), args.domain, NULL, &guest);
     if (!rc)
-        rc = xlx_usb_detach(xl_ctx(), &guest, args.selector, &wait, &entry);
+        rc = xlx_usb_detach(xl_ctx(), &guest, args.selector,
+                            &args.usb_wait, &entry);
     r = 0;
     if (rc)
         r = xl_failed(rc);

@@ -344,10 +344,11 @@ int xl_vnuma_export_main(int argc, char **argv)
 
 /* ---- vnuma-plan --------------------------------------------------------- */
 
-static int plan_spec(const struct xl_vnuma_plan_args *args,
-                     xlx_vnuma_plan_spec *spec)
+static int plan_spec(struct xl_vnuma_plan_args *args)
 {
-    if (!args->vcpus)
+    xlx_vnuma_plan_spec *spec = &args->vnuma_plan_spec;
+
+    if (!spec->vcpus)
         return xl_bad_value(xl_command_name, "vcpus", NULL, "it is needed");
     if (!args->memory)
         return xl_bad_value(xl_command_name, "memory", NULL, "it is needed");
@@ -359,9 +360,6 @@ static int plan_spec(const struct xl_vnuma_plan_args *args,
         return xl_bad_value(xl_command_name, "max-memory-per-node",
                             args->max_memory_per_node,
                             "not a size such as 4096 or 4g");
-    spec->vcpus = args->vcpus;
-    spec->vcpus_per_node = args->max_per_node;
-    spec->follow_host = args->follow_host;
     return 0;
 }
 
@@ -379,7 +377,6 @@ static void print_plan(const xlx_vnuma_plan *plan)
 int xl_vnuma_plan_main(int argc, char **argv)
 {
     struct xl_vnuma_plan_args args;
-    xlx_vnuma_plan_spec spec;
     xlx_vnuma_plan plan;
     xlx_vnuma_host host;
     int rc, r;
@@ -387,15 +384,14 @@ int xl_vnuma_plan_main(int argc, char **argv)
     r = xl_vnuma_plan_parse(argc, argv, &args);
     if (r >= 0)
         return r;
-    xlx_vnuma_plan_spec_init(&spec);
     xlx_vnuma_plan_init(&plan);
     xlx_vnuma_host_init(&host);
-    r = plan_spec(&args, &spec);
+    r = plan_spec(&args);
     if (!r)
         r = read_host(args.from, &host);
     if (r)
         goto out;
-    rc = xlx_vnuma_plan_make(xl_ctx(), &spec, &host, &plan);
+    rc = xlx_vnuma_plan_make(xl_ctx(), &args.vnuma_plan_spec, &host, &plan);
     if (rc)
         r = xl_failed(rc);
     else if (args.json)
@@ -406,7 +402,6 @@ int xl_vnuma_plan_main(int argc, char **argv)
  out:
     xlx_vnuma_host_dispose(&host);
     xlx_vnuma_plan_dispose(&plan);
-    xlx_vnuma_plan_spec_dispose(&spec);
     return r;
 }
 

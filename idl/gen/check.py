@@ -8,7 +8,7 @@ import re
 
 import check_cpu
 from c_names import enum_value, members, type_functions
-from commands import member
+from commands import member, target
 from model import BASE_TYPES, INTEGERS, LIBXL_ERRORS, stem
 from text import paragraphs
 
@@ -38,6 +38,9 @@ SHORTDOC_MAX = 70
 
 
 def check(model, errors):
+    filled(model, errors)
+    if errors.lines:
+        return                  # an option may have no type
     for one in (docs, versions, names, types, defaults, enums, structs,
                 records, calls, error_names, command_lines, c_identifiers,
                 pages):
@@ -269,6 +272,29 @@ def error_names(model, errors):
                 errors.add(e.pos, f"{label(e)}: libxl has no ERROR_{e.name}")
 
 
+def filled(model, errors):
+    """The fields that the options and arguments of a command fill."""
+    for c in model.commands:
+        for d in c.args + c.options:
+            field = model.find_field(d.field) if d.field else None
+            if d.field and field is None:
+                errors.add(d.pos, f'{label(d)}: there is no field "{d.field}"')
+            elif d.keyword == "arg":
+                if field and (field.type.kind != "string" or d.variadic):
+                    errors.add(d.pos, f"{label(d)}: one argument fills a "
+                               "field that is a string")
+            elif d.type is None or d.doc is None:
+                errors.add(d.pos, f"{label(d)}: needs a type and a doc, or "
+                           "a field that has them")
+            elif field and (d.type.name, d.type.kind) != (
+                    field.type.name, field.type.kind):
+                errors.add(d.pos, f"{label(d)}: its type is not that of the "
+                           f"field, {field.type.name}")
+            elif field and d.default is not None:
+                errors.add(d.pos, f"{label(d)}: its default is that of the "
+                           "field")
+
+
 def command_lines(model, errors):
     for c in model.commands:
         optional = False
@@ -310,7 +336,7 @@ def c_identifiers(model, errors):
             take(seen, [f"xl {d.name}"], d, errors)
             inside = {}
             for part in d.args + d.options:
-                take(inside, [member(part.name)], part, errors)
+                take(inside, [target(part)], part, errors)
             continue
         own = [f"xlx_{d.name}"]
         if d.keyword in ("enum", "struct"):

@@ -28,6 +28,18 @@ def member(name):
     return name.lower().replace("-", "_")
 
 
+def target(part):
+    """Where in the parsed arguments an option or argument is: "kind", or, when
+    it fills a field of a struct, "snapshot_spec.kind"."""
+    return part.field or member(part.name)
+
+
+def structs(c):
+    """The structs that the command line fills fields of, by name."""
+    return list(dict.fromkeys(part.field.split(".")[0]
+                              for part in c.args + c.options if part.field))
+
+
 def c_name(command):
     return "xl_" + member(command.name)
 
@@ -80,7 +92,8 @@ def header(model):
             '#include "command.h"', '#include "libxlx.h"', "",
             *c_doc("xl_X_parse(): -1 when the command is to run, otherwise "
                    "the exit status: 0 after --help, 2 after a wrong command "
-                   "line (reported on stderr). Strings belong to argv. "
+                   "line (reported on stderr). Strings belong to argv, "
+                   "also those in structs, which nobody disposes of. "
                    "xl_X_main() is written by hand, in the file of the "
                    "concept.")]
     for c in model.commands:
@@ -99,13 +112,19 @@ def header(model):
 
 
 def members(c):
+    for struct in structs(c):
+        yield f"xlx_{struct} {struct}"
     for a in c.args:
+        if a.field:
+            continue
         if a.variadic:
             yield f"char **{member(a.name)}"
             yield f"int num_{member(a.name)}"
         else:
             yield f"const char *{member(a.name)}"
     for o in c.options:
+        if o.field:
+            continue
         yield {"bool": "bool ", "string": "const char *",
                "uint32": "uint32_t ", "array": "char **"}.get(
                    o.type.kind, f"xlx_{o.type.name} ") + member(o.name)
@@ -121,7 +140,7 @@ def source(model, concept):
     out += ["#include <getopt.h>", "#include <stdio.h>", "#include <string.h>",
             "", '#include "core/number.h"', '#include "gen-commands.h"']
     for c in commands:
-        out += ["", *help_constant(c), "", *parser(c)]
+        out += ["", *help_constant(c), "", *parser(c, model)]
     out += ["", f"const struct xl_command xl_{concept}_commands[] = {{"]
     for c in commands:
         out += [f'    {{ "{c.name}", "{concept}",',
@@ -143,7 +162,7 @@ def letters(c):
             for i, o in enumerate(c.options)}
 
 
-def parser(c):
+def parser(c, model):
     code = letters(c)
     plain_options = [o for o in c.options if not is_list(o)]
     table = ["static const struct option options[] = {"]
@@ -161,8 +180,9 @@ def parser(c):
     body = [*table, f'static const char name[] = "{c.name}";',
             f"static const char usage[] = {c_string(usage(c))};",
             "int letter;", "", "memset(args, 0, sizeof(*args));"]
-    body += [f"args->{member(o.name)} = {start};"
-             for o in c.options if (start := initial(o))]
+    body += [f"xlx_{s}_init(&args->{s});" for s in structs(c)]
+    body += [f"args->{target(o)} = {start};"
+             for o in c.options if not o.field and (start := initial(o))]
     if c.changes:
         body.append("args->dry_run = xl_dry_run_asked();")
     else:
@@ -170,9 +190,9 @@ def parser(c):
                  "    return xl_refuse_dry_run(name);"]
     for o in c.options:
         if is_list(o):
-            target = f"args->{member(o.name)}"
+            to = f"args->{member(o.name)}"
             body += [f'if (!xl_take_list(name, usage, "{o.name}", &argc, '
-                     f"argv, &{target},",
+                     f"argv, &{to},",
                      f"                  &args->num_{member(o.name)}))",
                      "    return 2;"]
     body += ["opterr = 0;", "optind = 0;",
@@ -187,10 +207,17 @@ def parser(c):
     body += ["    case 'h':", f"        fputs({member(c.name)}_help, stdout);",
              "        return 0;", "    default:",
              "        return xl_bad_option(name, usage, letter, argv);",
-             "    }", "}", *positional(c), "return -1;"]
+             "    }", "}", *positional(c), *dry_runs(c, model),
+             "return -1;"]
     return function("int", f"{c_name(c)}_parse",
                     ["int argc", "char **argv",
                      f"struct {c_name(c)}_args *args"], body)
+
+
+def dry_runs(c, model):
+    """A struct that the command fills and that can say so, says so."""
+    return [f"args->{s}.dry_run = args->dry_run;" for s in structs(c)
+            if c.changes and model.find_field(f"{s}.dry_run")]
 
 
 def initial(o):
@@ -203,16 +230,16 @@ def initial(o):
 
 
 def store(o):
-    target = f"args->{member(o.name)}"
+    to = f"args->{target(o)}"
     if o.type.kind == "bool":
-        return [f"{target} = true;"]
+        return [f"{to} = true;"]
     if o.type.kind == "string":
-        return [f"{target} = optarg;"]
+        return [f"{to} = optarg;"]
     if o.type.kind == "uint32":
-        return [f"if (!xlx__parse_c(optarg, UINT32_MAX, &{target}))",
+        return [f"if (!xlx__parse_c(optarg, UINT32_MAX, &{to}))",
                 f'    return xl_bad_value(name, "{o.name}", optarg,',
                 '                        "must be a number");']
-    return [f"if (xlx_{o.type.name}_from_string(optarg, &{target}))",
+    return [f"if (xlx_{o.type.name}_from_string(optarg, &{to}))",
             f'    return xl_bad_value(name, "{o.name}", NULL,',
             "                        xlx_get_error());"]
 
@@ -228,9 +255,9 @@ def positional(c):
                     f"args->num_{member(a.name)} = argc - optind;"]
         elif a.optional:
             out += ["if (optind < argc)",
-                    f"    args->{member(a.name)} = argv[optind++];"]
+                    f"    args->{target(a)} = argv[optind++];"]
         else:
-            out += [f"args->{member(a.name)} = argv[optind++];"]
+            out += [f"args->{target(a)} = argv[optind++];"]
     return out
 
 

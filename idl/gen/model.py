@@ -204,17 +204,19 @@ class Arg(Decl):
     doc: str
     optional: bool = False
     variadic: bool = False      # one or more (none or more if optional)
+    field: str = None           # "STRUCT.FIELD" that it fills
 
 
 @dataclass(eq=False)
 class Option(Decl):
     name: str
-    type: Type
-    doc: str
+    type: Type = None           # these two as the field has them
+    doc: str = None
     metavar: str = None
     short: str = None
     default: object = None
     since: str = None
+    field: str = None           # "STRUCT.FIELD" that it fills
 
 
 @dataclass(eq=False)
@@ -345,6 +347,9 @@ class Model:
         for d in self.walk():
             if isinstance(getattr(d, "type", None), Type):
                 self.resolve(d.type)
+        for d in self.walk():
+            if getattr(d, "field", None):
+                self.take_from_field(d)
 
     def of(self, *keywords):
         return [d for d in self.decls if d.keyword in keywords]
@@ -368,6 +373,20 @@ class Model:
             self.resolve(t.elem)
         elif t.name not in BASE_TYPES:
             t.decl = self.types.get(t.name)
+
+    def find_field(self, name):
+        """The Field that "STRUCT.FIELD" names, or None."""
+        struct, _, name = name.partition(".")
+        decl = self.types.get(struct)
+        found = [f for f in getattr(decl, "fields", []) if f.name == name]
+        return found[0] if found else None
+
+    def take_from_field(self, d):
+        """What an option does not say itself, the field that it fills says."""
+        field = self.find_field(d.field)
+        if field and d.keyword == "option":
+            d.type = d.type or field.type
+            d.doc = d.doc or field.doc
 
     def stems(self):
         return list(dict.fromkeys(stem(d) for d in self.decls))

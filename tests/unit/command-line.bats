@@ -69,17 +69,28 @@ refuses() {
         "$xl" shape-find here --nearer a
 }
 
+unset='fill=0 thickness=3 kind=open'        # shape-draw without options
+
+@test "options and arguments that fill a struct" {
+    gives 0 'name="a" fill=1 thickness=5 kind=round dry_run=1,1' \
+        "$xl" shape-draw --fill -N --thickness 5 -k round a
+    refuses 2 "xl shape-draw: --thickness: \"+5\": must be a number" \
+        "$xl" shape-draw --thickness +5
+    refuses 2 "xl shape-draw: --thickness: \"4294967296\": must be a number" \
+        "$xl" shape-draw --thickness 4294967296
+}
+
 @test "optional argument" {
-    gives 0 'name=none dry_run=0' "$xl" shape-draw
-    gives 0 'name="x" dry_run=0' "$xl" shape-draw x
+    gives 0 "name=none $unset dry_run=0,0" "$xl" shape-draw
+    gives 0 "name=\"x\" $unset dry_run=0,0" "$xl" shape-draw x
 }
 
 @test "dry run of the command itself and of xl" {
-    gives 0 'name=none dry_run=1' "$xl" shape-draw -N
-    gives 0 'name=none dry_run=1' "$xl" shape-draw --dry-run
-    gives 0 'name=none dry_run=1' env LIBXLX_XL_OPTS=-N "$xl" shape-draw
-    gives 0 'name=none dry_run=1' env LIBXLX_XL_OPTS='-v -N' "$xl" shape-draw
-    gives 0 'name=none dry_run=0' env LIBXLX_XL_OPTS='-v -f' "$xl" shape-draw
+    gives 0 "name=none $unset dry_run=1,1" "$xl" shape-draw -N
+    gives 0 "name=none $unset dry_run=1,1" "$xl" shape-draw --dry-run
+    gives 0 "name=none $unset dry_run=1,1" env LIBXLX_XL_OPTS=-N "$xl" shape-draw
+    gives 0 "name=none $unset dry_run=1,1" env LIBXLX_XL_OPTS='-v -N' "$xl" shape-draw
+    gives 0 "name=none $unset dry_run=0,0" env LIBXLX_XL_OPTS='-v -f' "$xl" shape-draw
 }
 
 @test "dry run of a command that changes nothing" {
@@ -136,7 +147,7 @@ refuses() {
 
 @test "by the name it is called by" {
     ln -s "$xl" "$BATS_TEST_TMPDIR/xl-shape-draw"
-    gives 0 'name="shape-find" dry_run=0' \
+    gives 0 "name=\"shape-find\" $unset dry_run=0,0" \
         "$BATS_TEST_TMPDIR/xl-shape-draw" shape-find
 }
 
@@ -163,5 +174,5 @@ refuses() {
     [ "$status" -eq 0 ]
     [ "${lines[0]}" = --limit ]
     [ "${lines[1]}" = round ]
-    [ "${lines[2]}" = '-n -N --dry-run -h --help' ]
+    [ "${lines[2]}" = '--fill --thickness --kind -k -n -N --dry-run -h --help' ]
 }

@@ -47,7 +47,11 @@ int xl_shape_draw_main(int argc, char **argv)
     status = xl_shape_draw_parse(argc, argv, &args);
     if (status >= 0)
         return status;
-    printf("name=%s dry_run=%d\n", quoted(args.name), args.dry_run);
+    printf("name=%s fill=%d thickness=%" PRIu32 " kind=%s dry_run=%d,%d\n",
+           quoted(args.shape_spec.name), args.shape_spec.fill,
+           args.shape_spec.thickness,
+           xlx_shape_kind_to_string(args.shape_spec.kind), args.dry_run,
+           args.shape_spec.dry_run);
     return 0;
 }
 

@@ -120,6 +120,16 @@ typedef struct xlx_shape_journal {
 } xlx_shape_journal;
 #define XLX_HAVE_SHAPE_JOURNAL 1    /* since 0.1 */
 
+/* What is drawn, as a command line says it. */
+typedef struct xlx_shape_spec {
+    char *name;                     /* name */
+    bool fill;                      /* fill its inside */
+    uint32_t thickness;             /* of a line */
+    xlx_shape_kind kind;            /* kind */
+    bool dry_run;                   /* only say what would be drawn */
+} xlx_shape_spec;
+#define XLX_HAVE_SHAPE_SPEC 1    /* since 0.1 */
+
 /* Return 0 to go on. */
 typedef struct xlx_watch {
     int (*callback)(void *user, const xlx_shape *shape, const xlx_point *point);
@@ -161,6 +171,14 @@ int xlx_shape_journal_copy(xlx_ctx *ctx, xlx_shape_journal *dst,
 char *xlx_shape_journal_to_json(xlx_ctx *ctx, const xlx_shape_journal *p);
 int xlx_shape_journal_from_json(xlx_ctx *ctx, xlx_shape_journal *p,
                                 const char *json);
+
+void xlx_shape_spec_init(xlx_shape_spec *p);
+void xlx_shape_spec_dispose(xlx_shape_spec *p);
+int xlx_shape_spec_copy(xlx_ctx *ctx, xlx_shape_spec *dst,
+                        const xlx_shape_spec *src);
+char *xlx_shape_spec_to_json(xlx_ctx *ctx, const xlx_shape_spec *p);
+int xlx_shape_spec_from_json(xlx_ctx *ctx, xlx_shape_spec *p,
+                             const char *json);
 
 /* ---- older ---- */
 

@@ -33,6 +33,8 @@ void xlx__shape_gen(struct xlx__json_out *o, const xlx_shape *p);
 int xlx__shape_journal_parse(const struct xlx__json *v, xlx_shape_journal *p);
 void xlx__shape_journal_gen(struct xlx__json_out *o,
                             const xlx_shape_journal *p);
+int xlx__shape_spec_parse(const struct xlx__json *v, xlx_shape_spec *p);
+void xlx__shape_spec_gen(struct xlx__json_out *o, const xlx_shape_spec *p);
 
 /* A new element at the end of an array, initialised; NULL, with the error set, when
  * memory is short. */

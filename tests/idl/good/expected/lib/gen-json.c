@@ -615,3 +615,80 @@ int xlx_shape_journal_from_json(xlx_ctx *ctx, xlx_shape_journal *p,
     xlx__json_free(doc);
     return rc;
 }
+
+int xlx__shape_spec_parse(const struct xlx__json *v, xlx_shape_spec *p)
+{
+    const struct xlx__json *m;
+    const char *key;
+    int rc;
+
+    rc = xlx__json_expect(v, XLX__JSON_OBJECT);
+    if (rc) return rc;
+    for (m = xlx__json_first(v); m; m = xlx__json_next(m)) {
+        key = xlx__json_key(m);
+        if (!strcmp(key, "name"))
+            rc = parse_string(m, &p->name);
+        else if (!strcmp(key, "fill"))
+            rc = xlx__json_bool(m, &p->fill);
+        else if (!strcmp(key, "thickness"))
+            rc = parse_uint32(m, &p->thickness);
+        else if (!strcmp(key, "kind"))
+            rc = parse_shape_kind(m, &p->kind);
+        else if (!strcmp(key, "dry_run"))
+            rc = xlx__json_bool(m, &p->dry_run);
+        else
+            rc = xlx__json_error(m, ERROR_INVAL, "unknown member");
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+void xlx__shape_spec_gen(struct xlx__json_out *o, const xlx_shape_spec *p)
+{
+    xlx__json_out_object(o);
+    xlx__json_out_key(o, "name");
+    xlx__json_out_string(o, p->name ? p->name : "");
+    xlx__json_out_key(o, "fill");
+    xlx__json_out_bool(o, p->fill);
+    xlx__json_out_key(o, "thickness");
+    xlx__json_out_uint64(o, p->thickness);
+    xlx__json_out_key(o, "kind");
+    gen_shape_kind(o, p->kind);
+    xlx__json_out_key(o, "dry_run");
+    xlx__json_out_bool(o, p->dry_run);
+    xlx__json_out_end(o);
+}
+
+char *xlx_shape_spec_to_json(xlx_ctx *ctx, const xlx_shape_spec *p)
+{
+    struct xlx__json_out *o;
+    char *text;
+
+    (void)ctx;
+    xlx__error_clear();
+    o = xlx__json_out_new(true);
+    xlx__shape_spec_gen(o, p);
+    return xlx__json_out_finish(o, &text, NULL) ? NULL : text;
+}
+
+int xlx_shape_spec_from_json(xlx_ctx *ctx, xlx_shape_spec *p, const char *json)
+{
+    struct xlx__json_doc *doc = NULL;
+    xlx_shape_spec read;
+    int rc;
+
+    (void)ctx;
+    xlx_shape_spec_init(&read);
+    rc = parse_text("shape_spec", json, &doc);
+    if (rc) goto out;
+    rc = xlx__shape_spec_parse(xlx__json_root(doc), &read);
+    if (rc) goto out;
+    xlx_shape_spec_dispose(p);
+    *p = read;
+    xlx_shape_spec_init(&read);
+
+ out:
+    xlx_shape_spec_dispose(&read);
+    xlx__json_free(doc);
+    return rc;
+}

@@ -432,3 +432,42 @@ xlx_guest *xlx__shape_journal_others_append(xlx_shape_journal *p)
     xlx_guest_init(xs);
     return xs;
 }
+
+void xlx_shape_spec_init(xlx_shape_spec *p)
+{
+    memset(p, 0, sizeof(*p));
+    p->thickness = 3;
+    p->kind = XLX_SHAPE_KIND_OPEN;
+}
+
+void xlx_shape_spec_dispose(xlx_shape_spec *p)
+{
+    if (!p)
+        return;
+    free(p->name);
+    xlx_shape_spec_init(p);
+}
+
+int xlx_shape_spec_copy(xlx_ctx *ctx, xlx_shape_spec *dst,
+                        const xlx_shape_spec *src)
+{
+    xlx_shape_spec p;
+    int rc;
+
+    (void)ctx;
+    xlx_shape_spec_init(&p);
+    rc = xlx__set_string(&p.name, src->name);
+    if (rc) goto out;
+    p.fill = src->fill;
+    p.thickness = src->thickness;
+    p.kind = src->kind;
+    p.dry_run = src->dry_run;
+
+    xlx_shape_spec_dispose(dst);
+    *dst = p;
+    return 0;
+
+ out:
+    xlx_shape_spec_dispose(&p);
+    return rc;
+}

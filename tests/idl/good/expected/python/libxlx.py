@@ -305,6 +305,32 @@ class ShapeJournal(_Struct):
     }
 
 
+class _CShapeSpec(ctypes.Structure):
+    _fields_ = [
+        ("name", c_char_p),
+        ("fill", ctypes.c_bool),
+        ("thickness", ctypes.c_uint32),
+        ("kind", c_int),
+        ("dry_run", ctypes.c_bool),
+    ]
+
+
+@dataclass
+class ShapeSpec(_Struct):
+    """What is drawn, as a command line says it."""
+    name: str = ''
+    fill: bool = False
+    thickness: int = 3
+    kind: ShapeKind = ShapeKind.OPEN
+    dry_run: bool = False
+
+    _c = _CShapeSpec
+    _name = "shape_spec"
+    _types = {
+        "kind": ShapeKind,
+    }
+
+
 class _Watch:
     _callback = ctypes.CFUNCTYPE(c_int, c_void_p, POINTER(_CShape), POINTER(_CPoint))
     _types = (Shape, Point,)

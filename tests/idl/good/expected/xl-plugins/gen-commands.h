@@ -12,7 +12,8 @@
 /*
  * xl_X_parse(): -1 when the command is to run, otherwise the exit status: 0
  * after --help, 2 after a wrong command line (reported on stderr). Strings
- * belong to argv. xl_X_main() is written by hand, in the file of the concept.
+ * belong to argv, also those in structs, which nobody disposes of. xl_X_main()
+ * is written by hand, in the file of the concept.
  */
 
 /* xl shape-find: find shapes */
@@ -33,7 +34,7 @@ int xl_shape_find_main(int argc, char **argv);
 
 /* xl shape-draw: draw a shape */
 struct xl_shape_draw_args {
-    const char *name;
+    xlx_shape_spec shape_spec;
     bool dry_run;
 };
 int xl_shape_draw_parse(int argc, char **argv,

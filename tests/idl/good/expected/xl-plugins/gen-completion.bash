@@ -7,13 +7,14 @@
 _xl_options() {
     case "$1" in
     shape-find) echo "--all -a --limit -l --kind --sort-by --near -h --help" ;;
-    shape-draw) echo "-n -N --dry-run -h --help" ;;
+    shape-draw) echo "--fill --thickness --kind -k -n -N --dry-run -h --help" ;;
     esac
 }
 
 _xl_values() {
     case "$1 $2" in
     "shape-find --kind") echo "round cornered open" ;;
+    "shape-draw --kind") echo "round cornered open" ;;
     esac
 }
 

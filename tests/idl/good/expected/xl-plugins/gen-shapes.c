@@ -103,6 +103,12 @@ static const char shape_draw_help[] =
     "        which\n"
     "\n"
     "Options:\n"
+    "  --fill\n"
+    "        fill its inside\n"
+    "  --thickness N\n"
+    "        width of a line\n"
+    "  -k, --kind KIND\n"
+    "        its kind\n"
     "  -n, -N, --dry-run\n"
     "        only print what would be done\n"
     "  -h, --help\n"
@@ -111,6 +117,9 @@ static const char shape_draw_help[] =
 int xl_shape_draw_parse(int argc, char **argv, struct xl_shape_draw_args *args)
 {
     static const struct option options[] = {
+        { "fill", no_argument, NULL, 256 },
+        { "thickness", required_argument, NULL, 257 },
+        { "kind", required_argument, NULL, 'k' },
         { "dry-run", no_argument, NULL, 'N' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 }
@@ -120,11 +129,25 @@ int xl_shape_draw_parse(int argc, char **argv, struct xl_shape_draw_args *args)
     int letter;
 
     memset(args, 0, sizeof(*args));
+    xlx_shape_spec_init(&args->shape_spec);
     args->dry_run = xl_dry_run_asked();
     opterr = 0;
     optind = 0;
-    while ((letter = getopt_long(argc, argv, ":nNh", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":k:nNh", options, NULL)) != -1) {
         switch (letter) {
+        case 256:
+            args->shape_spec.fill = true;
+            break;
+        case 257:
+            if (!xlx__parse_c(optarg, UINT32_MAX, &args->shape_spec.thickness))
+                return xl_bad_value(name, "thickness", optarg,
+                                    "must be a number");
+            break;
+        case 'k':
+            if (xlx_shape_kind_from_string(optarg, &args->shape_spec.kind))
+                return xl_bad_value(name, "kind", NULL,
+                                    xlx_get_error());
+            break;
         case 'n':
         case 'N':
             args->dry_run = true;
@@ -139,7 +162,8 @@ int xl_shape_draw_parse(int argc, char **argv, struct xl_shape_draw_args *args)
     if (!xl_argument_count(name, usage, argc - optind, 0, 1))
         return 2;
     if (optind < argc)
-        args->name = argv[optind++];
+        args->shape_spec.name = argv[optind++];
+    args->shape_spec.dry_run = args->dry_run;
     return -1;
 }
 
