@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libxlx.h"
+
 struct xl_command {
     const char *name;                       /* as in "xl NAME" */
     const char *stem;                       /* its concept */
@@ -48,5 +50,15 @@ bool xl_take_list(const char *name, const char *usage, const char *option,
 /* most is -1 when there is no limit */
 bool xl_argument_count(const char *name, const char *usage, int count,
                        int least, int most);
+
+/* ---- plugin.c: for the generated main() of a command with one call ------ */
+
+/* Opened at the first call, closed by main(). */
+xlx_ctx *xl_ctx(void);
+/* Prints "xl NAME: " and the library's message about the call that failed
+ * with rc; returns the exit status. */
+int xl_failed(int rc);
+/* text is what xlx_X_to_json() returned, and freed.  Exit status. */
+int xl_print_json(char *text);
 
 #endif

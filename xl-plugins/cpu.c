@@ -189,37 +189,18 @@ static void print_model(struct xl_table *t, const xlx_cpu_model *m)
     free(names);
 }
 
-int xl_cpu_models_main(int argc, char **argv)
+void xl_cpu_models_print(const struct xl_cpu_models_args *args,
+                         const xlx_cpu_models *list)
 {
     static const char *const titles[] = { "Name", "Vendor", "Signature",
                                           "Aliases", NULL };
-    struct xl_cpu_models_args args;
-    xlx_cpu_models list;
-    struct xl_table *t;
-    int i, rc, r;
+    struct xl_table *t = xl_table_new(titles);
+    int i;
 
-    r = xl_cpu_models_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    xlx_cpu_models_init(&list);
-    rc = xlx_cpu_model_list(xl_ctx(), &list);
-    if (rc) {
-        r = xl_failed(rc);
-        goto out;
-    }
-    if (args.json) {
-        r = xl_print_json(xlx_cpu_models_to_json(xl_ctx(), &list));
-        goto out;
-    }
-    t = xl_table_new(titles);
-    for (i = 0; i < list.num_models; i++)
-        print_model(t, &list.models[i]);
+    (void)args;
+    for (i = 0; i < list->num_models; i++)
+        print_model(t, &list->models[i]);
     xl_table_print(t);
-    r = 0;
-
- out:
-    xlx_cpu_models_dispose(&list);
-    return r;
 }
 
 /* ---- cpu-expand --------------------------------------------------------- */

@@ -16,15 +16,9 @@
 /* The commands of this program; its concept's file says which. */
 extern const struct xl_command *const xl_commands;
 
-/* Opened at the first call, closed by main(). */
-xlx_ctx *xl_ctx(void);
-
 /* ---- exit status: 0; 1 it failed; 2 wrong command line; 128 + N signal N  */
 
-/* Prints "xl NAME: " and what the library says of the call that failed with
- * rc; returns the exit status. */
-int xl_failed(int rc);
-/* The same with a message of the command's own; returns 1. */
+/* xl_failed() with a message of the command's own; returns 1. */
 int xl_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* For what does not stop the command. */
 void xl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -38,9 +32,6 @@ void xl_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 const xlx_progress *xl_progress(void);
 
 /* ---- output ------------------------------------------------------------- */
-
-/* text is what xlx_X_to_json() returned, and freed.  Exit status. */
-int xl_print_json(char *text);
 
 /* "512b", "4.2g", "120m"; powers of 1024. */
 #define XL_SIZE_MAX 16

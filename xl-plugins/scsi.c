@@ -62,29 +62,11 @@ int xl_scsi_attach_main(int argc, char **argv)
 
 /* ---- scsi-detach -------------------------------------------------------- */
 
-int xl_scsi_detach_main(int argc, char **argv)
+void xl_scsi_detach_print(const struct xl_scsi_detach_args *args,
+                          const xlx_guest *guest)
 {
-    struct xl_scsi_detach_args args;
-    xlx_guest guest;
-    int rc, r;
-
-    r = xl_scsi_detach_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    xlx_guest_init(&guest);
-
-    rc = xlx_guest_find(xl_ctx(), args.domain, NULL, &guest);
-    if (!rc)
-        rc = xlx_device_vscsidev_remove(xl_ctx(), &guest, args.vdev,
-                                        &args.vscsi_wait);
-    r = 0;
-    if (rc)
-        r = xl_failed(rc);
-    else
-        printf("%s %s\n", args.dry_run ? "Would detach" : "Detached",
-               args.vdev);
-    xlx_guest_dispose(&guest);
-    return r;
+    (void)guest;
+    printf("%s %s\n", args->dry_run ? "Would detach" : "Detached", args->vdev);
 }
 
 /* ---- scsi-list ---------------------------------------------------------- */
@@ -168,7 +150,8 @@ int xl_scsi_list_main(int argc, char **argv)
 
 /* ---- scsi-assignable ---------------------------------------------------- */
 
-static void list_units(const xlx_vscsi_units *list)
+void xl_scsi_assignable_print(const struct xl_scsi_assignable_args *args,
+                              const xlx_vscsi_units *list)
 {
     static const char *const titles[] = {
         "HCTL", "Type", "Vendor", "Model", "Rev", "Device", "Wwid", "Used by",
@@ -177,6 +160,7 @@ static void list_units(const xlx_vscsi_units *list)
     struct xl_table *t = xl_table_new(titles);
     int i;
 
+    (void)args;
     for (i = 0; i < list->num_units; i++) {
         const xlx_vscsi_unit *u = &list->units[i];
 
@@ -190,28 +174,6 @@ static void list_units(const xlx_vscsi_units *list)
         xl_table_cell(t, "%s", xl_or_dash(u->used_by));
     }
     xl_table_print(t);
-}
-
-int xl_scsi_assignable_main(int argc, char **argv)
-{
-    struct xl_scsi_assignable_args args;
-    xlx_vscsi_units list;
-    int rc, r;
-
-    r = xl_scsi_assignable_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    xlx_vscsi_units_init(&list);
-    rc = xlx_vscsi_unit_list(xl_ctx(), &list);
-    r = 0;
-    if (rc)
-        r = xl_failed(rc);
-    else if (args.json)
-        r = xl_print_json(xlx_vscsi_units_to_json(xl_ctx(), &list));
-    else
-        list_units(&list);
-    xlx_vscsi_units_dispose(&list);
-    return r;
 }
 
 /* ---- scsi-repair -------------------------------------------------------- */

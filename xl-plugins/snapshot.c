@@ -386,9 +386,9 @@ int xl_snapshot_info_main(int argc, char **argv)
 
 /* ---- snapshot-revert ---------------------------------------------------- */
 
-static void say_reverted(const struct xl_snapshot_revert_args *args,
-                         const xlx_guest *guest,
-                         const xlx_snapshot_revert_result *result)
+void xl_snapshot_revert_print(const struct xl_snapshot_revert_args *args,
+                              const xlx_guest *guest,
+                              const xlx_snapshot_revert_result *result)
 {
     bool running = guest->domid != XLX_DOMID_NONE;
     int i;
@@ -410,72 +410,19 @@ static void say_reverted(const struct xl_snapshot_revert_args *args,
                "again: start it with xl create\n");
 }
 
-int xl_snapshot_revert_main(int argc, char **argv)
-{
-    struct xl_snapshot_revert_args args;
-    xlx_snapshot_revert_result result;
-    xlx_guest guest;
-    int rc, r;
-
-    r = xl_snapshot_revert_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    xlx_guest_init(&guest);
-    xlx_snapshot_revert_result_init(&result);
-
-    rc = find(args.domain, args.config, &guest);
-    if (!rc)
-        rc = xlx_snapshot_revert(xl_ctx(), &guest,
-                                 &args.snapshot_revert_spec, &result);
-    r = 0;
-    if (rc)
-        r = xl_failed(rc);
-    else if (args.json)
-        r = xl_print_json(xlx_snapshot_revert_result_to_json(xl_ctx(),
-                                                             &result));
-    else
-        say_reverted(&args, &guest, &result);
-
-    xlx_snapshot_revert_result_dispose(&result);
-    xlx_guest_dispose(&guest);
-    return r;
-}
-
 /* ---- snapshot-delete ---------------------------------------------------- */
 
-int xl_snapshot_delete_main(int argc, char **argv)
+void xl_snapshot_delete_print(const struct xl_snapshot_delete_args *args,
+                              const xlx_guest *guest,
+                              const xlx_snapshot_plan *plan)
 {
-    struct xl_snapshot_delete_args args;
-    xlx_snapshot_plan plan;
-    xlx_guest guest;
-    int i, rc, r;
+    int i;
 
-    r = xl_snapshot_delete_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    xlx_guest_init(&guest);
-    xlx_snapshot_plan_init(&plan);
-
-    rc = find(args.domain, args.config, &guest);
-    if (!rc)
-        rc = xlx_snapshot_delete(xl_ctx(), &guest,
-                                 &args.snapshot_delete_spec, xl_progress(),
-                                 &plan);
-    r = 0;
-    if (rc) {
-        r = xl_failed(rc);
-    } else if (args.json) {
-        r = xl_print_json(xlx_snapshot_plan_to_json(xl_ctx(), &plan));
-    } else {
-        for (i = 0; i < plan.num_steps; i++)
-            printf("%s\n", plan.steps[i]);
-        printf("%s \"%s\"\n", args.dry_run ? "Would delete" : "Deleted",
-               args.snapshot_delete_spec.name);
-    }
-
-    xlx_snapshot_plan_dispose(&plan);
-    xlx_guest_dispose(&guest);
-    return r;
+    (void)guest;
+    for (i = 0; i < plan->num_steps; i++)
+        printf("%s\n", plan->steps[i]);
+    printf("%s \"%s\"\n", args->dry_run ? "Would delete" : "Deleted",
+           args->snapshot_delete_spec.name);
 }
 
 /* ---- snapshot-repair ---------------------------------------------------- */

@@ -59,31 +59,11 @@ int xl_usb_attach_main(int argc, char **argv)
     return r;
 }
 
-int xl_usb_detach_main(int argc, char **argv)
+void xl_usb_detach_print(const struct xl_usb_detach_args *args,
+                         const xlx_guest *guest, const xlx_usb_entry *entry)
 {
-    struct xl_usb_detach_args args;
-    xlx_usb_entry entry;
-    xlx_guest guest;
-    int rc, r;
-
-    r = xl_usb_detach_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    xlx_guest_init(&guest);
-    xlx_usb_entry_init(&entry);
-
-    rc = xlx_guest_find(xl_ctx(), args.domain, NULL, &guest);
-    if (!rc)
-        rc = xlx_usb_detach(xl_ctx(), &guest, args.selector,
-                            &args.usb_wait, &entry);
-    r = 0;
-    if (rc)
-        r = xl_failed(rc);
-    else
-        xl_say_usb(args.dry_run ? "Would detach" : "Detached", &entry);
-    xlx_usb_entry_dispose(&entry);
-    xlx_guest_dispose(&guest);
-    return r;
+    (void)guest;
+    xl_say_usb(args->dry_run ? "Would detach" : "Detached", entry);
 }
 
 /* ---- usb-assignable ----------------------------------------------------- */
@@ -97,7 +77,8 @@ static void device_cells(struct xl_table *t, const xlx_usb_host_device *d)
     xl_table_cell(t, "%s", xl_or_dash(d->name));
 }
 
-static void list_devices(const xlx_usb_host_devices *list)
+void xl_usb_assignable_print(const struct xl_usb_assignable_args *args,
+                             const xlx_usb_host_devices *list)
 {
     static const char *const titles[] = {
         "Path", "Bus:Addr", "ID", "Serial", "Kind", "Speed", "Name",
@@ -106,6 +87,7 @@ static void list_devices(const xlx_usb_host_devices *list)
     struct xl_table *t = xl_table_new(titles);
     int i;
 
+    (void)args;
     for (i = 0; i < list->num_devices; i++) {
         const xlx_usb_host_device *d = &list->devices[i];
 
@@ -116,28 +98,6 @@ static void list_devices(const xlx_usb_host_devices *list)
         xl_table_cell(t, "%s", xl_or_dash(d->denied));
     }
     xl_table_print(t);
-}
-
-int xl_usb_assignable_main(int argc, char **argv)
-{
-    struct xl_usb_assignable_args args;
-    xlx_usb_host_devices list;
-    int rc, r;
-
-    r = xl_usb_assignable_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    xlx_usb_host_devices_init(&list);
-    rc = xlx_usb_host_list(xl_ctx(), &list);
-    r = 0;
-    if (rc)
-        r = xl_failed(rc);
-    else if (args.json)
-        r = xl_print_json(xlx_usb_host_devices_to_json(xl_ctx(), &list));
-    else
-        list_devices(&list);
-    xlx_usb_host_devices_dispose(&list);
-    return r;
 }
 
 /* ---- usb-show ----------------------------------------------------------- */
@@ -242,12 +202,14 @@ int xl_usb_show_main(int argc, char **argv)
 
 /* ---- usb-policy --------------------------------------------------------- */
 
-static void list_rules(const xlx_usb_policy *policy)
+void xl_usb_policy_print(const struct xl_usb_policy_args *args,
+                         const xlx_usb_policy *policy)
 {
     static const char *const titles[] = { "Line", "Rule", "Devices", NULL };
     struct xl_table *t = xl_table_new(titles);
     int i;
 
+    (void)args;
     for (i = 0; i < policy->num_rules; i++) {
         const xlx_usb_rule *rule = &policy->rules[i];
 
@@ -259,28 +221,6 @@ static void list_rules(const xlx_usb_policy *policy)
         xl_table_cell(t, "%s", xl_text(rule->text));
     }
     xl_table_print(t);
-}
-
-int xl_usb_policy_main(int argc, char **argv)
-{
-    struct xl_usb_policy_args args;
-    xlx_usb_policy policy;
-    int rc, r;
-
-    r = xl_usb_policy_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    xlx_usb_policy_init(&policy);
-    rc = xlx_usb_policy_get(xl_ctx(), &policy);
-    r = 0;
-    if (rc)
-        r = xl_failed(rc);
-    else if (args.json)
-        r = xl_print_json(xlx_usb_policy_to_json(xl_ctx(), &policy));
-    else
-        list_rules(&policy);
-    xlx_usb_policy_dispose(&policy);
-    return r;
 }
 
 /* ---- usb-repair --------------------------------------------------------- */

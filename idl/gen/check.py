@@ -7,6 +7,7 @@ import os
 import re
 
 import check_cpu
+import commands
 from c_names import enum_value, members, type_functions
 from commands import member, target
 from model import BASE_TYPES, INTEGERS, LIBXL_ERRORS, stem
@@ -42,8 +43,8 @@ def check(model, errors):
     if errors.lines:
         return                  # an option may have no type
     for one in (docs, versions, names, types, defaults, enums, structs,
-                records, calls, error_names, command_lines, c_identifiers,
-                pages):
+                records, calls, bound, error_names, command_lines,
+                c_identifiers, pages):
         one(model, errors)
     check_cpu.check(model, errors)
     errors.lines.sort(key=lambda line: [
@@ -293,6 +294,27 @@ def filled(model, errors):
             elif field and d.default is not None:
                 errors.add(d.pos, f"{label(d)}: its default is that of the "
                            "field")
+
+
+def bound(model, errors):
+    """A command that is bound to a call can fill all that the call takes."""
+    for c in model.commands:
+        call = model.find_call(c.call) if c.call else None
+        if c.call and call is None:
+            errors.add(c.pos, f'{label(c)}: there is no call "{c.call}"')
+        if call is None:
+            continue
+        for a in call.args:
+            if commands.given(c, call, a) is None:
+                errors.add(c.pos, f'{label(c)}: nothing fills "{a.name}" of '
+                           f"{call.name}")
+        if [o for o in call.out if o.type.kind != "struct"] or \
+                len(call.out) > 1:
+            errors.add(c.pos, f"{label(c)}: {call.name} must have one result "
+                       "at most, a struct")
+        if not call.out and [o for o in c.options if o.name == "json"]:
+            errors.add(c.pos, f"{label(c)}: {call.name} has no result for "
+                       "--json")
 
 
 def command_lines(model, errors):

@@ -95,7 +95,9 @@ def header(model):
                    "line (reported on stderr). Strings belong to argv, "
                    "also those in structs, which nobody disposes of. "
                    "xl_X_main() is written by hand, in the file of the "
-                   "concept.")]
+                   "concept; that of a command that the IDL binds to a call "
+                   "is generated, and xl_X_print() by hand shows the result "
+                   "unless --json is given.")]
     for c in model.commands:
         out += ["", *c_doc(f"xl {c.name}: {c.shortdoc}"),
                 f"struct {c_name(c)}_args {{"]
@@ -105,6 +107,9 @@ def header(model):
                             f"struct {c_name(c)}_args *args"])
         out += c_signature("int", f"{c_name(c)}_main",
                            ["int argc", "char **argv"])
+        if c.call:
+            out += c_signature("void", f"{c_name(c)}_print",
+                               print_params(c, model))
     out += ["", "/* One table a program; it ends with a NULL name. */"]
     for concept in command_stems(model):
         out.append(f"extern const struct xl_command xl_{concept}_commands[];")
@@ -139,8 +144,13 @@ def source(model, concept):
     out = c_header(f"Command lines of the {concept} commands.")
     out += ["#include <getopt.h>", "#include <stdio.h>", "#include <string.h>",
             "", '#include "core/number.h"', '#include "gen-commands.h"']
+    if any(c.call and [a for a in model.find_call(c.call).args
+                       if a.type.kind == "callback"] for c in commands):
+        out.append('#include "plugin.h"')
     for c in commands:
         out += ["", *help_constant(c), "", *parser(c, model)]
+        if c.call:
+            out += ["", *bound_main(c, model)]
     out += ["", f"const struct xl_command xl_{concept}_commands[] = {{"]
     for c in commands:
         out += [f'    {{ "{c.name}", "{concept}",',
@@ -212,6 +222,79 @@ def parser(c, model):
     return function("int", f"{c_name(c)}_parse",
                     ["int argc", "char **argv",
                      f"struct {c_name(c)}_args *args"], body)
+
+
+def of_guest(call):
+    return any(a.type.name == "guest" for a in call.args)
+
+
+def print_params(c, model):
+    call = model.find_call(c.call)
+    return ([f"const struct {c_name(c)}_args *args"]
+            + (["const xlx_guest *guest"] if of_guest(call) else [])
+            + [f"const xlx_{o.type.name} *{o.name}" for o in call.out])
+
+
+def given(c, call, a):
+    """What a command gives for an argument of the call it is bound to: the
+    guest, a struct that its options fill, progress on the terminal, or, for
+    strings, its arguments in order; None when there is nothing."""
+    if a.type.name == "guest":
+        return "&guest" if [x for x in c.args if x.name == "DOMAIN"] else None
+    if a.type.name in structs(c):
+        return f"&args.{a.type.name}"
+    if a.type.name == "progress":
+        return "xl_progress()"
+    if a.type.kind == "string":
+        texts = [x for x in c.args if x.name != "DOMAIN" and not x.field
+                 and not x.variadic]
+        turn = [x for x in call.args if x.type.kind == "string"].index(a)
+        return f"args.{member(texts[turn].name)}" if turn < len(texts) \
+            else None
+    return "NULL" if a.optional else None
+
+
+def bound_main(c, model):
+    """Parse, find the guest, call, print."""
+    call = model.find_call(c.call)
+    result = call.out[0] if call.out else None
+    guest = of_guest(call)
+    json = [o for o in c.options if o.name == "json"]
+    config = [o for o in c.options if o.name == "config"]
+    body = [f"struct {c_name(c)}_args args;"]
+    body += [f"xlx_{result.type.name} {result.name};"] if result else []
+    body += ["xlx_guest guest;"] if guest else []
+    body += ["int rc, r;", "", f"r = {c_name(c)}_parse(argc, argv, &args);",
+             "if (r >= 0)", "    return r;"]
+    body += [f"xlx_{result.type.name}_init(&{result.name});"] if result else []
+    make = c_signature("rc =", f"xlx_{call.name}",
+                       ["xl_ctx()"] + [given(c, call, a) for a in call.args]
+                       + ([f"&{result.name}"] if result else []), width=71)
+    if guest:
+        body += ["xlx_guest_init(&guest);"]
+        body += c_signature("rc =", "xlx_guest_find", [
+            "xl_ctx()", "args.domain", "args.config" if config else "NULL",
+            "&guest"], width=75)
+        body += ["if (!rc) {"] + ["    " + m for m in make] + ["}"]
+    else:
+        body += make
+    shown = ["&args"] + (["&guest"] if guest else []) + (
+        [f"&{result.name}"] if result else [])
+    body += ["r = 0;", "if (rc)", "    r = xl_failed(rc);"]
+    if json:
+        text = c_signature("", f"xlx_{result.type.name}_to_json",
+                           ["xl_ctx()", f"&{result.name}"], "", width=50)
+        body += ["else if (args.json)",
+                 "    r = xl_print_json(" + text[0].lstrip()
+                 + "".join(" " + t.lstrip() for t in text[1:]) + ");"]
+    body += ["else"] + ["   " + p for p in c_signature(
+        "", f"{c_name(c)}_print", shown, width=72)]
+    body += [f"xlx_{result.type.name}_dispose(&{result.name});"] \
+        if result else []
+    body += ["xlx_guest_dispose(&guest);"] if guest else []
+    body += ["return r;"]
+    return function("int", f"{c_name(c)}_main",
+                    ["int argc", "char **argv"], body)
 
 
 def dry_runs(c, model):

@@ -228,6 +228,7 @@ class Command(Decl):
     args: list[Arg]
     options: list[Option]
     changes: bool = False       # changes something, hence has -N
+    call: str = None            # its main() is generated: it makes this call
     examples: list[Example] = None
     see_also: list[str] = None
 
@@ -379,6 +380,10 @@ class Model:
         struct, _, name = name.partition(".")
         decl = self.types.get(struct)
         found = [f for f in getattr(decl, "fields", []) if f.name == name]
+        return found[0] if found else None
+
+    def find_call(self, name):
+        found = [c for c in self.calls if c.name == name]
         return found[0] if found else None
 
     def take_from_field(self, d):

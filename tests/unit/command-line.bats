@@ -80,6 +80,15 @@ unset='fill=0 thickness=3 kind=open'        # shape-draw without options
         "$xl" shape-draw --thickness 4294967296
 }
 
+@test "a command that is bound to a call" {
+    gives 0 'place="here" flag=0' "$xl" shape-check here
+    gives 0 'place="here" flag=1' "$xl" shape-check --fill here
+    gives 0 'json filled' "$xl" shape-check --json --fill here
+    gives 1 'failed -23' "$xl" shape-check nowhere
+    refuses 2 "'xl shape-check' requires at least 1 argument." \
+        "$xl" shape-check
+}
+
 @test "optional argument" {
     gives 0 "name=none $unset dry_run=0,0" "$xl" shape-draw
     gives 0 "name=\"x\" $unset dry_run=0,0" "$xl" shape-draw x

@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "gen-commands.h"
 
@@ -37,6 +38,48 @@ int xl_shape_find_main(int argc, char **argv)
         printf(" near=%s", quoted(args.near[i]));
     printf("\n");
     return 0;
+}
+
+/* What the generated main() of shape-check, which the IDL binds to a call,
+ * needs of the library and of plugin.c. */
+xlx_ctx *xl_ctx(void)
+{
+    return NULL;
+}
+
+int xl_failed(int rc)
+{
+    printf("failed %d\n", rc);
+    return 1;
+}
+
+int xl_print_json(char *text)
+{
+    printf("json %s\n", text);
+    return 0;
+}
+
+int xlx_shape_check(xlx_ctx *ctx, const xlx_shape_spec *spec,
+                    const char *place, const xlx_point *hint,
+                    xlx_shape *shape_r)
+{
+    (void)ctx;
+    shape_r->flag = spec->fill;
+    return strcmp(place, "nowhere") ? hint ? ERROR_FAIL : 0 : ERROR_NOTFOUND;
+}
+
+char *xlx_shape_to_json(xlx_ctx *ctx, const xlx_shape *p)
+{
+    static char filled[] = "filled", empty[] = "empty";
+
+    (void)ctx;
+    return p->flag ? filled : empty;
+}
+
+void xl_shape_check_print(const struct xl_shape_check_args *args,
+                          const xlx_shape *shape)
+{
+    printf("place=%s flag=%d\n", quoted(args->place), shape->flag);
 }
 
 int xl_shape_draw_main(int argc, char **argv)

@@ -52,6 +52,16 @@ int xlx__shape_find(xlx_ctx *ctx, const char *name, const char *hint,
     return 0;
 }
 
+int xlx__shape_check(xlx_ctx *ctx, const xlx_shape_spec *spec,
+                     const char *place, const xlx_point *hint,
+                     xlx_shape *shape_r)
+{
+    (void)ctx;
+    shape_r->flag = spec->fill;
+    shape_r->number = hint ? 1 : 0;
+    return xlx__set_string(&shape_r->name, place);
+}
+
 int xlx__point_check(xlx_ctx *ctx, const xlx_point *point)
 {
     (void)ctx;

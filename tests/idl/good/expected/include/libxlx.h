@@ -247,6 +247,21 @@ int xlx_shape_find(xlx_ctx *ctx, const char *name, const char *hint,
                    xlx_shape *shape_r, xlx_point *where_r, uint32_t *steps_r);
 #define XLX_HAVE_SHAPE_FIND 1    /* since 0.1 */
 
+/*
+ * see whether a shape can be drawn
+ *
+ * A command is bound to it.
+ *
+ *   spec     what is wanted
+ *   place    where
+ *   hint     where about; NULL when unknown
+ *   shape_r  what it would be
+ */
+int xlx_shape_check(xlx_ctx *ctx, const xlx_shape_spec *spec,
+                    const char *place, const xlx_point *hint,
+                    xlx_shape *shape_r);
+#define XLX_HAVE_SHAPE_CHECK 1    /* since 0.1 */
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -81,3 +81,34 @@ int xlx_shape_find(xlx_ctx *ctx, const char *name, const char *hint,
  out:
     return xlx__call_leave(ctx, "xlx_shape_find", rc);
 }
+
+int xlx_shape_check(xlx_ctx *ctx, const xlx_shape_spec *spec,
+                    const char *place, const xlx_point *hint,
+                    xlx_shape *shape_r)
+{
+    int rc;
+
+    if (shape_r)
+        xlx_shape_init(shape_r);
+    if (!ctx)
+        return xlx__error(ERROR_INVAL, "ctx: must not be NULL");
+    xlx__call_enter(ctx, "xlx_shape_check");
+    if (!spec) {
+        rc = xlx__error(ERROR_INVAL, "spec: must not be NULL");
+        goto out;
+    }
+    if (!place) {
+        rc = xlx__error(ERROR_INVAL, "place: must not be NULL");
+        goto out;
+    }
+    if (!shape_r) {
+        rc = xlx__error(ERROR_INVAL, "shape_r: must not be NULL");
+        goto out;
+    }
+    rc = xlx__shape_check(ctx, spec, place, hint, shape_r);
+    if (rc)
+        xlx_shape_dispose(shape_r);
+
+ out:
+    return xlx__call_leave(ctx, "xlx_shape_check", rc);
+}

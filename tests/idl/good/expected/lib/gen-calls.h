@@ -21,6 +21,9 @@ int xlx__shape_find(xlx_ctx *ctx, const char *name, const char *hint,
                     uint32_t domid, const xlx_point *near,
                     const xlx_watch *watch, xlx_shape *shape_r,
                     xlx_point *where_r, uint32_t *steps_r);
+int xlx__shape_check(xlx_ctx *ctx, const xlx_shape_spec *spec,
+                     const char *place, const xlx_point *hint,
+                     xlx_shape *shape_r);
 
 /* parse: *p is initialised; after a failure it holds what was read so far, and
  * is to be disposed of all the same. */

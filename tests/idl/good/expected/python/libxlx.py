@@ -407,3 +407,19 @@ class Context:
                         Point._from_c(c_where),
                         c_steps.value,
                     )
+
+    def shape_check(self, spec, place, hint=None):
+        """see whether a shape can be drawn
+
+        A command is bound to it.
+        """
+        with _Held(ShapeSpec, spec) as c_spec:
+            with _Held(Point, hint) as c_hint:
+                with _Held(Shape) as c_shape:
+                    _check(_lib.xlx_shape_check(
+                        self._ctx,
+                        byref(c_spec),
+                        None if place is None else place.encode(),
+                        byref(c_hint) if hint is not None else None,
+                        byref(c_shape)))
+                    return Shape._from_c(c_shape)

@@ -13,7 +13,9 @@
  * xl_X_parse(): -1 when the command is to run, otherwise the exit status: 0
  * after --help, 2 after a wrong command line (reported on stderr). Strings
  * belong to argv, also those in structs, which nobody disposes of. xl_X_main()
- * is written by hand, in the file of the concept.
+ * is written by hand, in the file of the concept; that of a command that the
+ * IDL binds to a call is generated, and xl_X_print() by hand shows the result
+ * unless --json is given.
  */
 
 /* xl shape-find: find shapes */
@@ -31,6 +33,18 @@ struct xl_shape_find_args {
 int xl_shape_find_parse(int argc, char **argv,
                         struct xl_shape_find_args *args);
 int xl_shape_find_main(int argc, char **argv);
+
+/* xl shape-check: see whether a shape can be drawn */
+struct xl_shape_check_args {
+    xlx_shape_spec shape_spec;
+    const char *place;
+    bool json;
+};
+int xl_shape_check_parse(int argc, char **argv,
+                         struct xl_shape_check_args *args);
+int xl_shape_check_main(int argc, char **argv);
+void xl_shape_check_print(const struct xl_shape_check_args *args,
+                          const xlx_shape *shape);
 
 /* xl shape-draw: draw a shape */
 struct xl_shape_draw_args {

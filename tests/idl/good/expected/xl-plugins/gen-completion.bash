@@ -7,6 +7,7 @@
 _xl_options() {
     case "$1" in
     shape-find) echo "--all -a --limit -l --kind --sort-by --near -h --help" ;;
+    shape-check) echo "--fill --json -h --help" ;;
     shape-draw) echo "--fill --thickness --kind -k -n -N --dry-run -h --help" ;;
     esac
 }

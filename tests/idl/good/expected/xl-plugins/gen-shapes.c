@@ -93,6 +93,86 @@ int xl_shape_find_parse(int argc, char **argv, struct xl_shape_find_args *args)
     return -1;
 }
 
+static const char shape_check_help[] =
+    "Usage: xl shape-check [OPTION]... PLACE\n"
+    "\n"
+    "See whether a shape can be drawn.\n"
+    "\n"
+    "Arguments:\n"
+    "  PLACE\n"
+    "        where\n"
+    "\n"
+    "Options:\n"
+    "  --fill\n"
+    "        fill its inside\n"
+    "  --json\n"
+    "        print the shape as JSON\n"
+    "  -h, --help\n"
+    "        print this help and do nothing else\n";
+
+int xl_shape_check_parse(int argc, char **argv,
+                         struct xl_shape_check_args *args)
+{
+    static const struct option options[] = {
+        { "fill", no_argument, NULL, 256 },
+        { "json", no_argument, NULL, 257 },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 }
+    };
+    static const char name[] = "shape-check";
+    static const char usage[] = "xl shape-check [OPTION]... PLACE";
+    int letter;
+
+    memset(args, 0, sizeof(*args));
+    xlx_shape_spec_init(&args->shape_spec);
+    if (xl_dry_run_asked())
+        return xl_refuse_dry_run(name);
+    opterr = 0;
+    optind = 0;
+    while ((letter = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+        switch (letter) {
+        case 256:
+            args->shape_spec.fill = true;
+            break;
+        case 257:
+            args->json = true;
+            break;
+        case 'h':
+            fputs(shape_check_help, stdout);
+            return 0;
+        default:
+            return xl_bad_option(name, usage, letter, argv);
+        }
+    }
+    if (!xl_argument_count(name, usage, argc - optind, 1, 1))
+        return 2;
+    args->place = argv[optind++];
+    return -1;
+}
+
+int xl_shape_check_main(int argc, char **argv)
+{
+    struct xl_shape_check_args args;
+    xlx_shape shape;
+    int rc, r;
+
+    r = xl_shape_check_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_shape_init(&shape);
+    rc = xlx_shape_check(xl_ctx(), &args.shape_spec, args.place, NULL,
+                         &shape);
+    r = 0;
+    if (rc)
+        r = xl_failed(rc);
+    else if (args.json)
+        r = xl_print_json(xlx_shape_to_json(xl_ctx(), &shape));
+    else
+        xl_shape_check_print(&args, &shape);
+    xlx_shape_dispose(&shape);
+    return r;
+}
+
 static const char shape_draw_help[] =
     "Usage: xl shape-draw [OPTION]... [NAME]\n"
     "\n"
@@ -171,6 +251,9 @@ const struct xl_command xl_shapes_commands[] = {
     { "shape-find", "shapes",
       "find shapes",
       xl_shape_find_main, false },
+    { "shape-check", "shapes",
+      "see whether a shape can be drawn",
+      xl_shape_check_main, false },
     { "shape-draw", "shapes",
       "draw a shape",
       xl_shape_draw_main, true },
