@@ -84,6 +84,47 @@ merge_and() {
     all_is_right
 }
 
+# after_kill POINT: "one" is being deleted, and the command killed there
+after_kill() {
+    status=0
+    LIBXLX_FAULT=$1 xl snapshot-delete "$guest" one || status=$?
+    [ "$status" = 137 ] || skip "built without --enable-fault-points"
+}
+
+has_job() { # STATUS
+    qmp query-jobs | jq -e --arg s "$1" '.[] | select(.status == $s)' \
+        > "$tmp/said"
+}
+
+@test "somebody cancels the job of a command that was killed" {
+    local dismissed point
+    slow_chain
+    for point in started ready completing; do
+        for dismissed in no yes; do
+            after_kill snapshot-merge.$point
+            qmp block-job-cancel \
+                '{"device": "xlx-merge-xvda", "force": true}' > "$tmp/said"
+            until has_job concluded; do sleep 0.02; done
+            [ $dismissed = no ] || qmp job-dismiss '{"id": "xlx-merge-xvda"}'
+            # the next command settles it
+            run --separate-stderr xl snapshot-list --json "$guest"
+            echo "$stderr"
+            [[ $stderr = *'was cut short; undone as far as possible'* ]]
+            [ "$(jq .[0] <<< "$output" | names_of merging)" = one ]
+            [ "$(qmp query-jobs)" = '[]' ]
+            [ -e "$images/xvda.one.qcow2" ]
+            present_is_right
+            next_state
+            run -1 xl snapshot-repair "$guest"
+            [[ $output = *'one: it is half deleted'* ]]
+            present_is_right
+        done
+    done
+    xl snapshot-delete "$guest" one
+    all_is_right
+    [ ! -e "$tmp/state/$uuid" ]
+}
+
 @test "a second command during a merge names the first" {
     slow_chain
     second() {
