@@ -109,6 +109,23 @@ int xlx__snapshot_note_base(struct xlx__snapshot_change *c,
     return rc;
 }
 
+/* Not before that is anything done to an image: if one was written to all the
+ * same, the record as it is shows that. */
+static int is_marked(struct xlx__snapshot_change *c, const char *name,
+                     bool *yes_r)
+{
+    const xlx_snapshot *s;
+    xlx_snapshots record;
+    int rc;
+
+    xlx_snapshots_init(&record);
+    rc = xlx__snapshot_record_read(c->ctx, c->guest, &record);
+    s = rc ? NULL : xlx__snapshot_by_name(&record, name);
+    *yes_r = !s || s->status != XLX_SNAPSHOT_STATUS_READY;
+    xlx_snapshots_dispose(&record);
+    return rc;
+}
+
 int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
                          const xlx_snapshot_journal *journal)
 {
@@ -118,6 +135,8 @@ int xlx__snapshot_unmark(struct xlx__snapshot_change *c,
 
     if (!s)                         /* another of its disks is gone already */
         return xlx__snapshot_note_base(c, journal);
+    rc = is_marked(c, s->name, &yes);
+    if (rc || !yes) return rc;
     rc = untouched(s, &yes);
     if (rc) {
         xlx__error_clear();         /* a repair tells what is missing */

@@ -35,6 +35,32 @@ int64_t xlx__snapshot_now(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static int64_t boot_time(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return xlx__snapshot_now() - ((int64_t)t.tv_sec * 1000000000 + t.tv_nsec);
+}
+
+int xlx__snapshot_written_since_boot(const struct xlx__snapshot_change *c,
+                                     const char *image, bool *yes_r)
+{
+    xlx_snapshot_disk seen;
+    int64_t journal, boot = boot_time();
+    int rc;
+
+    xlx_snapshot_disk_init(&seen);
+    seen.image = (char *)image;
+    rc = xlx__snapshot_journal_time(c->ctx, c->guest, &journal);
+    if (rc || journal >= boot) return rc;
+    if (xlx__snapshot_note_mtime(&seen))
+        xlx__error_clear();         /* a repair tells what is missing */
+    else
+        *yes_r = seen.mtime > boot;
+    return 0;
+}
+
 static bool is_written(const xlx_snapshot_disk *d, int64_t *seen_r)
 {
     xlx_snapshot_disk seen;

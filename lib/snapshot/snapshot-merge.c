@@ -513,6 +513,9 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
     } else {
         rc = journal->merge_completing ? compare(c, journal, merged_r) : 0;
     }
+    if (!rc && !*merged_r && !c->served)
+        rc = xlx__snapshot_written_since_boot(c, journal->merge_base,
+                                              astray_r);
     if (!rc && *merged_r && c->served)
         drop_top(c, journal);
     return rc;

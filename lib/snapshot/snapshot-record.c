@@ -76,12 +76,18 @@ int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
                          time_r);
     if (rc != ERROR_NOTFOUND) return rc;
     xlx__error_clear();
+    return xlx__snapshot_journal_time(ctx, guest, time_r);
+}
+
+/* ---- journal ------------------------------------------------------------ */
+
+int xlx__snapshot_journal_time(xlx_ctx *ctx, const xlx_guest *guest,
+                               int64_t *time_r)
+{
     return xlx__store_time(ctx, &guest->uuid,
                            xlx__record_kinds[XLX__RECORD_SNAPSHOT_JOURNAL]
                                .file, time_r);
 }
-
-/* ---- journal ------------------------------------------------------------ */
 
 int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
                                xlx_snapshot_journal *journal)

@@ -96,6 +96,9 @@ bool xlx__snapshot_record_matters(const xlx_snapshots *record);
 int xlx__snapshot_record_time(xlx_ctx *ctx, const xlx_guest *guest,
                               int64_t *time_r);
 
+/* When the journal was written last. */
+int xlx__snapshot_journal_time(xlx_ctx *ctx, const xlx_guest *guest,
+                               int64_t *time_r);
 /* ERROR_NOTFOUND when there is no journal. */
 int xlx__snapshot_journal_read(xlx_ctx *ctx, const xlx_guest *guest,
                                xlx_snapshot_journal *journal);
@@ -153,6 +156,11 @@ xlx__snapshot_find_written(const xlx_snapshots *record, const char *image,
 const xlx_snapshot_disk *
 xlx__snapshot_written_below(const xlx_snapshots *record,
                             const xlx_snapshot_disk *now, int64_t *seen_r);
+/* Was the image written to since the host was booted, when the journal is from
+ * before that?  The command that was cut short did not do that, and neither
+ * did the QEMU that it worked with. */
+int xlx__snapshot_written_since_boot(const struct xlx__snapshot_change *c,
+                                     const char *image, bool *yes_r);
 /* The mtime of a disk of the record: until now it is known what was written
  * to the layers below. */
 int64_t xlx__snapshot_now(void);

@@ -208,6 +208,84 @@ half_deleted() {
     [ -e "$images/xvda.one.qcow2" ]
 }
 
+# cut_short POINT: the deletion of "one", and the guest and its QEMU with it
+cut_short() {
+    local status=0
+    one_snapshot
+    LIBXLX_FAULT=$1 xl snapshot-delete "$guest" one || status=$?
+    [ $status = 137 ] || skip "built without --enable-fault-points"
+    kill_qemu
+}
+
+# A guest was started past xl create on the lower image, wrote, and has ended.
+stray() { # [OFFSET]
+    qemu-io -f qcow2 -c "write -P 9 ${1:-40M} 64k" "$images/xvda.qcow2"
+}
+
+stray_is_there() { # [OFFSET]
+    qemu-io -f qcow2 -c "read -P 9 ${1:-40M} 64k" "$images/xvda.qcow2" |
+        grep -q 'read 65536'
+}
+
+stray_is_seen() {
+    run xl snapshot-repair "$uuid"
+    echo "$output"
+    [[ $output = *"xvda.qcow2 was written to after it was frozen"* ]]
+    xl_create "$tmp/guest.cfg"
+    [[ $stderr = *"xvda.qcow2, which was written to"*--keep-image* ]]
+    refuses 1 '*xvda.qcow2 was written to*--force-written*' \
+        xl snapshot-delete "$uuid" one
+    stray_is_there
+    [ -e "$images/xvda.one.qcow2" ]
+}
+
+@test "a merge that a crash of the host cut short, and a start that is over" {
+    cut_short snapshot-merge.ready
+    # before the host was booted
+    touch -d 2001-01-01 "$tmp/state/$uuid/snapshot-journal.json"
+    stray
+    stray_is_seen
+}
+
+@test "a merge that a crash of the host cut short is no write of others" {
+    cut_short snapshot-merge.ready
+    touch -d 2001-01-01 "$tmp/state/$uuid/snapshot-journal.json"
+    touch -d 2001-01-02 "$images/xvda.qcow2"
+    run xl snapshot-repair "$uuid"
+    [[ $output != *'was written to'* ]]
+    xl snapshot-delete "$uuid" one
+    [ ! -e "$images/xvda.one.qcow2" ]
+    present_is_right
+}
+
+@test "a deletion that was cut short before it began, and a start that is over" {
+    cut_short snapshot-delete.journal
+    stray
+    stray_is_seen
+}
+
+@test "a merge that was cut short at its end, and a start that wrote elsewhere" {
+    cut_short snapshot-merge.completing
+    stray
+    # the lower image has all that the upper one has, and then its writes
+    xl snapshot-repair "$uuid"
+    [ ! -e "$images/xvda.one.qcow2" ]
+    stray_is_there
+    reference xvda 41943040 65536 9
+    present_is_right
+}
+
+@test "a merge that was cut short at its end, and a start that wrote there" {
+    cut_short snapshot-merge.completing
+    stray 2M                        # the last state has that, too
+    run -1 xl snapshot-repair "$uuid"
+    [[ $output = *'these differ'*--keep-image* ]]
+    xl_create "$tmp/guest.cfg"
+    [[ $stderr = *'cut short'* ]]
+    stray_is_there 2M
+    [ -e "$images/xvda.one.qcow2" ]
+}
+
 # ---- other branches, nodes and sizes ----------------------------------------------
 
 @test "a layer in the middle is merged while another branch lies on it" {
