@@ -25,7 +25,7 @@ static void detect(xlx_ctx *ctx, const char *name)
     xlx_cpu_init(&cpu);
     xlx_cpu_detection_init(&d);
     if (xlx_cpu_read(ctx, name, text, &cpu) || xlx_cpu_detect(ctx, &cpu, &d))
-        errx(1, "%s", xlx_get_error());
+        errx(1, "%s", xlx_error_get());
     puts(d.cpu_model);
     xlx_cpu_dispose(&cpu);
     xlx_cpu_detection_dispose(&d);
@@ -37,7 +37,7 @@ int main(int argc, char **argv)
     int i;
 
     if (xlx_ctx_alloc(&ctx, NULL, NULL))
-        errx(1, "%s", xlx_get_error());
+        errx(1, "%s", xlx_error_get());
     for (i = 1; i < argc; i++)
         detect(ctx, argv[i]);
     xlx_ctx_free(ctx);

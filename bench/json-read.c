@@ -30,7 +30,7 @@ int main(int argc, char **argv)
         err(1, "%s", argv[1]);
     fclose(f);
     if (xlx__json_parse(argv[1], text, (size_t)st.st_size, &limits, &doc))
-        errx(1, "%s", xlx_get_error());
+        errx(1, "%s", xlx_error_get());
     free(text);
     printf("%u\n", xlx__json_count(xlx__json_root(doc)));
     xlx__json_free(doc);

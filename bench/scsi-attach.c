@@ -31,7 +31,7 @@ static void must(int rc)
 {
     if (!rc)
         return;
-    fprintf(stderr, "scsi-attach: %s\n", xlx_get_error());
+    fprintf(stderr, "scsi-attach: %s\n", xlx_error_get());
     exit(1);
 }
 
@@ -74,20 +74,20 @@ static void follow(xlx_ctx *ctx, const struct xlx__device *dev,
 }
 
 static void in_steps(xlx_ctx *ctx, const xlx_guest *guest,
-                     const xlx_device_vscsidev *dev, double times[NUM])
+                     const xlx_scsi_dev *dev, double times[NUM])
 {
     struct xlx__device adapter;
-    const xlx_vscsi_entry *e;
+    const xlx_scsi_entry *e;
     struct xlx__scsi_hctl vdev;
     struct xlx__scsi_pdev p;
-    xlx_vscsi_entry entry;
+    xlx_scsi_entry entry;
     double t;
 
-    xlx_vscsi_entry_init(&entry);
+    xlx_scsi_entry_init(&entry);
     xlx__scsi_pdev_init(&p);
     must(xlx__scsi_find(dev->pdev, &p));
-    must(xlx_device_vscsidev_copy(ctx, &entry.dev, dev));
-    entry.dev.backstore = XLX_VSCSI_BACKSTORE_PSCSI;
+    must(xlx_scsi_dev_copy(ctx, &entry.dev, dev));
+    entry.dev.backstore = XLX_SCSI_BACKSTORE_PSCSI;
     must(xlx__scsi_parse_vdev(dev->vdev, &vdev));
     must(xlx__scsi_target_name(&guest->uuid, &vdev, &entry));
     entry.domid = guest->domid;
@@ -105,7 +105,7 @@ static void in_steps(xlx_ctx *ctx, const xlx_guest *guest,
 
     xlx__device_dispose(&adapter);
     xlx__scsi_pdev_dispose(&p);
-    xlx_vscsi_entry_dispose(&entry);
+    xlx_scsi_entry_dispose(&entry);
 }
 
 static int by_value(const void *a, const void *b)
@@ -131,8 +131,8 @@ static double median(double (*times)[NUM], int rounds, int which)
 int main(int argc, char **argv)
 {
     int i, rounds = argc == 5 ? atoi(argv[4]) : 0;
-    xlx_device_vscsidevs devs, attached;
-    xlx_device_vscsidev dev;
+    xlx_scsi_devs devs, attached;
+    xlx_scsi_dev dev;
     double (*times)[NUM], t;
     xlx_guest guest;
     xlx_ctx *ctx;
@@ -145,18 +145,18 @@ int main(int argc, char **argv)
     xlx_guest_init(&guest);
     must(xlx_ctx_alloc(&ctx, NULL, NULL));
     must(xlx_guest_find(ctx, argv[1], NULL, &guest));
-    xlx_device_vscsidev_init(&dev);
+    xlx_scsi_dev_init(&dev);
     dev.pdev = argv[2];
     dev.vdev = argv[3];
     devs.devs = &dev;
     devs.num_devs = 1;
     for (i = 0; i < rounds; i++) {
-        xlx_device_vscsidevs_init(&attached);
+        xlx_scsi_devs_init(&attached);
         t = now();
-        must(xlx_device_vscsidev_add(ctx, &guest, &devs, NULL, &attached));
+        must(xlx_scsi_attach(ctx, &guest, &devs, NULL, &attached));
         times[i][WHOLE] = now() - t;
-        xlx_device_vscsidevs_dispose(&attached);
-        must(xlx_device_vscsidev_remove(ctx, &guest, dev.vdev, NULL));
+        xlx_scsi_devs_dispose(&attached);
+        must(xlx_scsi_detach(ctx, &guest, dev.vdev, NULL));
         in_steps(ctx, &guest, &dev, times[i]);
     }
     for (i = 0; i < NUM; i++)

@@ -51,8 +51,8 @@ int main(int argc, char **argv)
     puts(result.expression);
 
  out:
-    if (rc && *xlx_get_error())
-        fprintf(stderr, "%s: %s\n", argv[0], xlx_get_error());
+    if (rc && *xlx_error_get())
+        fprintf(stderr, "%s: %s\n", argv[0], xlx_error_get());
     xlx_cpu_expression_dispose(&result);
     xlx_cpu_dispose(&common);
     xlx_cpus_dispose(&hosts);

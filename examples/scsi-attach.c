@@ -9,9 +9,9 @@
 
 int main(int argc, char **argv)
 {
-    xlx_device_vscsidevs devs, attached;
-    xlx_vscsi_info info;
-    xlx_device_vscsidev dev;
+    xlx_scsi_devs devs, attached;
+    xlx_scsi_info info;
+    xlx_scsi_dev dev;
     xlx_ctx *ctx = NULL;
     xlx_guest guest;
     int rc;
@@ -21,9 +21,9 @@ int main(int argc, char **argv)
         return 2;
     }
     xlx_guest_init(&guest);
-    xlx_device_vscsidev_init(&dev);
-    xlx_device_vscsidevs_init(&attached);
-    xlx_vscsi_info_init(&info);
+    xlx_scsi_dev_init(&dev);
+    xlx_scsi_devs_init(&attached);
+    xlx_scsi_info_init(&info);
     dev.pdev = argv[2];
     dev.vdev = argv[3];
     devs.devs = &dev;
@@ -33,19 +33,19 @@ int main(int argc, char **argv)
     if (!rc)
         rc = xlx_guest_find(ctx, argv[1], NULL, &guest);
     if (!rc)
-        rc = xlx_device_vscsidev_add(ctx, &guest, &devs, NULL, &attached);
+        rc = xlx_scsi_attach(ctx, &guest, &devs, NULL, &attached);
     if (!rc)
-        rc = xlx_device_vscsidev_getinfo(ctx, &guest, dev.vdev, &info);
+        rc = xlx_scsi_get(ctx, &guest, dev.vdev, &info);
     if (rc)
-        fprintf(stderr, "%s\n", xlx_get_error());
+        fprintf(stderr, "%s\n", xlx_error_get());
     else
         printf("%s: %s, %s; the backend says %s, the guest %s\n",
                info.dev.vdev, info.path, info.target,
                xlx_xenbus_state_to_string(info.backend_state),
                xlx_xenbus_state_to_string(info.frontend_state));
 
-    xlx_vscsi_info_dispose(&info);
-    xlx_device_vscsidevs_dispose(&attached);
+    xlx_scsi_info_dispose(&info);
+    xlx_scsi_devs_dispose(&attached);
     xlx_guest_dispose(&guest);
     xlx_ctx_free(ctx);
     return rc ? 1 : 0;

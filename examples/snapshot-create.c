@@ -35,7 +35,7 @@ int main(int argc, char **argv)
     spec.quiesce = true;
     rc = xlx_snapshot_create(ctx, &guest, &spec, &snapshot);
     if (rc == ERROR_NOT_READY) {
-        fprintf(stderr, "not quiesced: %s\n", xlx_get_error());
+        fprintf(stderr, "not quiesced: %s\n", xlx_error_get());
         spec.quiesce = false;
         rc = xlx_snapshot_create(ctx, &guest, &spec, &snapshot);
     }
@@ -48,7 +48,7 @@ int main(int argc, char **argv)
 
  out:
     if (rc)
-        fprintf(stderr, "%s: %s\n", argv[0], xlx_get_error());
+        fprintf(stderr, "%s: %s\n", argv[0], xlx_error_get());
     xlx_snapshot_dispose(&snapshot);
     xlx_snapshot_spec_dispose(&spec);
     xlx_guest_dispose(&guest);

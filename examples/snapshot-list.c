@@ -39,7 +39,7 @@ int main(int argc, char **argv)
     xlx_guests_init(&known);
     rc = xlx_ctx_alloc(&ctx, NULL, NULL);
     if (rc) goto out;
-    rc = xlx_guest_known(ctx, &known);
+    rc = xlx_guest_list(ctx, &known);
     if (rc) goto out;
     for (i = 0; i < known.num_guests; i++) {
         rc = list(ctx, &known.guests[i]);
@@ -48,7 +48,7 @@ int main(int argc, char **argv)
 
  out:
     if (rc)
-        fprintf(stderr, "%s: %s\n", argv[0], xlx_get_error());
+        fprintf(stderr, "%s: %s\n", argv[0], xlx_error_get());
     xlx_guests_dispose(&known);
     xlx_ctx_free(ctx);
     return rc ? 1 : 0;

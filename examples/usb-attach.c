@@ -50,7 +50,7 @@ int main(int argc, char **argv)
     if (!rc)
         rc = xlx_usb_ctrl_list(ctx, &guest, &list);
     if (rc)
-        fprintf(stderr, "%s\n", xlx_get_error());
+        fprintf(stderr, "%s\n", xlx_error_get());
     else
         show(&list);
 

@@ -50,8 +50,8 @@ int main(int argc, char **argv)
     fputs(result.text, stdout);
 
  out:
-    if (rc && *xlx_get_error())
-        fprintf(stderr, "%s: %s\n", argv[0], xlx_get_error());
+    if (rc && *xlx_error_get())
+        fprintf(stderr, "%s: %s\n", argv[0], xlx_error_get());
     xlx_vnuma_text_dispose(&result);
     xlx_vnuma_topology_dispose(&topology);
     xlx_ctx_free(ctx);

@@ -73,7 +73,7 @@ static void read_host(const char *text, bool pv)
     xlx_cpu_host_init(&host);
     xlx_cpu_pool_init(&pool);
     if (xlx__cpu_host_read(NULL, "fuzz", text, pv, &host) ||
-        xlx__cpu_level_pool(NULL, &hosts, &pool))
+        xlx__cpu_pool_level(NULL, &hosts, &pool))
         check_message();
     xlx_cpu_pool_dispose(&pool);
     xlx_cpu_host_dispose(&host);
@@ -129,7 +129,7 @@ static int read_image(const char *bytes, size_t size, bool headers,
         write(fd, bytes, size) != (ssize_t)size)
         abort();
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    rc = xlx__cpu_read_image(NULL, path, p);
+    rc = xlx__cpu_image_read(NULL, path, p);
     close(fd);
     return rc;
 }

@@ -14,7 +14,7 @@
 
 static void outcome(int rc)
 {
-    if (rc > 0 || (rc && !*xlx_get_error()))
+    if (rc > 0 || (rc && !*xlx_error_get()))
         abort();
 }
 

@@ -13,7 +13,7 @@
 static void check_place(void)
 {
     check_message();
-    if (strncmp(xlx_get_error(), "fuzz", 4))
+    if (strncmp(xlx_error_get(), "fuzz", 4))
         abort();
 }
 

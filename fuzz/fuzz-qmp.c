@@ -35,7 +35,7 @@ static void call(struct xlx__qmp *qmp, const char *command)
     int rc;
 
     rc = xlx__qmp_call_within(qmp, 1000, command, NULL, &result);
-    if (!rc != (result != NULL) || rc > 0 || (rc && !*xlx_get_error()))
+    if (!rc != (result != NULL) || rc > 0 || (rc && !*xlx_error_get()))
         abort();
     if (result)
         walk(result);

@@ -103,11 +103,11 @@ static void journal(void)
 
 static void scsi(void)
 {
-    xlx_vscsi_record record;
+    xlx_scsi_record record;
 
-    xlx_vscsi_record_init(&record);
-    outcome(xlx__vscsi_record_load(ctx, &guest.uuid, &record, NULL));
-    xlx_vscsi_record_dispose(&record);
+    xlx_scsi_record_init(&record);
+    outcome(xlx__scsi_record_load(ctx, &guest.uuid, &record, NULL));
+    xlx_scsi_record_dispose(&record);
 }
 
 static void usb(void)

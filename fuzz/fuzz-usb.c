@@ -42,7 +42,7 @@ static void check_again(const xlx_usb_selector *s)
     xlx_usb_selector again;
 
     xlx_usb_selector_init(&again);
-    if (!text || xlx__usb_selector_from_text(NULL, text, &again) ||
+    if (!text || xlx__usb_selector_read(NULL, text, &again) ||
         again.kind != s->kind)
         abort();
     twice = xlx__usb_selector_text(&again);
@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     xlx_usb_selector_init(&s);
-    if (xlx__usb_selector_from_text(NULL, text, &s)) {
+    if (xlx__usb_selector_read(NULL, text, &s)) {
         check_message();
     } else {
         check_limits(&s);

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* A message is one line of bounded UTF-8. */
 static inline void check_message(void)
 {
-    const char *message = xlx_get_error();
+    const char *message = xlx_error_get();
     size_t len = strlen(message);
 
     if (!len || len > 1023 || strpbrk(message, "\n\r\x1b") ||

@@ -10,17 +10,17 @@
 #include "attached.h"
 #include "text.h"
 
-void xl_say_scsi(const char *done, const xlx_device_vscsidevs *list)
+void xl_say_scsi(const char *done, const xlx_scsi_devs *list)
 {
     int i;
 
     for (i = 0; i < list->num_devs; i++) {
-        const xlx_device_vscsidev *dev = &list->devs[i];
+        const xlx_scsi_dev *dev = &list->devs[i];
 
         printf("%s ", done);
         xl_put_text(stdout, xl_text(dev->pdev));
         printf(" as %s (%s%s%s)\n", xl_text(dev->vdev),
-               xlx_vscsi_backstore_to_string(dev->backstore),
+               xlx_scsi_backstore_to_string(dev->backstore),
                dev->readonly ? ", read-only" : "",
                dev->shared ? ", shared" : "");
     }

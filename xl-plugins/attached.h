@@ -9,7 +9,7 @@
 #include "libxlx.h"
 
 /* "Attached PDEV as VDEV", a line for each. */
-void xl_say_scsi(const char *done, const xlx_device_vscsidevs *list);
+void xl_say_scsi(const char *done, const xlx_scsi_devs *list);
 void xl_say_usb(const char *done, const xlx_usb_entry *e);
 
 /* Runs program, which has that command ("STEM-watch"), in the background.  One

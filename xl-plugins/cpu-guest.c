@@ -242,7 +242,7 @@ static int check_exact(const xlx_cpu *guest, const char *expression,
         rc = xlx_cpu_try(xl_ctx(), &wanted, host->pv, &got);
     if (rc == ERROR_INVAL) {
         v->fate = XLX_CPU_FATE_REFUSE;
-        v->reason = xl_format("%s", xlx_get_error());
+        v->reason = xl_format("%s", xlx_error_get());
         goto out;
     }
     if (!rc)

@@ -22,7 +22,7 @@ int cpu_read_domain(const char *domain, xlx_cpu *cpu)
         r = xl_fail("\"%s\" is not running", domain);
     } else {
         if (!rc)
-            rc = xlx_cpu_of_domain(xl_ctx(), guest.domid, cpu);
+            rc = xlx_cpu_domain_get(xl_ctx(), guest.domid, cpu);
         r = rc ? xl_failed(rc) : 0;
     }
     xlx_guest_dispose(&guest);
@@ -36,7 +36,7 @@ static int read_host(const char *path, bool pv, xlx_cpu_host *host)
     int rc, r;
 
     if (!path) {
-        rc = xlx_cpu_host_here(xl_ctx(), pv, host);
+        rc = xlx_cpu_host_get(xl_ctx(), pv, host);
         return rc ? xl_failed(rc) : 0;
     }
     if (cpu_is_image(path)) {

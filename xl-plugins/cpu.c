@@ -77,7 +77,7 @@ int cpu_read_dump(const char *path, xlx_cpu *cpu)
     int rc, r;
 
     if (cpu_is_image(path)) {
-        rc = xlx_cpu_read_image(xl_ctx(), path, cpu);
+        rc = xlx_cpu_image_read(xl_ctx(), path, cpu);
         return rc ? xl_failed(rc) : 0;
     }
     r = cpu_read_text(path, &name, &dump);
@@ -333,7 +333,7 @@ int xl_cpu_detect_main(int argc, char **argv)
     } else if (args.file) {
         r = cpu_read_dump(args.file, &cpu);
     } else {
-        rc = xlx_cpu_this_machine(xl_ctx(), &cpu);
+        rc = xlx_cpu_machine_read(xl_ctx(), &cpu);
         r = rc ? xl_failed(rc) : 0;
     }
     if (!r)
@@ -371,7 +371,7 @@ int xl_cpu_baseline_main(int argc, char **argv)
     r = cpu_read_hosts(args.file, args.num_file, args.pv, &hosts);
     if (r)
         goto out;
-    rc = xlx_cpu_level_pool(xl_ctx(), &hosts, &pool);
+    rc = xlx_cpu_pool_level(xl_ctx(), &hosts, &pool);
     if (rc) {
         r = xl_failed(rc);
     } else if (args.json) {

@@ -72,7 +72,7 @@ static int check(struct guard_start *s, const xlx_cpu_config *config)
 
     if (rc)
         xl_message("%s%s", rc == ERROR_FAIL ? "warning: " : "",
-                   xlx_get_error());
+                   xlx_error_get());
     return rc && rc != ERROR_FAIL;
 }
 
@@ -141,14 +141,14 @@ static int translate(struct guard_start *s, const char *expression,
     xlx_cpu_host_init(&host);
     hosts.hosts = &host;
     hosts.num_hosts = 1;
-    rc = xlx_cpu_host_here(
+    rc = xlx_cpu_host_get(
         s->ctx, guest_config_type(&s->config) == LIBXL_DOMAIN_TYPE_PV, &host);
     if (!rc)
         rc = xlx_cpu_render(s->ctx, expression, &hosts, form, &config);
     if (!rc)
         lacks = cpu_config_lacks(expression, &config);
     if (rc || lacks) {
-        xl_message("cpuid: %s", lacks ? lacks : xlx_get_error());
+        xl_message("cpuid: %s", lacks ? lacks : xlx_error_get());
     } else {
         value = cpu_config_value(&config, ", ",
                                  more && *more ? more : NULL);

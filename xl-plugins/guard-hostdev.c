@@ -79,7 +79,7 @@ int guard_hostdev_find(struct guard_start *s, const char *who,
 {
     if (!xlx_guest_find(guard_ctx(s), who, NULL, guest))
         return 0;
-    xl_message("%s", xlx_get_error());
+    xl_message("%s", xlx_error_get());
     return 1;
 }
 
@@ -134,7 +134,7 @@ void guard_hostdev_keep(struct guard_start *s, const char *who)
         rc = kind ? keep_kind(s, &guest, kind) : 0;
     }
     if (rc)
-        xl_message("%s", xlx_get_error());
+        xl_message("%s", xlx_error_get());
     xlx_guest_dispose(&guest);
 }
 
@@ -162,7 +162,7 @@ static int forget_former(struct guard_start *s, const char *who,
         guest.domid == XLX_DOMID_NONE)
         rc = forget_all(s->ctx, &guest, kind);
     if (rc)
-        xl_message("%s", xlx_get_error());
+        xl_message("%s", xlx_error_get());
     xlx_guest_dispose(&guest);
     return rc ? 1 : 0;
 }
@@ -292,7 +292,7 @@ static int attach_there(struct guard_start *s, const struct kind_had *had)
                        l->guest.name, s->target, had->kind->name, dev->place,
                        dev->there);
         else if (had->kind->forget(s->ctx, &l->guest, dev->place))
-            xl_message("%s", xlx_get_error());
+            xl_message("%s", xlx_error_get());
         status = status ? status : r;
     }
     return status;
@@ -367,7 +367,7 @@ static int set_aside(struct guard_start *s)
         if (!l->had[i].list.num ||
             !l->had[i].kind->set_aside(s->ctx, &l->guest))
             continue;
-        xl_message("%s", xlx_get_error());
+        xl_message("%s", xlx_error_get());
         attach_again(l, i + 1);
         return 1;
     }
@@ -387,7 +387,7 @@ static int list_kind(struct guard_start *s,
     *had = (struct kind_had){ .kind = kind };
     if (!kind->list(s->ctx, &l->guest, &had->list))
         return 0;
-    xl_message("%s", xlx_get_error());
+    xl_message("%s", xlx_error_get());
     xl_message("so nobody knows whether it has %s devices, which cannot go "
                "with it; \"%s\" does not ask", kind->name, s->stock);
     return 1;

@@ -17,7 +17,7 @@
 
 /* ---- vscsi= ------------------------------------------------------------- */
 
-static bool take_option(const char *option, xlx_device_vscsidev *dev)
+static bool take_option(const char *option, xlx_scsi_dev *dev)
 {
     static const char backend[] = "backend=";
 
@@ -26,14 +26,14 @@ static bool take_option(const char *option, xlx_device_vscsidev *dev)
     if (!strcmp(option, "shared"))
         return dev->shared = true;
     if (!strncmp(option, backend, strlen(backend)))
-        return !xlx_vscsi_backstore_from_string(option + strlen(backend),
-                                                &dev->backstore);
+        return !xlx_scsi_backstore_from_string(option + strlen(backend),
+                                               &dev->backstore);
     /* xm: the backend's domain */
     return !strcmp(option, "0") || !strcmp(option, "Domain-0");
 }
 
 /* One element; false when it is wrong. */
-static bool parse(const char *element, xlx_device_vscsidev *dev)
+static bool parse(const char *element, xlx_scsi_dev *dev)
 {
     char *copy = xl_format("%s", element), *pdev, *vdev, *option, *save;
     bool good;
@@ -53,7 +53,7 @@ static bool parse(const char *element, xlx_device_vscsidev *dev)
 
 /* All elements, added to an empty list, which is disposed of also after a
  * failure; exit status. */
-static int read_vscsi(const struct guard_start *s, xlx_device_vscsidevs *devs)
+static int read_vscsi(const struct guard_start *s, xlx_scsi_devs *devs)
 {
     const char *element;
     XLU_ConfigList *list;
@@ -69,7 +69,7 @@ static int read_vscsi(const struct guard_start *s, xlx_device_vscsidevs *devs)
     for (i = 0; i < num; i++) {
         element = xl_text(xlu_cfg_get_listitem(list, i));
         devs->devs = guard_grown(devs->devs, i, sizeof(*devs->devs));
-        xlx_device_vscsidev_init(&devs->devs[i]);
+        xlx_scsi_dev_init(&devs->devs[i]);
         devs->num_devs++;
         if (parse(element, &devs->devs[i]))
             continue;
@@ -85,18 +85,18 @@ static int read_vscsi(const struct guard_start *s, xlx_device_vscsidevs *devs)
 
 /* Its name on another host; NULL when only this one knows it, or nobody
  * because another tool attached it. */
-static const char *name_elsewhere(const xlx_vscsi_info *dev)
+static const char *name_elsewhere(const xlx_scsi_info *dev)
 {
     switch (dev->identity_kind) {
-    case XLX_VSCSI_IDENTITY_WWID:   return dev->identity;
-    case XLX_VSCSI_IDENTITY_TARGET: return dev->target;
-    case XLX_VSCSI_IDENTITY_FILE:   return dev->path;
+    case XLX_SCSI_IDENTITY_WWID:   return dev->identity;
+    case XLX_SCSI_IDENTITY_TARGET: return dev->target;
+    case XLX_SCSI_IDENTITY_FILE:   return dev->path;
     default:                        return NULL;
     }
 }
 
 /* The line that attaches it elsewhere, or NULL. */
-static char *attach_line(const xlx_guest *guest, const xlx_vscsi_info *dev)
+static char *attach_line(const xlx_guest *guest, const xlx_scsi_info *dev)
 {
     const char *name = name_elsewhere(dev);
     char *line;
@@ -104,9 +104,9 @@ static char *attach_line(const xlx_guest *guest, const xlx_vscsi_info *dev)
     if (!name || !guest->name)
         return NULL;
     line = xl_format("xl scsi-attach --backend=%s%s%s --",
-                     xlx_vscsi_backstore_to_string(
-                         dev->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET
-                         ? XLX_VSCSI_BACKSTORE_AUTO : dev->dev.backstore),
+                     xlx_scsi_backstore_to_string(
+                         dev->dev.backstore == XLX_SCSI_BACKSTORE_TARGET
+                         ? XLX_SCSI_BACKSTORE_AUTO : dev->dev.backstore),
                      dev->dev.readonly ? " --read-only" : "",
                      dev->dev.shared ? " --shared" : "");
     line = guard_append_word(line, guest->name);
@@ -117,31 +117,31 @@ static char *attach_line(const xlx_guest *guest, const xlx_vscsi_info *dev)
 static int list_devs(xlx_ctx *ctx, const xlx_guest *guest,
                      struct guard_hostdevs *devs)
 {
-    xlx_device_vscsictrls list;
-    const xlx_vscsi_info *dev;
+    xlx_scsi_ctrls list;
+    const xlx_scsi_info *dev;
     int i, j, rc;
 
-    xlx_device_vscsictrls_init(&list);
-    rc = xlx_device_vscsictrl_list(ctx, guest, &list);
+    xlx_scsi_ctrls_init(&list);
+    rc = xlx_scsi_ctrl_list(ctx, guest, &list);
     for (i = 0; !rc && i < list.num_ctrls; i++)
         for (j = 0; j < list.ctrls[i].num_devs; j++) {
             dev = &list.ctrls[i].devs[j];
             guard_hostdev_add(devs, xl_format("%s", dev->dev.vdev),
-                              dev->status == XLX_VSCSI_STATUS_ASIDE,
+                              dev->status == XLX_SCSI_STATUS_ASIDE,
                               attach_line(guest, dev));
         }
-    xlx_device_vscsictrls_dispose(&list);
+    xlx_scsi_ctrls_dispose(&list);
     return rc;
 }
 
 static int set_aside(xlx_ctx *ctx, const xlx_guest *guest)
 {
-    return xlx_vscsi_set_aside(ctx, guest, NULL);
+    return xlx_scsi_set_aside(ctx, guest, NULL);
 }
 
 static int forget(xlx_ctx *ctx, const xlx_guest *guest, const char *place)
 {
-    return xlx_device_vscsidev_remove(ctx, guest, place, NULL);
+    return xlx_scsi_detach(ctx, guest, place, NULL);
 }
 
 static const struct guard_hostdev_kind hostdev = {
@@ -157,22 +157,22 @@ static const struct guard_hostdev_kind hostdev = {
 /* All in one call: one lock, one record, and all of them or none. */
 static int attach(struct guard_start *s, const char *who)
 {
-    xlx_device_vscsidevs wanted, attached;
-    xlx_vscsi_wait wait;
+    xlx_scsi_devs wanted, attached;
+    xlx_scsi_wait wait;
     xlx_guest guest;
     int status;
 
     xlx_guest_init(&guest);
-    xlx_vscsi_wait_init(&wait);
-    xlx_device_vscsidevs_init(&wanted);
-    xlx_device_vscsidevs_init(&attached);
+    xlx_scsi_wait_init(&wait);
+    xlx_scsi_devs_init(&wanted);
+    xlx_scsi_devs_init(&attached);
     wait.no_wait = true;                /* it does not run yet */
     status = read_vscsi(s, &wanted);
     if (!status)
         status = guard_hostdev_find(s, who, &guest);
     if (status) goto out;
-    if (xlx_device_vscsidev_add(s->ctx, &guest, &wanted, &wait, &attached)) {
-        xl_message("vscsi: %s", xlx_get_error());
+    if (xlx_scsi_attach(s->ctx, &guest, &wanted, &wait, &attached)) {
+        xl_message("vscsi: %s", xlx_error_get());
         status = 1;
         goto out;
     }
@@ -180,8 +180,8 @@ static int attach(struct guard_start *s, const char *who)
     xl_say_scsi("Attached", &attached);
 
  out:
-    xlx_device_vscsidevs_dispose(&attached);
-    xlx_device_vscsidevs_dispose(&wanted);
+    xlx_scsi_devs_dispose(&attached);
+    xlx_scsi_devs_dispose(&wanted);
     xlx_guest_dispose(&guest);
     return status;
 }
@@ -215,11 +215,11 @@ static int check_restore(struct guard_start *s)
  * writes to it: nothing of the kernel's or QEMU's would keep them apart. */
 static int check_disk(struct guard_start *s, const libxl_device_disk *disk)
 {
-    xlx_vscsi_owner owner;
+    xlx_scsi_owner owner;
     int rc;
 
-    xlx_vscsi_owner_init(&owner);
-    rc = xlx_vscsi_owner_find(s->ctx, disk->pdev_path, &owner);
+    xlx_scsi_owner_init(&owner);
+    rc = xlx_scsi_owner_find(s->ctx, disk->pdev_path, &owner);
     if (!rc && (disk->readwrite || !owner.readonly)) {
         xl_message("%s: guest \"%s\" has \"%s\" as its SCSI device %s, and"
                    " two guests on one disk destroy what is on it; if that"
@@ -227,13 +227,13 @@ static int check_disk(struct guard_start *s, const libxl_device_disk *disk)
                    xl_text(owner.guest.name), disk->pdev_path, owner.vdev);
         rc = ERROR_DEVICE_EXISTS;
     } else if (rc && rc != ERROR_NOTFOUND) {
-        xl_message("%s", xlx_get_error());
+        xl_message("%s", xlx_error_get());
         xl_message("so nobody knows whether a guest has \"%s\" as a SCSI"
                    " device; \"%s\" does not ask", disk->pdev_path, s->stock);
     } else {
         rc = 0;
     }
-    xlx_vscsi_owner_dispose(&owner);
+    xlx_scsi_owner_dispose(&owner);
     return rc ? 1 : 0;
 }
 
@@ -253,7 +253,7 @@ static int check_disks(struct guard_start *s)
 
 static int check_start(struct guard_start *s)
 {
-    xlx_device_vscsidevs devs;
+    xlx_scsi_devs devs;
     int num, status;
 
     if (check_disks(s))
@@ -262,10 +262,10 @@ static int check_start(struct guard_start *s)
         return check_restore(s);
     if (!s->config.cfg || !s->config.name)
         return 0;
-    xlx_device_vscsidevs_init(&devs);
+    xlx_scsi_devs_init(&devs);
     status = read_vscsi(s, &devs);
     num = devs.num_devs;
-    xlx_device_vscsidevs_dispose(&devs);
+    xlx_scsi_devs_dispose(&devs);
     if (status || !num)
         return status;
     status = guard_while_paused(s, "vscsi", attach);

@@ -220,10 +220,10 @@ static bool say_what_next(const struct check *c, const xlx_frozen_image *f,
     int rc;
 
     xlx_frozen_image_init(&next);
-    rc = xlx_image_frozen(c->start->ctx, f->current_path, &next);
+    rc = xlx_image_check(c->start->ctx, f->current_path, &next);
     frozen = rc || next.frozen;
     if (rc)
-        xl_message("%s", xlx_get_error());
+        xl_message("%s", xlx_error_get());
     else if (frozen && next.reason != XLX_FROZEN_REASON_SNAPSHOT)
         xl_message("%s: \"%s\" goes on in \"%s\", and no guest may write to"
                    " that: %s", vdev, name_of(&f->guest), f->current_path,
@@ -344,7 +344,7 @@ static int ask(struct check *c, const xlx_disks *disks)
     for (waited = 0; ; waited += POLL_MS) {
         xlx_frozen_images_dispose(&c->list);
         xlx_frozen_images_init(&c->list);
-        rc = xlx_images_frozen(c->start->ctx, disks, &c->list);
+        rc = xlx_images_check(c->start->ctx, disks, &c->list);
         c->frozen = c->list.images;
         if (rc) return rc;
         sort_out(c);
@@ -389,10 +389,10 @@ static int hold_images(struct check *c, const xlx_disks *disks)
     if (!rc)
         c->start->starting = (int)fd;
     else if (rc == ERROR_LOCK_FAIL)
-        xl_message("%s", xlx_get_error());
+        xl_message("%s", xlx_error_get());
     else
         xl_message("warning: nothing keeps another start from the disks of"
-                   " this guest: %s", xlx_get_error());
+                   " this guest: %s", xlx_error_get());
     return rc == ERROR_LOCK_FAIL;
 }
 
@@ -408,7 +408,7 @@ bool guard_snapshot_open(struct guard_start *s)
     guard_ctx(s);
     if (!take_disks(&s->config, &disks))
         xl_no_memory();
-    if (!xlx_images_frozen(s->ctx, &disks, &list))
+    if (!xlx_images_check(s->ctx, &disks, &list))
         for (i = 0; i < list.num_images; i++)
             open |= list.images[i].reason == XLX_FROZEN_REASON_OPEN;
     xlx_frozen_images_dispose(&list);
@@ -432,7 +432,7 @@ static int refuse_when_frozen(struct check *c)
     rc = ask(c, &disks);
     xlx_disks_dispose(&disks);
     if (rc) {
-        xl_message("%s", xlx_get_error());
+        xl_message("%s", xlx_error_get());
         xl_message("so nobody knows whether an image of this guest holds a"
                    " snapshot: see xl snapshot-repair, or use \"%s\" instead"
                    " of xl to start the guest regardless", c->start->stock);
@@ -478,7 +478,7 @@ static int check_leave(struct guard_start *s)
         s->hold = (int)fd;
     if (!rc)
         return 0;
-    xl_message("%s", xlx_get_error());
+    xl_message("%s", xlx_error_get());
     if (rc != ERROR_LOCK_FAIL)
         xl_message("so its disks may change while it leaves, which destroys"
                    " data; \"%s\" does not ask", s->stock);

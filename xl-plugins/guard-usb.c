@@ -159,7 +159,7 @@ static int attach_one(struct guard_start *s, const xlx_guest *guest,
     wait.no_wait = true;                /* it does not run yet */
     rc = xlx_usb_attach(s->ctx, guest, binding, &wait, &entry);
     if (rc)
-        xl_message("usbdev: %s", xlx_get_error());
+        xl_message("usbdev: %s", xlx_error_get());
     else
         xl_say_usb("Attached", &entry);
     xlx_usb_entry_dispose(&entry);

@@ -79,7 +79,7 @@ static int plan_auto(struct guard_start *s, const xlx_vnuma_host *host)
     spec.vcpus = (uint32_t)vcpus;
     spec.memory = (uint64_t)memory * MIB;
     if (xlx_vnuma_plan_make(s->ctx, &spec, host, &plan)) {
-        xl_message("vnuma=\"auto\": %s", xlx_get_error());
+        xl_message("vnuma=\"auto\": %s", xlx_error_get());
         goto out;
     }
     add_plan(s, &plan, host);
@@ -116,7 +116,7 @@ static int refuse_faults(struct guard_start *s, const xlx_vnuma_host *host)
     xlx_vnuma_findings_init(&found);
     text = whole_text(s);
     if (xlx_vnuma_lint(s->ctx, s->config_path, text, host, &found)) {
-        xl_message("%s", xlx_get_error());
+        xl_message("%s", xlx_error_get());
         r = 1;
     }
     for (i = 0; i < found.num_findings; i++)
@@ -139,7 +139,7 @@ static int check_start(struct guard_start *s)
         return 0;
     xlx_vnuma_host_init(&host);
     if (xlx_vnuma_host_get(s->ctx, &host)) {
-        xl_message("vnuma: %s", xlx_get_error());
+        xl_message("vnuma: %s", xlx_error_get());
         r = 1;
     }
     if (!r && is_auto(s->config.cfg))

@@ -141,7 +141,7 @@ int xl_watch_guest(const char *who,
         return 0;
     /* in the background nobody sees what it prints */
     if (rc != ERROR_LOCK_FAIL)
-        syslog(LOG_DAEMON | LOG_ERR, "%s: %s", who, xlx_get_error());
+        syslog(LOG_DAEMON | LOG_ERR, "%s: %s", who, xlx_error_get());
     return xl_failed(rc);
 }
 

@@ -91,7 +91,7 @@ static void catch_stop_signals(void)
 
 int xl_failed(int rc)
 {
-    const char *why = xlx_get_error();
+    const char *why = xlx_error_get();
 
     xl_fail("%s", *why ? why : "failed without a message");
     return rc == ERROR_ABORTED && stopped_by ? 128 + stopped_by : 1;
@@ -254,7 +254,7 @@ xlx_ctx *xl_ctx(void)
     if (!context) {
         logger = make_logger();
         if (xlx_ctx_alloc(&context, NULL, logger))
-            exit(xl_fail("%s", xlx_get_error()));
+            exit(xl_fail("%s", xlx_error_get()));
     }
     return context;
 }

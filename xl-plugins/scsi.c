@@ -20,7 +20,7 @@ int xl_scsi_watch_main(int argc, char **argv)
     int r;
 
     r = xl_scsi_watch_parse(argc, argv, &args);
-    return r >= 0 ? r : xl_watch_guest(args.domain, xlx_vscsi_watch);
+    return r >= 0 ? r : xl_watch_guest(args.domain, xlx_scsi_watch);
 }
 
 /* ---- scsi-attach -------------------------------------------------------- */
@@ -28,10 +28,10 @@ int xl_scsi_watch_main(int argc, char **argv)
 int xl_scsi_attach_main(int argc, char **argv)
 {
     struct xl_scsi_attach_args args;
-    xlx_device_vscsidevs wanted = {
-        .devs = &args.device_vscsidev, .num_devs = 1,
+    xlx_scsi_devs wanted = {
+        .devs = &args.scsi_dev, .num_devs = 1,
     };
-    xlx_device_vscsidevs attached;
+    xlx_scsi_devs attached;
     xlx_guest guest;
     int rc, r;
 
@@ -39,23 +39,23 @@ int xl_scsi_attach_main(int argc, char **argv)
     if (r >= 0)
         return r;
     xlx_guest_init(&guest);
-    xlx_device_vscsidevs_init(&attached);
+    xlx_scsi_devs_init(&attached);
 
     rc = xlx_guest_find(xl_ctx(), args.domain, NULL, &guest);
     if (!rc)
-        rc = xlx_device_vscsidev_add(xl_ctx(), &guest, &wanted,
-                                     &args.vscsi_wait, &attached);
+        rc = xlx_scsi_attach(xl_ctx(), &guest, &wanted,
+                             &args.scsi_wait, &attached);
     if (!rc && !args.dry_run)
         xl_start_watcher("scsi-watch", &guest);
     if (rc) {
         r = xl_failed(rc);
     } else if (args.json) {
-        r = xl_print_json(xlx_device_vscsidevs_to_json(xl_ctx(), &attached));
+        r = xl_print_json(xlx_scsi_devs_to_json(xl_ctx(), &attached));
     } else {
         xl_say_scsi(args.dry_run ? "Would attach" : "Attached", &attached);
         r = 0;
     }
-    xlx_device_vscsidevs_dispose(&attached);
+    xlx_scsi_devs_dispose(&attached);
     xlx_guest_dispose(&guest);
     return r;
 }
@@ -77,7 +77,7 @@ struct list_state {
     int shown;
 };
 
-static void list_dev(const xlx_guest *guest, const xlx_vscsi_info *info,
+static void list_dev(const xlx_guest *guest, const xlx_scsi_info *info,
                      struct xl_table *t)
 {
     xl_table_cell(t, "%s", xl_text(guest->name));
@@ -87,8 +87,8 @@ static void list_dev(const xlx_guest *guest, const xlx_vscsi_info *info,
     xl_table_cell(t, "%s", xl_or_dash(info->hctl));
     xl_table_cell(t, "%s", xl_or_dash(info->path));
     xl_table_cell(t, "%s",
-                  info->status == XLX_VSCSI_STATUS_UNKNOWN ? "foreign"
-                  : xlx_vscsi_backstore_to_string(info->dev.backstore));
+                  info->status == XLX_SCSI_STATUS_UNKNOWN ? "foreign"
+                  : xlx_scsi_backstore_to_string(info->dev.backstore));
     xl_table_cell(t, "%s%s", info->dev.readonly ? "ro" : "rw",
                   info->dev.shared ? ",shared" : "");
     if (*xl_text(info->problem))
@@ -99,23 +99,23 @@ static void list_dev(const xlx_guest *guest, const xlx_vscsi_info *info,
 static int list_one(const xlx_guest *guest, void *user)
 {
     struct list_state *s = user;
-    xlx_device_vscsictrls list;
+    xlx_scsi_ctrls list;
     int i, j, rc, r = 0;
 
-    xlx_device_vscsictrls_init(&list);
-    rc = xlx_device_vscsictrl_list(xl_ctx(), guest, &list);
+    xlx_scsi_ctrls_init(&list);
+    rc = xlx_scsi_ctrl_list(xl_ctx(), guest, &list);
     if (rc)
         r = xl_failed(rc);
     else if (!list.num_ctrls && !s->named)
         ;
     else if (!s->table)
-        r = xl_print_element(xlx_device_vscsictrls_to_json(xl_ctx(), &list),
+        r = xl_print_element(xlx_scsi_ctrls_to_json(xl_ctx(), &list),
                              &s->shown);
     else
         for (i = 0; i < list.num_ctrls; i++)
             for (j = 0; j < list.ctrls[i].num_devs; j++)
                 list_dev(&list.guest, &list.ctrls[i].devs[j], s->table);
-    xlx_device_vscsictrls_dispose(&list);
+    xlx_scsi_ctrls_dispose(&list);
     return r;
 }
 
@@ -125,7 +125,7 @@ int xl_scsi_list_main(int argc, char **argv)
         "Domain", "Vdev", "Backend", "Guest", "HCTL", "Device", "By", "Mode",
         NULL
     };
-    struct xl_guests guests = { .list = xlx_vscsi_guest_list };
+    struct xl_guests guests = { .list = xlx_scsi_guest_list };
     struct xl_scsi_list_args args;
     struct list_state s = { .named = false };
     int r;
@@ -151,7 +151,7 @@ int xl_scsi_list_main(int argc, char **argv)
 /* ---- scsi-assignable ---------------------------------------------------- */
 
 void xl_scsi_assignable_print(const struct xl_scsi_assignable_args *args,
-                              const xlx_vscsi_units *list)
+                              const xlx_scsi_units *list)
 {
     static const char *const titles[] = {
         "HCTL", "Type", "Vendor", "Model", "Rev", "Device", "Wwid", "Used by",
@@ -162,7 +162,7 @@ void xl_scsi_assignable_print(const struct xl_scsi_assignable_args *args,
 
     (void)args;
     for (i = 0; i < list->num_units; i++) {
-        const xlx_vscsi_unit *u = &list->units[i];
+        const xlx_scsi_unit *u = &list->units[i];
 
         xl_table_cell(t, "%s", xl_text(u->hctl));
         xl_table_cell(t, "%s", xl_text(u->type));
@@ -181,9 +181,9 @@ void xl_scsi_assignable_print(const struct xl_scsi_assignable_args *args,
 int xl_scsi_repair_main(int argc, char **argv)
 {
     struct xl_repair how = {
-        .repair = xlx_vscsi_repair, .watch = "scsi-watch"
+        .repair = xlx_scsi_repair, .watch = "scsi-watch"
     };
-    struct xl_guests guests = { .list = xlx_vscsi_guest_list };
+    struct xl_guests guests = { .list = xlx_scsi_guest_list };
     struct xl_scsi_repair_args args;
     int r;
 

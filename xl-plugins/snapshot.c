@@ -258,12 +258,12 @@ static int list_known(const struct xl_snapshot_list_args *args)
     xlx_guests known;
 
     xlx_guests_init(&known);
-    rc = xlx_guest_known(xl_ctx(), &known);
+    rc = xlx_guest_list(xl_ctx(), &known);
     if (rc)
         r = xl_failed(rc);
     for (i = 0; !rc && i < known.num_guests; i++)
         if (list_guest(&known.guests[i], args, &members, true)) {
-            xl_warn("%s: %s", xl_text(known.guests[i].name), xlx_get_error());
+            xl_warn("%s: %s", xl_text(known.guests[i].name), xlx_error_get());
             r = 1;
         }
     if (!rc && !known.num_guests && !args->json)
@@ -434,7 +434,7 @@ static int known_now(xlx_ctx *ctx, xlx_guests *list)
     xlx_guest guest;
     int i, rc;
 
-    rc = xlx_guest_known(ctx, list);
+    rc = xlx_guest_list(ctx, list);
     for (i = 0; !rc && i < list->num_guests; i++) {
         snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
                  LIBXL_UUID_BYTES(list->guests[i].uuid));

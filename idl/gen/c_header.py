@@ -27,7 +27,7 @@ extern "C" {
 /*
  * Rules for all calls
  *
- * Result: 0, or a negative ERROR_* code of libxl; xlx_get_error() then gives
+ * Result: 0, or a negative ERROR_* code of libxl; xlx_error_get() then gives
  * one line of text, which is the calling thread's own.
  *
  * Memory: `const` parameters are borrowed for the time of the call.  A result

@@ -324,7 +324,7 @@ def store(o):
                 '                        "must be a number");']
     return [f"if (xlx_{o.type.name}_from_string(optarg, &{to}))",
             f'    return xl_bad_value(name, "{o.name}", NULL,',
-            "                        xlx_get_error());"]
+            "                        xlx_error_get());"]
 
 
 def positional(c):

@@ -71,7 +71,7 @@ def call_page(model, c):
     if rows:
         out += section("ARGUMENTS") + items(rows, "I<{}>")
     out += section("RETURN VALUE", c.result + "." if hand else
-                   "0, or one of these; L<xlx_get_error(3)> then says more. "
+                   "0, or one of these; L<xlx_error_get(3)> then says more. "
                    "After a failure the results are empty.")
     if c.errors:
         out += items([(f"ERROR_{e.name}", e.doc) for e in c.errors], "B<{}>")
@@ -86,7 +86,7 @@ def call_page(model, c):
             code = f.read().rstrip().split("\n")
         out += section("EXAMPLE", f"This is F<examples/{c.example}>.",
                        verbatim(code))
-    return out + see_also(*c.see_also, "libxlx-types(3)", "xlx_get_error(3)",
+    return out + see_also(*c.see_also, "libxlx-types(3)", "xlx_error_get(3)",
                           "xlx(7)")
 
 
@@ -119,7 +119,7 @@ def types_page(model):
     for d in model.callbacks:
         out += ["", f"=head2 xlx_{d.name}", ""] + [
             line for p in paragraphs(d.doc) for line in (p, "")]
-    return out[:-1] + see_also("xlx(7)", "xlx_get_error(3)")
+    return out[:-1] + see_also("xlx(7)", "xlx_error_get(3)")
 
 
 def type_section(d):

@@ -25,7 +25,7 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_void_p
 from dataclasses import dataclass, field as _field, fields as _fields
 
 _lib = ctypes.CDLL("libxlx.so.@SONAME@")
-_lib.xlx_get_error.restype = c_char_p
+_lib.xlx_error_get.restype = c_char_p
 _lib.xlx_version.restype = c_char_p
 _free = ctypes.CDLL(None).free
 _free.argtypes = [c_void_p]
@@ -42,7 +42,7 @@ class XlxError(Exception):
 
 def _check(rc):
     if rc:
-        raise XlxError(rc, _lib.xlx_get_error().decode("utf-8", "replace"))
+        raise XlxError(rc, _lib.xlx_error_get().decode("utf-8", "replace"))
 
 
 class _Struct:

@@ -317,9 +317,9 @@ int xlx__call_leave(xlx_ctx *ctx, const char *call, int rc)
         return 0;
     }
     rc_name(rc, name);
-    if (!xlx_get_error()[0])
+    if (!xlx_error_get()[0])
         xlx__error(rc, "%s: failed (%s)", call, name);
-    xlx__debug(ctx, "%s: %s: %s", call, name, xlx_get_error());
+    xlx__debug(ctx, "%s: %s: %s", call, name, xlx_error_get());
     return rc;
 }
 

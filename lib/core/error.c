@@ -15,7 +15,7 @@
 
 static _Thread_local char message[MESSAGE_SIZE];
 
-const char *xlx_get_error(void)
+const char *xlx_error_get(void)
 {
     return message;
 }

@@ -142,7 +142,7 @@ static int host_of_file(xlx_ctx *ctx, const char *path, bool pv,
     return rc;
 }
 
-int xlx__cpu_host_here(xlx_ctx *ctx, bool pv, xlx_cpu_host *host_r)
+int xlx__cpu_host_get(xlx_ctx *ctx, bool pv, xlx_cpu_host *host_r)
 {
     const char *path = secure_getenv("LIBXLX_CPU_POLICIES");
     struct xlx__cpu cpu;
@@ -160,7 +160,7 @@ int xlx__cpu_host_here(xlx_ctx *ctx, bool pv, xlx_cpu_host *host_r)
     return rc;
 }
 
-int xlx__cpu_of_domain(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
+int xlx__cpu_domain_get(xlx_ctx *ctx, uint32_t domid, xlx_cpu *cpu_r)
 {
     struct xlx__cpu cpu;
     int rc;

@@ -244,7 +244,7 @@ static int read_image(FILE *f, struct xlx__cpu *cpu_r)
     return rc;
 }
 
-int xlx__cpu_read_image(xlx_ctx *ctx, const char *path, xlx_cpu *cpu_r)
+int xlx__cpu_image_read(xlx_ctx *ctx, const char *path, xlx_cpu *cpu_r)
 {
     FILE *f = fopen(path, "re");
     struct xlx__cpu cpu;

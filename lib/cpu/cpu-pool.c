@@ -312,7 +312,7 @@ static int level_hardware(xlx_ctx *ctx, const xlx_cpu_hosts *hosts,
     return rc;
 }
 
-int xlx__cpu_level_pool(xlx_ctx *ctx, const xlx_cpu_hosts *hosts,
+int xlx__cpu_pool_level(xlx_ctx *ctx, const xlx_cpu_hosts *hosts,
                         xlx_cpu_pool *pool_r)
 {
     struct pool p = { .predicted = false };

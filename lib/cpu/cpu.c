@@ -288,7 +288,7 @@ int xlx__cpu_read(xlx_ctx *ctx, const char *name, const char *text,
     return xlx__cpu_to_public(&cpu, cpu_r);
 }
 
-int xlx__cpu_this_machine(xlx_ctx *ctx, xlx_cpu *cpu_r)
+int xlx__cpu_machine_read(xlx_ctx *ctx, xlx_cpu *cpu_r)
 {
     struct xlx__cpu cpu;
     int rc;

@@ -98,7 +98,7 @@ static int look_at_chain(xlx_disk *disk)
         rc = xlx__image_features(disk->path, disk->format, &features);
     }
     if (rc && rc != ERROR_NOMEM) {
-        rc = set_unusable(disk, "%s", xlx_get_error());
+        rc = set_unusable(disk, "%s", xlx_error_get());
         xlx__error_clear();
         return rc;
     }

@@ -85,7 +85,7 @@ static int read_refs(struct xlx__image_entry *e)
     rc = xlx__image_refs(e->path, &e->refs);
     if (rc == ERROR_NOMEM) return rc;
     if (rc) {
-        e->unreadable = strdup(xlx_get_error());
+        e->unreadable = strdup(xlx_error_get());
         xlx__error_clear();
         return e->unreadable ? 0 : xlx__nomem();
     }

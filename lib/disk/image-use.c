@@ -71,7 +71,7 @@ int xlx__image_world_unknown(struct xlx__image_world *world, const char *why)
 static int unknown(struct xlx__image_world *world, int rc, bool about_open)
 {
     if (rc != ERROR_NOMEM)
-        rc = note_unknown(world, xlx_get_error(), about_open);
+        rc = note_unknown(world, xlx_error_get(), about_open);
     if (rc) return rc;
     xlx__error_clear();
     return 0;

@@ -124,7 +124,7 @@ int xlx__guest_records(xlx_ctx *ctx, xlx_guests *list)
     return rc;
 }
 
-int xlx__guest_known(xlx_ctx *ctx, xlx_guests *list)
+int xlx__guest_list(xlx_ctx *ctx, xlx_guests *list)
 {
     int i, rc;
 

@@ -15,7 +15,7 @@ int xlx__hostdev_search(xlx_ctx *ctx, const libxl_uuid *except,
     int i, rc;
 
     xlx_guests_init(&known);
-    rc = xlx__guest_known(ctx, &known);
+    rc = xlx__guest_list(ctx, &known);
     if (rc) goto out;
     rc = ERROR_NOTFOUND;
     for (i = 0; rc == ERROR_NOTFOUND && i < known.num_guests; i++)

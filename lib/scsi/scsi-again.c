@@ -15,7 +15,7 @@
 /* ---- what can be had ---------------------------------------------------- */
 
 /* Where the device is now, for an entry that names where it was. */
-static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
+static int find_again(const xlx_scsi_entry *e, struct xlx__scsi_pdev *p)
 {
     int rc;
 
@@ -32,7 +32,7 @@ static int find_again(const xlx_vscsi_entry *e, struct xlx__scsi_pdev *p)
 
 /* Devices that are to be attached again, and where they are now. */
 struct missing {
-    const xlx_vscsi_entry **list;
+    const xlx_scsi_entry **list;
     struct xlx__scsi_pdev *pdevs;
     bool *aside;                    /* else the guest was started again */
     int num;
@@ -49,7 +49,7 @@ static void missing_dispose(struct missing *w)
 }
 
 static int report_again(const struct xlx__scsi_repair *r,
-                        const xlx_vscsi_entry *e, int failed)
+                        const xlx_scsi_entry *e, int failed)
 {
     const struct xlx__hostdev_action *action;
 
@@ -59,7 +59,7 @@ static int report_again(const struct xlx__scsi_repair *r,
                                        : "attached again", failed);
 }
 
-static int release_luns(const xlx_vscsi_entry *const *entries, int num,
+static int release_luns(const xlx_scsi_entry *const *entries, int num,
                         void *user)
 {
     const struct xlx__scsi_repair *r = user;
@@ -69,10 +69,10 @@ static int release_luns(const xlx_vscsi_entry *const *entries, int num,
 }
 
 /* Removes what is left of it at its old place; *p is where it is. */
-static int prepare(struct xlx__scsi_repair *r, xlx_vscsi_entry *e,
+static int prepare(struct xlx__scsi_repair *r, xlx_scsi_entry *e,
                    struct xlx__scsi_pdev *p)
 {
-    const xlx_vscsi_entry *entry = e;
+    const xlx_scsi_entry *entry = e;
     int rc;
 
     rc = release_luns(&entry, 1, r);
@@ -89,10 +89,10 @@ static int prepare(struct xlx__scsi_repair *r, xlx_vscsi_entry *e,
 
 /* Those that can be attached again now; the others are reported. */
 static int prepare_all(struct xlx__scsi_repair *r,
-                       const xlx_vscsi_entry **list, int num,
+                       const xlx_scsi_entry **list, int num,
                        struct missing *w)
 {
-    xlx_vscsi_entry *e;
+    xlx_scsi_entry *e;
     int i, failed, rc = 0;
     bool aside;
 
@@ -121,14 +121,14 @@ static int prepare_all(struct xlx__scsi_repair *r,
 
 /* It could not be attached again now: the next repair tries it once more.  The
  * message of the failure stays. */
-static void give_up(struct xlx__scsi_repair *r, xlx_vscsi_entry *e, bool aside)
+static void give_up(struct xlx__scsi_repair *r, xlx_scsi_entry *e, bool aside)
 {
-    const xlx_vscsi_entry *entry = e;
+    const xlx_scsi_entry *entry = e;
     struct xlx__error_text why;
 
     xlx__error_save(&why);
     if (!release_luns(&entry, 1, r)) {
-        e->status = aside ? XLX_VSCSI_STATUS_ASIDE : XLX_VSCSI_STATUS_ATTACHED;
+        e->status = aside ? XLX_SCSI_STATUS_ASIDE : XLX_SCSI_STATUS_ATTACHED;
         e->domid = XLX_DOMID_NONE;
     }
     xlx__scsi_record_write(r->c);
@@ -138,14 +138,14 @@ static void give_up(struct xlx__scsi_repair *r, xlx_vscsi_entry *e, bool aside)
 static int attach_all(struct xlx__scsi_repair *r, const struct missing *w)
 {
     struct missing one;
-    xlx_vscsi_entry *e;
+    xlx_scsi_entry *e;
     int i, failed, rc;
 
     for (i = 0; i < w->num; i++) {
         e = xlx__scsi_same_entry(r, w->list[i]);
         e->domid = r->c->guest.domid;
         /* not ATTACHING: what a kill leaves of that is taken back for good */
-        e->status = XLX_VSCSI_STATUS_ASIDE;
+        e->status = XLX_SCSI_STATUS_ASIDE;
     }
     rc = xlx__scsi_record_write(r->c);
     if (rc) return rc;
@@ -169,14 +169,14 @@ static int attach_all(struct xlx__scsi_repair *r, const struct missing *w)
         rc = report_again(r, w->list[i], failed);
     for (i = 0; !failed && i < w->num; i++) {
         e = xlx__scsi_same_entry(r, w->list[i]);
-        e->status = XLX_VSCSI_STATUS_ATTACHED;
+        e->status = XLX_SCSI_STATUS_ATTACHED;
     }
     return rc || failed ? rc : xlx__scsi_record_write(r->c);
 }
 
 /* The list is that of one step of the plan, and is written to. */
 int xlx__scsi_attach_missing(struct xlx__scsi_repair *r,
-                           const xlx_vscsi_entry **list, int num)
+                           const xlx_scsi_entry **list, int num)
 {
     struct missing w = { .num = 0 };
     int rc;
@@ -205,7 +205,7 @@ static int runs(struct xlx__scsi_change *c, bool *runs_r)
     return 0;
 }
 
-static int wake_adapter(const xlx_vscsi_entry *const *entries, int num,
+static int wake_adapter(const xlx_scsi_entry *const *entries, int num,
                         void *user)
 {
     struct xlx__scsi_change *c = user;
@@ -224,7 +224,7 @@ static int wake_adapter(const xlx_vscsi_entry *const *entries, int num,
 int xlx__scsi_wake_guest(struct xlx__scsi_change *c)
 {
     int i, num = c->record.num_entries, rc;
-    const xlx_vscsi_entry **list;
+    const xlx_scsi_entry **list;
     bool is_running = false;
 
     if (!num)

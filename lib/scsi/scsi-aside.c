@@ -11,19 +11,19 @@
 /* A device that another tool attached cannot be attached again. */
 static int check_all_ours(struct xlx__scsi_change *c)
 {
-    xlx_device_vscsictrls list;
+    xlx_scsi_ctrls list;
     int i, j, rc;
 
-    xlx_device_vscsictrls_init(&list);
-    rc = xlx__device_vscsictrl_list(c->ctx, &c->guest, &list);
+    xlx_scsi_ctrls_init(&list);
+    rc = xlx__scsi_ctrl_list(c->ctx, &c->guest, &list);
     for (i = 0; !rc && i < list.num_ctrls; i++)
         for (j = 0; !rc && j < list.ctrls[i].num_devs; j++)
-            if (list.ctrls[i].devs[j].status == XLX_VSCSI_STATUS_UNKNOWN)
+            if (list.ctrls[i].devs[j].status == XLX_SCSI_STATUS_UNKNOWN)
                 rc = xlx__error(ERROR_NOT_READY, "vdev %s: another tool "
                                 "attached it, so that it could not be "
                                 "brought back: detach it",
                                 list.ctrls[i].devs[j].dev.vdev);
-    xlx_device_vscsictrls_dispose(&list);
+    xlx_scsi_ctrls_dispose(&list);
     return rc;
 }
 
@@ -32,7 +32,7 @@ struct setting_aside {
     int64_t deadline;
 };
 
-static int set_adapter_aside(const xlx_vscsi_entry *const *entries, int num,
+static int set_adapter_aside(const xlx_scsi_entry *const *entries, int num,
                      void *user)
 {
     const struct setting_aside *s = user;
@@ -52,14 +52,14 @@ static int set_aside(struct xlx__scsi_change *c, int64_t deadline)
 {
     struct setting_aside s = { c, deadline };
     int i, num = c->record.num_entries, rc;
-    const xlx_vscsi_entry **list;
+    const xlx_scsi_entry **list;
     int n = 0;
 
     list = calloc((size_t)num, sizeof(*list));
     if (!list)
         return xlx__nomem();
     for (i = 0; i < num; i++) {
-        c->record.entries[i].status = XLX_VSCSI_STATUS_ASIDE;
+        c->record.entries[i].status = XLX_SCSI_STATUS_ASIDE;
         if (!xlx__scsi_is_aside(&c->record.entries[i]))
             list[n++] = &c->record.entries[i];
     }
@@ -71,8 +71,8 @@ static int set_aside(struct xlx__scsi_change *c, int64_t deadline)
     return rc;
 }
 
-int xlx__vscsi_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
-                         const xlx_vscsi_wait *wait)
+int xlx__scsi_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
+                        const xlx_scsi_wait *wait)
 {
     struct xlx__scsi_change c;
     int rc;

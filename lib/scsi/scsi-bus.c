@@ -66,7 +66,7 @@ static bool is_taken(const struct xlx__scsi_bus *a, const char *name)
 /* Nodes of one LUN.  Its name on the host is not the guest's business. */
 static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
                      const struct xlx__device *dev, const char *name,
-                     const xlx_vscsi_entry *entry)
+                     const xlx_scsi_entry *entry)
 {
     char *folder, *pdev, *path = NULL;
     int rc;
@@ -101,7 +101,7 @@ static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
 static int add_lun(xlx_ctx *ctx, xs_transaction_t t,
                    const struct xlx__device *dev,
                    const struct xlx__scsi_bus *a,
-                   const xlx_vscsi_entry *entry)
+                   const xlx_scsi_entry *entry)
 {
     char name[XLX__SCSI_NAME_MAX];
     struct xlx__scsi_hctl vdev;
@@ -120,7 +120,7 @@ static int add_lun(xlx_ctx *ctx, xs_transaction_t t,
 struct adding {
     xlx_ctx *ctx;
     const struct xlx__device *dev;
-    const xlx_vscsi_entry *const *entries;
+    const xlx_scsi_entry *const *entries;
     int num;
     bool no_wait;
     bool only_look;                 /* writes nothing */
@@ -182,7 +182,7 @@ static int try_add(void *user)
 }
 
 int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
-                      const xlx_vscsi_entry *const *entries, int num,
+                      const xlx_scsi_entry *const *entries, int num,
                       int64_t deadline)
 {
     struct adding w = {
@@ -204,7 +204,7 @@ static int nudge(const struct adding *w)
 }
 
 static int check_lun(const struct adding *w, const struct xlx__scsi_bus *a,
-                     const xlx_vscsi_entry *entry, int *missing,
+                     const xlx_scsi_entry *entry, int *missing,
                      bool *unseen)
 {
     struct xlx__scsi_hctl vdev;
@@ -267,7 +267,7 @@ static int is_connected(void *user)
 }
 
 int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
-                       const xlx_vscsi_entry *const *entries, int num,
+                       const xlx_scsi_entry *const *entries, int num,
                        bool no_wait, int64_t deadline)
 {
     struct adding w = {
@@ -281,7 +281,7 @@ int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
 }
 
 bool xlx__scsi_bus_is_connected(xlx_ctx *ctx, const struct xlx__device *dev,
-                                const xlx_vscsi_entry *entry)
+                                const xlx_scsi_entry *entry)
 {
     struct adding w = {
         .ctx = ctx, .dev = dev, .entries = &entry, .num = 1,
@@ -343,7 +343,7 @@ int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
 struct removing {
     xlx_ctx *ctx;
     const struct xlx__device *dev;
-    const xlx_vscsi_entry *const *entries;
+    const xlx_scsi_entry *const *entries;
     int num;
     bool last;                      /* the adapter goes as well */
 };
@@ -370,7 +370,7 @@ static int delete_lun(const struct removing *w, xs_transaction_t t,
 
 /* A LUN at the address of an entry can be another device's. */
 static int is_ours(const struct removing *w, xs_transaction_t t,
-                   const xlx_vscsi_entry *entry, struct xlx__scsi_lun *lun)
+                   const xlx_scsi_entry *entry, struct xlx__scsi_lun *lun)
 {
     char *pdev;
     int rc;
@@ -524,7 +524,7 @@ static int remove_adapter(xlx_ctx *ctx, const struct xlx__device *dev,
 }
 
 int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
-                         const xlx_vscsi_entry *const *entries, int num,
+                         const xlx_scsi_entry *const *entries, int num,
                          int64_t deadline)
 {
     struct removing w = { ctx, dev, entries, num, false };

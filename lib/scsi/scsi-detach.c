@@ -13,7 +13,7 @@
 
 /* A device that another tool attached: its target is that tool's. */
 static int foreign_entry(struct xlx__scsi_change *c, const char *vdev,
-                         xlx_vscsi_entry *e)
+                         xlx_scsi_entry *e)
 {
     struct xlx__scsi_lun lun = { .name = NULL };
     struct xlx__scsi_hctl hctl;
@@ -22,7 +22,7 @@ static int foreign_entry(struct xlx__scsi_change *c, const char *vdev,
     int rc;
 
     e->domid = c->guest.domid;
-    e->dev.backstore = XLX_VSCSI_BACKSTORE_TARGET;
+    e->dev.backstore = XLX_SCSI_BACKSTORE_TARGET;
     rc = xlx__set_string(&e->dev.vdev, vdev);
     if (rc) return rc;
     rc = xlx__scsi_adapter(e, &dev);
@@ -47,18 +47,18 @@ static int foreign_entry(struct xlx__scsi_change *c, const char *vdev,
 }
 
 static int detach_foreign(struct xlx__scsi_change *c, const char *vdev,
-                          const xlx_vscsi_wait *wait)
+                          const xlx_scsi_wait *wait)
 {
-    xlx_vscsi_entry foreign;
-    const xlx_vscsi_entry *entry = &foreign;
+    xlx_scsi_entry foreign;
+    const xlx_scsi_entry *entry = &foreign;
     int rc;
 
-    xlx_vscsi_entry_init(&foreign);
+    xlx_scsi_entry_init(&foreign);
     rc = foreign_entry(c, vdev, &foreign);
     if (!rc && !(wait && wait->dry_run))
         rc = xlx__scsi_disconnect(c->ctx, &entry, 1,
                                   xlx__scsi_deadline(wait, 1));
-    xlx_vscsi_entry_dispose(&foreign);
+    xlx_scsi_entry_dispose(&foreign);
     return rc;
 }
 
@@ -73,7 +73,7 @@ struct detaching {
 };
 
 static bool matches_request(const struct detaching *d,
-                            const xlx_vscsi_entry *e)
+                            const xlx_scsi_entry *e)
 {
     struct xlx__scsi_hctl vdev;
 
@@ -92,7 +92,7 @@ static int count(const struct detaching *d)
     return num;
 }
 
-static int disconnect(const xlx_vscsi_entry *const *entries, int num,
+static int disconnect(const xlx_scsi_entry *const *entries, int num,
                       void *user)
 {
     const struct detaching *d = user;
@@ -103,9 +103,9 @@ static int disconnect(const xlx_vscsi_entry *const *entries, int num,
 /* A device that is set aside is nowhere but in the record. */
 static int detach(struct detaching *d)
 {
-    xlx_vscsi_entry *e, *first = d->c->record.entries;
-    xlx_vscsi_entry *end = first + d->c->record.num_entries;
-    const xlx_vscsi_entry **list;
+    xlx_scsi_entry *e, *first = d->c->record.entries;
+    xlx_scsi_entry *end = first + d->c->record.num_entries;
+    const xlx_scsi_entry **list;
     int num = 0, rc;
 
     list = calloc((size_t)(end - first), sizeof(*list));
@@ -114,7 +114,7 @@ static int detach(struct detaching *d)
     for (e = first; e < end; e++) {
         if (!matches_request(d, e) || xlx__scsi_is_aside(e))
             continue;
-        e->status = XLX_VSCSI_STATUS_DETACHING;
+        e->status = XLX_SCSI_STATUS_DETACHING;
         list[num++] = e;
     }
     rc = xlx__scsi_record_write(d->c);
@@ -131,8 +131,8 @@ static int detach(struct detaching *d)
     return xlx__scsi_record_write(d->c);
 }
 
-int xlx__device_vscsidev_remove(xlx_ctx *ctx, const xlx_guest *guest,
-                                const char *vdev, const xlx_vscsi_wait *wait)
+int xlx__scsi_detach(xlx_ctx *ctx, const xlx_guest *guest,
+                     const char *vdev, const xlx_scsi_wait *wait)
 {
     char text[XLX__SCSI_HCTL_MAX];
     struct xlx__scsi_change c;

@@ -12,13 +12,13 @@
 /* ---- a guest's ---------------------------------------------------------- */
 
 static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
-                       const xlx_device_vscsictrl *ctrl, xlx_vscsi_info *info)
+                       const xlx_scsi_ctrl *ctrl, xlx_scsi_info *info)
 {
     const char *problem = "";
     char *said = NULL;
     int rc;
 
-    if (info->status == XLX_VSCSI_STATUS_DETACHING)
+    if (info->status == XLX_SCSI_STATUS_DETACHING)
         problem = "its detachment was not finished: xl scsi-repair";
     else if (info->backend_state == XLX_XENBUS_STATE_CLOSED)
         problem = "the backend cannot use it: see the kernel log of the host";
@@ -32,7 +32,7 @@ static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
              info->backend_state != XLX_XENBUS_STATE_CONNECTED ||
              info->frontend_state != XLX_XENBUS_STATE_CONNECTED)
         problem = "not connected";
-    else if (info->status == XLX_VSCSI_STATUS_ATTACHING)
+    else if (info->status == XLX_SCSI_STATUS_ATTACHING)
         problem = "its attachment was not finished: xl scsi-repair";
     if (*problem)
         said = xlx__device_said(ctx, dev);
@@ -46,8 +46,8 @@ static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
     return rc;
 }
 
-static int fill_from_entry(xlx_ctx *ctx, const xlx_vscsi_entry *e,
-                           xlx_vscsi_info *info)
+static int fill_from_entry(xlx_ctx *ctx, const xlx_scsi_entry *e,
+                           xlx_scsi_info *info)
 {
     const char *identity;
     int rc;
@@ -55,7 +55,7 @@ static int fill_from_entry(xlx_ctx *ctx, const xlx_vscsi_entry *e,
     info->status = e->status;
     info->identity_kind = xlx__scsi_identity_kind(xlx__text(e->identity),
                                                   &identity);
-    rc = xlx_device_vscsidev_copy(ctx, &info->dev, &e->dev);
+    rc = xlx_scsi_dev_copy(ctx, &info->dev, &e->dev);
     if (!rc)
         rc = xlx__set_string(&info->hctl, e->hctl);
     if (!rc)
@@ -69,13 +69,13 @@ static int fill_from_entry(xlx_ctx *ctx, const xlx_vscsi_entry *e,
 }
 
 static int fill_from_lun(const struct xlx__scsi_lun *lun,
-                         xlx_vscsi_info *info)
+                         xlx_scsi_info *info)
 {
     char text[XLX__SCSI_HCTL_MAX];
     int rc;
 
-    info->status = XLX_VSCSI_STATUS_UNKNOWN;
-    info->dev.backstore = XLX_VSCSI_BACKSTORE_TARGET;
+    info->status = XLX_SCSI_STATUS_UNKNOWN;
+    info->dev.backstore = XLX_SCSI_BACKSTORE_TARGET;
     xlx__scsi_format_hctl(&lun->vdev, text);
     rc = xlx__set_string(&info->dev.vdev, text);
     if (!rc)
@@ -85,16 +85,16 @@ static int fill_from_lun(const struct xlx__scsi_lun *lun,
     return rc;
 }
 
-static xlx_device_vscsictrl *ctrl_of(xlx_device_vscsictrls *list,
-                                     uint32_t devid)
+static xlx_scsi_ctrl *ctrl_of(xlx_scsi_ctrls *list,
+                              uint32_t devid)
 {
-    xlx_device_vscsictrl *ctrl;
+    xlx_scsi_ctrl *ctrl;
     int i;
 
     for (i = 0; i < list->num_ctrls; i++)
         if (list->ctrls[i].devid == devid)
             return &list->ctrls[i];
-    ctrl = xlx__device_vscsictrls_ctrls_append(list);
+    ctrl = xlx__scsi_ctrls_ctrls_append(list);
     if (!ctrl)
         return NULL;
     ctrl->devid = devid;
@@ -113,13 +113,13 @@ static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *folder)
 }
 
 static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
-                   struct xlx__scsi_lun *lun, const xlx_vscsi_record *record,
-                   xlx_device_vscsictrl *ctrl)
+                   struct xlx__scsi_lun *lun, const xlx_scsi_record *record,
+                   xlx_scsi_ctrl *ctrl)
 {
     struct xlx__scsi_hctl vdev = lun->vdev;
     char text[XLX__SCSI_HCTL_MAX];
-    const xlx_vscsi_entry *e;
-    xlx_vscsi_info *info;
+    const xlx_scsi_entry *e;
+    xlx_scsi_info *info;
     int rc;
 
     rc = xlx__scsi_lun_read(ctx, XBT_NULL, dev, lun);
@@ -128,7 +128,7 @@ static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
         return 0;
     }
     if (rc) return rc;
-    info = xlx__device_vscsictrl_devs_append(ctrl);
+    info = xlx__scsi_ctrl_devs_append(ctrl);
     if (!info)
         return ERROR_NOMEM;
     vdev.host = dev->devid;
@@ -140,10 +140,10 @@ static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
 }
 
 static int add_adapter(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
-                       const xlx_vscsi_record *record,
-                       xlx_device_vscsictrls *list)
+                       const xlx_scsi_record *record,
+                       xlx_scsi_ctrls *list)
 {
-    xlx_device_vscsictrl *ctrl = ctrl_of(list, devid);
+    xlx_scsi_ctrl *ctrl = ctrl_of(list, devid);
     struct xlx__scsi_lun *luns = NULL;
     struct xlx__device dev;
     int i, num = 0, rc;
@@ -164,7 +164,7 @@ static int add_adapter(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
     return rc;
 }
 
-static bool is_listed(const xlx_device_vscsictrl *ctrl, const char *vdev)
+static bool is_listed(const xlx_scsi_ctrl *ctrl, const char *vdev)
 {
     int i;
 
@@ -175,12 +175,12 @@ static bool is_listed(const xlx_device_vscsictrl *ctrl, const char *vdev)
 }
 
 /* Devices that are recorded and not in xenstore. */
-static int add_missing(xlx_ctx *ctx, const xlx_vscsi_entry *e, bool running,
-                       xlx_device_vscsictrls *list)
+static int add_missing(xlx_ctx *ctx, const xlx_scsi_entry *e, bool running,
+                       xlx_scsi_ctrls *list)
 {
     struct xlx__scsi_hctl vdev;
-    xlx_device_vscsictrl *ctrl;
-    xlx_vscsi_info *info;
+    xlx_scsi_ctrl *ctrl;
+    xlx_scsi_info *info;
     int rc;
 
     rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
@@ -190,7 +190,7 @@ static int add_missing(xlx_ctx *ctx, const xlx_vscsi_entry *e, bool running,
         return ERROR_NOMEM;
     if (is_listed(ctrl, e->dev.vdev))
         return 0;
-    info = xlx__device_vscsictrl_devs_append(ctrl);
+    info = xlx__scsi_ctrl_devs_append(ctrl);
     if (!info)
         return ERROR_NOMEM;
     rc = fill_from_entry(ctx, e, info);
@@ -206,26 +206,26 @@ static int add_missing(xlx_ctx *ctx, const xlx_vscsi_entry *e, bool running,
 
 static int by_devid(const void *a, const void *b)
 {
-    const xlx_device_vscsictrl *x = a, *y = b;
+    const xlx_scsi_ctrl *x = a, *y = b;
 
     return x->devid < y->devid ? -1 : x->devid > y->devid;
 }
 
-int xlx__device_vscsictrl_list(xlx_ctx *ctx, const xlx_guest *guest,
-                               xlx_device_vscsictrls *list)
+int xlx__scsi_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
+                        xlx_scsi_ctrls *list)
 {
-    xlx_vscsi_record record;
+    xlx_scsi_record record;
     uint32_t *devids = NULL;
     bool running;
     int i, num = 0, rc;
 
-    xlx_vscsi_record_init(&record);
+    xlx_scsi_record_init(&record);
     rc = xlx_guest_copy(ctx, &list->guest, guest);
     if (rc) goto out;
     rc = xlx__guest_refresh(ctx, &list->guest);
     if (rc) goto out;
     running = list->guest.domid != XLX_DOMID_NONE;
-    rc = xlx__vscsi_record_load(ctx, &guest->uuid, &record, NULL);
+    rc = xlx__scsi_record_load(ctx, &guest->uuid, &record, NULL);
     if (!rc && running)
         rc = xlx__device_list(ctx, "vscsi", 0, list->guest.domid, &devids,
                               &num);
@@ -239,32 +239,32 @@ int xlx__device_vscsictrl_list(xlx_ctx *ctx, const xlx_guest *guest,
 
  out:
     free(devids);
-    xlx_vscsi_record_dispose(&record);
+    xlx_scsi_record_dispose(&record);
     return rc;
 }
 
-int xlx__device_vscsidev_getinfo(xlx_ctx *ctx, const xlx_guest *guest,
-                                 const char *vdev, xlx_vscsi_info *info)
+int xlx__scsi_get(xlx_ctx *ctx, const xlx_guest *guest,
+                  const char *vdev, xlx_scsi_info *info)
 {
     char text[XLX__SCSI_HCTL_MAX];
-    xlx_device_vscsictrls list;
+    xlx_scsi_ctrls list;
     struct xlx__scsi_hctl hctl;
     int i, j, rc;
 
     rc = xlx__scsi_normal_vdev(vdev, &hctl, text);
     if (rc) return rc;
-    xlx_device_vscsictrls_init(&list);
-    rc = xlx__device_vscsictrl_list(ctx, guest, &list);
+    xlx_scsi_ctrls_init(&list);
+    rc = xlx__scsi_ctrl_list(ctx, guest, &list);
     if (rc) goto out;
     rc = xlx__error(ERROR_NOTFOUND, "vdev %s: the guest has no such SCSI "
                     "device", text);
     for (i = 0; i < list.num_ctrls; i++)
         for (j = 0; j < list.ctrls[i].num_devs; j++)
             if (!strcmp(xlx__text(list.ctrls[i].devs[j].dev.vdev), text))
-                rc = xlx_vscsi_info_copy(ctx, info, &list.ctrls[i].devs[j]);
+                rc = xlx_scsi_info_copy(ctx, info, &list.ctrls[i].devs[j]);
 
  out:
-    xlx_device_vscsictrls_dispose(&list);
+    xlx_scsi_ctrls_dispose(&list);
     return rc;
 }
 
@@ -291,15 +291,15 @@ static int add_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guests *list)
     return 0;
 }
 
-int xlx__vscsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
+int xlx__scsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
 {
-    xlx_vscsi_entry *ours = NULL;
+    xlx_scsi_entry *ours = NULL;
     libxl_uuid *uuids = NULL;
     xlx_guests known;
     int i, num = 0, rc;
 
     xlx_guests_init(&known);
-    rc = xlx__guest_known(ctx, &known);
+    rc = xlx__guest_list(ctx, &known);
     for (i = 0; !rc && i < known.num_guests; i++)
         rc = add_guest(ctx, &known.guests[i].uuid, list);
     if (!rc)
@@ -308,7 +308,7 @@ int xlx__vscsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
         rc = add_guest(ctx, &uuids[i], list);
     xlx_guests_dispose(&known);
     for (i = 0; i < num; i++)
-        xlx_vscsi_entry_dispose(&ours[i]);
+        xlx_scsi_entry_dispose(&ours[i]);
     free(ours);
     free(uuids);
     return rc;
@@ -320,11 +320,11 @@ int xlx__vscsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
 static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
                     struct xlx__scsi_pdev *p)
 {
-    xlx_vscsi_entry e;
+    xlx_scsi_entry e;
     xlx_guest guest;
     int rc;
 
-    xlx_vscsi_entry_init(&e);
+    xlx_scsi_entry_init(&e);
     xlx_guest_init(&guest);
     rc = xlx__scsi_owner(ctx, p->identity, &e, &guest);
     if (!rc) {
@@ -338,16 +338,16 @@ static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
                                 &p->unit.used_by);
         if (rc && rc != ERROR_NOMEM) {
             /* this one cannot be looked at: that is what there is to say */
-            rc = xlx__set_string(&p->unit.used_by, xlx_get_error());
+            rc = xlx__set_string(&p->unit.used_by, xlx_error_get());
             xlx__error_clear();
         }
     }
     xlx_guest_dispose(&guest);
-    xlx_vscsi_entry_dispose(&e);
+    xlx_scsi_entry_dispose(&e);
     return rc;
 }
 
-int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
+int xlx__scsi_unit_list(xlx_ctx *ctx, xlx_scsi_units *list)
 {
     struct xlx__scsi_hctl *hctls = NULL;
     struct xlx__scsi_pdev p;
@@ -370,9 +370,9 @@ int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
             xlx__error_clear();
             rc = 0;
         } else if (!rc) {
-            xlx_vscsi_unit_init(&list->units[list->num_units]);
-            rc = xlx_vscsi_unit_copy(ctx, &list->units[list->num_units++],
-                                     &p.unit);
+            xlx_scsi_unit_init(&list->units[list->num_units]);
+            rc = xlx_scsi_unit_copy(ctx, &list->units[list->num_units++],
+                                    &p.unit);
         }
         xlx__scsi_pdev_dispose(&p);
     }
@@ -383,22 +383,22 @@ int xlx__vscsi_unit_list(xlx_ctx *ctx, xlx_vscsi_units *list)
     return rc;
 }
 
-int xlx__vscsi_owner_find(xlx_ctx *ctx, const char *path,
-                          xlx_vscsi_owner *owner)
+int xlx__scsi_owner_find(xlx_ctx *ctx, const char *path,
+                         xlx_scsi_owner *owner)
 {
     struct xlx__scsi_pdev p;
-    xlx_vscsi_entry e;
+    xlx_scsi_entry e;
     int rc;
 
     xlx__scsi_pdev_init(&p);
-    xlx_vscsi_entry_init(&e);
+    xlx_scsi_entry_init(&e);
     rc = xlx__scsi_find_whole(path, &p);
     if (!rc)
         rc = xlx__scsi_owner(ctx, p.identity, &e, &owner->guest);
     if (!rc)
         rc = xlx__set_string(&owner->vdev, e.dev.vdev);
     owner->readonly = e.dev.readonly;
-    xlx_vscsi_entry_dispose(&e);
+    xlx_scsi_entry_dispose(&e);
     xlx__scsi_pdev_dispose(&p);
     return rc;
 }

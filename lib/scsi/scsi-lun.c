@@ -246,7 +246,7 @@ int xlx__scsi_bus_read(xlx_ctx *ctx, xs_transaction_t t,
     return xlx__scsi_luns(ctx, t, dev, &bus->luns, &bus->num);
 }
 
-int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev)
+int xlx__scsi_adapter(const xlx_scsi_entry *entry, struct xlx__device *dev)
 {
     struct xlx__scsi_hctl vdev;
     int rc;
@@ -258,7 +258,7 @@ int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev)
                             vdev.host);
 }
 
-int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_vscsi_entry *e,
+int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_scsi_entry *e,
                     struct xlx__scsi_lun *lun)
 {
     struct xlx__scsi_hctl vdev;
@@ -281,10 +281,10 @@ int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_vscsi_entry *e,
 
 /* The entries from the first that are on the same adapter come to the front;
  * returns how many they are. */
-static int same_adapter(const xlx_vscsi_entry **entries, int num)
+static int same_adapter(const xlx_scsi_entry **entries, int num)
 {
     struct xlx__scsi_hctl first = { 0 }, vdev = { 0 };
-    const xlx_vscsi_entry *e;
+    const xlx_scsi_entry *e;
     int i, n = 0;
 
     for (i = 0; i < num; i++) {
@@ -298,12 +298,12 @@ static int same_adapter(const xlx_vscsi_entry **entries, int num)
     return n;
 }
 
-int xlx__scsi_each_adapter(const xlx_vscsi_entry *const *entries, int num,
-                           int (*step)(const xlx_vscsi_entry *const *entries,
+int xlx__scsi_each_adapter(const xlx_scsi_entry *const *entries, int num,
+                           int (*step)(const xlx_scsi_entry *const *entries,
                                        int num, void *user),
                            void *user)
 {
-    const xlx_vscsi_entry **left;
+    const xlx_scsi_entry **left;
     int i, n, rc = 0;
 
     left = calloc((size_t)num + 1, sizeof(*left));

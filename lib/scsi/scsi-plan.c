@@ -8,27 +8,27 @@
 static const char unfinished[] = "its attachment was not finished";
 static const char undetached[] = "its detachment was not finished";
 
-static bool is_finished(const xlx_vscsi_entry *e)
+static bool is_finished(const xlx_scsi_entry *e)
 {
-    return e->status == XLX_VSCSI_STATUS_ATTACHED || xlx__scsi_is_aside(e);
+    return e->status == XLX_SCSI_STATUS_ATTACHED || xlx__scsi_is_aside(e);
 }
 
 bool xlx__scsi_must_look(enum xlx__hostdev_stage stage,
-                         const xlx_vscsi_entry *e, uint32_t domid)
+                         const xlx_scsi_entry *e, uint32_t domid)
 {
     if (domid == XLX_DOMID_NONE || e->domid != domid)
         return false;
     return stage == XLX__HOSTDEV_RECOVER
-           ? !is_finished(e) && e->status != XLX_VSCSI_STATUS_DETACHING
-           : e->status == XLX_VSCSI_STATUS_ATTACHED;
+           ? !is_finished(e) && e->status != XLX_SCSI_STATUS_DETACHING
+           : e->status == XLX_SCSI_STATUS_ATTACHED;
 }
 
-static struct xlx__hostdev_action recover(const xlx_vscsi_entry *e,
+static struct xlx__hostdev_action recover(const xlx_scsi_entry *e,
                                           const struct xlx__scsi_seen *seen)
 {
     if (is_finished(e))
         return XLX__HOSTDEV_LEAVE;
-    if (e->status == XLX_VSCSI_STATUS_DETACHING)
+    if (e->status == XLX_SCSI_STATUS_DETACHING)
         return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY, undetached);
     if (seen->works)
         return xlx__hostdev_do(XLX__HOSTDEV_KEEP,
@@ -36,33 +36,33 @@ static struct xlx__hostdev_action recover(const xlx_vscsi_entry *e,
     return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY, unfinished);
 }
 
-static struct xlx__hostdev_action clean_up(const xlx_vscsi_entry *e)
+static struct xlx__hostdev_action clean_up(const xlx_scsi_entry *e)
 {
     if (xlx__scsi_is_aside(e))
         return XLX__HOSTDEV_LEAVE;
     return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY,
-                           e->status == XLX_VSCSI_STATUS_DETACHING ? undetached
+                           e->status == XLX_SCSI_STATUS_DETACHING ? undetached
                    : is_finished(e) ? "the guest does not run any more"
                    : unfinished);
 }
 
-static struct xlx__hostdev_action settle(const xlx_vscsi_entry *e,
+static struct xlx__hostdev_action settle(const xlx_scsi_entry *e,
                                          const struct xlx__scsi_seen *seen)
 {
     if (xlx__scsi_is_aside(e))
         return xlx__hostdev_do(XLX__HOSTDEV_ATTACH, "it was set aside");
-    if (e->status == XLX_VSCSI_STATUS_ATTACHED && !seen->there)
+    if (e->status == XLX_SCSI_STATUS_ATTACHED && !seen->there)
         return xlx__hostdev_do(XLX__HOSTDEV_ATTACH,
                                "the guest was started again without it");
     return XLX__HOSTDEV_LEAVE;
 }
 
 void xlx__scsi_plan(enum xlx__hostdev_stage stage,
-                    const xlx_vscsi_record *record, uint32_t domid,
+                    const xlx_scsi_record *record, uint32_t domid,
                     const struct xlx__scsi_seen *seen,
                     struct xlx__hostdev_action *actions)
 {
-    const xlx_vscsi_entry *e;
+    const xlx_scsi_entry *e;
     int i;
 
     for (i = 0; i < record->num_entries; i++) {

@@ -15,8 +15,8 @@
 int xlx__scsi_record_write(struct xlx__scsi_change *c)
 {
     return c->record.num_entries
-        ? xlx__vscsi_record_save(c->ctx, &c->guest, &c->record)
-        : xlx__vscsi_record_remove(c->ctx, &c->guest);
+        ? xlx__scsi_record_save(c->ctx, &c->guest, &c->record)
+        : xlx__scsi_record_remove(c->ctx, &c->guest);
 }
 
 /* ---- one change --------------------------------------------------------- */
@@ -30,10 +30,10 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
     c->ctx = ctx;
     c->lock.fd = -1;
     xlx_guest_init(&c->guest);
-    xlx_vscsi_record_init(&c->record);
+    xlx_scsi_record_init(&c->record);
 
     rc = xlx__record_lock(ctx, guest, &c->lock, &c->guest);
-    return rc ? rc : xlx__vscsi_record_load(ctx, &c->guest.uuid, &c->record,
+    return rc ? rc : xlx__scsi_record_load(ctx, &c->guest.uuid, &c->record,
                                           NULL);
 }
 
@@ -43,14 +43,14 @@ void xlx__scsi_end(struct xlx__scsi_change *c)
     if (c->vbds)
         xlx__vbds_dispose(c->vbds);
     free(c->vbds);
-    xlx_vscsi_record_dispose(&c->record);
+    xlx_scsi_record_dispose(&c->record);
     xlx_guest_dispose(&c->guest);
 }
 
 /* ---- entries ------------------------------------------------------------ */
 
-xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,
-                                 const char *vdev)
+xlx_scsi_entry *xlx__scsi_entry(const xlx_scsi_record *record,
+                                const char *vdev)
 {
     int i;
 
@@ -61,75 +61,75 @@ xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,
 }
 
 int xlx__scsi_entry_append(struct xlx__scsi_change *c,
-                           const xlx_vscsi_entry *entry)
+                           const xlx_scsi_entry *entry)
 {
-    xlx_vscsi_entry *e = xlx__vscsi_record_entries_append(&c->record);
+    xlx_scsi_entry *e = xlx__scsi_record_entries_append(&c->record);
 
-    return e ? xlx_vscsi_entry_copy(c->ctx, e, entry) : ERROR_NOMEM;
+    return e ? xlx_scsi_entry_copy(c->ctx, e, entry) : ERROR_NOMEM;
 }
 
 void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev)
 {
-    xlx_vscsi_entry *e = xlx__scsi_entry(&c->record, vdev);
-    xlx_vscsi_entry *end = c->record.entries + c->record.num_entries;
+    xlx_scsi_entry *e = xlx__scsi_entry(&c->record, vdev);
+    xlx_scsi_entry *end = c->record.entries + c->record.num_entries;
 
     if (!e)
         return;
-    xlx_vscsi_entry_dispose(e);
+    xlx_scsi_entry_dispose(e);
     memmove(e, e + 1, (size_t)(end - e - 1) * sizeof(*e));
     c->record.num_entries--;
 }
 
-bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry)
+bool xlx__scsi_is_aside(const xlx_scsi_entry *entry)
 {
-    return entry->status == XLX_VSCSI_STATUS_ASIDE &&
+    return entry->status == XLX_SCSI_STATUS_ASIDE &&
            entry->domid == XLX_DOMID_NONE;
 }
 
 /* ---- who has a device --------------------------------------------------- */
 
-static bool has_identity(const xlx_vscsi_entry *e, const char *identity)
+static bool has_identity(const xlx_scsi_entry *e, const char *identity)
 {
     return !strcmp(xlx__text(e->identity), identity);
 }
 
-static bool has_backstore(const xlx_vscsi_entry *e, const char *backstore)
+static bool has_backstore(const xlx_scsi_entry *e, const char *backstore)
 {
     return !strcmp(xlx__text(e->backstore), backstore);
 }
 
 /* An entry that is looked for, and where it is to be copied to. */
 struct search {
-    bool (*matches)(const xlx_vscsi_entry *e, const char *what);
+    bool (*matches)(const xlx_scsi_entry *e, const char *what);
     const char *what;
-    xlx_vscsi_entry *entry;
+    xlx_scsi_entry *entry;
     xlx_guest *guest;
 };
 
 static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
 {
     const struct search *s = user;
-    const xlx_vscsi_entry *e = NULL;
-    xlx_vscsi_record record;
+    const xlx_scsi_entry *e = NULL;
+    xlx_scsi_record record;
     int i, rc;
 
-    xlx_vscsi_record_init(&record);
-    rc = xlx__vscsi_record_load(ctx, &guest->uuid, &record, NULL);
+    xlx_scsi_record_init(&record);
+    rc = xlx__scsi_record_load(ctx, &guest->uuid, &record, NULL);
     if (rc) goto out;
     for (i = 0; !e && i < record.num_entries; i++)
         if (s->matches(&record.entries[i], s->what))
             e = &record.entries[i];
-    rc = e ? xlx_vscsi_entry_copy(ctx, s->entry, e) : ERROR_NOTFOUND;
+    rc = e ? xlx_scsi_entry_copy(ctx, s->entry, e) : ERROR_NOTFOUND;
     if (rc) goto out;
     rc = xlx_guest_copy(ctx, s->guest, guest);
 
  out:
-    xlx_vscsi_record_dispose(&record);
+    xlx_scsi_record_dispose(&record);
     return rc;
 }
 
 int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
-                    xlx_vscsi_entry *entry_r, xlx_guest *guest_r)
+                    xlx_scsi_entry *entry_r, xlx_guest *guest_r)
 {
     struct search s = { has_identity, identity, entry_r, guest_r };
 
@@ -137,7 +137,7 @@ int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
 }
 
 int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
-                              xlx_vscsi_entry *entry_r, xlx_guest *guest_r)
+                              xlx_scsi_entry *entry_r, xlx_guest *guest_r)
 {
     struct search s = { has_backstore, backstore, entry_r, guest_r };
 

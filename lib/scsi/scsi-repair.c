@@ -15,26 +15,26 @@
 int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
                      const char *what, const char *done, int failed)
 {
-    return xlx__report(r->report, !failed, failed ? xlx_get_error() : done,
+    return xlx__report(r->report, !failed, failed ? xlx_error_get() : done,
                        "%s: %s", vdev, what);
 }
 
 /* The plan for an entry of the record. */
 static const struct xlx__hostdev_action *
-action_of(const struct xlx__scsi_repair *r, const xlx_vscsi_entry *e)
+action_of(const struct xlx__scsi_repair *r, const xlx_scsi_entry *e)
 {
     return &r->actions[e - r->c->record.entries];
 }
 
-xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
-                                      const xlx_vscsi_entry *e)
+xlx_scsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
+                                     const xlx_scsi_entry *e)
 {
     return xlx__scsi_entry(&r->c->record, e->dev.vdev);
 }
 
 /* ---- what is there ------------------------------------------------------ */
 
-static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e)
+static bool works(xlx_ctx *ctx, const xlx_scsi_entry *e)
 {
     struct xlx__device dev;
     bool good;
@@ -47,7 +47,7 @@ static bool works(xlx_ctx *ctx, const xlx_vscsi_entry *e)
     return good;
 }
 
-static bool is_there(xlx_ctx *ctx, const xlx_vscsi_entry *e)
+static bool is_there(xlx_ctx *ctx, const xlx_scsi_entry *e)
 {
     struct xlx__scsi_lun lun;
 
@@ -59,11 +59,11 @@ static bool is_there(xlx_ctx *ctx, const xlx_vscsi_entry *e)
 
 static int make_plan(struct xlx__scsi_repair *r, enum xlx__hostdev_stage stage)
 {
-    const xlx_vscsi_record *record = &r->c->record;
+    const xlx_scsi_record *record = &r->c->record;
     size_t size = (size_t)record->num_entries + 1;
     uint32_t domid = r->c->guest.domid;
     struct xlx__scsi_seen *seen;
-    const xlx_vscsi_entry *e;
+    const xlx_scsi_entry *e;
     int i;
 
     free(r->actions);
@@ -91,12 +91,12 @@ static int make_plan(struct xlx__scsi_repair *r, enum xlx__hostdev_stage stage)
 
 /* They work. */
 static int keep_entries(struct xlx__scsi_repair *r,
-                        const xlx_vscsi_entry **list, int num)
+                        const xlx_scsi_entry **list, int num)
 {
     int i, rc = 0;
 
     for (i = 0; !r->dry_run && i < num; i++)
-        xlx__scsi_same_entry(r, list[i])->status = XLX_VSCSI_STATUS_ATTACHED;
+        xlx__scsi_same_entry(r, list[i])->status = XLX_SCSI_STATUS_ATTACHED;
     if (!r->dry_run)
         rc = xlx__scsi_record_write(r->c);
     for (i = 0; !rc && i < num; i++)
@@ -107,11 +107,11 @@ static int keep_entries(struct xlx__scsi_repair *r,
 
 /* Those of one adapter.  Without success an entry stays, as DETACHING, or as
  * it is when it was to be set aside, because then it is to come back. */
-static int detach_luns(const xlx_vscsi_entry *const *entries, int num,
+static int detach_luns(const xlx_scsi_entry *const *entries, int num,
                        void *user)
 {
     const struct xlx__scsi_repair *r = user;
-    xlx_vscsi_entry *e;
+    xlx_scsi_entry *e;
     int i, failed, rc = 0;
 
     failed = r->dry_run ? 0
@@ -124,8 +124,8 @@ static int detach_luns(const xlx_vscsi_entry *const *entries, int num,
                                          : "taken back", failed);
         if (r->dry_run)
             continue;
-        if (e->status != XLX_VSCSI_STATUS_ASIDE)
-            e->status = XLX_VSCSI_STATUS_DETACHING;
+        if (e->status != XLX_SCSI_STATUS_ASIDE)
+            e->status = XLX_SCSI_STATUS_DETACHING;
         if (!failed)
             e->domid = XLX_DOMID_NONE;
     }
@@ -136,18 +136,18 @@ static int detach_luns(const xlx_vscsi_entry *const *entries, int num,
 static void drop_gone(struct xlx__scsi_change *c)
 {
     int i = c->record.num_entries;
-    const xlx_vscsi_entry *e;
+    const xlx_scsi_entry *e;
 
     while (i--) {
         e = &c->record.entries[i];
-        if (e->status == XLX_VSCSI_STATUS_DETACHING &&
+        if (e->status == XLX_SCSI_STATUS_DETACHING &&
             e->domid == XLX_DOMID_NONE)
             xlx__scsi_entry_drop(c, e->dev.vdev);
     }
 }
 
 static int take_entries_away(struct xlx__scsi_repair *r,
-                             const xlx_vscsi_entry **list, int num)
+                             const xlx_scsi_entry **list, int num)
 {
     int rc;
 
@@ -161,10 +161,10 @@ static int take_entries_away(struct xlx__scsi_repair *r,
 /* Calls carry_out for the entries for which the plan has that step. */
 static int do_step(struct xlx__scsi_repair *r, enum xlx__hostdev_step step,
                    int (*carry_out)(struct xlx__scsi_repair *r,
-                                    const xlx_vscsi_entry **list, int num))
+                                    const xlx_scsi_entry **list, int num))
 {
-    const xlx_vscsi_record *record = &r->c->record;
-    const xlx_vscsi_entry **list;
+    const xlx_scsi_record *record = &r->c->record;
+    const xlx_scsi_entry **list;
     int i, num = 0, rc;
 
     list = calloc((size_t)record->num_entries + 1, sizeof(*list));
@@ -208,9 +208,9 @@ int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
 
 /* Has some domain, of which nobody may know any more, that target in
  * xenstore?  XLX_DOMID_NONE: none. */
-static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
+static uint32_t user_of(xlx_ctx *ctx, const xlx_scsi_entry *orphan)
 {
-    xlx_vscsi_entry e = *orphan;
+    xlx_scsi_entry e = *orphan;
     uint32_t found = XLX_DOMID_NONE;
     struct xlx__scsi_lun lun;
     unsigned int i, num = 0;
@@ -235,17 +235,17 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
 
 /* 1 when another guest shares the backstore, which keeps the name of the guest
  * that had it first. */
-static int is_needed(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
+static int is_needed(xlx_ctx *ctx, const xlx_scsi_entry *orphan)
 {
-    xlx_vscsi_entry e;
+    xlx_scsi_entry e;
     xlx_guest guest;
     int rc;
 
-    xlx_vscsi_entry_init(&e);
+    xlx_scsi_entry_init(&e);
     xlx_guest_init(&guest);
     rc = xlx__scsi_backstore_owner(ctx, orphan->backstore, &e, &guest);
     xlx_guest_dispose(&guest);
-    xlx_vscsi_entry_dispose(&e);
+    xlx_scsi_entry_dispose(&e);
     return rc == ERROR_NOTFOUND ? 0 : rc ? rc : 1;
 }
 
@@ -253,8 +253,8 @@ static int is_needed(xlx_ctx *ctx, const xlx_vscsi_entry *orphan)
 static int remove_orphans(struct xlx__scsi_repair *r)
 {
     struct xlx__scsi_change *c = r->c;
-    const xlx_vscsi_entry *e;
-    xlx_vscsi_entry *ours = NULL;
+    const xlx_scsi_entry *e;
+    xlx_scsi_entry *ours = NULL;
     libxl_uuid *uuids = NULL;
     int i, num = 0, rc, failed;
 
@@ -281,7 +281,7 @@ static int remove_orphans(struct xlx__scsi_repair *r)
                          failed);
     }
     for (i = 0; i < num; i++)
-        xlx_vscsi_entry_dispose(&ours[i]);
+        xlx_scsi_entry_dispose(&ours[i]);
     free(ours);
     free(uuids);
     return rc;
@@ -306,8 +306,8 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
     return rc;
 }
 
-int xlx__vscsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
-                      xlx_repair_report *report)
+int xlx__scsi_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                     xlx_repair_report *report)
 {
     struct xlx__scsi_change c;
     int rc;

@@ -66,18 +66,18 @@ static uint64_t target_wwn(const libxl_uuid *uuid,
            UINT64_C(0x3000000000000000);
 }
 
-static const char *kind_name(xlx_vscsi_backstore kind)
+static const char *kind_name(xlx_scsi_backstore kind)
 {
     switch (kind) {
-    case XLX_VSCSI_BACKSTORE_PSCSI:  return "pscsi";
-    case XLX_VSCSI_BACKSTORE_IBLOCK: return "iblock";
+    case XLX_SCSI_BACKSTORE_PSCSI:  return "pscsi";
+    case XLX_SCSI_BACKSTORE_IBLOCK: return "iblock";
     default:                         return "fileio";
     }
 }
 
 int xlx__scsi_target_name(const libxl_uuid *uuid,
                           const struct xlx__scsi_hctl *vdev,
-                          xlx_vscsi_entry *entry)
+                          xlx_scsi_entry *entry)
 {
     free(entry->backstore);
     free(entry->target);
@@ -125,7 +125,7 @@ static char *core_path(const char *backstore)
     return xlx__printf("%s/target/core/%s", xlx__configfs_dir(), backstore);
 }
 
-static char *tpg_path(const xlx_vscsi_entry *entry)
+static char *tpg_path(const xlx_scsi_entry *entry)
 {
     return xlx__printf("%s/target/xen-pvscsi/%s/tpgt_1", xlx__configfs_dir(),
                        entry->target);
@@ -193,15 +193,15 @@ static int load(xlx_ctx *ctx, const char *module)
     return rc ? ERROR_NOT_READY : 0;
 }
 
-int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_vscsi_backstore kind)
+int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_scsi_backstore kind)
 {
     const char *configfs = xlx__configfs_dir(), *module;
     char *fabric;
     int rc;
 
-    module = kind == XLX_VSCSI_BACKSTORE_PSCSI    ? "target_core_pscsi"
-             : kind == XLX_VSCSI_BACKSTORE_IBLOCK ? "target_core_iblock"
-             : kind == XLX_VSCSI_BACKSTORE_FILEIO ? "target_core_file" : NULL;
+    module = kind == XLX_SCSI_BACKSTORE_PSCSI    ? "target_core_pscsi"
+             : kind == XLX_SCSI_BACKSTORE_IBLOCK ? "target_core_iblock"
+             : kind == XLX_SCSI_BACKSTORE_FILEIO ? "target_core_file" : NULL;
     if (!xlx__attr_exists("%s/target", configfs)) {
         rc = load(ctx, "target_core_mod");
         if (rc) return rc;
@@ -227,16 +227,16 @@ int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_vscsi_backstore kind)
 
 /* ---- backstore ---------------------------------------------------------- */
 
-static char *control_text(const xlx_vscsi_entry *entry,
+static char *control_text(const xlx_scsi_entry *entry,
                           const struct xlx__scsi_pdev *p)
 {
     switch (entry->dev.backstore) {
-    case XLX_VSCSI_BACKSTORE_PSCSI:
+    case XLX_SCSI_BACKSTORE_PSCSI:
         return xlx__printf("scsi_host_id=%u,scsi_channel_id=%u,"
                            "scsi_target_id=%u,scsi_lun_id=%" PRIu64,
                            p->hctl.host, p->hctl.channel, p->hctl.target,
                            p->hctl.lun);
-    case XLX_VSCSI_BACKSTORE_IBLOCK:
+    case XLX_SCSI_BACKSTORE_IBLOCK:
         return xlx__printf("udev_path=%s,readonly=%d", p->unit.path,
                            entry->dev.readonly);
     default:
@@ -246,19 +246,19 @@ static char *control_text(const xlx_vscsi_entry *entry,
 }
 
 /* A serial number that stays the same: the kernel makes up a random one. */
-static int set_serial(const char *path, const xlx_vscsi_entry *entry)
+static int set_serial(const char *path, const xlx_scsi_entry *entry)
 {
     const char *name = strchr(entry->backstore, '/') + 1;
     char serial[24];
 
-    if (entry->dev.backstore == XLX_VSCSI_BACKSTORE_PSCSI)
+    if (entry->dev.backstore == XLX_SCSI_BACKSTORE_PSCSI)
         return 0;                       /* the device has its own */
     snprintf(serial, sizeof(serial), "%016" PRIx64,
              hash(HASH_START, name, strlen(name)));
     return xlx__attr_write(serial, "%s/wwn/vpd_unit_serial", path);
 }
 
-static int configure(const char *path, const xlx_vscsi_entry *entry,
+static int configure(const char *path, const xlx_scsi_entry *entry,
                      const struct xlx__scsi_pdev *p)
 {
     char *control = control_text(entry, p);
@@ -300,7 +300,7 @@ static int check_same(const char *path, const struct xlx__scsi_pdev *p)
     return rc;
 }
 
-static int make_backstore(const xlx_vscsi_entry *entry,
+static int make_backstore(const xlx_scsi_entry *entry,
                           const struct xlx__scsi_pdev *p)
 {
     char *path = core_path(entry->backstore);
@@ -352,7 +352,7 @@ static int remove_backstore(const char *backstore)
 
 /* The initiator's name is never seen by anybody, but must be of the same
  * family as the target's. */
-static int set_nexus(const char *tpg, const xlx_vscsi_entry *entry)
+static int set_nexus(const char *tpg, const xlx_scsi_entry *entry)
 {
     char *name = NULL, *now = NULL, *last;
     int rc;
@@ -387,7 +387,7 @@ static const char *last_part(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static int link_lun(const char *lun, const xlx_vscsi_entry *entry)
+static int link_lun(const char *lun, const xlx_scsi_entry *entry)
 {
     char *to = core_path(entry->backstore), *path = NULL, *is = NULL;
     int rc;
@@ -412,7 +412,7 @@ static int link_lun(const char *lun, const xlx_vscsi_entry *entry)
     return rc;
 }
 
-int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
                           const struct xlx__scsi_pdev *p)
 {
     char *tpg, *lun = NULL;
@@ -420,7 +420,7 @@ int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
 
     rc = xlx__scsi_target_modules(ctx, entry->dev.backstore);
     if (rc) return rc;
-    if (entry->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET)
+    if (entry->dev.backstore == XLX_SCSI_BACKSTORE_TARGET)
         return xlx__scsi_target_check(entry);
     rc = make_backstore(entry, p);
     if (rc) return rc;
@@ -443,7 +443,7 @@ int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
     return rc;
 }
 
-int xlx__scsi_target_check(const xlx_vscsi_entry *entry)
+int xlx__scsi_target_check(const xlx_scsi_entry *entry)
 {
     char *tpg = tpg_path(entry), *nexus = NULL, *to = NULL;
     int rc;
@@ -459,7 +459,7 @@ int xlx__scsi_target_check(const xlx_vscsi_entry *entry)
     else if (!*nexus)
         rc = xlx__error(ERROR_NOT_READY, "target %s has no nexus: write one "
                         "to %s/nexus", entry->target, tpg);
-    else if (entry->dev.backstore != XLX_VSCSI_BACKSTORE_TARGET &&
+    else if (entry->dev.backstore != XLX_SCSI_BACKSTORE_TARGET &&
              strcmp(to, last_part(entry->backstore)))
         rc = xlx__error(ERROR_FAIL, "target %s:%u leads to \"%s\" and not to "
                         "%s", entry->target, entry->lun, to,
@@ -520,13 +520,13 @@ static int remove_target(char *tpg)
     return drop(tpg, &left);
 }
 
-int xlx__scsi_target_remove(const xlx_vscsi_entry *entry)
+int xlx__scsi_target_remove(const xlx_scsi_entry *entry)
 {
     char *tpg, *lun = NULL, *path = NULL, *to = NULL;
     bool left;
     int rc;
 
-    if (entry->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET)
+    if (entry->dev.backstore == XLX_SCSI_BACKSTORE_TARGET)
         return 0;
     tpg = tpg_path(entry);
     lun = tpg ? xlx__printf("%s/lun/lun_%u", tpg, entry->lun) : NULL;
@@ -563,7 +563,7 @@ int xlx__scsi_target_remove(const xlx_vscsi_entry *entry)
 
 /* ---- what there is ------------------------------------------------------ */
 
-int xlx__scsi_target_guest(const xlx_vscsi_entry *entry, libxl_uuid *uuid)
+int xlx__scsi_target_guest(const xlx_scsi_entry *entry, libxl_uuid *uuid)
 {
     char *tpg = tpg_path(entry), **links = NULL, *to;
     struct xlx__scsi_hctl vdev;
@@ -585,12 +585,12 @@ int xlx__scsi_target_guest(const xlx_vscsi_entry *entry, libxl_uuid *uuid)
     return rc;
 }
 
-static int add_ours(xlx_vscsi_backstore kind, const char *name,
-                    xlx_vscsi_entry **entries, libxl_uuid **uuids, int *num)
+static int add_ours(xlx_scsi_backstore kind, const char *name,
+                    xlx_scsi_entry **entries, libxl_uuid **uuids, int *num)
 {
     char address[XLX__SCSI_HCTL_MAX];
     struct xlx__scsi_hctl vdev;
-    xlx_vscsi_entry *e;
+    xlx_scsi_entry *e;
     libxl_uuid uuid, *u;
     int rc;
 
@@ -606,19 +606,19 @@ static int add_ours(xlx_vscsi_backstore kind, const char *name,
         return xlx__nomem();
     libxl_uuid_copy(NULL, &u[*num], &uuid);
     e += (*num)++;
-    xlx_vscsi_entry_init(e);
+    xlx_scsi_entry_init(e);
     e->dev.backstore = kind;
     rc = xlx__set_string(&e->dev.vdev,
                          xlx__scsi_format_hctl(&vdev, address));
     return rc ? rc : xlx__scsi_target_name(&uuid, &vdev, e);
 }
 
-int xlx__scsi_target_ours(xlx_vscsi_entry **entries_r, libxl_uuid **uuids_r,
+int xlx__scsi_target_ours(xlx_scsi_entry **entries_r, libxl_uuid **uuids_r,
                           int *num_r)
 {
-    static const xlx_vscsi_backstore kinds[] = {
-        XLX_VSCSI_BACKSTORE_PSCSI, XLX_VSCSI_BACKSTORE_IBLOCK,
-        XLX_VSCSI_BACKSTORE_FILEIO,
+    static const xlx_scsi_backstore kinds[] = {
+        XLX_SCSI_BACKSTORE_PSCSI, XLX_SCSI_BACKSTORE_IBLOCK,
+        XLX_SCSI_BACKSTORE_FILEIO,
     };
     char **names = NULL;
     size_t k;

@@ -25,12 +25,12 @@
 void xlx__scsi_pdev_init(struct xlx__scsi_pdev *p)
 {
     memset(p, 0, sizeof(*p));
-    xlx_vscsi_unit_init(&p->unit);
+    xlx_scsi_unit_init(&p->unit);
 }
 
 void xlx__scsi_pdev_dispose(struct xlx__scsi_pdev *p)
 {
-    xlx_vscsi_unit_dispose(&p->unit);
+    xlx_scsi_unit_dispose(&p->unit);
     free(p->identity);
     free(p->block);
     free(p->target);
@@ -112,7 +112,7 @@ static int read_nodes(const char *device, struct xlx__scsi_pdev *p)
 static int read_unit(const char *device, struct xlx__scsi_pdev *p)
 {
     char address[XLX__SCSI_HCTL_MAX], *type;
-    xlx_vscsi_unit *u = &p->unit;
+    xlx_scsi_unit *u = &p->unit;
     int rc;
 
     type = xlx__attr_text("%s/type", device);
@@ -519,21 +519,21 @@ int xlx__scsi_find(const char *pdev, struct xlx__scsi_pdev *p)
     return find_name(pdev, p);
 }
 
-xlx_vscsi_identity xlx__scsi_identity_kind(const char *identity,
-                                           const char **value_r)
+xlx_scsi_identity xlx__scsi_identity_kind(const char *identity,
+                                          const char **value_r)
 {
-    xlx_vscsi_identity kind;
+    xlx_scsi_identity kind;
     char word[16];
     size_t len;
 
     len = strcspn(identity, " ");
     *value_r = "";
     if (!identity[len] || len >= sizeof(word))
-        return XLX_VSCSI_IDENTITY_NONE;
+        return XLX_SCSI_IDENTITY_NONE;
     memcpy(word, identity, len);
     word[len] = '\0';
-    if (xlx_vscsi_identity_from_string(word, &kind))
-        return XLX_VSCSI_IDENTITY_NONE;
+    if (xlx_scsi_identity_from_string(word, &kind))
+        return XLX_SCSI_IDENTITY_NONE;
     *value_r = identity + len + 1;
     return kind;
 }
@@ -544,13 +544,13 @@ int xlx__scsi_find_identity(const char *identity, struct xlx__scsi_pdev *p)
     const char *value;
 
     switch (xlx__scsi_identity_kind(identity, &value)) {
-    case XLX_VSCSI_IDENTITY_WWID:
+    case XLX_SCSI_IDENTITY_WWID:
         return find_id(value, p);
-    case XLX_VSCSI_IDENTITY_HCTL:
+    case XLX_SCSI_IDENTITY_HCTL:
         if (xlx__scsi_parse_hctl(value, &hctl))
             return xlx__scsi_find_hctl(&hctl, p);
         break;
-    case XLX_VSCSI_IDENTITY_TARGET:
+    case XLX_SCSI_IDENTITY_TARGET:
         return xlx__scsi_find(value, p);
     default:
         break;

@@ -166,7 +166,7 @@ static int read_vbds(struct xlx__scsi_change *c)
     return 0;
 }
 
-int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_vscsi_entry *e,
+int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_scsi_entry *e,
                         const struct xlx__scsi_pdev *p, bool exclusive)
 {
     char *use = NULL;

@@ -11,13 +11,13 @@
  * nothing. */
 static bool needs_repair(const struct xlx__scsi_change *c)
 {
-    const xlx_vscsi_entry *e, *end;
+    const xlx_scsi_entry *e, *end;
 
     end = c->record.entries + c->record.num_entries;
     for (e = c->record.entries; e < end; e++)
         if (!xlx__scsi_is_aside(e) &&
             (e->domid != c->guest.domid ||
-             e->status != XLX_VSCSI_STATUS_ATTACHED))
+             e->status != XLX_SCSI_STATUS_ATTACHED))
             return true;
     return false;
 }
@@ -56,7 +56,7 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, bool gone,
     return rc;
 }
 
-int xlx__vscsi_watch(xlx_ctx *ctx, const xlx_guest *guest)
+int xlx__scsi_watch(xlx_ctx *ctx, const xlx_guest *guest)
 {
     static const struct xlx__hostdev_watch how = {
         .name = "scsi", .again_ms = AGAIN_MS, .look = look,

@@ -20,9 +20,9 @@
 
 /* The devices that one call attaches. */
 struct plan {
-    xlx_vscsi_entry *entries;
+    xlx_scsi_entry *entries;
     struct xlx__scsi_pdev *pdevs;
-    const xlx_vscsi_entry **list;   /* of the entries, when all are there */
+    const xlx_scsi_entry **list;   /* of the entries, when all are there */
     int num;
 };
 
@@ -31,7 +31,7 @@ static void plan_dispose(struct plan *plan)
     int i;
 
     for (i = 0; i < plan->num; i++) {
-        xlx_vscsi_entry_dispose(&plan->entries[i]);
+        xlx_scsi_entry_dispose(&plan->entries[i]);
         xlx__scsi_pdev_dispose(&plan->pdevs[i]);
     }
     free(plan->entries);
@@ -44,7 +44,7 @@ static int64_t all_of(int64_t first_ms, int num)
     return xlx__now_ms() + first_ms + (num > 1 ? num - 1 : 0) * MORE_MS;
 }
 
-int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait, int num)
+int64_t xlx__scsi_deadline(const xlx_scsi_wait *wait, int num)
 {
     return wait && wait->timeout
         ? xlx__now_ms() + wait->timeout * INT64_C(1000)
@@ -59,27 +59,27 @@ static bool is_disk(const struct xlx__scsi_pdev *p)
 }
 
 /* AUTO replaced, and the kind possible for that device. */
-static int choose(const struct xlx__scsi_pdev *p, xlx_device_vscsidev *dev)
+static int choose(const struct xlx__scsi_pdev *p, xlx_scsi_dev *dev)
 {
     bool scsi = *xlx__text(p->unit.hctl), file;
     const char *kind;
 
     if (*xlx__text(p->target))
-        dev->backstore = XLX_VSCSI_BACKSTORE_TARGET;
+        dev->backstore = XLX_SCSI_BACKSTORE_TARGET;
     file = !strcmp(p->unit.type, "file");
-    if (dev->backstore == XLX_VSCSI_BACKSTORE_AUTO)
-        dev->backstore = file ? XLX_VSCSI_BACKSTORE_FILEIO
-                         : scsi && !dev->readonly ? XLX_VSCSI_BACKSTORE_PSCSI
-                         : XLX_VSCSI_BACKSTORE_IBLOCK;
-    kind = xlx_vscsi_backstore_to_string(dev->backstore);
-    if (dev->readonly && dev->backstore != XLX_VSCSI_BACKSTORE_IBLOCK)
+    if (dev->backstore == XLX_SCSI_BACKSTORE_AUTO)
+        dev->backstore = file ? XLX_SCSI_BACKSTORE_FILEIO
+                         : scsi && !dev->readonly ? XLX_SCSI_BACKSTORE_PSCSI
+                         : XLX_SCSI_BACKSTORE_IBLOCK;
+    kind = xlx_scsi_backstore_to_string(dev->backstore);
+    if (dev->readonly && dev->backstore != XLX_SCSI_BACKSTORE_IBLOCK)
         return xlx__error(ERROR_INVAL, "pdev %s: only iblock can keep a guest "
                           "from writing, not %s%s", dev->pdev, kind,
                           file ? "; use a read-only loop device" : "");
-    if ((dev->backstore == XLX_VSCSI_BACKSTORE_PSCSI && !scsi) ||
-        (dev->backstore == XLX_VSCSI_BACKSTORE_IBLOCK && !is_disk(p)) ||
-        (dev->backstore == XLX_VSCSI_BACKSTORE_FILEIO && !file) ||
-        (dev->backstore == XLX_VSCSI_BACKSTORE_TARGET &&
+    if ((dev->backstore == XLX_SCSI_BACKSTORE_PSCSI && !scsi) ||
+        (dev->backstore == XLX_SCSI_BACKSTORE_IBLOCK && !is_disk(p)) ||
+        (dev->backstore == XLX_SCSI_BACKSTORE_FILEIO && !file) ||
+        (dev->backstore == XLX_SCSI_BACKSTORE_TARGET &&
          !*xlx__text(p->target)))
         return xlx__error(ERROR_INVAL, "pdev %s: %s cannot serve it, it is "
                           "%s", dev->pdev, kind,
@@ -89,14 +89,14 @@ static int choose(const struct xlx__scsi_pdev *p, xlx_device_vscsidev *dev)
 
 /* One device more in the plan; *p is taken over. */
 static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
-                    const xlx_device_vscsidev *dev, const char *vdev,
+                    const xlx_scsi_dev *dev, const char *vdev,
                     struct xlx__scsi_pdev *p, struct plan *plan)
 {
     size_t size = (size_t)plan->num + 1;
     struct xlx__scsi_pdev *pdevs;
     struct xlx__scsi_hctl hctl;
     char text[XLX__SCSI_HCTL_MAX];
-    xlx_vscsi_entry *e;
+    xlx_scsi_entry *e;
     int rc;
 
     rc = xlx__scsi_normal_vdev(vdev, &hctl, text);
@@ -110,12 +110,12 @@ static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
     if (!e || !pdevs)
         return xlx__nomem();
     e += plan->num;
-    xlx_vscsi_entry_init(e);
+    xlx_scsi_entry_init(e);
     plan->pdevs[plan->num++] = *p;
     xlx__scsi_pdev_init(p);
     p = &plan->pdevs[plan->num - 1];
 
-    rc = xlx_device_vscsidev_copy(ctx, &e->dev, dev);
+    rc = xlx_scsi_dev_copy(ctx, &e->dev, dev);
     if (rc) return rc;
     rc = xlx__set_string(&e->dev.vdev, text);
     if (rc) return rc;
@@ -123,7 +123,7 @@ static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) return rc;
     rc = xlx__scsi_target_name(&guest->uuid, &hctl, e);
     if (rc) return rc;
-    if (e->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET) {
+    if (e->dev.backstore == XLX_SCSI_BACKSTORE_TARGET) {
         e->lun = p->lun;
         rc = xlx__set_string(&e->backstore, "");
         if (!rc)
@@ -131,7 +131,7 @@ static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
         if (rc) return rc;
     }
     e->domid = guest->domid;
-    e->status = XLX_VSCSI_STATUS_ATTACHING;
+    e->status = XLX_SCSI_STATUS_ATTACHING;
     rc = xlx__set_string(&e->identity, p->identity);
     if (!rc)
         rc = xlx__set_string(&e->hctl, p->unit.hctl);
@@ -143,10 +143,10 @@ static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
 /* Every device of the host adapter that *one is on, under the address that it
  * has on the host. */
 static int plan_host(xlx_ctx *ctx, const xlx_guest *guest,
-                     const xlx_device_vscsidev *dev,
+                     const xlx_scsi_dev *dev,
                      const struct xlx__scsi_pdev *one, struct plan *plan)
 {
-    xlx_device_vscsidev each = *dev;    /* its texts are not ours */
+    xlx_scsi_dev each = *dev;    /* its texts are not ours */
     char text[XLX__SCSI_HCTL_MAX];
     struct xlx__scsi_hctl *list;
     struct xlx__scsi_pdev p;
@@ -174,7 +174,7 @@ static int plan_host(xlx_ctx *ctx, const xlx_guest *guest,
 }
 
 static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
-                     const xlx_device_vscsidevs *devs, struct plan *plan)
+                     const xlx_scsi_devs *devs, struct plan *plan)
 {
     struct xlx__scsi_pdev p;
     int i, j, rc = 0;
@@ -182,7 +182,7 @@ static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
     if (!devs->num_devs)
         return xlx__error(ERROR_INVAL, "no device is given");
     for (i = 0; !rc && i < devs->num_devs; i++) {
-        const xlx_device_vscsidev *dev = &devs->devs[i];
+        const xlx_scsi_dev *dev = &devs->devs[i];
 
         xlx__scsi_pdev_init(&p);
         rc = xlx__scsi_find(xlx__text(dev->pdev), &p);
@@ -218,7 +218,7 @@ static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
 
 static int check_vdev(struct xlx__scsi_change *c,
                       const struct xlx__scsi_bus *bus,
-                      const xlx_vscsi_entry *e)
+                      const xlx_scsi_entry *e)
 {
     struct xlx__scsi_hctl vdev;
     int rc;
@@ -234,7 +234,7 @@ static int check_vdev(struct xlx__scsi_change *c,
     return 0;
 }
 
-static int check_vdevs(const xlx_vscsi_entry *const *entries, int num,
+static int check_vdevs(const xlx_scsi_entry *const *entries, int num,
                        void *user)
 {
     struct xlx__scsi_change *c = user;
@@ -255,14 +255,14 @@ static int check_vdevs(const xlx_vscsi_entry *const *entries, int num,
 
 /* Not with another guest, unless both allow it; then they have one backstore,
  * since a disk can be opened for one alone. */
-static int check_owner(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
+static int check_owner(struct xlx__scsi_change *c, xlx_scsi_entry *e,
                        bool *had_r)
 {
-    xlx_vscsi_entry other;
+    xlx_scsi_entry other;
     xlx_guest guest;
     int rc;
 
-    xlx_vscsi_entry_init(&other);
+    xlx_scsi_entry_init(&other);
     xlx_guest_init(&guest);
     rc = xlx__scsi_owner(c->ctx, e->identity, &other, &guest);
     *had_r = !rc;
@@ -272,7 +272,7 @@ static int check_owner(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
                         "%s%s", e->dev.pdev, xlx__text(guest.name),
                         other.dev.vdev,
                         e->dev.shared ? ", and not shared" : "");
-    else if (other.status != XLX_VSCSI_STATUS_ATTACHED)
+    else if (other.status != XLX_SCSI_STATUS_ATTACHED)
         rc = xlx__error(ERROR_NOT_READY, "pdev %s: it is being attached to "
                         "or detached from guest \"%s\"; try again, or xl "
                         "scsi-repair", e->dev.pdev, xlx__text(guest.name));
@@ -281,25 +281,25 @@ static int check_owner(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
         rc = xlx__error(ERROR_INVAL, "pdev %s: guest \"%s\" has it by %s%s, "
                         "and those who share it must have it alike",
                         e->dev.pdev, xlx__text(guest.name),
-                        xlx_vscsi_backstore_to_string(other.dev.backstore),
+                        xlx_scsi_backstore_to_string(other.dev.backstore),
                         other.dev.readonly ? ", read-only" : "");
     else
         rc = xlx__set_string(&e->backstore, other.backstore);
 
  out:
     xlx_guest_dispose(&guest);
-    xlx_vscsi_entry_dispose(&other);
+    xlx_scsi_entry_dispose(&other);
     return rc;
 }
 
 /* The target of another tool must be that: those that we make are known by the
  * device behind them. */
-static int check_foreign(const xlx_vscsi_entry *e)
+static int check_foreign(const xlx_scsi_entry *e)
 {
     libxl_uuid uuid;
     int rc;
 
-    rc = e->dev.backstore == XLX_VSCSI_BACKSTORE_TARGET
+    rc = e->dev.backstore == XLX_SCSI_BACKSTORE_TARGET
          ? xlx__scsi_target_guest(e, &uuid) : 0;
     if (rc <= 0)
         return rc;
@@ -309,7 +309,7 @@ static int check_foreign(const xlx_vscsi_entry *e)
                       LIBXL_UUID_BYTES(uuid));
 }
 
-static int check_one(struct xlx__scsi_change *c, xlx_vscsi_entry *e,
+static int check_one(struct xlx__scsi_change *c, xlx_scsi_entry *e,
                      const struct xlx__scsi_pdev *p)
 {
     bool had;
@@ -356,7 +356,7 @@ struct connecting {
     int64_t deadline;
 };
 
-static int put_on_bus(const xlx_vscsi_entry *const *entries, int num,
+static int put_on_bus(const xlx_scsi_entry *const *entries, int num,
                       void *user)
 {
     const struct connecting *how = user;
@@ -374,7 +374,7 @@ static int put_on_bus(const xlx_vscsi_entry *const *entries, int num,
     return rc;
 }
 
-int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+int xlx__scsi_connect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
                       const struct xlx__scsi_pdev *pdevs, int num,
                       bool no_wait, int64_t deadline)
 {
@@ -393,7 +393,7 @@ int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
     return rc;
 }
 
-int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
                          int num, int64_t deadline)
 {
     struct xlx__device dev;
@@ -418,7 +418,7 @@ struct undoing {
     bool left;                      /* not all could be taken back */
 };
 
-static int undo(const xlx_vscsi_entry *const *entries, int num, void *user)
+static int undo(const xlx_scsi_entry *const *entries, int num, void *user)
 {
     struct undoing *u = user;
     int i, rc;
@@ -427,7 +427,7 @@ static int undo(const xlx_vscsi_entry *const *entries, int num, void *user)
     for (i = 0; i < num; i++)
         if (rc)
             xlx__scsi_entry(&u->c->record, entries[i]->dev.vdev)->status =
-                XLX_VSCSI_STATUS_DETACHING;
+                XLX_SCSI_STATUS_DETACHING;
         else
             xlx__scsi_entry_drop(u->c, entries[i]->dev.vdev);
     if (rc)
@@ -452,7 +452,7 @@ static int take_back(struct xlx__scsi_change *c, const struct plan *plan,
 }
 
 static int attach(struct xlx__scsi_change *c, const struct plan *plan,
-                  const xlx_vscsi_wait *wait)
+                  const xlx_scsi_wait *wait)
 {
     int i, rc;
 
@@ -461,14 +461,14 @@ static int attach(struct xlx__scsi_change *c, const struct plan *plan,
                            xlx__scsi_deadline(wait, plan->num));
     for (i = 0; !rc && i < plan->num; i++)
         xlx__scsi_entry(&c->record, plan->entries[i].dev.vdev)->status =
-            XLX_VSCSI_STATUS_ATTACHED;
+            XLX_SCSI_STATUS_ATTACHED;
     if (!rc)
         rc = xlx__scsi_record_write(c);
     return rc ? take_back(c, plan, rc) : 0;
 }
 
 static int fill_attached(xlx_ctx *ctx, const struct plan *plan,
-                         xlx_device_vscsidevs *attached)
+                         xlx_scsi_devs *attached)
 {
     int i, rc = 0;
 
@@ -476,18 +476,18 @@ static int fill_attached(xlx_ctx *ctx, const struct plan *plan,
     if (!attached->devs)
         return xlx__nomem();
     for (i = 0; !rc && i < plan->num; i++) {
-        xlx_device_vscsidev_init(&attached->devs[i]);
+        xlx_scsi_dev_init(&attached->devs[i]);
         attached->num_devs++;
-        rc = xlx_device_vscsidev_copy(ctx, &attached->devs[i],
-                                      &plan->entries[i].dev);
+        rc = xlx_scsi_dev_copy(ctx, &attached->devs[i],
+                               &plan->entries[i].dev);
     }
     return rc;
 }
 
-int xlx__device_vscsidev_add(xlx_ctx *ctx, const xlx_guest *guest,
-                             const xlx_device_vscsidevs *devs,
-                             const xlx_vscsi_wait *wait,
-                             xlx_device_vscsidevs *attached_r)
+int xlx__scsi_attach(xlx_ctx *ctx, const xlx_guest *guest,
+                     const xlx_scsi_devs *devs,
+                     const xlx_scsi_wait *wait,
+                     xlx_scsi_devs *attached_r)
 {
     bool dry_run = wait && wait->dry_run;
     struct plan plan = { .num = 0 };

@@ -61,9 +61,9 @@ int xlx__scsi_spelling(const char *pdev, enum xlx__scsi_spelling *spelling_r,
 
 /* A device of the host. */
 struct xlx__scsi_pdev {
-    xlx_vscsi_unit unit;
+    xlx_scsi_unit unit;
     struct xlx__scsi_hctl hctl;     /* when unit.hctl is not empty */
-    char *identity;                 /* see vscsi_entry in the IDL */
+    char *identity;                 /* see scsi_entry in the IDL */
     char *block;                    /* its name in /sys/class/block, or "" */
     uint64_t size;                  /* of a file */
     char *target;                   /* naa.X of the target of another, or "" */
@@ -83,8 +83,8 @@ int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
                         struct xlx__scsi_pdev *p);
 /* The kind and the value of an identity, "KIND VALUE"; NONE and "" when it is
  * not one.  The value lives as long as the text. */
-xlx_vscsi_identity xlx__scsi_identity_kind(const char *identity,
-                                           const char **value_r);
+xlx_scsi_identity xlx__scsi_identity_kind(const char *identity,
+                                          const char **value_r);
 /* Again by its identity, wherever it is now. */
 int xlx__scsi_find_identity(const char *identity, struct xlx__scsi_pdev *p);
 /* Addresses of all SCSI devices, in order; free() *list_r. */
@@ -102,7 +102,7 @@ int xlx__scsi_host_use(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
 /* The same of the device of an entry, and of other paths to it;
  * ERROR_DEVICE_EXISTS. */
 struct xlx__scsi_change;
-int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_vscsi_entry *e,
+int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_scsi_entry *e,
                         const struct xlx__scsi_pdev *p, bool exclusive);
 
 /* ---- scsi-target.c ------------------------------------------------------ */
@@ -111,24 +111,24 @@ int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_vscsi_entry *e,
  * and the vdev; kind is not AUTO. */
 int xlx__scsi_target_name(const libxl_uuid *uuid,
                           const struct xlx__scsi_hctl *vdev,
-                          xlx_vscsi_entry *entry);
+                          xlx_scsi_entry *entry);
 /* Loads the modules of the kernel that are needed and not there. */
-int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_vscsi_backstore kind);
+int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_scsi_backstore kind);
 /* Makes what the entry names; what is there already is kept. */
-int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
                           const struct xlx__scsi_pdev *p);
 /* Does the LUN lead to the entry's backstore, and has the target a nexus? */
-int xlx__scsi_target_check(const xlx_vscsi_entry *entry);
+int xlx__scsi_target_check(const xlx_scsi_entry *entry);
 /* Removes it as far as it is there and ours; a backstore that another guest
  * also uses stays. */
-int xlx__scsi_target_remove(const xlx_vscsi_entry *entry);
+int xlx__scsi_target_remove(const xlx_scsi_entry *entry);
 /* 1 when the LUN of somebody's target leads to a backstore that this library
  * made, and for which guest; 0 when it does not. */
-int xlx__scsi_target_guest(const xlx_vscsi_entry *entry, libxl_uuid *uuid);
+int xlx__scsi_target_guest(const xlx_scsi_entry *entry, libxl_uuid *uuid);
 /* Backstores that this library made: an entry each, with dev.vdev, backstore,
  * target and lun, and the guest in uuids_r[i].  free() both after disposing
  * of the entries. */
-int xlx__scsi_target_ours(xlx_vscsi_entry **entries_r, libxl_uuid **uuids_r,
+int xlx__scsi_target_ours(xlx_scsi_entry **entries_r, libxl_uuid **uuids_r,
                           int *num_r);
 
 /* ---- scsi-lun.c --------------------------------------------------------- */
@@ -184,14 +184,14 @@ void xlx__scsi_bus_dispose(struct xlx__scsi_bus *bus);
 struct xlx__scsi_lun *xlx__scsi_bus_lun(const struct xlx__scsi_bus *bus,
                                         const struct xlx__scsi_hctl *vdev);
 /* The adapter of an entry; dispose of it, also after a failure. */
-int xlx__scsi_adapter(const xlx_vscsi_entry *entry, struct xlx__device *dev);
+int xlx__scsi_adapter(const xlx_scsi_entry *entry, struct xlx__device *dev);
 /* Finds the LUN that the guest has at the address of an entry; no message.
  * Dispose of it after success. */
-int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_vscsi_entry *entry,
+int xlx__scsi_entry_lun(xlx_ctx *ctx, const xlx_scsi_entry *entry,
                         struct xlx__scsi_lun *lun);
 /* Calls step for each adapter of these entries, with those that are on it. */
-int xlx__scsi_each_adapter(const xlx_vscsi_entry *const *entries, int num,
-                           int (*step)(const xlx_vscsi_entry *const *entries,
+int xlx__scsi_each_adapter(const xlx_scsi_entry *const *entries, int num,
+                           int (*step)(const xlx_scsi_entry *const *entries,
                                        int num, void *user),
                            void *user);
 
@@ -200,15 +200,15 @@ int xlx__scsi_each_adapter(const xlx_vscsi_entry *const *entries, int num,
 /* Puts the LUNs of these entries on the adapter, all of which have its number,
  * and makes it if it is not there. */
 int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
-                      const xlx_vscsi_entry *const *entries, int num,
+                      const xlx_scsi_entry *const *entries, int num,
                       int64_t deadline);
 /* Waits until each of them is connected at both ends. */
 int xlx__scsi_bus_wait(xlx_ctx *ctx, const struct xlx__device *dev,
-                       const xlx_vscsi_entry *const *entries, int num,
+                       const xlx_scsi_entry *const *entries, int num,
                        bool no_wait, int64_t deadline);
 /* Is it at this moment?  Changes nothing. */
 bool xlx__scsi_bus_is_connected(xlx_ctx *ctx, const struct xlx__device *dev,
-                                const xlx_vscsi_entry *entry);
+                                const xlx_scsi_entry *entry);
 /* A guest that was suspended when the adapter was made does not look for it:
  * it only hears of later writes.  Writes until it has taken it; a guest
  * without a driver is not an error. */
@@ -218,7 +218,7 @@ int xlx__scsi_bus_wake(xlx_ctx *ctx, const struct xlx__device *dev,
  * adapter with the last one or when the guest has gone.  0 when they are off,
  * or never were on. */
 int xlx__scsi_bus_remove(xlx_ctx *ctx, const struct xlx__device *dev,
-                         const xlx_vscsi_entry *const *entries, int num,
+                         const xlx_scsi_entry *const *entries, int num,
                          int64_t deadline);
 
 /* ---- scsi-record.c ------------------------------------------------------ */
@@ -229,7 +229,7 @@ struct xlx__scsi_change {
     xlx_ctx *ctx;
     xlx_guest guest;
     struct xlx__lock lock;
-    xlx_vscsi_record record;
+    xlx_scsi_record record;
     struct xlx__vbds *vbds;         /* NULL until something needs it */
 };
 /* The lock and the record; end() also after a failure. */
@@ -238,33 +238,33 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
 void xlx__scsi_end(struct xlx__scsi_change *c);
 /* A record without entries is removed. */
 int xlx__scsi_record_write(struct xlx__scsi_change *c);
-xlx_vscsi_entry *xlx__scsi_entry(const xlx_vscsi_record *record,
-                                 const char *vdev);
+xlx_scsi_entry *xlx__scsi_entry(const xlx_scsi_record *record,
+                                const char *vdev);
 int xlx__scsi_entry_append(struct xlx__scsi_change *c,
-                           const xlx_vscsi_entry *entry);
+                           const xlx_scsi_entry *entry);
 void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev);
 /* Set aside, and nothing of it is left anywhere but in the record. */
-bool xlx__scsi_is_aside(const xlx_vscsi_entry *entry);
+bool xlx__scsi_is_aside(const xlx_scsi_entry *entry);
 /* Finds the guest that has the device, and the entry of its record.
  * ERROR_NOTFOUND, without a message, when nobody has it. */
 int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
-                    xlx_vscsi_entry *entry_r, xlx_guest *guest_r);
+                    xlx_scsi_entry *entry_r, xlx_guest *guest_r);
 /* The same by the name of the backstore that the entry uses. */
 int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
-                              xlx_vscsi_entry *entry_r, xlx_guest *guest_r);
+                              xlx_scsi_entry *entry_r, xlx_guest *guest_r);
 
 /* ---- scsi.c ------------------------------------------------------------- */
 
 /* When to give up on num devices. */
-int64_t xlx__scsi_deadline(const xlx_vscsi_wait *wait, int num);
+int64_t xlx__scsi_deadline(const xlx_scsi_wait *wait, int num);
 /* Attaches what the entries describe, all of which are in the record: target,
  * xenstore, wait.  Takes back nothing. */
-int xlx__scsi_connect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+int xlx__scsi_connect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
                       const struct xlx__scsi_pdev *pdevs, int num,
                       bool no_wait, int64_t deadline);
 /* The other way round, for entries of one adapter; a missing device is not an
  * error. */
-int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_vscsi_entry *const *entries,
+int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
                          int num, int64_t deadline);
 
 /* ---- scsi-plan.c -------------------------------------------------------- */
@@ -276,11 +276,11 @@ struct xlx__scsi_seen {
 };
 /* Does the plan depend on it?  For RECOVER that is works, else there. */
 bool xlx__scsi_must_look(enum xlx__hostdev_stage stage,
-                         const xlx_vscsi_entry *e, uint32_t domid);
+                         const xlx_scsi_entry *e, uint32_t domid);
 /* An action for each entry of the record of a guest that runs as domid, or as
  * none; seen has one element each as well. */
 void xlx__scsi_plan(enum xlx__hostdev_stage stage,
-                    const xlx_vscsi_record *record, uint32_t domid,
+                    const xlx_scsi_record *record, uint32_t domid,
                     const struct xlx__scsi_seen *seen,
                     struct xlx__hostdev_action *actions);
 
@@ -297,8 +297,8 @@ struct xlx__scsi_repair {
 int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
                      const char *what, const char *done, int failed);
 /* An entry that a step of the plan is for, to be changed. */
-xlx_vscsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
-                                      const xlx_vscsi_entry *e);
+xlx_scsi_entry *xlx__scsi_same_entry(const struct xlx__scsi_repair *r,
+                                     const xlx_scsi_entry *e);
 
 /* Finishes or takes back what a killed command left. */
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
@@ -312,7 +312,7 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
 /* The guest runs: it gets what it has lost, and what was set aside.  The list
  * is changed. */
 int xlx__scsi_attach_missing(struct xlx__scsi_repair *r,
-                           const xlx_vscsi_entry **list, int num);
+                           const xlx_scsi_entry **list, int num);
 /* A guest does not look for what came while it was suspended. */
 int xlx__scsi_wake_guest(struct xlx__scsi_change *c);
 

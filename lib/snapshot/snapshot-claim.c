@@ -126,7 +126,7 @@ static int claims_of(xlx_ctx *ctx, struct source *s)
         }
     }
     if (rc && rc != ERROR_NOMEM) {
-        rc = xlx__image_world_unknown(s->world, xlx_get_error());
+        rc = xlx__image_world_unknown(s->world, xlx_error_get());
         if (!rc)
             xlx__error_clear();
     }
@@ -143,7 +143,7 @@ static int name_guests(xlx_ctx *ctx, const libxl_uuid *uuids, int num,
     int i, j, rc;
 
     xlx_guests_init(&known);
-    rc = xlx__guest_known(ctx, &known);
+    rc = xlx__guest_list(ctx, &known);
     if (rc && rc != ERROR_NOMEM) {
         xlx__error_clear();
         rc = 0;

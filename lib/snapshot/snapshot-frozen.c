@@ -27,7 +27,7 @@ static int describe_unsettled(xlx_ctx *ctx, const xlx_guest *guest,
     rc = xlx__lock_guest(ctx, &guest->uuid, &lock);
     xlx__unlock(&lock);
     if (rc == ERROR_LOCK_FAIL) {
-        rc = xlx__set_string(what_r, xlx_get_error());
+        rc = xlx__set_string(what_r, xlx_error_get());
         xlx__error_clear();
         return rc;
     }
@@ -225,8 +225,8 @@ static int ask(xlx_ctx *ctx, struct xlx__image_world *world, const char *path,
     return rc;
 }
 
-int xlx__image_frozen(xlx_ctx *ctx, const char *path,
-                      xlx_frozen_image *frozen)
+int xlx__image_check(xlx_ctx *ctx, const char *path,
+                     xlx_frozen_image *frozen)
 {
     struct xlx__image_world *world = NULL;
     int rc;
@@ -238,8 +238,8 @@ int xlx__image_frozen(xlx_ctx *ctx, const char *path,
     return rc;
 }
 
-int xlx__images_frozen(xlx_ctx *ctx, const xlx_disks *disks,
-                       xlx_frozen_images *list)
+int xlx__images_check(xlx_ctx *ctx, const xlx_disks *disks,
+                      xlx_frozen_images *list)
 {
     struct xlx__image_world *world = NULL;
     xlx_frozen_image *frozen;

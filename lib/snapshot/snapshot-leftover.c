@@ -117,7 +117,7 @@ static int try_file(struct xlx__snapshot_change *c,
         rc = xlx__report(report, false, "kept until nobody uses it: then xl "
                          "snapshot-repair removes it", "a file that the "
                          "snapshots no longer need cannot go yet: %s",
-                         xlx_get_error());
+                         xlx_error_get());
         xlx__error_clear();
         return rc;
     }
@@ -212,7 +212,7 @@ void xlx__snapshot_drop_old(xlx_snapshot_journal *journal, int i)
 static int stays(char **why_r, const char *how)
 {
     free(*why_r);
-    *why_r = xlx__printf("%s%s", how, xlx_get_error());
+    *why_r = xlx__printf("%s%s", how, xlx_error_get());
     return *why_r ? 0 : xlx__nomem();
 }
 

@@ -326,7 +326,7 @@ int xlx__snapshot_missing(xlx_ctx *ctx, const xlx_guest *guest,
     rc = xlx__guest_config_disks(ctx, guest->config_file, &disks, &num);
     if (rc) {
         /* no command needs it that has a record */
-        xlx__debug(ctx, "not looked at: %s", xlx_get_error());
+        xlx__debug(ctx, "not looked at: %s", xlx_error_get());
         xlx__error_clear();
         return 0;
     }
@@ -378,7 +378,7 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, xlx_snapshots *list)
     if (rc == ERROR_NOTFOUND && !xlx__guest_running(guest))
         return say_missing(ctx, guest, list);
     if (rc == ERROR_NOT_READY) {
-        xlx__debug(ctx, "listing what is recorded: %s", xlx_get_error());
+        xlx__debug(ctx, "listing what is recorded: %s", xlx_error_get());
         xlx__error_clear();
         return 0;
     }
@@ -444,7 +444,7 @@ int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,
     for (i = 0; !rc && i < record.num_disks; i++) {
         rc = foreign_in_chain(ctx, &record, &record.disks[i], list);
         if (rc == ERROR_NOTFOUND || rc == ERROR_INVAL) {
-            xlx__debug(ctx, "not looked at: %s", xlx_get_error());
+            xlx__debug(ctx, "not looked at: %s", xlx_error_get());
             xlx__error_clear();
             rc = 0;
         }

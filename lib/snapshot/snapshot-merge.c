@@ -277,7 +277,7 @@ static void drop_top(struct xlx__snapshot_change *c,
  out:
     if (rc) {
         xlx__debug(c->ctx, "%s: QEMU keeps it: %s", journal->merge_top,
-                   xlx_get_error());
+                   xlx_error_get());
         xlx__error_clear();
     }
     free(top);

@@ -302,7 +302,7 @@ int xlx__usb_resolve(xlx_usb_selector *s)
         return xlx__error(ERROR_INVAL, "selector \"%s\": no USB device and "
                           "nothing on one", s->sysfs);
     xlx_usb_selector_init(&path);
-    rc = xlx__usb_selector_from_text(NULL, slash + 1, &path);
+    rc = xlx__usb_selector_read(NULL, slash + 1, &path);
     if (!rc && path.kind != XLX_USB_SELECTOR_KIND_PATH)
         rc = ERROR_INVAL;
     if (rc) {

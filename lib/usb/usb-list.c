@@ -195,7 +195,7 @@ static int add_recorded(xlx_ctx *ctx, xlx_guests *list)
     int i, rc;
 
     xlx_guests_init(&known);
-    rc = xlx__guest_known(ctx, &known);
+    rc = xlx__guest_list(ctx, &known);
     for (i = 0; !rc && i < known.num_guests; i++) {
         xlx_usb_record_init(&record);
         rc = xlx__usb_record_load(ctx, &known.guests[i].uuid, &record, NULL);

@@ -39,7 +39,7 @@ static int parse_rule(char *line, xlx_usb_rule *rule)
     rule->any = !strcmp(rest, "any");
     if (rule->any)
         return 0;
-    rc = xlx__usb_selector_from_text(NULL, rest, &rule->selector);
+    rc = xlx__usb_selector_read(NULL, rest, &rule->selector);
     if (!rc && rule->selector.kind == XLX_USB_SELECTOR_KIND_SYSFS)
         rc = xlx__error(ERROR_INVAL, "selector \"%s\": a rule takes no path "
                         "of a file", rest);

@@ -99,7 +99,7 @@ bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
     if (e->status != XLX_USB_STATUS_MISSING && !xlx__usb_is_aside(e))
         return !strcmp(xlx__text(e->path), xlx__text(d->path));
     xlx_usb_selector_init(&s);
-    matches = !xlx__usb_selector_from_text(NULL, xlx__text(e->selector), &s) &&
+    matches = !xlx__usb_selector_read(NULL, xlx__text(e->selector), &s) &&
               xlx__usb_selector_matches(&s, d);
     xlx_usb_selector_dispose(&s);
     return matches;

@@ -28,7 +28,7 @@ struct repair {
 static int report_done(const struct repair *r, const xlx_usb_entry *e,
                        const char *what, const char *done, int failed)
 {
-    return xlx__report(r->report, !failed, failed ? xlx_get_error() : done,
+    return xlx__report(r->report, !failed, failed ? xlx_error_get() : done,
                        "%s on port %u/%u: %s", xlx__text(e->selector),
                        e->ctrl, e->port, what);
 }
@@ -44,7 +44,7 @@ find_device(const xlx_usb_entry *e, const xlx_usb_host_devices *devices)
     xlx_usb_selector s;
 
     xlx_usb_selector_init(&s);
-    if (!xlx__usb_selector_from_text(NULL, xlx__text(e->selector), &s)) {
+    if (!xlx__usb_selector_read(NULL, xlx__text(e->selector), &s)) {
         here = xlx__usb_by_path(devices, xlx__text(e->path));
         if (here && xlx__usb_selector_matches(&s, here))
             d = here;
@@ -352,7 +352,7 @@ static int clear_foreign(struct xlx__usb_change *c, bool dry_run,
                 continue;
             failed = dry_run ? 0 : xlx__usb_clear_port(c->ctx,
                 c->guest.domid, list.ctrls[i].devid, p->number);
-            rc = xlx__report(report, !failed, failed ? xlx_get_error()
+            rc = xlx__report(report, !failed, failed ? xlx_error_get()
                              : dry_run ? "the port would be cleared"
                                        : "the port is cleared",
                              "%s on port %u/%u, from another tool, is not "

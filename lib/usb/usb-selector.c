@@ -198,8 +198,8 @@ static int check_text(const char *text)
     return 0;
 }
 
-int xlx__usb_selector_from_text(xlx_ctx *ctx, const char *text,
-                                xlx_usb_selector *s)
+int xlx__usb_selector_read(xlx_ctx *ctx, const char *text,
+                           xlx_usb_selector *s)
 {
     static const char nodes[] = "/dev/bus/usb/", prefix[] = "class:";
     int rc;

@@ -272,7 +272,7 @@ int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
 
     xlx_usb_selector_init(&s);
     xlx_usb_host_devices_init(&devices);
-    rc = xlx__usb_selector_from_text(ctx, xlx__text(binding->selector), &s);
+    rc = xlx__usb_selector_read(ctx, xlx__text(binding->selector), &s);
     if (rc) goto out_early;
     rc = begin(ctx, guest, dry_run, &c);
     if (rc) goto out;
@@ -386,7 +386,7 @@ static int find_port(struct xlx__usb_change *c, const char *text,
     xlx_usb_ctrls_init(&list);
     w.place = xlx__usb_parse_place(text, &w.ctrl, &w.port);
     if (!w.place)
-        rc = xlx__usb_selector_from_text(c->ctx, text, &w.s);
+        rc = xlx__usb_selector_read(c->ctx, text, &w.s);
     if (!rc && !w.place)
         rc = xlx__usb_resolve(&w.s);
     if (!rc)

@@ -273,7 +273,7 @@ static void restore(void)
 static void look(int n, int rc, int (*command)(void), const char *before,
                  const char *after)
 {
-    char *error = strdup(xlx_get_error()), *seen;
+    char *error = strdup(xlx_error_get()), *seen;
 
     if (rc)
         assert_ok(repair());
@@ -306,7 +306,7 @@ static bool starve_once(int (*command)(void), bool all, int n, int *rc_r)
     *rc_r = command();
     spent = *left < 0;
     *left = -1;
-    if (*rc_r && !*xlx_get_error()) {
+    if (*rc_r && !*xlx_error_get()) {
         print_error("allocation %d: %d without a message\n", n, *rc_r);
         fail();
     }

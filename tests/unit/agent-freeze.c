@@ -173,7 +173,7 @@ static void thaw_fails(void **state)
     assert_int_equal(xlx__agent_freeze(peer_ctx(), path, &a), 0);
     assert_fails(xlx__agent_thaw(a), ERROR_FAIL,
                  "THE GUEST MAY STILL BE FROZEN");
-    assert_non_null(strstr(xlx_get_error(), "failed to thaw /"));
+    assert_non_null(strstr(xlx_error_get(), "failed to thaw /"));
 }
 
 static void did_not_last(void **state)

@@ -91,7 +91,7 @@ static void passes_all_on(void **state)
                         &g->uuid, 5, &g->near, &g->watch, &g->shape,
                         &g->where, &g->steps);
     assert_int_equal(rc, 0);
-    assert_string_equal(xlx_get_error(), "");
+    assert_string_equal(xlx_error_get(), "");
     assert_int_equal(g->seen, 1);
     assert_string_equal(g->shape.name, "round");
     assert_string_equal(g->shape.words[0], "left");
@@ -125,7 +125,7 @@ static void empties_results_after_failure(void **state)
                         &g->uuid, 5, NULL, NULL, &g->shape, &g->where,
                         &g->steps);
     assert_int_equal(rc, ERROR_NOTFOUND);
-    assert_string_equal(xlx_get_error(), "name: \"nothing\": no such shape");
+    assert_string_equal(xlx_error_get(), "name: \"nothing\": no such shape");
     assert_empty(&g->shape);
     assert_int_equal(g->where.y, 0);
 }
@@ -171,7 +171,7 @@ static void refuses_wrong_arguments(void **state)
                             i == 6 ? NULL : &g->where,
                             i == 7 ? NULL : &g->steps);
         assert_int_equal(rc, ERROR_INVAL);
-        assert_string_equal(xlx_get_error(), messages[i]);
+        assert_string_equal(xlx_error_get(), messages[i]);
         if (i != 5)
             assert_empty(&g->shape);
     }
@@ -185,9 +185,9 @@ static void has_a_message_for_every_failure(void **state)
 
     xlx_shape_init(&g->shape);
     assert_int_equal(xlx_point_check(g->ctx, &g->near), 0);
-    assert_string_equal(xlx_get_error(), "");
+    assert_string_equal(xlx_error_get(), "");
     assert_int_equal(xlx_point_check(g->ctx, &same), ERROR_INVAL);
-    assert_string_not_equal(xlx_get_error(), "");
+    assert_string_not_equal(xlx_error_get(), "");
 }
 
 int main(void)

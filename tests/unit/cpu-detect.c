@@ -268,8 +268,8 @@ static void refused(void **state)
     for (i = 0; i < XLX__ARRAY_SIZE(all); i++) {
         if (!xlx_cpu_read(ctx, "x", all[i].text, &cpu))
             fail_msg("accepted: %s", all[i].text);
-        if (!strstr(xlx_get_error(), all[i].says))
-            fail_msg("%s: %s", all[i].text, xlx_get_error());
+        if (!strstr(xlx_error_get(), all[i].says))
+            fail_msg("%s: %s", all[i].text, xlx_error_get());
     }
 }
 

@@ -63,7 +63,7 @@ static void every_feature_name(void **state)
                                strlen(xlx__cpu_string(n->text)), &bit))
             assert_int_equal(bit, n->bit);
         else
-            assert_non_null(strstr(xlx_get_error(), "ambiguous"));
+            assert_non_null(strstr(xlx_error_get(), "ambiguous"));
     }
 }
 
@@ -87,7 +87,7 @@ static void every_name_of_xen(void **state)
             name[j] = name[j] == '_' ? '-'
                                      : (char)tolower((unsigned char)name[j]);
         if (xlx__cpu_find_bit(name, strlen(name), &bit))
-            fail_msg("%s", xlx_get_error());
+            fail_msg("%s", xlx_error_get());
         assert_int_equal(bit, all[i].bit);
     }
 }
@@ -224,7 +224,7 @@ static void long_ones(void **state)
         memcpy(text, "486,+", 5);
         assert_fails(xlx__cpu_parse_expression(text, &cpu),
                      sizes[i] > 65536 ? ERROR_INVAL : ERROR_NOTFOUND, "");
-        assert_true(strlen(xlx_get_error()) < 120);
+        assert_true(strlen(xlx_error_get()) < 120);
         free(text);
     }
 }

@@ -117,7 +117,7 @@ static int read_bytes(const struct image *i, xlx_cpu *cpu)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, i->bytes, i->len), i->len);
     close(fd);
-    rc = xlx__cpu_read_image(NULL, path, cpu);
+    rc = xlx__cpu_image_read(NULL, path, cpu);
     unlink(path);
     return rc;
 }
@@ -225,7 +225,7 @@ static void damaged(void **state)
     fails(&i, "the head of libxc's stream has no end");
 
     xlx_cpu_init(&p);
-    assert_fails(xlx__cpu_read_image(NULL, "/nonexistent", &p),
+    assert_fails(xlx__cpu_image_read(NULL, "/nonexistent", &p),
                  xlx__errno_rc(2), "/nonexistent: No such file");
     xlx_cpu_dispose(&p);
 }

@@ -126,7 +126,7 @@ static void start(const char *line, const xlx_cpu_host *host,
 
     xlx_cpu_config_init(&c);
     if (xlx__cpu_render(NULL, line, &one, XLX_CPU_FORM_STRING, &c))
-        fail_msg("%s: %s", line, xlx_get_error());
+        fail_msg("%s: %s", line, xlx_error_get());
     if (c.num_lacking)
         fail_msg("%s: lacks %s", line, c.lacking[0]);
     got = set_of(c.features, c.num_features);
@@ -148,7 +148,7 @@ static void check_pool(const xlx_cpu_hosts *pool)
     int i, j;
 
     xlx_cpu_pool_init(&line);
-    assert_ok(xlx__cpu_level_pool(NULL, pool, &line));
+    assert_ok(xlx__cpu_pool_level(NULL, pool, &line));
     promised = set_of(line.guest, line.num_guest);
     for (i = 0; i < pool->num_hosts; i++) {
         xlx_cpu_init(&guest);
@@ -198,7 +198,7 @@ static void levels(const char *a, const char *b, const char *expected)
     add(&hosts, a);
     if (b)
         add(&hosts, b);
-    assert_ok(xlx__cpu_level_pool(NULL, &hosts, &pool));
+    assert_ok(xlx__cpu_pool_level(NULL, &hosts, &pool));
     assert_string_equal(pool.cpuid, expected);
     assert_true(pool.predicted);
     check_pool(&hosts);
@@ -241,11 +241,11 @@ static void refused(void **state)
     (void)state;
     xlx_cpu_hosts_init(&hosts);
     xlx_cpu_pool_init(&pool);
-    assert_fails(xlx__cpu_level_pool(NULL, &hosts, &pool), ERROR_INVAL,
+    assert_fails(xlx__cpu_pool_level(NULL, &hosts, &pool), ERROR_INVAL,
                  "hosts: there are none");
     add(&hosts, "Haswell");
     add(&hosts, "EPYC");
-    assert_fails(xlx__cpu_level_pool(NULL, &hosts, &pool), ERROR_INVAL,
+    assert_fails(xlx__cpu_pool_level(NULL, &hosts, &pool), ERROR_INVAL,
                  "host 2 is of the vendor");
     xlx_cpu_hosts_dispose(&hosts);
 
@@ -253,7 +253,7 @@ static void refused(void **state)
     add(&hosts, "Haswell");
     add(&hosts, "Haswell");
     hosts.hosts[1].pv = true;
-    assert_fails(xlx__cpu_level_pool(NULL, &hosts, &pool), ERROR_INVAL,
+    assert_fails(xlx__cpu_pool_level(NULL, &hosts, &pool), ERROR_INVAL,
                  "host 2: is not about the same kind of guests");
     xlx_cpu_hosts_dispose(&hosts);
     xlx_cpu_pool_dispose(&pool);

@@ -54,7 +54,7 @@ static void refused_xml(const char *text, const char *message)
 
     xlx_cpu_init(&p);
     assert_int_not_equal(xlx_cpu_read(ctx, "x", text, &p), 0);
-    assert_string_equal(xlx_get_error(), message);
+    assert_string_equal(xlx_error_get(), message);
     xlx_cpu_dispose(&p);
 }
 

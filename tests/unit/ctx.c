@@ -169,20 +169,20 @@ static void calls(void **state)
     assert_ok(xlx_ctx_alloc(&ctx, NULL, &k.vtable));
     xlx__error(ERROR_FAIL, "old");
     xlx__call_enter(ctx, "xlx_test");
-    assert_string_equal(xlx_get_error(), "");
+    assert_string_equal(xlx_error_get(), "");
     assert_int_equal(xlx__call_leave(ctx, "xlx_test", 0), 0);
-    assert_string_equal(xlx_get_error(), "");
+    assert_string_equal(xlx_error_get(), "");
     assert_non_null(strstr(k.line, "xlx_test"));
 
     assert_int_equal(xlx__call_leave(ctx, "xlx_test", ERROR_NI), ERROR_NI);
-    assert_string_equal(xlx_get_error(), "xlx_test: failed (ERROR_NI)");
+    assert_string_equal(xlx_error_get(), "xlx_test: failed (ERROR_NI)");
     assert_non_null(strstr(k.line, "ERROR_NI"));
     xlx__error(ERROR_FAIL, "the reason");
     xlx__call_leave(ctx, "xlx_test", ERROR_FAIL);
-    assert_string_equal(xlx_get_error(), "the reason");
+    assert_string_equal(xlx_error_get(), "the reason");
     xlx__error_clear();
     xlx__call_leave(ctx, "xlx_test", -12345);
-    assert_string_equal(xlx_get_error(), "xlx_test: failed (error -12345)");
+    assert_string_equal(xlx_error_get(), "xlx_test: failed (error -12345)");
     xlx_ctx_free(ctx);
 }
 
@@ -199,9 +199,9 @@ static void no_xen(void **state)
     for (i = 0; i < 2; i++) {
         assert_int_not_equal(xlx__ctx_libxl(ctx, &libxl), 0);
         /* libxl's reason follows. */
-        assert_ptr_equal(strstr(xlx_get_error(), "no Xen on this host: "),
-                         xlx_get_error());
-        assert_null(strstr(xlx_get_error(), "ERROR_"));
+        assert_ptr_equal(strstr(xlx_error_get(), "no Xen on this host: "),
+                         xlx_error_get());
+        assert_null(strstr(xlx_error_get(), "ERROR_"));
         assert_null(libxl);
     }
     xlx_ctx_free(ctx);

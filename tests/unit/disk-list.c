@@ -215,7 +215,7 @@ static void jobs(void **state)
 
         assert_fails(xlx__disk_no_jobs(qmp), ERROR_NOT_READY,
                      "backup job \"night\"");
-        assert_non_null(strstr(xlx_get_error(), jobs[i].advice));
+        assert_non_null(strstr(xlx_error_get(), jobs[i].advice));
         xlx__qmp_close(qmp);
         free(job);
     }

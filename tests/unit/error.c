@@ -12,26 +12,26 @@ static void message_and_code(void **state)
 {
     (void)state;
     xlx__error_clear();
-    assert_string_equal(xlx_get_error(), "");
+    assert_string_equal(xlx_error_get(), "");
     assert_int_equal(xlx__error(ERROR_INVAL, "disk \"%s\": bad", "xvda"),
                      ERROR_INVAL);
-    assert_string_equal(xlx_get_error(), "disk \"xvda\": bad");
+    assert_string_equal(xlx_error_get(), "disk \"xvda\": bad");
     assert_int_equal(xlx__error_prefix(ERROR_FAIL, "guest %d", 7),
                      ERROR_FAIL);
-    assert_string_equal(xlx_get_error(), "guest 7: disk \"xvda\": bad");
+    assert_string_equal(xlx_error_get(), "guest 7: disk \"xvda\": bad");
     xlx__error_clear();
     xlx__error_prefix(ERROR_FAIL, "guest %d", 7);
-    assert_string_equal(xlx_get_error(), "guest 7");
+    assert_string_equal(xlx_error_get(), "guest 7");
 }
 
 static void message_as_argument(void **state)
 {
     (void)state;
     xlx__error(ERROR_FAIL, "one");
-    xlx__error(ERROR_FAIL, "two, %s, %s", xlx_get_error(), xlx_get_error());
-    assert_string_equal(xlx_get_error(), "two, one, one");
-    xlx__error_prefix(ERROR_FAIL, "[%s]", xlx_get_error());
-    assert_string_equal(xlx_get_error(), "[two, one, one]: two, one, one");
+    xlx__error(ERROR_FAIL, "two, %s, %s", xlx_error_get(), xlx_error_get());
+    assert_string_equal(xlx_error_get(), "two, one, one");
+    xlx__error_prefix(ERROR_FAIL, "[%s]", xlx_error_get());
+    assert_string_equal(xlx_error_get(), "[two, one, one]: two, one, one");
 }
 
 static void errno_is_kept(void **state)
@@ -39,10 +39,10 @@ static void errno_is_kept(void **state)
     (void)state;
     errno = ENOSPC;
     xlx__error(ERROR_FAIL, "%s: %m", "file");
-    assert_string_equal(xlx_get_error(), "file: No space left on device");
+    assert_string_equal(xlx_error_get(), "file: No space left on device");
     assert_int_equal(errno, ENOSPC);
     xlx__error_prefix(ERROR_FAIL, "%m");
-    assert_string_equal(xlx_get_error(), "No space left on device: "
+    assert_string_equal(xlx_error_get(), "No space left on device: "
                         "file: No space left on device");
     assert_int_equal(errno, ENOSPC);
 }
@@ -51,16 +51,16 @@ static void one_line(void **state)
 {
     (void)state;
     xlx__error(ERROR_FAIL, "%s", "a\nb\tc\rd\x1b[31me\x7f");
-    assert_string_equal(xlx_get_error(), "a\\nb\\tc\\rd\\x1b[31me\\x7f");
+    assert_string_equal(xlx_error_get(), "a\\nb\\tc\\rd\\x1b[31me\\x7f");
     /* Not UTF-8; C1 controls; good UTF-8 stays. */
     xlx__error(ERROR_FAIL, "%s", "\xff \xc0\x80 \xc2\x9b \xed\xa0\x80 "
                "\xc3\xa9 \xf0\x9f\x98\x80");
-    assert_string_equal(xlx_get_error(), "\\xff \\xc0\\x80 \\xc2\\x9b "
+    assert_string_equal(xlx_error_get(), "\\xff \\xc0\\x80 \\xc2\\x9b "
                         "\\xed\\xa0\\x80 \xc3\xa9 \xf0\x9f\x98\x80");
     /* A prefix does not escape what is escaped. */
     xlx__error(ERROR_FAIL, "a\\b\n");
     xlx__error_prefix(ERROR_FAIL, "p");
-    assert_string_equal(xlx_get_error(), "p: a\\b\\n");
+    assert_string_equal(xlx_error_get(), "p: a\\b\\n");
 }
 
 /* The longest message, found by trying. */
@@ -70,7 +70,7 @@ static size_t longest(void)
 
     for (n = 1; n < 5000; n++) {
         xlx__error(ERROR_FAIL, "%0*d", (int)n, 0);
-        if (strlen(xlx_get_error()) != n)
+        if (strlen(xlx_error_get()) != n)
             return n - 1;
     }
     fail();
@@ -94,16 +94,16 @@ static void bounded(void **state)
             for (j = pad; j + 5 < sizeof(text); j += strlen(chars[i]))
                 strcpy(text + j, chars[i]);
             xlx__error(ERROR_FAIL, "%s", text);
-            len = strlen(xlx_get_error());
+            len = strlen(xlx_error_get());
             assert_in_range(len, max - 8, max);
-            end = xlx_get_error() + len - 3;
+            end = xlx_error_get() + len - 3;
             assert_string_equal(end, "...");
-            assert_int_equal(xlx__utf8_valid(xlx_get_error(), len), len);
+            assert_int_equal(xlx__utf8_valid(xlx_error_get(), len), len);
             /* An escape is not cut either. */
             if (chars[i][0] == '\n')
                 assert_memory_equal(end - 2, "\\n", 2);
             xlx__error_prefix(ERROR_FAIL, "%s", text);
-            assert_in_range(strlen(xlx_get_error()), max - 8, max);
+            assert_in_range(strlen(xlx_error_get()), max - 8, max);
         }
     }
 }
@@ -111,7 +111,7 @@ static void bounded(void **state)
 static void *other_thread(void *user)
 {
     (void)user;
-    if (xlx_get_error()[0])
+    if (xlx_error_get()[0])
         return (void *)"had a message";
     xlx__error(ERROR_FAIL, "of the other");
     return NULL;
@@ -127,7 +127,7 @@ static void one_a_thread(void **state)
     assert_int_equal(pthread_create(&thread, NULL, other_thread, NULL), 0);
     assert_int_equal(pthread_join(thread, &result), 0);
     assert_null(result);
-    assert_string_equal(xlx_get_error(), "of this");
+    assert_string_equal(xlx_error_get(), "of this");
 }
 
 static void errno_codes(void **state)
@@ -190,13 +190,13 @@ static void kept(void **state)
     xlx__error(ERROR_FAIL, "the first");
     xlx__error_save(&why);
     assert_int_equal(xlx__nomem(), ERROR_NOMEM);
-    assert_string_equal(xlx_get_error(), "out of memory");
+    assert_string_equal(xlx_error_get(), "out of memory");
     xlx__error_restore(&why);
-    assert_string_equal(xlx_get_error(), "the first");
+    assert_string_equal(xlx_error_get(), "the first");
     assert_int_equal(xlx__forgive(ERROR_FAIL, ERROR_NOTFOUND), ERROR_FAIL);
-    assert_string_equal(xlx_get_error(), "the first");
+    assert_string_equal(xlx_error_get(), "the first");
     assert_ok(xlx__forgive(ERROR_NOTFOUND, ERROR_NOTFOUND));
-    assert_string_equal(xlx_get_error(), "");
+    assert_string_equal(xlx_error_get(), "");
 }
 
 int main(void)

@@ -137,7 +137,7 @@ static void put(const char *folder, const char *file,
     size_t len;
 
     if (xlx__json_out_finish(out, &text, &len))
-        errx(2, "%s: %s", path, xlx_get_error());
+        errx(2, "%s: %s", path, xlx_error_get());
     put_file(path, text, len);
     free(text);
     free(path);
@@ -156,7 +156,7 @@ static void make_guest(const char *state, int n, xlx_snapshots *record)
     free(guest->name);
     guest->name = check(xlx__printf("guest-%04d", n));
     if (xlx_guest_copy(NULL, &name.guest, guest))
-        errx(2, "%s", xlx_get_error());
+        errx(2, "%s", xlx_error_get());
     folder = check(xlx__printf("%s/" LIBXL_UUID_FMT, state,
                                LIBXL_UUID_BYTES(guest->uuid)));
     make_folder(folder);

@@ -41,7 +41,7 @@ static void accepted(void **state)
     (void)state;
     for (i = 0; i < XLX__ARRAY_SIZE(texts); i++) {
         if (parse(texts[i], &doc))
-            fail_msg("%s: %s", texts[i], xlx_get_error());
+            fail_msg("%s: %s", texts[i], xlx_error_get());
         xlx__json_free(doc);
     }
 }
@@ -90,9 +90,9 @@ static void refused(void **state)
         doc = mark;
         rc = parse(cases[i].text, &doc);
         if (rc != ERROR_INVAL ||
-            strncmp(xlx_get_error(), cases[i].where, strlen(cases[i].where)))
+            strncmp(xlx_error_get(), cases[i].where, strlen(cases[i].where)))
             fail_msg("%s: %d \"%s\", wanted \"%s...\"", cases[i].text, rc,
-                     xlx_get_error(), cases[i].where);
+                     xlx_error_get(), cases[i].where);
         assert_ptr_equal(doc, mark);            /* left as it was */
     }
 }

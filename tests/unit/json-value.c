@@ -203,7 +203,7 @@ static void long_path(void **state)
         v = xlx__json_first(v);
     assert_fails(xlx__json_expect(v, XLX__JSON_STRING), ERROR_INVAL,
                  "kkk[0]: must be a string");
-    assert_non_null(strstr(xlx_get_error(), "T: ..."));
+    assert_non_null(strstr(xlx_error_get(), "T: ..."));
 }
 
 int main(void)

@@ -21,7 +21,7 @@ static struct xlx__qmp *open_fake(void)
     struct xlx__qmp *qmp = NULL;
 
     if (xlx__qmp_open_socket(peer_ctx(), SOCKET, &qmp))
-        print_error("%s\n", xlx_get_error());
+        print_error("%s\n", xlx_error_get());
     assert_non_null(qmp);
     return qmp;
 }

@@ -58,12 +58,12 @@ static int journal(void)
 
 static int scsi(void)
 {
-    xlx_vscsi_record record;
+    xlx_scsi_record record;
     int rc;
 
-    xlx_vscsi_record_init(&record);
-    rc = xlx__vscsi_record_load(ctx, &guest.uuid, &record, NULL);
-    xlx_vscsi_record_dispose(&record);
+    xlx_scsi_record_init(&record);
+    rc = xlx__scsi_record_load(ctx, &guest.uuid, &record, NULL);
+    xlx_scsi_record_dispose(&record);
     return rc;
 }
 

@@ -133,8 +133,8 @@ static inline void assert_same(const char *text, char *again)
 
 static inline void assert_said(const char *part)
 {
-    if (!strstr(xlx_get_error(), part))
-        fail_msg("\"%s\" is not in \"%s\"", part, xlx_get_error());
+    if (!strstr(xlx_error_get(), part))
+        fail_msg("\"%s\" is not in \"%s\"", part, xlx_error_get());
 }
 
 #endif

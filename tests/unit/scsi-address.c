@@ -335,15 +335,15 @@ static void names(void **state)
 {
     struct xlx__scsi_hctl a = { 0, 0, 1, 2 }, b = { 0, 0, 1, 3 },
                           c = { 0, 0, 2, 2 }, d = { 1, 0, 1, 2 };
-    xlx_vscsi_entry e, f;
+    xlx_scsi_entry e, f;
     libxl_uuid one, two;
     (void)state;
 
     libxl_uuid_from_string(&one, "5e1c7d7e-8c2b-4b7e-9d55-7d3b8c1f4a10");
     libxl_uuid_from_string(&two, "5e1c7d7e-8c2b-4b7e-9d55-7d3b8c1f4a11");
-    xlx_vscsi_entry_init(&e);
-    xlx_vscsi_entry_init(&f);
-    e.dev.backstore = f.dev.backstore = XLX_VSCSI_BACKSTORE_IBLOCK;
+    xlx_scsi_entry_init(&e);
+    xlx_scsi_entry_init(&f);
+    e.dev.backstore = f.dev.backstore = XLX_SCSI_BACKSTORE_IBLOCK;
     assert_ok(xlx__scsi_target_name(&one, &a, &e));
     assert_string_equal(e.backstore, "iblock_7892088/xlx-5e1c7d7e-8c2b-4b7e-"
                         "9d55-7d3b8c1f4a10-0.0.1.2");
@@ -362,8 +362,8 @@ static void names(void **state)
     assert_string_not_equal(e.target, f.target);
     assert_ok(xlx__scsi_target_name(&two, &a, &f));
     assert_string_not_equal(e.target, f.target);
-    xlx_vscsi_entry_dispose(&e);
-    xlx_vscsi_entry_dispose(&f);
+    xlx_scsi_entry_dispose(&e);
+    xlx_scsi_entry_dispose(&f);
 }
 
 int main(void)

@@ -26,12 +26,12 @@ static int stop_peer(void **state)
     return peer_xenstored_stop(state);
 }
 
-static xlx_vscsi_entry entry(const char *vdev, const char *target,
-                             uint32_t lun)
+static xlx_scsi_entry entry(const char *vdev, const char *target,
+                            uint32_t lun)
 {
-    xlx_vscsi_entry e;
+    xlx_scsi_entry e;
 
-    xlx_vscsi_entry_init(&e);
+    xlx_scsi_entry_init(&e);
     e.dev.vdev = (char *)(uintptr_t)vdev;
     e.dev.pdev = (char *)(uintptr_t)"/dev/secret";
     e.target = (char *)(uintptr_t)target;
@@ -45,7 +45,7 @@ static int64_t in(int ms)
     return xlx__now_ms() + ms;
 }
 
-static int attach(const xlx_vscsi_entry *e, bool no_wait, int ms)
+static int attach(const xlx_scsi_entry *e, bool no_wait, int ms)
 {
     struct xlx__device dev;
     int rc;
@@ -58,7 +58,7 @@ static int attach(const xlx_vscsi_entry *e, bool no_wait, int ms)
     return rc;
 }
 
-static int detach_all(const xlx_vscsi_entry *const *list, int num, int ms)
+static int detach_all(const xlx_scsi_entry *const *list, int num, int ms)
 {
     struct xlx__device dev;
     int rc;
@@ -69,7 +69,7 @@ static int detach_all(const xlx_vscsi_entry *const *list, int num, int ms)
     return rc;
 }
 
-static int detach(const xlx_vscsi_entry *e, int ms)
+static int detach(const xlx_scsi_entry *e, int ms)
 {
     return detach_all(&e, 1, ms);
 }
@@ -110,8 +110,8 @@ static void all_gone(void)
 
 static void both_ends(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
-    xlx_vscsi_entry b = entry("0:0:1:2", "naa.32", 2);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry b = entry("0:0:1:2", "naa.32", 2);
     struct xs_permissions *perms;
     unsigned int num;
     (void)state;
@@ -151,8 +151,8 @@ static void both_ends(void **state)
 
 static void no_driver(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
-    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry b = entry("0:0:0:1", "naa.31", 1);
     (void)state;
 
     start(NULL, NULL);
@@ -174,7 +174,7 @@ static void no_driver(void **state)
     drivers_stop();
     drivers_start(BACKEND | FRONTEND);
     {
-        const xlx_vscsi_entry *both[] = { &a, &b };
+        const xlx_scsi_entry *both[] = { &a, &b };
         struct xlx__device dev;
 
         assert_ok(xlx__scsi_adapter(&a, &dev));
@@ -186,9 +186,9 @@ static void no_driver(void **state)
 
 static void refused(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
-    xlx_vscsi_entry eight = entry("0:0:0:8", "naa.31", 8);
-    xlx_vscsi_entry nine = entry("0:0:0:9", "naa.31", 9);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry eight = entry("0:0:0:8", "naa.31", 8);
+    xlx_scsi_entry nine = entry("0:0:0:9", "naa.31", 9);
     (void)state;
 
     start(NULL, NULL);
@@ -214,8 +214,8 @@ static void refused(void **state)
 /* A guest that is paused and does not answer. */
 static void unanswered(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
-    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry b = entry("0:0:0:1", "naa.31", 1);
     (void)state;
 
     start(NULL, NULL);
@@ -243,12 +243,12 @@ static void unanswered(void **state)
 /* The guest is asked once for all of them. */
 static void several(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
-    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
-    xlx_vscsi_entry c = entry("0:0:0:2", "naa.31", 2);
-    xlx_vscsi_entry eight = entry("0:0:0:8", "naa.31", 8);
-    xlx_vscsi_entry other = entry("0:0:0:3", "naa.99", 3);
-    const xlx_vscsi_entry *list[] = { &a, &b, &c, &eight };
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    xlx_scsi_entry c = entry("0:0:0:2", "naa.31", 2);
+    xlx_scsi_entry eight = entry("0:0:0:8", "naa.31", 8);
+    xlx_scsi_entry other = entry("0:0:0:3", "naa.99", 3);
+    const xlx_scsi_entry *list[] = { &a, &b, &c, &eight };
     (void)state;
 
     start(NULL, NULL);
@@ -286,10 +286,10 @@ static void several(void **state)
  * whoever finishes it later finishes it for all. */
 static void half_closed(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
-    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
-    xlx_vscsi_entry c = entry("0:0:0:2", "naa.31", 2);
-    const xlx_vscsi_entry *list[] = { &a, &b };
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    xlx_scsi_entry c = entry("0:0:0:2", "naa.31", 2);
+    const xlx_scsi_entry *list[] = { &a, &b };
     (void)state;
 
     start(NULL, NULL);
@@ -310,8 +310,8 @@ static void half_closed(void **state)
 /* Devices that another tool has put on the adapter stay. */
 static void foreign(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
-    xlx_vscsi_entry other = entry("0:0:0:0", "naa.99", 0);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry other = entry("0:0:0:0", "naa.99", 0);
     (void)state;
 
     start(NULL, NULL);
@@ -327,8 +327,8 @@ static void foreign(void **state)
 /* A name that another tool gave to another LUN is not taken twice. */
 static void taken_name(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
-    xlx_vscsi_entry b = entry("0:0:0:1", "naa.31", 1);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry b = entry("0:0:0:1", "naa.31", 1);
     (void)state;
 
     start(NULL, NULL);
@@ -347,7 +347,7 @@ static void taken_name(void **state)
 static void garbage(void **state)
 {
     static const char *const values[] = { "", "99", "-1", "4x", "\x1b[2J" };
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
     struct xlx__scsi_lun *luns;
     struct xlx__device dev;
     int num;
@@ -387,7 +387,7 @@ static void garbage(void **state)
  * driver is not waited for for ever. */
 static void woken(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
     struct xlx__device dev;
     (void)state;
 
@@ -407,7 +407,7 @@ static void woken(void **state)
 /* Leftovers of a dead guest under the same number go. */
 static void leftover(void **state)
 {
-    xlx_vscsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
     (void)state;
 
     start(B "/vscsi-devs/dev-3/p-dev=naa.55:3",
@@ -432,9 +432,9 @@ static uint64_t requests(void)
 }
 
 /* Requests to put num LUNs on a new adapter, without the count itself. */
-static uint64_t cost_of_add(xlx_vscsi_entry *entries, int num)
+static uint64_t cost_of_add(xlx_scsi_entry *entries, int num)
 {
-    const xlx_vscsi_entry *list[MANY];
+    const xlx_scsi_entry *list[MANY];
     uint64_t before = requests();
     struct xlx__device dev;
     int i;
@@ -452,8 +452,8 @@ static uint64_t cost_of_add(xlx_vscsi_entry *entries, int num)
  * request each, for their address. */
 static void round_trips(void **state)
 {
-    xlx_vscsi_entry one = entry("1:0:0:0", "naa.31", 0), many[MANY];
-    xlx_vscsi_entry more = entry("2:0:1:0", "naa.33", 0);
+    xlx_scsi_entry one = entry("1:0:0:0", "naa.31", 0), many[MANY];
+    xlx_scsi_entry more = entry("2:0:1:0", "naa.33", 0);
     const struct xlx__scsi_hctl last = { 2, 0, 0, MANY - 1 };
     const struct xlx__scsi_hctl none = { 2, 0, 3, 0 };
     struct xlx__scsi_lun lun;
@@ -499,8 +499,8 @@ static void round_trips(void **state)
  * there are hundreds of looks, one for each state that changes. */
 static void looks(void **state)
 {
-    xlx_vscsi_entry many[MANY];
-    const xlx_vscsi_entry *list[MANY];
+    xlx_scsi_entry many[MANY];
+    const xlx_scsi_entry *list[MANY];
     struct xlx__device dev;
     char vdevs[MANY][16];
     uint64_t before;
@@ -525,7 +525,7 @@ static void looks(void **state)
 /* More devices take longer; who says how long means it. */
 static void deadlines(void **state)
 {
-    xlx_vscsi_wait wait = { .timeout = 7 };
+    xlx_scsi_wait wait = { .timeout = 7 };
     int64_t now = xlx__now_ms();
     (void)state;
 

@@ -13,7 +13,7 @@
 struct situation {
     enum xlx__hostdev_stage stage;
     uint32_t runs;                  /* the guest's domid */
-    xlx_vscsi_status status;
+    xlx_scsi_status status;
     uint32_t domid;                 /* of the entry */
     bool works, there;
     enum xlx__hostdev_step step;
@@ -22,80 +22,80 @@ struct situation {
 
 static const struct situation situations[] = {
     /* a killed attachment */
-    { RECOVER, 7, XLX_VSCSI_STATUS_ATTACHING, 7, false, false,
+    { RECOVER, 7, XLX_SCSI_STATUS_ATTACHING, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
-    { RECOVER, 7, XLX_VSCSI_STATUS_ATTACHING, 7, true, true,
+    { RECOVER, 7, XLX_SCSI_STATUS_ATTACHING, 7, true, true,
       XLX__HOSTDEV_KEEP, "not recorded as finished" },
-    { RECOVER, 8, XLX_VSCSI_STATUS_ATTACHING, 7, false, false,
+    { RECOVER, 8, XLX_SCSI_STATUS_ATTACHING, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
-    { RECOVER, NONE, XLX_VSCSI_STATUS_ATTACHING, 7, false, false,
+    { RECOVER, NONE, XLX_SCSI_STATUS_ATTACHING, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
     /* a killed detachment, also of one that still works */
-    { RECOVER, 7, XLX_VSCSI_STATUS_DETACHING, 7, false, false,
+    { RECOVER, 7, XLX_SCSI_STATUS_DETACHING, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
-    { RECOVER, 7, XLX_VSCSI_STATUS_DETACHING, 7, true, true,
+    { RECOVER, 7, XLX_SCSI_STATUS_DETACHING, 7, true, true,
       XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
-    { RECOVER, NONE, XLX_VSCSI_STATUS_DETACHING, 7, false, false,
+    { RECOVER, NONE, XLX_SCSI_STATUS_DETACHING, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
-    { RECOVER, 7, XLX_VSCSI_STATUS_DETACHING, NONE, false, false,
+    { RECOVER, 7, XLX_SCSI_STATUS_DETACHING, NONE, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
     /* killed while it was set aside, or attached again */
-    { RECOVER, 7, XLX_VSCSI_STATUS_ASIDE, 7, true, true,
+    { RECOVER, 7, XLX_SCSI_STATUS_ASIDE, 7, true, true,
       XLX__HOSTDEV_KEEP, "not recorded as finished" },
-    { RECOVER, 7, XLX_VSCSI_STATUS_ASIDE, 7, false, true,
+    { RECOVER, 7, XLX_SCSI_STATUS_ASIDE, 7, false, true,
       XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
-    { RECOVER, 8, XLX_VSCSI_STATUS_ASIDE, 7, false, false,
+    { RECOVER, 8, XLX_SCSI_STATUS_ASIDE, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
-    { RECOVER, NONE, XLX_VSCSI_STATUS_ASIDE, 7, false, false,
+    { RECOVER, NONE, XLX_SCSI_STATUS_ASIDE, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
     /* nothing was killed: recovering leaves alone even what is lost */
-    { RECOVER, 7, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+    { RECOVER, 7, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
       XLX__HOSTDEV_NOTHING, NULL },
-    { RECOVER, 8, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+    { RECOVER, 8, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
       XLX__HOSTDEV_NOTHING, NULL },
-    { RECOVER, NONE, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+    { RECOVER, NONE, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
       XLX__HOSTDEV_NOTHING, NULL },
-    { RECOVER, 7, XLX_VSCSI_STATUS_ASIDE, NONE, false, false,
+    { RECOVER, 7, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
       XLX__HOSTDEV_NOTHING, NULL },
-    { RECOVER, NONE, XLX_VSCSI_STATUS_ASIDE, NONE, false, false,
+    { RECOVER, NONE, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
       XLX__HOSTDEV_NOTHING, NULL },
     /* the guest runs as ever, or was started again */
-    { SETTLE, 7, XLX_VSCSI_STATUS_ATTACHED, 7, false, true,
+    { SETTLE, 7, XLX_SCSI_STATUS_ATTACHED, 7, false, true,
       XLX__HOSTDEV_NOTHING, NULL },
-    { SETTLE, 7, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+    { SETTLE, 7, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
       XLX__HOSTDEV_ATTACH, "started again without it" },
-    { SETTLE, 8, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+    { SETTLE, 8, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
       XLX__HOSTDEV_ATTACH, "started again without it" },
-    { SETTLE, 8, XLX_VSCSI_STATUS_ATTACHED, NONE, false, false,
+    { SETTLE, 8, XLX_SCSI_STATUS_ATTACHED, NONE, false, false,
       XLX__HOSTDEV_ATTACH, "started again without it" },
-    { SETTLE, 8, XLX_VSCSI_STATUS_ASIDE, NONE, false, false,
+    { SETTLE, 8, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
       XLX__HOSTDEV_ATTACH, "set aside" },
     /* recovering could not take these away */
-    { SETTLE, 8, XLX_VSCSI_STATUS_DETACHING, 7, false, false,
+    { SETTLE, 8, XLX_SCSI_STATUS_DETACHING, 7, false, false,
       XLX__HOSTDEV_NOTHING, NULL },
-    { SETTLE, 8, XLX_VSCSI_STATUS_ASIDE, 8, false, false,
+    { SETTLE, 8, XLX_SCSI_STATUS_ASIDE, 8, false, false,
       XLX__HOSTDEV_NOTHING, NULL },
     /* the guest has ended */
-    { SETTLE, NONE, XLX_VSCSI_STATUS_ATTACHED, 7, false, false,
+    { SETTLE, NONE, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "does not run any more" },
-    { SETTLE, NONE, XLX_VSCSI_STATUS_ATTACHED, NONE, false, false,
+    { SETTLE, NONE, XLX_SCSI_STATUS_ATTACHED, NONE, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "does not run any more" },
-    { SETTLE, NONE, XLX_VSCSI_STATUS_DETACHING, 7, false, false,
+    { SETTLE, NONE, XLX_SCSI_STATUS_DETACHING, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
-    { SETTLE, NONE, XLX_VSCSI_STATUS_ATTACHING, 7, false, false,
+    { SETTLE, NONE, XLX_SCSI_STATUS_ATTACHING, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
-    { SETTLE, NONE, XLX_VSCSI_STATUS_ASIDE, 7, false, false,
+    { SETTLE, NONE, XLX_SCSI_STATUS_ASIDE, 7, false, false,
       XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
     /* one that was saved waits for its restore */
-    { SETTLE, NONE, XLX_VSCSI_STATUS_ASIDE, NONE, false, false,
+    { SETTLE, NONE, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
       XLX__HOSTDEV_NOTHING, NULL },
 };
 
-static xlx_vscsi_entry entry_of(const struct situation *s)
+static xlx_scsi_entry entry_of(const struct situation *s)
 {
-    xlx_vscsi_entry e;
+    xlx_scsi_entry e;
 
-    xlx_vscsi_entry_init(&e);
+    xlx_scsi_entry_init(&e);
     e.status = s->status;
     e.domid = s->domid;
     return e;
@@ -116,12 +116,12 @@ static void each_alone(void **state)
 {
     struct xlx__hostdev_action action;
     struct xlx__scsi_seen seen;
-    xlx_vscsi_record record;
-    xlx_vscsi_entry e;
+    xlx_scsi_record record;
+    xlx_scsi_entry e;
     size_t i;
     (void)state;
 
-    xlx_vscsi_record_init(&record);
+    xlx_scsi_record_init(&record);
     record.entries = &e;
     record.num_entries = 1;
     for (i = 0; i < XLX__ARRAY_SIZE(situations); i++) {
@@ -139,12 +139,12 @@ static void together(void **state)
 {
     struct xlx__hostdev_action actions[XLX__ARRAY_SIZE(situations)];
     struct xlx__scsi_seen seen[XLX__ARRAY_SIZE(situations)];
-    xlx_vscsi_entry entries[XLX__ARRAY_SIZE(situations)];
+    xlx_scsi_entry entries[XLX__ARRAY_SIZE(situations)];
     size_t of[XLX__ARRAY_SIZE(situations)], i, j, num;
-    xlx_vscsi_record record;
+    xlx_scsi_record record;
     (void)state;
 
-    xlx_vscsi_record_init(&record);
+    xlx_scsi_record_init(&record);
     record.entries = entries;
     for (i = 0; i < XLX__ARRAY_SIZE(situations); i++) {
         for (j = num = 0; j < XLX__ARRAY_SIZE(situations); j++) {
@@ -170,7 +170,7 @@ static void together(void **state)
 static void unseen(void **state)
 {
     const struct situation *s;
-    xlx_vscsi_entry e;
+    xlx_scsi_entry e;
     size_t i, num = 0;
     (void)state;
 
@@ -184,7 +184,7 @@ static void unseen(void **state)
         if (s->step == XLX__HOSTDEV_KEEP)
             fail_msg("situation %zu: kept unseen", i);
         if (s->stage == SETTLE && s->runs != NONE &&
-            s->status == XLX_VSCSI_STATUS_ATTACHED)
+            s->status == XLX_SCSI_STATUS_ATTACHED)
             assert_int_equal(s->step, XLX__HOSTDEV_ATTACH);
     }
     assert_true(num > 5);
@@ -192,10 +192,10 @@ static void unseen(void **state)
 
 static void no_entries(void **state)
 {
-    xlx_vscsi_record record;
+    xlx_scsi_record record;
     (void)state;
 
-    xlx_vscsi_record_init(&record);
+    xlx_scsi_record_init(&record);
     xlx__scsi_plan(SETTLE, &record, 7, NULL, NULL);
 }
 

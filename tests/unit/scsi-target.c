@@ -56,32 +56,32 @@ static void name_in_use(void **state)
 {
     const struct xlx__scsi_hctl vdev = { 0, 0, 0, 0 };
     struct xlx__scsi_pdev p;
-    xlx_vscsi_entry e;
+    xlx_scsi_entry e;
     (void)state;
 
     put(CORE, "udev_path", "/dev/sda\n");
-    xlx_vscsi_entry_init(&e);
+    xlx_scsi_entry_init(&e);
     xlx__scsi_pdev_init(&p);
-    e.dev.backstore = XLX_VSCSI_BACKSTORE_PSCSI;
+    e.dev.backstore = XLX_SCSI_BACKSTORE_PSCSI;
     assert_ok(xlx__scsi_target_name(&uuid, &vdev, &e));
     assert_string_equal(e.backstore, strstr(CORE, "pscsi"));
     assert_ok(xlx__set_string(&p.unit.path, "/dev/sdb"));
     assert_fails(xlx__scsi_target_make(ctx, &e, &p), ERROR_DEVICE_EXISTS,
                  "another guest, which shares /dev/sda, uses the backstore");
     xlx__scsi_pdev_dispose(&p);
-    xlx_vscsi_entry_dispose(&e);
+    xlx_scsi_entry_dispose(&e);
 }
 
 static void owners(void **state)
 {
-    xlx_vscsi_entry e;
+    xlx_scsi_entry e;
     libxl_uuid found;
     (void)state;
 
     link_to(THEIRS "lun_0", "../../../../../core/iblock_0/other");
     link_to(THEIRS "lun_1", "../../../../../" CORE);
     link_to(THEIRS "lun_2", "../../../../../core/iblock_0/xlx-" UUID "-0.0.0");
-    xlx_vscsi_entry_init(&e);
+    xlx_scsi_entry_init(&e);
     assert_ok(xlx__set_string(&e.target, "naa.5000000000000001"));
     assert_int_equal(xlx__scsi_target_guest(&e, &found), 0);
     e.lun = 1;
@@ -91,7 +91,7 @@ static void owners(void **state)
     assert_int_equal(xlx__scsi_target_guest(&e, &found), 0);
     e.lun = 3;
     assert_int_equal(xlx__scsi_target_guest(&e, &found), 0);
-    xlx_vscsi_entry_dispose(&e);
+    xlx_scsi_entry_dispose(&e);
 }
 
 static int setup(void **state)

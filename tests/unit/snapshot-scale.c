@@ -80,7 +80,7 @@ static void list(int num_guests, int num_snapshots)
     make(num_guests, num_snapshots);
     opens = stats = 0;
     xlx_guests_init(&known);
-    assert_ok(xlx_guest_known(ctx, &known));
+    assert_ok(xlx_guest_list(ctx, &known));
     assert_int_equal(known.num_guests, num_guests);
     for (i = 0; i < num_guests; i++) {
         xlx_snapshots_init(&snapshots);

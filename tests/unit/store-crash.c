@@ -311,8 +311,8 @@ static int on_small_disk(void)
 
     /* Full, with nothing there: the directory goes again. */
     rc = xlx__store_write(ctx, &one, "a.json", text, 1 << 20);
-    NEED(rc == ERROR_FAIL && strstr(xlx_get_error(), "No space left"));
-    NEED(strstr(xlx_get_error(), path));
+    NEED(rc == ERROR_FAIL && strstr(xlx_error_get(), "No space left"));
+    NEED(strstr(xlx_error_get(), path));
     NEED(access(path, F_OK));
     /* Full, with an old text: it stays, and there is room again. */
     NEED(!write_n(&one, 1));
@@ -324,12 +324,12 @@ static int on_small_disk(void)
     NEED(!mount("none", ctx->state_dir, "none",
                 MS_REMOUNT | MS_RDONLY, NULL));
     NEED(write_n(&one, 3) == ERROR_FAIL);
-    NEED(strstr(xlx_get_error(), "Read-only file system"));
-    NEED(strstr(xlx_get_error(), path));
+    NEED(strstr(xlx_error_get(), "Read-only file system"));
+    NEED(strstr(xlx_error_get(), path));
     NEED(write_n(&two, 3) == ERROR_FAIL);
-    NEED(strstr(xlx_get_error(), "Read-only file system"));
+    NEED(strstr(xlx_error_get(), "Read-only file system"));
     NEED(xlx__store_remove(ctx, &one, "a.json") == ERROR_FAIL);
-    NEED(strstr(xlx_get_error(), "Read-only file system"));
+    NEED(strstr(xlx_error_get(), "Read-only file system"));
     NEED(xlx__store_adopt(ctx, &one, &two) == ERROR_FAIL);
     NEED(!read_n(&one, &n) && n == 2);
     free(path);

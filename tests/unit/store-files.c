@@ -124,7 +124,7 @@ static void refused(void **state)
         put_raw(below(ONE "/a.json"), cases[i].text);
         assert_fails(read_n(&one, "a.json", &n), cases[i].rc,
                      cases[i].message);
-        assert_ptr_equal(strstr(xlx_get_error(), folder), xlx_get_error());
+        assert_ptr_equal(strstr(xlx_error_get(), folder), xlx_error_get());
     }
     assert_ok(xlx__store_remove(ctx, &one, "a.json"));
 }

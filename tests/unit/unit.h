@@ -37,9 +37,9 @@ static inline void unit_assert_fails(int got, const char *expr, int rc,
                                      const char *text, const char *file,
                                      int line)
 {
-    if (got != rc || !strstr(xlx_get_error(), text)) {
+    if (got != rc || !strstr(xlx_error_get(), text)) {
         print_error("%s: %d (\"%s\"), wanted %d (\"...%s...\")\n", expr, got,
-                    xlx_get_error(), rc, text);
+                    xlx_error_get(), rc, text);
         _fail(file, line);
     }
 }

@@ -18,7 +18,7 @@ static char *normal(const char *text)
     char *again = NULL;
 
     xlx_usb_selector_init(&s);
-    if (!xlx__usb_selector_from_text(NULL, text, &s))
+    if (!xlx__usb_selector_read(NULL, text, &s))
         again = xlx__usb_selector_text(&s);
     xlx_usb_selector_dispose(&s);
     return again;
@@ -78,12 +78,12 @@ static void spellings(void **state)
         text = normal(spelt[i].text);
         if (!text || strcmp(text, spelt[i].normal))
             fail_msg("\"%s\": \"%s\" (%s)", spelt[i].text, text ? text : "",
-                     xlx_get_error());
+                     xlx_error_get());
         free(text);
     }
     for (i = 0; i < XLX__ARRAY_SIZE(bad); i++) {
         xlx_usb_selector_init(&s);
-        assert_fails(xlx__usb_selector_from_text(NULL, bad[i].text, &s),
+        assert_fails(xlx__usb_selector_read(NULL, bad[i].text, &s),
                      ERROR_INVAL, bad[i].says);
         xlx_usb_selector_dispose(&s);
     }
@@ -91,7 +91,7 @@ static void spellings(void **state)
     memset(text, '1', 5000);
     text[5000] = '\0';
     xlx_usb_selector_init(&s);
-    assert_fails(xlx__usb_selector_from_text(NULL, text, &s), ERROR_INVAL,
+    assert_fails(xlx__usb_selector_read(NULL, text, &s), ERROR_INVAL,
                  "longer than");
     xlx_usb_selector_dispose(&s);
     free(text);
@@ -262,7 +262,7 @@ static int find(const char *text, char **path_r)
 
     xlx_usb_selector_init(&s);
     xlx_usb_host_devices_init(&list);
-    rc = xlx__usb_selector_from_text(NULL, text, &s);
+    rc = xlx__usb_selector_read(NULL, text, &s);
     if (!rc)
         rc = xlx__usb_resolve(&s);
     if (!rc)

@@ -121,7 +121,7 @@ static void no_xen(void **state)
 
     assert_ok(xlx__vbds_read(peer_ctx(), &vbds));
     assert_int_equal(vbds.num, 0);
-    assert_string_equal(xlx_get_error(), "");
+    assert_string_equal(xlx_error_get(), "");
     of_disk(&vbds, "sdb", false, NULL);
     xlx__vbds_dispose(&vbds);
 }

@@ -277,8 +277,8 @@ static void wrong_guests_are_refused(void **state)
             rc = xlx__vnuma_export(NULL, &t, NULL, XLX_VNUMA_FORMAT_XL,
                                    &text);
         assert_int_equal(rc, ERROR_INVAL);
-        if (!strstr(xlx_get_error(), wrong_guests[i].message))
-            fail_msg("%s\n%s", wrong_guests[i].text, xlx_get_error());
+        if (!strstr(xlx_error_get(), wrong_guests[i].message))
+            fail_msg("%s\n%s", wrong_guests[i].text, xlx_error_get());
         xlx_vnuma_text_dispose(&text);
         xlx_vnuma_topology_dispose(&t);
     }
@@ -333,8 +333,8 @@ static void wrong_hosts_are_refused(void **state)
         xlx_vnuma_host_init(&h);
         rc = xlx__vnuma_host_read(NULL, "wrong", wrong_hosts[i].text, &h);
         assert_int_equal(rc, ERROR_INVAL);
-        if (!strstr(xlx_get_error(), wrong_hosts[i].message))
-            fail_msg("%s\n%s", wrong_hosts[i].text, xlx_get_error());
+        if (!strstr(xlx_error_get(), wrong_hosts[i].message))
+            fail_msg("%s\n%s", wrong_hosts[i].text, xlx_error_get());
         xlx_vnuma_host_dispose(&h);
     }
 }

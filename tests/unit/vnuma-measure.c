@@ -115,7 +115,7 @@ static void test_incomplete(void **state)
     for (i = 0; i < XLX__ARRAY_SIZE(cases); i++) {
         assert_int_equal(parse(cases[i].text, 12, &t), cases[i].rc);
         assert_int_equal(t.num_places, 0);
-        assert_non_null(strstr(xlx_get_error(), "domain 12"));
+        assert_non_null(strstr(xlx_error_get(), "domain 12"));
         xlx_vnuma_topology_dispose(&t);
     }
 }

@@ -260,7 +260,7 @@ static void plans_on_random_hosts(void **state)
         rc = xlx__vnuma_plan_make(NULL, &s, &h, &plan);
         if (rc) {
             assert_int_equal(rc, ERROR_FAIL);
-            assert_non_null(strstr(xlx_get_error(), " do not fit: "));
+            assert_non_null(strstr(xlx_error_get(), " do not fit: "));
             check_against_all(&s, &h, NULL);
             refused++;
         } else {

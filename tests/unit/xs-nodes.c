@@ -19,7 +19,7 @@ static void no_daemon(void **state)
 
     assert_fails(xlx__xs_read(peer_ctx(), XBT_NULL, "/x", &value),
                  ERROR_NOTFOUND, "is this a Xen dom0");
-    assert_non_null(strstr(xlx_get_error(), peer_path("xenstored")));
+    assert_non_null(strstr(xlx_error_get(), peer_path("xenstored")));
     assert_null(value);
     xlx__xs_close(peer_ctx());
 }

@@ -343,18 +343,18 @@ static bool must_fail(const char *name)
     return !strcmp(word, name);
 }
 
-int xlx_device_vscsidev_add(xlx_ctx *ctx, const xlx_guest *guest,
-                            const xlx_device_vscsidevs *devs,
-                            const xlx_vscsi_wait *wait,
-                            xlx_device_vscsidevs *attached_r)
+int xlx_scsi_attach(xlx_ctx *ctx, const xlx_guest *guest,
+                    const xlx_scsi_devs *devs,
+                    const xlx_scsi_wait *wait,
+                    xlx_scsi_devs *attached_r)
 {
     const char *path = getenv("FAKE_ATTACH");
-    __typeof__(&xlx_device_vscsidev_add) real;
-    const xlx_device_vscsidev *dev;
+    __typeof__(&xlx_scsi_attach) real;
+    const xlx_scsi_dev *dev;
     int i, rc = 0;
     FILE *file;
 
-    real = (__typeof__(real))dlsym(RTLD_NEXT, "xlx_device_vscsidev_add");
+    real = (__typeof__(real))dlsym(RTLD_NEXT, "xlx_scsi_attach");
     file = path ? fopen(path, "a") : NULL;
     if (!file)
         return real(ctx, guest, devs, wait, attached_r);
@@ -363,7 +363,7 @@ int xlx_device_vscsidev_add(xlx_ctx *ctx, const xlx_guest *guest,
     for (i = 0; i < devs->num_devs; i++) {
         dev = &devs->devs[i];
         fprintf(file, " %s=%s,%s%s%s", dev->vdev, dev->pdev,
-                xlx_vscsi_backstore_to_string(dev->backstore),
+                xlx_scsi_backstore_to_string(dev->backstore),
                 dev->readonly ? ",read-only" : "",
                 dev->shared ? ",shared" : "");
         if (must_fail(dev->pdev))
@@ -371,7 +371,7 @@ int xlx_device_vscsidev_add(xlx_ctx *ctx, const xlx_guest *guest,
     }
     fputc('\n', file);
     fclose(file);
-    return rc ? rc : xlx_device_vscsidevs_copy(ctx, attached_r, devs);
+    return rc ? rc : xlx_scsi_devs_copy(ctx, attached_r, devs);
 }
 
 int xlx_usb_attach(xlx_ctx *ctx, const xlx_guest *guest,

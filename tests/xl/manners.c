@@ -25,7 +25,7 @@ static int library_main(int argc, char **argv)
     (void)argc;
     (void)argv;
     xlx_guests_init(&guests);
-    rc = xlx_guest_known(xl_ctx(), &guests);
+    rc = xlx_guest_list(xl_ctx(), &guests);
     if (rc)
         return xl_failed(rc);
     rc = xl_print_json(xlx_guests_to_json(xl_ctx(), &guests));

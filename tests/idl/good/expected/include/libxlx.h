@@ -23,7 +23,7 @@ extern "C" {
 /*
  * Rules for all calls
  *
- * Result: 0, or a negative ERROR_* code of libxl; xlx_get_error() then gives
+ * Result: 0, or a negative ERROR_* code of libxl; xlx_error_get() then gives
  * one line of text, which is the calling thread's own.
  *
  * Memory: `const` parameters are borrowed for the time of the call.  A result
@@ -189,8 +189,8 @@ int xlx_shape_spec_from_json(xlx_ctx *ctx, xlx_shape_spec *p,
  *
  *   result  one line of text
  */
-const char *xlx_get_error(void);
-#define XLX_HAVE_GET_ERROR 1    /* since 0.1 */
+const char *xlx_error_get(void);
+#define XLX_HAVE_ERROR_GET 1    /* since 0.1 */
 
 /*
  * see whether a point exists

@@ -73,7 +73,7 @@ int xl_shape_find_parse(int argc, char **argv, struct xl_shape_find_args *args)
         case 258:
             if (xlx_shape_kind_from_string(optarg, &args->kind))
                 return xl_bad_value(name, "kind", NULL,
-                                    xlx_get_error());
+                                    xlx_error_get());
             break;
         case 259:
             args->sort_by = optarg;
@@ -226,7 +226,7 @@ int xl_shape_draw_parse(int argc, char **argv, struct xl_shape_draw_args *args)
         case 'k':
             if (xlx_shape_kind_from_string(optarg, &args->shape_spec.kind))
                 return xl_bad_value(name, "kind", NULL,
-                                    xlx_get_error());
+                                    xlx_error_get());
             break;
         case 'n':
         case 'N':
