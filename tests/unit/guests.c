@@ -18,6 +18,7 @@
 #include "guests.h"
 
 #define DISK_SIZE (UINT64_C(10) << 30)
+#define FROZEN_S 1700000000         /* when nobody wrote to an image again */
 
 static void *check(void *p)
 {
@@ -64,6 +65,8 @@ static void make_layer(const char *images, int n)
         .magic = htobe32(0x514649fb), .version = htobe32(2),
         .cluster_bits = htobe32(16), .size = htobe64(DISK_SIZE),
     };
+    const struct timespec frozen = { .tv_sec = FROZEN_S, .tv_nsec = n };
+    const struct timespec times[] = { frozen, frozen };
     char *path = layer(images, n), *below = NULL;
 
     if (n) {
@@ -73,6 +76,8 @@ static void make_layer(const char *images, int n)
         snprintf(h.backing, sizeof(h.backing), "%s", below);
     }
     put_file(path, &h, sizeof(h));
+    if (utimensat(AT_FDCWD, path, times, 0))
+        err(2, "%s", path);
     free(path);
     free(below);
 }
@@ -88,7 +93,7 @@ static void fill_disk(xlx_snapshot_disk *d, const char *images, int n)
     d->node = check(xlx__printf("xlx-%08x-0", n));
     d->virtual_size = DISK_SIZE;
     d->allocated = UINT64_C(1) << 20;
-    d->mtime = INT64_C(1700000000000000000) + n;
+    d->mtime = FROZEN_S * INT64_C(1000000000) + n;
 }
 
 static xlx_snapshot_disk *new_disk(const char *images, int n)
