@@ -406,21 +406,45 @@ static int say_doubts(xlx_ctx *ctx, const xlx_guest *guest,
     return rc;
 }
 
-/* Another tool has made its image the one that the guest writes to: its own
- * content is gone, as after half of a deletion. */
-static void mark_written(xlx_snapshots *list)
+static bool is_frozen(const xlx_snapshots *list, const char *image)
 {
-    int i, j, k;
+    int i, j;
 
     for (i = 0; i < list->num_snapshots; i++)
         for (j = 0; j < list->snapshots[i].num_disks; j++) {
             const xlx_snapshot_disk *d = &list->snapshots[i].disks[j];
 
-            for (k = 0; k < list->num_disks && !*xlx__text(d->tag); k++)
-                if (!strcmp(xlx__text(d->image), list->disks[k].image) ||
-                    xlx__image_same(d->image, list->disks[k].image))
-                    list->snapshots[i].status = XLX_SNAPSHOT_STATUS_MERGING;
+            if (!*xlx__text(d->tag) && (!strcmp(xlx__text(d->image), image) ||
+                                        xlx__image_same(d->image, image)))
+                return true;
         }
+    return false;
+}
+
+/* An internal snapshot is safe from writes to its own image. */
+static bool shows(const xlx_snapshot_disk *d, const char *image)
+{
+    return !(*xlx__text(d->tag) && xlx__image_same(d->image, image)) &&
+           xlx__image_leads_to(d->image, xlx__text(d->format), image);
+}
+
+/* Another tool has made a snapshot's image the one that the guest writes to:
+ * the content of that snapshot is gone, and of all that lie on it, as after
+ * half of a deletion.  Headers are read only when that is so. */
+static void mark_written(xlx_snapshots *list)
+{
+    int i, j, k;
+
+    for (k = 0; k < list->num_disks; k++) {
+        const char *image = list->disks[k].image;
+
+        if (!is_frozen(list, image))
+            continue;
+        for (i = 0; i < list->num_snapshots; i++)
+            for (j = 0; j < list->snapshots[i].num_disks; j++)
+                if (shows(&list->snapshots[i].disks[j], image))
+                    list->snapshots[i].status = XLX_SNAPSHOT_STATUS_MERGING;
+    }
 }
 
 int xlx__snapshot_list(xlx_ctx *ctx, const xlx_guest *guest,

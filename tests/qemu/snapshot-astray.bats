@@ -208,6 +208,24 @@ half_deleted() {
     [ -e "$images/xvda.one.qcow2" ]
 }
 
+@test "another monitor merged all layers: no snapshot on the lowest is ready" {
+    one_snapshot
+    make_snapshot two --kind external
+    next_state
+    qmp block-commit "{\"job-id\": \"theirs\", \"device\":
+        \"$(node_of "$images/xvda.two.qcow2")\"}"
+    until qmp query-jobs | grep -q '"ready"'; do sleep 0.05; done
+    qmp block-job-complete '{"device": "theirs"}'
+    until [ "$(qmp query-jobs)" = "[]" ]; do sleep 0.05; done
+    next_state
+    list "$guest" > "$tmp/list"
+    [ -z "$(names_of ready < "$tmp/list")" ]
+    [ "$(names_of merging < "$tmp/list" | sort | xargs)" = 'one two' ]
+    stop_qemu
+    xl snapshot-repair "$uuid" || [ $? = 1 ]
+    refuses 1 '*was written to*' xl snapshot-revert "$uuid" two
+}
+
 # cut_short POINT: the deletion of "one", and the guest and its QEMU with it
 cut_short() {
     local status=0

@@ -165,12 +165,12 @@ class ForeignGuest:
             os.unlink(path)
 
     def overwritten(self, vdev, image):
-        """The guest writes to the image of a snapshot from now on."""
+        """The guest writes to an image that snapshots show from now on."""
         record = oracle.raw_record(self.world, self.guest)
         for snapshot in record["snapshots"]:
             state = self.guest.states.get(snapshot["name"])
             for disk in snapshot["disks"]:
-                if state and disk["image"] == image and not disk["tag"]:
+                if state and oracle.shows(disk, image):
                     key = disk["vdev"] if disk["vdev"] in state.disks \
                         else vdev
                     state.disks[key] = None
