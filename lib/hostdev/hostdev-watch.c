@@ -151,8 +151,10 @@ static int take_lock(struct watch *w)
     if (!path)
         return xlx__nomem();
     rc = xlx__make_directory(w->ctx->run_dir);
-    if (!rc)
-        rc = xlx__lock_file(path, 0, &w->lock);
+    if (rc) goto out;
+    rc = xlx__lock_file(path, 0, &w->lock);
+
+ out:
     free(path);
     return rc;
 }

@@ -78,9 +78,9 @@ int xlx__scsi_normal_vdev(const char *text, struct xlx__scsi_hctl *vdev_r,
     int rc;
 
     rc = xlx__scsi_parse_vdev(text, vdev_r);
-    if (!rc)
-        xlx__scsi_format_hctl(vdev_r, buf);
-    return rc;
+    if (rc) return rc;
+    xlx__scsi_format_hctl(vdev_r, buf);
+    return 0;
 }
 
 bool xlx__scsi_parse_adapter(const char *text, uint32_t *number_r)

@@ -24,10 +24,11 @@ static int find_again(const xlx_scsi_entry *e, struct xlx__scsi_pdev *p)
         xlx__error_clear();
         rc = xlx__scsi_find(e->dev.pdev, p);
     }
-    if (!rc && strcmp(p->identity, e->identity))
-        rc = xlx__error(ERROR_NOTFOUND, "pdev %s: it is another device than "
-                        "the guest had", e->dev.pdev);
-    return rc;
+    if (rc) return rc;
+    if (strcmp(p->identity, e->identity))
+        return xlx__error(ERROR_NOTFOUND, "pdev %s: it is another device than "
+                          "the guest had", e->dev.pdev);
+    return 0;
 }
 
 /* Devices that are to be attached again, and where they are now. */
@@ -182,8 +183,11 @@ int xlx__scsi_attach_missing(struct xlx__scsi_repair *r,
     int rc;
 
     rc = prepare_all(r, list, num, &w);
-    if (!rc && w.num)
+    if (rc) goto out;
+    if (w.num)
         rc = attach_all(r, &w);
+
+ out:
     missing_dispose(&w);
     return rc;
 }
@@ -214,8 +218,10 @@ static int wake_adapter(const xlx_scsi_entry *const *entries, int num,
 
     (void)num;
     rc = xlx__scsi_adapter(entries[0], &dev);
-    if (!rc)
-        rc = xlx__scsi_bus_wake(c->ctx, &dev, xlx__now_ms() + WAKE_MS);
+    if (rc) goto out;
+    rc = xlx__scsi_bus_wake(c->ctx, &dev, xlx__now_ms() + WAKE_MS);
+
+ out:
     xlx__device_dispose(&dev);
     return rc;
 }
@@ -235,8 +241,11 @@ int xlx__scsi_wake_guest(struct xlx__scsi_change *c)
     for (i = 0; i < num; i++)
         list[i] = &c->record.entries[i];
     rc = runs(c, &is_running);
-    if (!rc && is_running)
+    if (rc) goto out;
+    if (is_running)
         rc = xlx__scsi_each_adapter(list, num, wake_adapter, c);
+
+ out:
     free(list);
     return rc;
 }

@@ -65,8 +65,10 @@ static int set_aside(struct xlx__scsi_change *c, int64_t deadline)
     }
     rc = xlx__scsi_record_write(c);
     xlx__fault("scsi-aside.intent");
-    if (!rc)
-        rc = xlx__scsi_each_adapter(list, n, set_adapter_aside, &s);
+    if (rc) goto out;
+    rc = xlx__scsi_each_adapter(list, n, set_adapter_aside, &s);
+
+ out:
     free(list);
     return rc;
 }

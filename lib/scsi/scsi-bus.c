@@ -163,11 +163,12 @@ static int add_in(xlx_ctx *ctx, xs_transaction_t t, void *user)
     }
     for (i = 0; !rc && i < w->num; i++)
         rc = add_lun(ctx, t, w->dev, &a, w->entries[i]);
-    if (!rc && a.backend == XLX_XENBUS_STATE_CONNECTED)
+    if (rc) goto out;
+    if (a.backend == XLX_XENBUS_STATE_CONNECTED)
         rc = xlx__device_set_state(ctx, t, w->dev->backend,
                                    XLX_XENBUS_STATE_RECONFIGURING);
-    if (!rc)
-        rc = 1;
+    if (rc) goto out;
+    rc = 1;
 
  out:
     xlx__scsi_bus_dispose(&a);

@@ -55,9 +55,12 @@ static int detach_foreign(struct xlx__scsi_change *c, const char *vdev,
 
     xlx_scsi_entry_init(&foreign);
     rc = foreign_entry(c, vdev, &foreign);
-    if (!rc && !(wait && wait->dry_run))
+    if (rc) goto out;
+    if (!(wait && wait->dry_run))
         rc = xlx__scsi_disconnect(c->ctx, &entry, 1,
                                   xlx__scsi_deadline(wait, 1));
+
+ out:
     xlx_scsi_entry_dispose(&foreign);
     return rc;
 }

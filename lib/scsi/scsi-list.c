@@ -78,11 +78,10 @@ static int fill_from_lun(const struct xlx__scsi_lun *lun,
     info->dev.backstore = XLX_SCSI_BACKSTORE_TARGET;
     xlx__scsi_format_hctl(&lun->vdev, text);
     rc = xlx__set_string(&info->dev.vdev, text);
-    if (!rc)
-        rc = xlx__set_string(&info->dev.pdev, lun->pdev);
-    if (!rc)
-        rc = xlx__set_string(&info->target, lun->pdev);
-    return rc;
+    if (rc) return rc;
+    rc = xlx__set_string(&info->dev.pdev, lun->pdev);
+    if (rc) return rc;
+    return xlx__set_string(&info->target, lun->pdev);
 }
 
 static xlx_scsi_ctrl *ctrl_of(xlx_scsi_ctrls *list,
@@ -233,7 +232,8 @@ int xlx__scsi_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
         rc = add_adapter(ctx, list->guest.domid, devids[i], &record, list);
     for (i = 0; !rc && i < record.num_entries; i++)
         rc = add_missing(ctx, &record.entries[i], running, list);
-    if (!rc && list->num_ctrls)
+    if (rc) goto out;
+    if (list->num_ctrls)
         qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
               by_devid);
 
@@ -393,10 +393,12 @@ int xlx__scsi_owner_find(xlx_ctx *ctx, const char *path,
     xlx__scsi_pdev_init(&p);
     xlx_scsi_entry_init(&e);
     rc = xlx__scsi_find_whole(path, &p);
-    if (!rc)
-        rc = xlx__scsi_owner(ctx, p.identity, &e, &owner->guest);
-    if (!rc)
-        rc = xlx__set_string(&owner->vdev, e.dev.vdev);
+    if (rc) goto out;
+    rc = xlx__scsi_owner(ctx, p.identity, &e, &owner->guest);
+    if (rc) goto out;
+    rc = xlx__set_string(&owner->vdev, e.dev.vdev);
+
+ out:
     owner->readonly = e.dev.readonly;
     xlx_scsi_entry_dispose(&e);
     xlx__scsi_pdev_dispose(&p);

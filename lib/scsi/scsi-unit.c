@@ -69,8 +69,10 @@ static int first_node(const char *device, const char *class,
     int num, rc;
 
     rc = xlx__attr_list(&names, &num, wanted, "%s/%s", device, class);
-    if (!rc)
-        rc = xlx__set_string(name_r, num ? names[0] : "");
+    if (rc) goto out;
+    rc = xlx__set_string(name_r, num ? names[0] : "");
+
+ out:
     free(names);
     return rc;
 }
@@ -95,14 +97,17 @@ static int read_nodes(const char *device, struct xlx__scsi_pdev *p)
     rc = set_node(&p->unit.generic, name);
     if (rc) goto out;
     rc = xlx__set_string(&name, p->block);
-    if (!rc && !*name)
+    if (rc) goto out;
+    if (!*name)
         rc = first_node(device, "scsi_tape", is_plain_tape, &name);
-    if (!rc && !*name)
+    if (rc) goto out;
+    if (!*name)
         rc = first_node(device, "scsi_changer", NULL, &name);
-    if (!rc && !*name)
+    if (rc) goto out;
+    if (!*name)
         rc = first_node(device, "scsi_generic", NULL, &name);
-    if (!rc)
-        rc = set_node(&p->unit.path, name);
+    if (rc) goto out;
+    rc = set_node(&p->unit.path, name);
 
  out:
     free(name);
@@ -335,15 +340,14 @@ static int set_other(struct xlx__scsi_pdev *p, const char *path,
     if (!identity)
         return xlx__nomem();
     rc = xlx__set_string(&p->unit.path, path);
-    if (!rc)
-        rc = xlx__set_string(&p->unit.type, type);
-    if (!rc)
-        rc = xlx__set_string(&p->unit.hctl, "");
-    if (!rc)
-        rc = xlx__set_string(&p->target, "");
-    if (!rc)
-        rc = xlx__set_string(&p->block, block);
-    return rc;
+    if (rc) return rc;
+    rc = xlx__set_string(&p->unit.type, type);
+    if (rc) return rc;
+    rc = xlx__set_string(&p->unit.hctl, "");
+    if (rc) return rc;
+    rc = xlx__set_string(&p->target, "");
+    if (rc) return rc;
+    return xlx__set_string(&p->block, block);
 }
 
 static int find_block(const char *pdev, const char *path, dev_t devno,
@@ -497,9 +501,9 @@ static int set_target(const char *pdev, uint64_t lun,
     if (rc) return rc;
     p->lun = (uint32_t)lun;
     rc = xlx__set_string(&p->target, pdev);
-    if (!rc)
-        *strrchr(p->target, ':') = '\0';
-    return rc;
+    if (rc) return rc;
+    *strrchr(p->target, ':') = '\0';
+    return 0;
 }
 
 int xlx__scsi_find(const char *pdev, struct xlx__scsi_pdev *p)

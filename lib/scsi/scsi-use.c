@@ -50,7 +50,8 @@ static int find_disk_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
     int rc;
 
     rc = xlx__block_use(disk, use_r);
-    if (!rc && !*use_r)
+    if (rc) return rc;
+    if (!*use_r)
         rc = xlx__vbds_use_disk(ctx, vbds, disk, readonly, use_r);
     return rc;
 }
@@ -62,11 +63,14 @@ static int find_file_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
     int rc;
 
     rc = xlx__block_use_file(path, use_r, NULL);
-    if (!rc && !*use_r)
+    if (rc) return rc;
+    if (!*use_r)
         rc = xlx__vbds_use_file(ctx, vbds, path, readonly, use_r);
-    if (!rc && !*use_r)
+    if (rc) return rc;
+    if (!*use_r)
         rc = xlx__image_in_use(path, &locked, NULL);
-    if (!rc && locked)
+    if (rc) return rc;
+    if (locked)
         rc = found(use_r, xlx__printf("a QEMU or qemu-img has it open"));
     return rc;
 }
@@ -181,9 +185,12 @@ int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_scsi_entry *e,
         use = NULL;
         rc = find_other_use(c, p, e->dev.readonly, &use);
     }
-    if (!rc && *xlx__text(use))
+    if (rc) goto out;
+    if (*xlx__text(use))
         rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: this host uses it: %s",
                         e->dev.pdev, use);
+
+ out:
     free(use);
     return rc;
 }

@@ -133,11 +133,10 @@ static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
     e->domid = guest->domid;
     e->status = XLX_SCSI_STATUS_ATTACHING;
     rc = xlx__set_string(&e->identity, p->identity);
-    if (!rc)
-        rc = xlx__set_string(&e->hctl, p->unit.hctl);
-    if (!rc)
-        rc = xlx__set_string(&e->path, p->unit.path);
-    return rc;
+    if (rc) return rc;
+    rc = xlx__set_string(&e->hctl, p->unit.hctl);
+    if (rc) return rc;
+    return xlx__set_string(&e->path, p->unit.path);
 }
 
 /* Every device of the host adapter that *one is on, under the address that it
@@ -340,8 +339,8 @@ static int reserve(struct xlx__scsi_change *c, struct plan *plan,
         goto out;
     for (i = 0; !rc && i < plan->num; i++)
         rc = xlx__scsi_entry_append(c, &plan->entries[i]);
-    if (!rc)
-        rc = xlx__scsi_record_write(c);
+    if (rc) goto out;
+    rc = xlx__scsi_record_write(c);
 
  out:
     xlx__unlock(&host);
@@ -367,9 +366,11 @@ static int put_on_bus(const xlx_scsi_entry *const *entries, int num,
     if (!rc)
         rc = xlx__scsi_bus_add(how->ctx, &dev, entries, num, how->deadline);
     xlx__fault("scsi-attach.xenstore");
-    if (!rc)
-        rc = xlx__scsi_bus_wait(how->ctx, &dev, entries, num, how->no_wait,
-                                how->deadline);
+    if (rc) goto out;
+    rc = xlx__scsi_bus_wait(how->ctx, &dev, entries, num, how->no_wait,
+                            how->deadline);
+
+ out:
     xlx__device_dispose(&dev);
     return rc;
 }

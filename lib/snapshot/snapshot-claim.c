@@ -93,13 +93,12 @@ static int claim_journal(xlx_ctx *ctx, const struct source *s)
         rc = claim(ctx, s, XLX__ROLE_NEW, j->new_files[i], NULL, NULL, NULL);
     for (i = 0; !rc && i < j->num_old_files; i++)
         rc = claim(ctx, s, XLX__ROLE_OLD, j->old_files[i], NULL, NULL, NULL);
-    if (!rc)
-        rc = claim(ctx, s, XLX__ROLE_MERGE_TOP, j->merge_top, NULL, NULL,
-                   j->merge_vdev);
-    if (!rc)
-        rc = claim(ctx, s, XLX__ROLE_MERGE_BASE, j->merge_base, NULL, NULL,
-                   j->merge_vdev);
-    return rc;
+    if (rc) return rc;
+    rc = claim(ctx, s, XLX__ROLE_MERGE_TOP, j->merge_top, NULL, NULL,
+               j->merge_vdev);
+    if (rc) return rc;
+    return claim(ctx, s, XLX__ROLE_MERGE_BASE, j->merge_base, NULL, NULL,
+                 j->merge_vdev);
 }
 
 static int claims_of(xlx_ctx *ctx, struct source *s)

@@ -157,11 +157,14 @@ static int no_bitmaps(const struct planning *p, const char *vdev,
     if (p->c->force_bitmap)
         return 0;
     rc = xlx__image_world_bitmaps(p->world, image, &name);
-    if (!rc && name)
+    if (rc) goto out;
+    if (name)
         rc = xlx__error(ERROR_INVAL, "%s: %s has a dirty bitmap%s%s%s, which "
                         "would be lost, and with it the next incremental "
                         "backup: remove it, or use --force-bitmap", vdev,
                         image, *name ? " \"" : "", name, *name ? "\"" : "");
+
+ out:
     free(name);
     return rc;
 }

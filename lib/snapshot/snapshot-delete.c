@@ -103,8 +103,11 @@ int xlx__snapshot_note_base(struct xlx__snapshot_change *c,
             any = true;
             rc = xlx__snapshot_note_mtime(d);
         }
-    if (!rc && any)
+    if (rc) goto out;
+    if (any)
         rc = xlx__snapshot_record_write(c->ctx, c->guest, &record);
+
+ out:
     xlx_snapshots_dispose(&record);
     return rc;
 }
@@ -157,8 +160,10 @@ static int plan_disk(struct xlx__snapshot_change *c, const char *name,
 {
     int rc = *world ? 0 : xlx__snapshot_world_of(c, world);
 
-    if (!rc)
-        rc = xlx__snapshot_plan_delete(c, name, &c->record, *world, journal);
+    if (rc) goto out;
+    rc = xlx__snapshot_plan_delete(c, name, &c->record, *world, journal);
+
+ out:
     xlx__image_world_close(*world);
     *world = NULL;
     return rc;
@@ -355,8 +360,10 @@ static int check_live(struct xlx__snapshot_change *c)
     if (rc) return rc;
     xlx_disks_init(&disks);
     rc = xlx__disk_list_with(c->ctx, c->guest, c->qmp, &disks);
-    if (!rc)
-        rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
+    if (rc) goto out;
+    rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
+
+ out:
     xlx_disks_dispose(&disks);
     return rc;
 }

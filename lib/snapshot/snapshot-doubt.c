@@ -209,10 +209,14 @@ int xlx__snapshot_no_doubt(const xlx_guest *guest,
     if (!now)
         return 0;
     rc = xlx__snapshot_doubt(record, now, &why);
-    if (!rc && why)
+    if (rc) goto out;
+    if (why)
         rc = xlx__snapshot_doubt_way(guest, now, &way);
-    if (!rc && why)
+    if (rc) goto out;
+    if (why)
         rc = xlx__error(ERROR_INVAL, "%s: %s", why, way);
+
+ out:
     free(why);
     free(way);
     return rc;

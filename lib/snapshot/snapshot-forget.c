@@ -96,7 +96,8 @@ int xlx__snapshot_forget(xlx_snapshots *record, const char *name)
     for (i = 0; i < record->num_snapshots && !rc; i++)
         if (!strcmp(xlx__text(record->snapshots[i].parent), gone))
             rc = xlx__set_string(&record->snapshots[i].parent, parent);
-    if (!rc && !strcmp(xlx__text(record->current), gone))
+    if (rc) goto out;
+    if (!strcmp(xlx__text(record->current), gone))
         rc = xlx__set_string(&record->current, parent);
 
  out:

@@ -219,8 +219,10 @@ static int ask(xlx_ctx *ctx, struct xlx__image_world *world, const char *path,
     rc = xlx__set_string(&frozen->path, path);
     if (rc) return rc;
     rc = xlx__image_use(world, path, &use);
-    if (!rc)
-        rc = fill(ctx, &use, readonly, frozen);
+    if (rc) goto out;
+    rc = fill(ctx, &use, readonly, frozen);
+
+ out:
     xlx__image_use_dispose(&use);
     return rc;
 }
@@ -232,8 +234,10 @@ int xlx__image_check(xlx_ctx *ctx, const char *path,
     int rc;
 
     rc = xlx__snapshot_world(ctx, NULL, NULL, &world);
-    if (!rc)
-        rc = ask(ctx, world, path, false, frozen);
+    if (rc) goto out;
+    rc = ask(ctx, world, path, false, frozen);
+
+ out:
     xlx__image_world_close(world);
     return rc;
 }

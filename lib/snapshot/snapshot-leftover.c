@@ -143,8 +143,10 @@ static int try_again(struct xlx__snapshot_change *c,
     if (rc || !there || is_needed(record, d->image))
         return rc;
     rc = xlx__image_identity(d->image, &id);
-    if (!rc)
-        rc = try_file(c, d, id, dry_run, report, forget_r);
+    if (rc) goto out;
+    rc = try_file(c, d, id, dry_run, report, forget_r);
+
+ out:
     free(id);
     return rc;
 }
@@ -166,8 +168,11 @@ int xlx__snapshot_try_leftover(struct xlx__snapshot_change *c, bool dry_run,
         drop(&record, i);
         changed = true;
     }
-    if (!rc && changed && !dry_run)
+    if (rc) goto out;
+    if (changed && !dry_run)
         rc = xlx__snapshot_record_write(c->ctx, c->guest, &record);
+
+ out:
     xlx_snapshots_dispose(&record);
     return rc;
 }
@@ -184,12 +189,14 @@ int xlx__snapshot_add_old(xlx_snapshot_journal *journal, const char *path)
     while (!rc && journal->num_old_ids < journal->num_old_files)
         rc = xlx__snapshot_add_string(&journal->old_ids,
                                       &journal->num_old_ids, "");
-    if (!rc)
-        rc = xlx__snapshot_add_string(&journal->old_files,
-                                      &journal->num_old_files, path);
-    if (!rc)
-        rc = xlx__snapshot_add_string(&journal->old_ids,
-                                      &journal->num_old_ids, xlx__text(id));
+    if (rc) goto out;
+    rc = xlx__snapshot_add_string(&journal->old_files,
+                                  &journal->num_old_files, path);
+    if (rc) goto out;
+    rc = xlx__snapshot_add_string(&journal->old_ids,
+                                  &journal->num_old_ids, xlx__text(id));
+
+ out:
     free(id);
     return rc;
 }
@@ -277,11 +284,14 @@ int xlx__snapshot_close_journal(struct xlx__snapshot_change *c,
         rc = xlx__snapshot_record_write(c->ctx, c->guest, &record);
         xlx__fault("snapshot-delete.unlinked");
     }
-    if (!rc)
-        rc = xlx__snapshot_journal_remove(c->ctx, c->guest);
-    if (!rc && why)
+    if (rc) goto out;
+    rc = xlx__snapshot_journal_remove(c->ctx, c->guest);
+    if (rc) goto out;
+    if (why)
         rc = xlx__error(ERROR_NOT_READY, "all is done, but a file that should "
                         "go %s", why);
+
+ out:
     xlx_snapshots_dispose(&record);
     free(why);
     return rc;

@@ -221,10 +221,13 @@ static int foreign_in_chain(xlx_ctx *ctx, const xlx_snapshots *record,
         if (!rc)
             rc = go_down(record, &layer, &more);
     }
-    if (!rc && more)
+    if (rc) goto out;
+    if (more)
         rc = xlx__error(ERROR_INVAL, "%s: its chain of backing files has "
                         "more than %d images, or goes in a circle",
                         top->image, MAX_CHAIN);
+
+ out:
     xlx_snapshot_disk_dispose(&layer);
     return rc;
 }

@@ -333,11 +333,11 @@ static int merge_live(struct xlx__snapshot_change *c,
     if (rc) return rc;
     xlx__fault("snapshot-merge.moved");
     rc = rebase(c, journal);        /* other branches */
-    if (!rc)
-        rc = verify_moved(c, journal);
-    if (!rc)
-        drop_top(c, journal);
-    return rc;
+    if (rc) return rc;
+    rc = verify_moved(c, journal);
+    if (rc) return rc;
+    drop_top(c, journal);
+    return 0;
 }
 
 static int merge_files(struct xlx__snapshot_change *c,
@@ -375,13 +375,16 @@ int xlx__snapshot_merge(struct xlx__snapshot_change *c,
     int rc;
 
     rc = xlx__snapshot_connect(c);
-    if (!rc && c->qmp)
+    if (rc) goto out;
+    if (c->qmp)
         rc = xlx__disk_find_nodes(c->qmp, nodes, XLX__ARRAY_SIZE(nodes));
-    if (!rc)
-        rc = nodes[0].name || nodes[1].name
-            ? merge_live(c, journal, &nodes[0], &nodes[1], &nodes[2],
-                         progress)
-            : merge_files(c, journal, progress);
+    if (rc) goto out;
+    rc = nodes[0].name || nodes[1].name
+        ? merge_live(c, journal, &nodes[0], &nodes[1], &nodes[2],
+                     progress)
+        : merge_files(c, journal, progress);
+
+ out:
     for (i = 0; i < XLX__ARRAY_SIZE(nodes); i++)
         free(nodes[i].name);
     return rc;
@@ -513,10 +516,12 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
     } else {
         rc = journal->merge_completing ? compare(c, journal, merged_r) : 0;
     }
-    if (!rc && !*merged_r && !c->served)
+    if (rc) return rc;
+    if (!*merged_r && !c->served)
         rc = xlx__snapshot_written_since_boot(c, journal->merge_base,
                                               astray_r);
-    if (!rc && *merged_r && c->served)
+    if (rc) return rc;
+    if (*merged_r && c->served)
         drop_top(c, journal);
-    return rc;
+    return 0;
 }

@@ -33,8 +33,10 @@ static int identify(const char *image, struct xlx__file_id *id_r)
     int rc;
 
     rc = xlx__image_file_open(image, "", &files);
-    if (!rc)
-        xlx__file_id(&files.st[0], id_r);
+    if (rc) goto out;
+    xlx__file_id(&files.st[0], id_r);
+
+ out:
     xlx__image_files_close(&files);
     return rc;
 }
@@ -79,10 +81,11 @@ int xlx__snapshot_still_open(const struct xlx__snapshot_change *c,
         has = rc || may_have_open(&files, id);
         xlx__proc_files_dispose(&files);
     }
-    if (!rc && pid && !has)
-        rc = xlx__error(ERROR_INVAL, "QEMU has opened another file than %s "
-                        "was: another program put a file there at this "
-                        "moment; look at both before the guest goes on",
-                        image);
-    return rc;
+    if (rc) return rc;
+    if (pid && !has)
+        return xlx__error(ERROR_INVAL, "QEMU has opened another file than %s "
+                          "was: another program put a file there at this "
+                          "moment; look at both before the guest goes on",
+                          image);
+    return 0;
 }

@@ -370,8 +370,10 @@ static int plan_disks(struct xlx__snapshot_change *c,
     rc = xlx__snapshot_world_of(c, &world);
     for (i = 0; !rc && i < num; i++)
         rc = plan_disk(c, world, spec, chosen[i], snapshot, journal);
-    if (!rc)
-        rc = ask_world(c, world, spec, snapshot);
+    if (rc) goto out;
+    rc = ask_world(c, world, spec, snapshot);
+
+ out:
     xlx__image_world_close(world);
     return rc;
 }

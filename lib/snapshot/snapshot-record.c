@@ -208,12 +208,13 @@ int xlx__snapshot_hold_image(struct xlx__snapshot_change *c,
     if (c->served || xlx__guest_running(c->guest))
         return 0;
     rc = xlx__image_hold(c->ctx, image, false, &c->images);
-    if (!rc)
-        rc = xlx__snapshot_look_again(c);
-    if (!rc && (c->served || xlx__guest_running(c->guest)))
-        rc = xlx__error(ERROR_NOT_READY, "the guest was started at this "
-                        "moment: run the command again");
-    return rc;
+    if (rc) return rc;
+    rc = xlx__snapshot_look_again(c);
+    if (rc) return rc;
+    if (c->served || xlx__guest_running(c->guest))
+        return xlx__error(ERROR_NOT_READY, "the guest was started at this "
+                          "moment: run the command again");
+    return 0;
 }
 
 int xlx__snapshot_hold_images(struct xlx__snapshot_change *c)

@@ -56,14 +56,16 @@ int xlx__snapshot_recorded(struct xlx__snapshot_change *c,
 
     xlx_snapshots_init(&record);
     rc = xlx__snapshot_record_read(c->ctx, c->guest, &record);
-    if (!rc)
-        rc = text_of(c->ctx, &record, &now);
-    if (!rc)
-        rc = text_of(c->ctx, &journal->before, &before);
-    if (!rc)
-        rc = text_of(c->ctx, &journal->after, &after);
-    if (!rc)
-        *yes_r = !strcmp(now, after) && strcmp(before, after);
+    if (rc) goto out;
+    rc = text_of(c->ctx, &record, &now);
+    if (rc) goto out;
+    rc = text_of(c->ctx, &journal->before, &before);
+    if (rc) goto out;
+    rc = text_of(c->ctx, &journal->after, &after);
+    if (rc) goto out;
+    *yes_r = !strcmp(now, after) && strcmp(before, after);
+
+ out:
     free(now);
     free(before);
     free(after);

@@ -151,7 +151,8 @@ static int follow_guest(struct xlx__snapshot_change *c, bool dry_run,
     }
     if (rc || !moved) goto out;
     rc = xlx__snapshot_reconcile(c->ctx, &c->record, &disks);
-    if (!rc && !dry_run)
+    if (rc) goto out;
+    if (!dry_run)
         rc = xlx__snapshot_record_write(c->ctx, c->guest, &c->record);
 
  out:

@@ -33,8 +33,10 @@ int xlx__snapshot_other_tag(const xlx_snapshot_disk *d, bool *other_r)
     if (!*xlx__text(d->tag) || !*xlx__text(d->tag_id))
         return 0;
     rc = xlx__image_tag_identity(d->image, d->tag, &id);
-    if (!rc)
-        *other_r = *id && strcmp(id, d->tag_id);
+    if (rc) goto out;
+    *other_r = *id && strcmp(id, d->tag_id);
+
+ out:
     free(id);
     return rc;
 }
@@ -57,9 +59,12 @@ static int remove_live(struct xlx__snapshot_change *c,
                               NULL);
     if (rc) return rc;
     rc = xlx__image_find_tag(d->image, d->tag, &left);
-    if (!rc && left)
+    if (rc) goto out;
+    if (left)
         rc = xlx__error(ERROR_FAIL, "%s: QEMU did not remove the snapshot "
                         "\"%s\" from %s", d->vdev, d->tag, d->image);
+
+ out:
     free(left);
     return rc;
 }

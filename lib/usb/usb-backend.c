@@ -191,10 +191,12 @@ static int ask(xlx_ctx *ctx, const xlx_guest *guest, const char *line,
     xlx__json_out_kv(args, "command-line", line);
     xlx__json_out_end(args);
     rc = xlx__qmp_call(qmp, "human-monitor-command", args, &result);
-    if (!rc)
-        rc = xlx__json_string(result, &text);
-    if (!rc)
-        rc = xlx__set_string(answer_r, text);
+    if (rc) goto out;
+    rc = xlx__json_string(result, &text);
+    if (rc) goto out;
+    rc = xlx__set_string(answer_r, text);
+
+ out:
     xlx__qmp_close(qmp);
     return rc;
 }
@@ -210,8 +212,10 @@ int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
     else
         snprintf(id, sizeof(id), "xen-qusb-%u-%u", e->ctrl, e->port);
     rc = ask(ctx, guest, "info usb", &text);
-    if (!rc)
-        *listed_r = names_id(text, id);
+    if (rc) goto out;
+    *listed_r = names_id(text, id);
+
+ out:
     free(text);
     return rc;
 }
@@ -236,8 +240,10 @@ static int is_known(xlx_ctx *ctx, const xlx_guest *guest,
     snprintf(title, sizeof(title), "  Bus %u, Addr %u, Port ", d->bus,
              d->address);
     rc = ask(ctx, guest, "info usbhost", &text);
-    if (!rc)
-        *known_r = has_line(text, title);
+    if (rc) goto out;
+    *known_r = has_line(text, title);
+
+ out:
     free(text);
     return rc;
 }

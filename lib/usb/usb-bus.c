@@ -49,9 +49,9 @@ int xlx__usb_on_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e,
     }
     free(node);
     free(folder);
-    if (!rc)
-        *path_r = path;
-    return rc;
+    if (rc) return rc;
+    *path_r = path;
+    return 0;
 }
 
 /* For libxl to take off: of a paravirtual port only where it is counts. */
@@ -291,8 +291,10 @@ static int clear_dead_now(xlx_ctx *ctx)
 
     xlx_usb_host_devices_init(&now);
     rc = xlx__usb_devices(&now);
-    if (!rc)
-        rc = xlx__usb_clear_dead(ctx, &now);
+    if (rc) goto out;
+    rc = xlx__usb_clear_dead(ctx, &now);
+
+ out:
     xlx_usb_host_devices_dispose(&now);
     return rc;
 }
@@ -358,9 +360,9 @@ int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
     if (rc) return rc;
     xlx__fault("usb-detach.port");
     rc = wait_gone(c, e, deadline);
-    if (!rc)
-        xlx__usb_give_back(xlx__text(e->path));
-    return rc;
+    if (rc) return rc;
+    xlx__usb_give_back(xlx__text(e->path));
+    return 0;
 }
 
 int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,

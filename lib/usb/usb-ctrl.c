@@ -168,8 +168,10 @@ static int ready_backend(struct xlx__usb_change *c)
         return 0;
     xlx_usb_ctrls_init(&list);
     rc = xlx__usb_ctrls(c->ctx, c->guest.domid, &list);
-    if (!rc)
-        rc = renew_ctrls(c, &list);
+    if (rc) goto out;
+    rc = renew_ctrls(c, &list);
+
+ out:
     xlx_usb_ctrls_dispose(&list);
     return rc;
 }
@@ -242,7 +244,8 @@ int xlx__usb_release(struct xlx__usb_change *c, const xlx_usb_entry *e)
     if (has_ctrl(c->ctx, c->guest.domid, e->ctrl))
         rc = remove_ctrl(c, e->type, e->ctrl);
     xlx__fault("usb-detach.controller");
-    if (!rc && !paravirtual)
+    if (rc) return rc;
+    if (!paravirtual)
         xlx__usb_backend_stop(c->ctx, c->guest.domid);
-    return rc;
+    return 0;
 }

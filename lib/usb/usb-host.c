@@ -203,17 +203,16 @@ static int read_device(const char *name, char *const *names, int num,
     d->protocol = number_of(name, "bDeviceProtocol", 16);
     d->speed = speed_of(name);
     rc = text_of(name, "serial", &d->serial);
-    if (!rc)
-        rc = text_of(name, "manufacturer", &d->manufacturer);
-    if (!rc)
-        rc = text_of(name, "product", &d->name);
-    if (!rc)
-        rc = read_descriptors(name, d);
-    if (!rc)
-        rc = read_interfaces(names, num, d);
-    if (!rc)
-        rc = name_kinds(d);
-    return rc;
+    if (rc) return rc;
+    rc = text_of(name, "manufacturer", &d->manufacturer);
+    if (rc) return rc;
+    rc = text_of(name, "product", &d->name);
+    if (rc) return rc;
+    rc = read_descriptors(name, d);
+    if (rc) return rc;
+    rc = read_interfaces(names, num, d);
+    if (rc) return rc;
+    return name_kinds(d);
 }
 
 /* ---- all devices -------------------------------------------------------- */

@@ -142,7 +142,8 @@ int xlx__usb_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
         for (j = 0; !rc && j < list->ctrls[i].num_ports; j++)
             rc = fill_port(ctx, list->guest.domid, &list->ctrls[i], &record,
                            &devices, &list->ctrls[i].ports[j]);
-    if (!rc && list->num_ctrls)
+    if (rc) goto out;
+    if (list->num_ctrls)
         qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
               by_devid);
 
@@ -218,8 +219,11 @@ static int add_domain(xlx_ctx *ctx, uint32_t domid, xlx_guests *list)
     xlx_usb_ctrls_init(&ctrls);
     snprintf(who, sizeof(who), "%u", domid);
     rc = xlx__usb_ctrls(ctx, domid, &ctrls);
-    if (!rc && ctrls.num_ctrls)
+    if (rc) goto out;
+    if (ctrls.num_ctrls)
         rc = append_guest(ctx, who, list);
+
+ out:
     xlx_usb_ctrls_dispose(&ctrls);
     return rc;
 }

@@ -248,13 +248,16 @@ int xlx__usb_choose_port(struct xlx__usb_change *c, const xlx_usb_binding *b,
     if (rc) return rc;
     xlx_usb_ctrls_init(&list);
     rc = xlx__usb_ctrls(c->ctx, c->guest.domid, &list);
-    if (!rc)
-        rc = add_planned(c, &list);
-    if (!rc)
-        rc = b->ctrl != NO_CTRL ? take_named(c, &list, b, d, e)
-                                : take_any(c, &list, b, type, d, e);
-    if (!rc && !e->made_ctrl)
+    if (rc) goto out;
+    rc = add_planned(c, &list);
+    if (rc) goto out;
+    rc = b->ctrl != NO_CTRL ? take_named(c, &list, b, d, e)
+                            : take_any(c, &list, b, type, d, e);
+    if (rc) goto out;
+    if (!e->made_ctrl)
         inherit_made(c, e);
+
+ out:
     xlx_usb_ctrls_dispose(&list);
     return rc;
 }

@@ -40,10 +40,11 @@ static int parse_rule(char *line, xlx_usb_rule *rule)
     if (rule->any)
         return 0;
     rc = xlx__usb_selector_read(NULL, rest, &rule->selector);
-    if (!rc && rule->selector.kind == XLX_USB_SELECTOR_KIND_SYSFS)
-        rc = xlx__error(ERROR_INVAL, "selector \"%s\": a rule takes no path "
-                        "of a file", rest);
-    return rc;
+    if (rc) return rc;
+    if (rule->selector.kind == XLX_USB_SELECTOR_KIND_SYSFS)
+        return xlx__error(ERROR_INVAL, "selector \"%s\": a rule takes no path "
+                          "of a file", rest);
+    return 0;
 }
 
 static int add_rule(char *line, unsigned int number, xlx_usb_policy *policy)

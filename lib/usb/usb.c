@@ -34,11 +34,14 @@ static int check_policy(xlx_ctx *ctx, const xlx_usb_host_device *d)
 
     xlx_usb_policy_init(&policy);
     rc = xlx__usb_policy_get(ctx, &policy);
-    if (!rc)
-        rc = xlx__usb_judge(&policy, d, &denied);
-    if (!rc && *xlx__text(denied))
+    if (rc) goto out;
+    rc = xlx__usb_judge(&policy, d, &denied);
+    if (rc) goto out;
+    if (*xlx__text(denied))
         rc = xlx__error(ERROR_FAIL, "%s: not for guests: %s; --force "
                         "attaches it all the same", d->path, denied);
+
+ out:
     free(denied);
     xlx_usb_policy_dispose(&policy);
     return rc;
@@ -67,9 +70,12 @@ int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,
     if (!rc)
         rc = xlx__usb_host_use(ctx, &vbds, d, &use);
     xlx__vbds_dispose(&vbds);
-    if (!rc && *use)
+    if (rc) goto out;
+    if (*use)
         rc = xlx__error(ERROR_DEVICE_EXISTS, "%s: this host uses it: %s",
                         d->path, use);
+
+ out:
     free(use);
     return rc;
 }
@@ -126,11 +132,10 @@ static int make_entry(struct xlx__usb_change *c, const xlx_usb_binding *b,
     e->status = XLX_USB_STATUS_ATTACHING;
     e->domid = c->guest.domid;
     rc = describe(b, s, d, e);
-    if (!rc)
-        rc = xlx__usb_entry_is_at(e, d);
-    if (!rc)
-        rc = xlx__usb_choose_port(c, b, d, e);
-    return rc;
+    if (rc) return rc;
+    rc = xlx__usb_entry_is_at(e, d);
+    if (rc) return rc;
+    return xlx__usb_choose_port(c, b, d, e);
 }
 
 /* ---- attach ------------------------------------------------------------- */
@@ -169,12 +174,16 @@ static int reserve(struct xlx__usb_change *c, const xlx_usb_host_device *d,
     rc = xlx__lock_host(c->ctx, "usb", &host);
     if (rc) return rc;
     rc = already_has(c, d);
-    if (!rc)
-        rc = xlx__usb_check_free(c->ctx, &c->guest, d, e->force);
-    if (!rc && !dry_run)
+    if (rc) goto out;
+    rc = xlx__usb_check_free(c->ctx, &c->guest, d, e->force);
+    if (rc) goto out;
+    if (!dry_run)
         rc = xlx__usb_entry_append(c, e);
-    if (!rc && !dry_run)
+    if (rc) goto out;
+    if (!dry_run)
         rc = xlx__usb_record_write(c);
+
+ out:
     xlx__unlock(&host);
     return rc;
 }
@@ -387,12 +396,15 @@ static int find_port(struct xlx__usb_change *c, const char *text,
     w.place = xlx__usb_parse_place(text, &w.ctrl, &w.port);
     if (!w.place)
         rc = xlx__usb_selector_read(c->ctx, text, &w.s);
-    if (!rc && !w.place)
+    if (rc) goto out;
+    if (!w.place)
         rc = xlx__usb_resolve(&w.s);
-    if (!rc)
-        rc = xlx__usb_ctrl_list(c->ctx, &c->guest, &list);
-    if (!rc)
-        rc = search(c, &w, &list, found);
+    if (rc) goto out;
+    rc = xlx__usb_ctrl_list(c->ctx, &c->guest, &list);
+    if (rc) goto out;
+    rc = search(c, &w, &list, found);
+
+ out:
     xlx_usb_ctrls_dispose(&list);
     xlx_usb_selector_dispose(&w.s);
     return rc;
@@ -427,10 +439,13 @@ int xlx__usb_detach(xlx_ctx *ctx, const xlx_guest *guest, const char *which,
     int rc;
 
     rc = xlx__usb_open(ctx, guest, &c);
-    if (!rc)
-        rc = find_port(&c, which, entry);
-    if (!rc && !(wait && wait->dry_run))
+    if (rc) goto out;
+    rc = find_port(&c, which, entry);
+    if (rc) goto out;
+    if (!(wait && wait->dry_run))
         rc = xlx__usb_take_off(&c, entry, xlx__usb_deadline(wait));
+
+ out:
     xlx__usb_end(&c);
     return rc;
 }
