@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/save-head.h"
 #include "cpu.h"
 #include "gen-commands.h"
 #include "plugin.h"
@@ -58,16 +59,15 @@ int cpu_read_text(const char *path, const char **name_r, char **text_r)
 
 bool cpu_is_image(const char *path)
 {
-    static const char magic[] = "Xen saved domain, xl format\n";
-    char head[sizeof(magic) - 1] = "";
+    char magic[32] = "";
     FILE *f = strcmp(path, "-") ? fopen(path, "re") : NULL;
 
     if (!f)
         return false;
-    if (!fread(head, sizeof(head), 1, f))
-        head[0] = '\0';
+    if (!fread(magic, sizeof(magic), 1, f))
+        magic[0] = '\0';
     fclose(f);
-    return !memcmp(head, magic, sizeof(head));
+    return xlx__is_save_magic(magic);
 }
 
 int cpu_read_dump(const char *path, xlx_cpu *cpu)

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/save-head.h"
 #include "guard.h"
 #include "plain-file.h"
 #include "text.h"
@@ -23,16 +24,9 @@
 /* The head of a save file; then come len bytes, of which the first four are
  * the length of the config and the next the config itself. */
 struct save_header {
-    char magic[32];
-    uint32_t byte_order;
-    uint32_t mandatory_flags;
-    uint32_t optional_flags;
-    uint32_t len;
-    uint32_t config_len;            /* these bytes count in len */
+    struct xlx__save_head xl;
+    uint32_t config_len;            /* these bytes count in xl.length */
 };
-#define SAVE_MAGIC "Xen saved domain, xl format\n \0 \r"
-#define SAVE_BYTE_ORDER 0x01020304
-#define SAVE_FLAG_JSON 1            /* of mandatory_flags */
 
 /* A pipe must hold all of the head at once.  Root may make it that large.  A
  * writer is still there when stock xl opens a FIFO, because what is saved is
@@ -78,10 +72,9 @@ static bool parse_json(const char *json, struct guest_config *config)
 
 static bool is_head(const struct save_header *h)
 {
-    return !memcmp(h->magic, SAVE_MAGIC, sizeof(h->magic)) &&
-           h->byte_order == SAVE_BYTE_ORDER &&
-           h->len >= sizeof(h->config_len) &&
-           h->config_len <= h->len - sizeof(h->config_len) &&
+    return xlx__is_save_head(&h->xl) &&
+           h->xl.length >= sizeof(h->config_len) &&
+           h->config_len <= h->xl.length - sizeof(h->config_len) &&
            h->config_len <= XL_MAX_CONFIG;
 }
 
@@ -102,7 +95,7 @@ bool guest_config_from_head(const char *head, size_t len,
         xl_no_memory();
     memcpy(text, head + sizeof(h), h.config_len);
     text[h.config_len] = '\0';
-    ok = h.mandatory_flags & SAVE_FLAG_JSON
+    ok = h.xl.mandatory & XLX__SAVE_JSON
         ? parse_json(text, config) : guest_config_from_text(text, config);
     free(text);
     return ok;

@@ -12,11 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/save-head.h"
 #include "cpu/cpu.h"
 #include "gen-calls.h"
 
-#define XL_MAGIC "Xen saved domain, xl format\n \0 \r"
-#define XL_BYTE_ORDER 0x01020304
 #define LIBXL_IDENT UINT64_C(0x4c6962786c466d74)
 #define LIBXC_MARKER UINT64_MAX
 #define LIBXC_ID 0x58454e46
@@ -34,10 +33,6 @@ enum {
 #define RECORD_MAX (64u << 10)
 #define CONFIG_MAX (16u << 20)
 
-struct xl_header {
-    char magic[32];
-    uint32_t byte_order, mandatory, optional, length;
-};
 struct libxl_header {                   /* big endian */
     uint64_t ident;
     uint32_t version, options;
@@ -96,14 +91,13 @@ static uint32_t padded(uint32_t length)
 
 static int take_xl_header(FILE *f)
 {
-    struct xl_header h;
+    struct xlx__save_head h;
     int rc;
 
     rc = take(f, &h, sizeof(h));
     if (rc)
         return rc;
-    if (memcmp(h.magic, XL_MAGIC, sizeof(h.magic)) ||
-        h.byte_order != XL_BYTE_ORDER || h.length > CONFIG_MAX)
+    if (!xlx__is_save_head(&h) || h.length > CONFIG_MAX)
         return xlx__error(ERROR_INVAL, "is not what xl save writes");
     return skip(f, h.length);
 }

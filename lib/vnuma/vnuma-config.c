@@ -11,12 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libxlutil.h>
-
 #include "core/number.h"
+#include "guest/xl-config.h"
 #include "vnuma/vnuma.h"
 
-#define CONFIG_BYTES (16u << 20)
 /* The largest number in vnuma=; xl reads larger ones modulo something. */
 #define MAX_NUMBER UINT32_MAX
 
@@ -347,42 +345,21 @@ int xlx__vnuma_config_parse(const char *name, const char *text,
                             struct xlx__vnuma_config *c,
                             xlx_vnuma_findings *f)
 {
-    XLU_Config *cfg = NULL;
-    FILE *report = NULL;
-    char *said = NULL;
-    size_t len = 0, i;
+    struct xlx__xl_config file;
+    size_t i;
     int rc;
 
     memset(c, 0, sizeof(*c));
     for (i = 0; i < XLX__VNUMA_MAX_VCPUS; i++)
         c->owner[i] = -1;
-    if (strlen(text) > CONFIG_BYTES)
-        return xlx__error(ERROR_INVAL, "%s: more than %u bytes", name,
-                          CONFIG_BYTES);
-    report = open_memstream(&said, &len);
-    cfg = report ? xlu_cfg_init(report, name) : NULL;
-    if (!cfg) {
-        rc = xlx__nomem();
-        goto out;
-    }
-    if (xlu_cfg_readdata(cfg, text, (int)strlen(text))) {
-        fflush(report);
-        if (said)
-            said[strcspn(said, "\n")] = '\0';
-        rc = xlx__error(ERROR_INVAL, "%s: %s", name,
-                        said && *said ? said : "not an xl.cfg(5)");
-        goto out;
-    }
-    rc = take_scalars(cfg, c);
+    rc = xlx__xl_config_read_text(&file, name, text);
     if (rc) goto out;
-    rc = take_vnodes(cfg, c, f);
+    rc = take_scalars(file.cfg, c);
+    if (rc) goto out;
+    rc = take_vnodes(file.cfg, c, f);
 
  out:
-    if (cfg)
-        xlu_cfg_destroy(cfg);
-    if (report)
-        fclose(report);
-    free(said);
+    xlx__xl_config_dispose(&file);
     return rc;
 }
 
