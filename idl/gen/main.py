@@ -10,6 +10,7 @@ and then nothing is written.
 
 import argparse
 import os
+import pathlib
 import re
 import sys
 
@@ -42,6 +43,14 @@ def read_package(root):
     return Package(root, version, int(abi[1]) - int(abi[2]))
 
 
+def remove_old_pages(root, written):
+    """Those of calls and commands that have gone: all pages are installed."""
+    root = pathlib.Path(root)
+    for page in root.glob("docs/gen/man?/*.pod"):
+        if page.relative_to(root).as_posix() not in written:
+            page.unlink()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", required=True, help="top of the tree")
@@ -57,9 +66,12 @@ def main():
         check.check(model, errors)
     if errors.lines:
         sys.exit("\n".join(errors.lines))
+    written = set()
     for generator in GENERATORS:
         for path, lines in generator.generate(model).items():
             text.write_if_changed(os.path.join(args.root, path), lines)
+            written.add(path)
+    remove_old_pages(args.root, written)
 
 
 if __name__ == "__main__":

@@ -91,9 +91,13 @@ result "good/expected"
 rm -rf "$work/tree"
 mv "$work/all" "$work/tree"
 touch "$work/before"
+touch "$work/tree/docs/gen/man3/xlx_gone.pod"
 generate good cpu.idl older.idl shapes.idl
 find "$work/tree" -type f -newer "$work/before" >"$work/difference"
 result "a second run rewrites nothing"
+
+find "$work/tree" -name xlx_gone.pod >"$work/difference"
+result "a page of a call that has gone is removed"
 
 find "$work/tree" -type f -perm /222 ! -name shape-find.c \
     ! -name configure.ac >"$work/difference"
