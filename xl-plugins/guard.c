@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -452,6 +453,17 @@ static void release_images(struct guard_start *s)
     s->starting = -1;
 }
 
+/* Unlocks it for all that have inherited it: of a migration to this host the
+ * xl that watches the guest, which stays as long as the guest. */
+static void release_guest(struct guard_start *s)
+{
+    if (s->hold >= 0) {
+        flock(s->hold, LOCK_UN);
+        close(s->hold);
+    }
+    s->hold = -1;
+}
+
 /* Stock xl has made the guest when it ends; with -F or -c it stays. */
 static void hold_until_open(struct guard_start *s, pid_t pid)
 {
@@ -517,7 +529,7 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
     char **args = stock_arguments(s, argc, argv, false);
     int status;
 
-    if (!s->num_afterwards && s->starting < 0) {
+    if (!s->num_afterwards && s->starting < 0 && s->hold < 0) {
         execv(s->stock, args);
         fprintf(stderr, "xl: stock xl: \"%s\": %s\n", s->stock,
                 strerror(errno));
@@ -526,9 +538,7 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
     status = run(s->stock, args, hold_until_open, s);
     free(args);
     release_images(s);
-    if (s->hold >= 0)
-        close(s->hold);
-    s->hold = -1;
+    release_guest(s);
     return run_afterwards(s, status);
 }
 

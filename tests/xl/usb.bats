@@ -234,6 +234,26 @@ X
     [ "$(entries_left)" = 3 ]
 }
 
+@test "what stock xl leaves running does not keep the guest locked" {
+    local option
+    for option in '' ' --detach'; do
+        rm -rf "$tmp/state/$uuid"
+        [ -z "$option" ] || { teller exec/xl-usb-repair; record "$aside"; }
+        cat > "$tmp/stock" <<X
+#!/bin/sh
+flock -n "$tmp/run/guest-$uuid.lock" true && touch "$tmp/not-locked"
+sleep 60 > /dev/null 2>&1 3>&- &
+echo \$! > "$tmp/left"
+X
+        # shellcheck disable=SC2086 # words
+        run -0 xl save -c$option web /s
+        echo "$output"
+        [ ! -e "$tmp/not-locked" ]
+        flock -n "$tmp/run/guest-$uuid.lock" true
+        kill "$(cat "$tmp/left")"
+    done
+}
+
 # vscsi_too: the guest also has a SCSI device, which is aside already
 vscsi_too() {
     echo '{"version": 1, "entries": [{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"},
