@@ -19,6 +19,19 @@ versus() { "$bench/versus" -n "${RUNS:-41}" "$@"; }
 
 versus 'xl snapshot-list' "${as_xl[@]}" "$xl" snapshot-list \
     vs 'stock xl list' "${as_xl[@]}" "$stock" list
+# What an administrator of Debian types is a script that looks for the xl of the
+# running Xen; here it reads the version from elsewhere.
+wrapper=$(readlink -f /usr/sbin/xl)
+if head -n1 "$wrapper" 2>/dev/null | grep -q '^#!/bin/sh'; then
+    version=${stock%/bin/xl} version=${version##*/xen-}
+    mkdir "$tmp/version"
+    echo "${version%.*}" > "$tmp/version/major"
+    echo "${version#*.}" > "$tmp/version/minor"
+    sed "s,/sys/hypervisor/version,$tmp/version," "$wrapper" > "$tmp/xl"
+    chmod +x "$tmp/xl"
+    versus 'xl snapshot-list' "${as_xl[@]}" "$xl" snapshot-list \
+        vs "xl list by Debian's wrapper" "${as_xl[@]}" "$tmp/xl" list
+fi
 versus 'xl list by our dispatcher' "${as_xl[@]}" "$xl" list \
     vs 'stock xl list' "${as_xl[@]}" "$stock" list
 versus 'xl snapshot-list --help' "${as_xl[@]}" "$xl" snapshot-list --help \
