@@ -703,3 +703,116 @@ snapshots of \"web\" was cut short; xl snapshot-repair finishes or undoes it" ]]
     # Nothing but create and restore needs it.
     same_as_stock list
 }
+
+# ---- disks that QEMU cannot open --------------------------------------------
+
+# lost TYPE SPEC [LINE...]: refused, and stock xl is not even started, on a
+# host without records
+lost() {
+    local type=$1 spec=$2
+    shift 2
+    rm -rf "${tmp:?}/state" "$tmp/record"
+    printf '%s\n' 'name="g"' "type=\"$type\"" 'memory=64' \
+        'kernel="/vmlinuz"' "disk=['$spec']" "$@" > "$tmp/g.cfg"
+    extra=(FAKE_RECORD="$tmp/record")
+    run --separate-stderr xl create "$tmp/g.cfg"
+    echo "$spec: $status: $output $stderr"
+    [ "$status" = 1 ]
+    [ -z "$output" ]
+    [ ! -e "$tmp/record" ]
+}
+
+# not_lost TYPE SPEC [LINE...]: what stock xl makes of it, byte for byte
+not_lost() {
+    local type=$1 spec=$2
+    shift 2
+    rm -rf "${tmp:?}/state"
+    printf '%s\n' 'name="g"' "type=\"$type\"" 'memory=64' \
+        'kernel="/vmlinuz"' "disk=['$spec']" \
+        'uuid="77777777-7d1e-4c5a-9a43-0d5d4f5e6a03"' "$@" > "$tmp/g.cfg"
+    echo "$type $spec"
+    same_as_stock create -n "$tmp/g.cfg"
+    [ "$(cat "$tmp/ours.code")" = 0 ]
+}
+
+qdisk=format=raw,vdev=xvda,access=rw,backendtype=qdisk,target=
+
+@test "a URL as the disk of a PV or PVH guest: no start, and what to do" {
+    lost pv "${qdisk}nbd:unix:/run/web.sock"
+    [ "${stderr_lines[0]}" = "xl create: xvda: \"nbd:unix:/run/web.sock\" is \
+not a file or device: for a PV guest QEMU opens nothing else, and so the guest \
+would run without this disk, while stock xl says that all is well" ]
+    [ "${stderr_lines[1]}" = "xl create: xvda: have this host connect it to a \
+block device, and name that: qemu-nbd --connect=/dev/nbd0 --format=raw \
+nbd:unix:/run/web.sock (or: nbd-client), and in the config format=raw,\
+backendtype=phy,target=/dev/nbd0; or use \"$real\" instead of xl to start the \
+guest regardless" ]
+    [ "${#stderr_lines[@]}" = 2 ]
+    for url in nbd://host/web nbd+unix:///web?socket=/run/s rbd:pool/web \
+        iscsi://host/iqn.2001-04.org:x/0 https://host/web.img \
+        ssh://host/web.img gluster://host/vol/web sheepdog:web fat:/srv \
+        'json:{"driver":"nbd","host":"h"}' blkdebug::/web.img; do
+        lost pvh "$qdisk$url"
+        [[ $stderr == *'for a PVH guest QEMU opens nothing else'* ]]
+        [[ $stderr == *'qemu-nbd --connect=/dev/nbd0'* ]]
+    done
+    lost pv "${qdisk/raw/qcow2}rbd:pool/web"
+    [[ $stderr == *"--format=qcow2 rbd:pool/web (or: rbd map), "* ]]
+    lost pv "rbd:pool/web,raw,xvda,w,backendtype=qdisk"
+    lost pv "${qdisk}file:$tmp/data.img"
+    [ "${stderr_lines[1]}" = "xl create: xvda: write the path alone: \
+target=$tmp/data.img" ]
+}
+
+@test "a disk that is not there, and stock xl does not look" {
+    lost pv "$qdisk$tmp/gone.img"
+    [ "$stderr" = "xl create: xvda: \"$tmp/gone.img\": No such file or \
+directory: with backendtype=qdisk stock xl does not look, and so the guest \
+would run without this disk; correct the name, or use \"$real\" instead of xl \
+to start the guest regardless" ]
+}
+
+@test "a URL as the disk of an HVM guest: only what QEMU does not emulate" {
+    for vdev in xvde hdf xvdaa d4p0; do
+        lost hvm "${qdisk/xvda/$vdev}nbd:unix:/run/web.sock"
+        [[ $stderr == *"$vdev: "*"for a disk that is not emulated QEMU"* ]]
+    done
+    lost hvm "${qdisk}nbd:unix:/s" device_model_stubdomain_override=1
+    [[ $stderr == *"for a stub domain QEMU opens nothing else"* ]]
+    rm -rf "${tmp:?}/state"
+    for vdev in xvda xvdd hdc sdb d3p0; do
+        printf '%s\n' 'name="g"' 'type="hvm"' 'memory=64' \
+            "disk=['${qdisk/xvda/$vdev}nbd:unix:/s']" > "$tmp/g.cfg"
+        run -0 --separate-stderr xl create -n "$tmp/g.cfg"
+        [[ $stderr == "xl create: warning: $vdev: QEMU opens "* ]]
+    done
+    not_lost hvm "${qdisk/xvda/hda}nbd:unix:/s" xen_platform_pci=0
+    not_lost hvm "${qdisk/xvda/xvde}nbd:unix:/s" 'hdtype="ahci"' \
+        xen_platform_pci=0
+    not_lost hvm "devtype=cdrom,${qdisk/xvda/hdc}https://host/cd.iso"
+    not_lost hvm "${qdisk/xvda/hda}/gone.img"
+}
+
+@test "a disk that QEMU can open, or that is not QEMU's, is stock xl's" {
+    rm "$tmp/exec/xl-guard"
+    plant "$tmp/exec" xl-guard
+    cd "$tmp"
+    truncate -s 1M nbd:unix:here
+    not_lost pv "$qdisk$tmp/data.img"
+    not_lost pv "${qdisk}data.img"
+    not_lost pv "${qdisk}nbd:unix:here"
+    not_lost pv "$tmp/data.img,raw,xvda,w,backendtype=qdisk"
+    not_lost pv "format=empty,vdev=xvda,devtype=cdrom,backendtype=qdisk"
+    # the script makes a device of it
+    not_lost pv "vdev=xvda,script=block-iscsi,target=iqn=x,portal=host"
+    not_lost pv "vdev=xvda,script=block-dummy,target=dummy:/img"
+    # libxl looks itself
+    not_lost pv "format=raw,vdev=xvda,target=rbd:pool/web"
+    not_lost pv "$qdisk$tmp/data.img" "# disk=['${qdisk}nbd:unix:/s']"
+}
+
+@test "a disk of a driver domain, or of a script, is not QEMU's of this host" {
+    config web "$base_image" cpuid=\"host\" > "$tmp/g.cfg"
+    not_lost pv "backend=storage,${qdisk}nbd:unix:/s"
+    not_lost pv "script=block-x,${qdisk}nbd:unix:/s"
+}
