@@ -278,6 +278,17 @@ static void rest(xlx_ctx *ctx)
     ctx->libxl_working = false;
 }
 
+void xlx__ctx_reconnect(xlx_ctx *ctx)
+{
+    xlx__xs_close(ctx);
+    if (!ctx->own_libxl)
+        return;
+    rest(ctx);
+    libxl_ctx_free(ctx->libxl);
+    ctx->libxl = NULL;
+    ctx->own_libxl = false;
+}
+
 /* "ERROR_FAIL"; libxl itself calls that "fail". */
 static const char *rc_name(int rc, char name[RC_NAME_SIZE])
 {

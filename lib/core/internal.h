@@ -77,6 +77,9 @@ int xlx__ctx_libxl(xlx_ctx *ctx, libxl_ctx **libxl_r);
 /* For the calls of libxl that may start a process: those that change a
  * domain or its devices.  Until the call of ours ends. */
 int xlx__ctx_libxl_working(xlx_ctx *ctx, libxl_ctx **libxl_r);
+/* After an error that may be of the connections to xenstored: they are opened
+ * again when next needed.  libxl's only where they are not the caller's. */
+void xlx__ctx_reconnect(xlx_ctx *ctx);
 /* For a message about a libxl call that failed: the errors that libxl logged
  * since xlx__ctx_libxl(), or else rc's name.  Lives until the next message.
  * A libxl_ctx of the caller's logs to the caller, not here. */

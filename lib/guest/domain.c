@@ -8,9 +8,14 @@
  * and let the domain end as by a reboot: the new domain then has the same
  * watcher as before, which a domain built by us would lack.
  */
+#include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <xenctrl.h>
 
@@ -70,6 +75,64 @@ bool xlx__domain_is_ending(xlx_ctx *ctx, uint32_t domid)
              (info.shutdown || info.dying);
     libxl_dominfo_dispose(&info);
     return ending;
+}
+
+/* Is that open file the log of the xl that watches the guest's domain?  xl has
+ * it as its output, and it may have got another number since
+ * (libxl_create_logfile).  While a guest is migrated to here xl calls it
+ * NAME--incoming. */
+static bool is_its_log(const char *path, const char *name)
+{
+    size_t len = strlen(name);
+    const char *p = strrchr(path, '/');
+
+    if (!p || strncmp(p, "/xl-", 4) || strncmp(p + 4, name, len))
+        return false;
+    p += 4 + len;
+    if (!strncmp(p, "--incoming", 10))
+        p += 10;
+    return !strncmp(p, ".log", 4) && (!p[4] || p[4] == '.' || p[4] == ' ');
+}
+
+/* Another user's process may write to a file of any name. */
+static bool is_its_xl(const char *pid, const char *name)
+{
+    char path[64], text[PATH_MAX] = "";
+    struct stat st;
+    ssize_t len;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+    f = fopen(path, "re");
+    if (!f)
+        return false;
+    if (!fgets(text, sizeof(text), f))
+        text[0] = '\0';
+    fclose(f);
+    if (strcmp(text, "xl\n"))
+        return false;
+    snprintf(path, sizeof(path), "/proc/%s/fd/1", pid);
+    if (lstat(path, &st) || (st.st_uid && st.st_uid != geteuid()))
+        return false;
+    len = readlink(path, text, sizeof(text) - 1);
+    text[len < 0 ? 0 : len] = '\0';
+    return is_its_log(text, name);
+}
+
+bool xlx__domain_is_kept(const xlx_guest *guest)
+{
+    const char *name = xlx__text(guest->name);
+    struct dirent *entry;
+    bool kept = false;
+    DIR *dir;
+
+    dir = *name ? opendir("/proc") : NULL;
+    while (dir && !kept && (entry = readdir(dir)))
+        kept = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+               strlen(entry->d_name) < 16 && is_its_xl(entry->d_name, name);
+    if (dir)
+        closedir(dir);
+    return kept;
 }
 
 static bool find_new(libxl_ctx *xl, const xlx_guest *old, uint32_t *domid_r)

@@ -17,6 +17,9 @@ int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest);
 bool xlx__domain_is_made(xlx_ctx *ctx, uint32_t domid);
 /* Has its kernel stopped, so that libxl takes its devices away? */
 bool xlx__domain_is_ending(xlx_ctx *ctx, uint32_t domid);
+/* Nothing runs the guest, but the xl that watched its domain is still there:
+ * then it is making the next one, or is about to. */
+bool xlx__domain_is_kept(const xlx_guest *guest);
 /* Waits for a domain with the guest's UUID and another number, of which libxl
  * has recorded the configuration.  ERROR_TIMEDOUT when none comes. */
 int xlx__domain_wait_new(xlx_ctx *ctx, const xlx_guest *old,

@@ -3,6 +3,8 @@
  * Shared by the concepts that give guests devices of the host (scsi, usb).
  *
  *   hostdev-watch.c  staying with a guest
+ *   hostdev-health.c the watcher's state, for lists
+ *   hostdev-patience.c  what a watcher tries again, and when
  *   hostdev-owner.c  which guest has a device
  *
  * A repair compares each entry of a guest's record with what is there.  A pure
@@ -11,6 +13,8 @@
  */
 #ifndef XLX_HOSTDEV_H
 #define XLX_HOSTDEV_H
+
+#include <sys/types.h>
 
 #include "core/internal.h"
 #include "core/lock.h"
@@ -50,25 +54,95 @@ xlx__hostdev_do(enum xlx__hostdev_step step, const char *why)
 }
 #define XLX__HOSTDEV_LEAVE (struct xlx__hostdev_action){ .why = NULL }
 
+/* ---- hostdev-patience.c ------------------------------------------------- */
+
+/* One thing that failed. */
+struct xlx__hostdev_tried {
+    char *key;                      /* the device's place in the guest */
+    char *facts;                    /* the situation in which it failed */
+    unsigned int failures;          /* one after the other, in that */
+    int64_t next;                   /* not before that */
+    bool seen;                      /* in this look */
+};
+
+/* A watcher's; commands have none, a NULL, and try everything at once. */
+struct xlx__hostdev_patience {
+    struct xlx__hostdev_tried *list;
+    int num;
+    int64_t deadline;               /* of this look */
+    int64_t next;                   /* the first thing to be tried later */
+};
+/* Around each look: an entry that it did not ask for is forgotten. */
+void xlx__hostdev_patience_begin(struct xlx__hostdev_patience *p,
+                                 int64_t deadline);
+void xlx__hostdev_patience_end(struct xlx__hostdev_patience *p);
+void xlx__hostdev_patience_dispose(struct xlx__hostdev_patience *p);
+/* Is it time?  It always is when the facts are not those of the failure: the
+ * device was plugged in again, or the guest was started again. */
+bool xlx__hostdev_may_try(struct xlx__hostdev_patience *p, const char *key,
+                          const char *facts);
+void xlx__hostdev_tried(struct xlx__hostdev_patience *p, const char *key,
+                        const char *facts, bool failed);
+/* Something that is not to be tried yet, whatever the facts. */
+void xlx__hostdev_put_off(struct xlx__hostdev_patience *p);
+/* When to give up a step that has until usual in a command. */
+int64_t xlx__hostdev_deadline(const struct xlx__hostdev_patience *p,
+                              int64_t usual);
+/* How long to wait after so many failures. */
+int64_t xlx__hostdev_backoff(unsigned int failures);
+
 /* ---- hostdev-watch.c ---------------------------------------------------- */
+
+/* A watcher gives this to a look. */
+struct xlx__hostdev_look {
+    const xlx_guest *guest;         /* as last seen: what has changed since is
+                                     * for the next look */
+    bool gone;                      /* nothing runs it, and that is not a
+                                     * reboot */
+    struct xlx__lock *lock;         /* the watcher's */
+    struct xlx__hostdev_patience *patience;
+    xlx_repair_report *report;
+};
 
 struct xlx__hostdev_watch {
     const char *name;               /* "scsi"; of the lock */
-    int again_ms;                   /* after what could not be repaired */
-    bool usb_events;                /* look also when one has come */
-    /* Repairs what guest, as last seen, has lost; what has changed since is
-     * for the next look.  gone: nothing runs it, and that is not a reboot.
-     * *left_r says whether there is something left to watch; when not, *lock
-     * is released while the guest's lock is held: a command that attaches
-     * after that finds it free, and one that attached before has been seen. */
-    int (*look)(xlx_ctx *ctx, const xlx_guest *guest, bool gone,
-                struct xlx__lock *lock, xlx_repair_report *report,
+    /* look also when the kernel or udev has said something of one of these;
+     * ends with a NULL */
+    const char *const *subsystems;
+    /* Repairs what the guest has lost.  *left_r says whether there is
+     * something left to watch; when not, the watcher's lock is released while
+     * the guest's lock is held: a command that attaches after that finds it
+     * free, and one that attached before has been seen. */
+    int (*look)(xlx_ctx *ctx, const struct xlx__hostdev_look *l,
                 bool *left_r);
 };
-/* Until nothing is left to watch; one watcher a guest, else
- * ERROR_LOCK_FAIL. */
+/* Until nothing is left to watch: what fails is shown (hostdev-health.c) and
+ * tried again.  One watcher a guest, else ERROR_LOCK_FAIL. */
 int xlx__hostdev_watch(xlx_ctx *ctx, const xlx_guest *guest,
                        const struct xlx__hostdev_watch *how);
+
+/* ---- hostdev-health.c --------------------------------------------------- */
+
+/* A guest's watcher, and what it could not do. */
+struct xlx__hostdev_health {
+    bool alive;                     /* there is one */
+    pid_t pid;                      /* 0 when that cannot be found out */
+    int64_t since, last;            /* seconds since 1970 */
+    unsigned int times;             /* that it failed, since then */
+    char error[XLX__ERROR_SIZE];    /* "" when all is well */
+};
+/* Looks; name is "scsi" or "usb".  No watcher is
+ * not an error. */
+int xlx__hostdev_health(xlx_ctx *ctx, const char *name,
+                        const libxl_uuid *uuid,
+                        struct xlx__hostdev_health *health);
+/* The watcher's own part: into the file of the lock that it holds.  Its pid is
+ * that of the caller. */
+void xlx__hostdev_health_write(const struct xlx__lock *lock,
+                               const struct xlx__hostdev_health *health);
+/* That file; NULL when memory is short. */
+char *xlx__hostdev_watch_path(xlx_ctx *ctx, const char *name,
+                              const libxl_uuid *uuid);
 
 /* ---- hostdev-owner.c ---------------------------------------------------- */
 

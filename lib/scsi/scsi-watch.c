@@ -5,8 +5,6 @@
 #include "hostdev/hostdev.h"
 #include "scsi/scsi.h"
 
-#define AGAIN_MS 60000              /* after what could not be repaired */
-
 /* A look at a guest that is in order changes nothing, and asks the kernel
  * nothing. */
 static bool needs_repair(const struct xlx__scsi_change *c)
@@ -33,23 +31,23 @@ static bool has_devices(const struct xlx__scsi_change *c)
     return false;
 }
 
-static int look(xlx_ctx *ctx, const xlx_guest *guest, bool gone,
-                struct xlx__lock *lock, xlx_repair_report *report,
+static int look(xlx_ctx *ctx, const struct xlx__hostdev_look *l,
                 bool *left_r)
 {
     struct xlx__scsi_change c;
     int rc;
 
-    rc = xlx__scsi_open(ctx, guest, &c);
+    rc = xlx__scsi_open(ctx, l->guest, &c);
     if (rc) goto out;
+    c.patience = l->patience;
     /* what has changed just now is for the next look */
-    if (c.guest.domid == guest->domid &&
-        (gone || guest->domid != XLX_DOMID_NONE) && needs_repair(&c))
-        rc = xlx__scsi_settle(&c, false, report);
+    if (c.guest.domid == l->guest->domid &&
+        (l->gone || l->guest->domid != XLX_DOMID_NONE) && needs_repair(&c))
+        rc = xlx__scsi_settle(&c, false, l->report);
     if (rc) goto out;
     *left_r = has_devices(&c);
     if (!*left_r)
-        xlx__unlock(lock);
+        xlx__unlock(l->lock);
 
  out:
     xlx__scsi_end(&c);
@@ -58,8 +56,9 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, bool gone,
 
 int xlx__scsi_watch(xlx_ctx *ctx, const xlx_guest *guest)
 {
+    static const char *const subsystems[] = { "scsi", "block", NULL };
     static const struct xlx__hostdev_watch how = {
-        .name = "scsi", .again_ms = AGAIN_MS, .look = look,
+        .name = "scsi", .subsystems = subsystems, .look = look,
     };
 
     return xlx__hostdev_watch(ctx, guest, &how);

@@ -231,6 +231,7 @@ struct xlx__scsi_change {
     struct xlx__lock lock;
     xlx_scsi_record record;
     struct xlx__vbds *vbds;         /* NULL until something needs it */
+    struct xlx__hostdev_patience *patience;     /* a watcher's, or NULL */
 };
 /* The lock and the record; end() also after a failure. */
 int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,

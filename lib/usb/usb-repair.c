@@ -5,6 +5,7 @@
  * That is done by the functions that do it in the first place, for one device
  * after the other, because each may change what the next one finds.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,12 +23,14 @@ struct repair {
     bool dry_run;
     xlx_repair_report *report;
     xlx_usb_host_devices devices;   /* what is plugged in */
+    bool failed;                    /* the last step */
 };
 
 /* The reason is in the library's message when it was not done. */
-static int report_done(const struct repair *r, const xlx_usb_entry *e,
+static int report_done(struct repair *r, const xlx_usb_entry *e,
                        const char *what, const char *done, int failed)
 {
+    r->failed = failed;
     return xlx__report(r->report, !failed, failed ? xlx_error_get() : done,
                        "%s on port %u/%u: %s", xlx__text(e->selector),
                        e->ctrl, e->port, what);
@@ -127,6 +130,12 @@ static void sweep(struct xlx__usb_change *c, const xlx_usb_entry *e)
 
 /* ---- carrying it out ---------------------------------------------------- */
 
+/* When to give up a step. */
+static int64_t deadline_of_step(const struct xlx__usb_change *c)
+{
+    return xlx__hostdev_deadline(c->patience, xlx__now_ms() + STEP_MS);
+}
+
 /* Detaches it for good; without success it stays, as DETACHING. */
 static int take_entry_away(struct repair *r, xlx_usb_entry *e,
                            const char *why)
@@ -139,7 +148,7 @@ static int take_entry_away(struct repair *r, xlx_usb_entry *e,
     xlx_usb_entry_init(&was);
     rc = xlx_usb_entry_copy(r->c->ctx, &was, e);
     if (rc) return rc;
-    failed = xlx__usb_take_off(r->c, e, xlx__now_ms() + STEP_MS);
+    failed = xlx__usb_take_off(r->c, e, deadline_of_step(r->c));
     rc = report_done(r, &was, why, "taken back", failed);
     xlx_usb_entry_dispose(&was);
     return rc;
@@ -153,7 +162,7 @@ static int clear_port(struct repair *r, xlx_usb_entry *e, const char *why)
 
     if (r->dry_run)
         return report_done(r, e, why, "its port would be cleared", 0);
-    failed = xlx__usb_disconnect(r->c, e, xlx__now_ms() + STEP_MS);
+    failed = xlx__usb_disconnect(r->c, e, deadline_of_step(r->c));
     e->status = XLX_USB_STATUS_MISSING;
     e->domid = r->c->guest.domid;
     if (!failed)
@@ -169,7 +178,7 @@ static void give_up(struct xlx__usb_change *c, xlx_usb_entry *e)
     struct xlx__error_text why;
 
     xlx__error_save(&why);
-    xlx__usb_disconnect(c, e, xlx__now_ms() + STEP_MS);
+    xlx__usb_disconnect(c, e, deadline_of_step(c));
     e->status = XLX_USB_STATUS_MISSING;
     xlx__usb_record_write(c);
     xlx__error_restore(&why);
@@ -178,7 +187,7 @@ static void give_up(struct xlx__usb_change *c, xlx_usb_entry *e)
 static int connect_again(struct xlx__usb_change *c, xlx_usb_entry *e,
                          const xlx_usb_host_device *d)
 {
-    int64_t deadline = xlx__now_ms() + STEP_MS;
+    int64_t deadline = deadline_of_step(c);
     int rc;
 
     rc = xlx__usb_disconnect(c, e, deadline);
@@ -279,6 +288,33 @@ static int carry_out(struct repair *r, xlx_usb_entry *e,
     return 0;
 }
 
+/* The same for a watcher, which does not try again and again what has failed;
+ * the facts say when that was in another situation. */
+static int carry_out_patiently(struct repair *r, xlx_usb_entry *e,
+                               const xlx_usb_host_device *d,
+                               const struct xlx__hostdev_action *action)
+{
+    struct xlx__hostdev_patience *patience = r->c->patience;
+    char key[32], facts[64];
+    int rc;
+
+    if (action->step == XLX__HOSTDEV_NOTHING && !action->move)
+        return 0;
+    if (action->step == XLX__HOSTDEV_PUT_OFF) {
+        xlx__hostdev_put_off(patience);
+        return carry_out(r, e, d, action);
+    }
+    snprintf(key, sizeof(key), "%u/%u", e->ctrl, e->port);
+    snprintf(facts, sizeof(facts), "%u %d %u:%u", r->c->guest.domid,
+             (int)action->step, d ? d->bus : 0, d ? d->address : 0);
+    if (!xlx__hostdev_may_try(patience, key, facts))
+        return 0;
+    r->failed = false;
+    rc = carry_out(r, e, d, action);
+    xlx__hostdev_tried(patience, key, facts, rc || r->failed);
+    return rc;
+}
+
 /* ---- all entries -------------------------------------------------------- */
 
 static int repair_entry(struct repair *r, enum xlx__hostdev_stage stage,
@@ -295,7 +331,7 @@ static int repair_entry(struct repair *r, enum xlx__hostdev_stage stage,
     rc = look_at(r, stage, e, d, &seen);
     if (rc) return rc;
     action = xlx__usb_plan(stage, e, &seen);
-    return carry_out(r, e, d, &action);
+    return carry_out_patiently(r, e, d, &action);
 }
 
 /* Each entry of the record as it is now may be dropped. */

@@ -6,8 +6,6 @@
 #include "hostdev/hostdev.h"
 #include "usb/usb.h"
 
-#define AGAIN_MS 2000               /* after what could not be repaired */
-
 /* Devices that are set aside are for xl restore. */
 static bool has_devices(const xlx_usb_record *record)
 {
@@ -19,23 +17,23 @@ static bool has_devices(const xlx_usb_record *record)
     return false;
 }
 
-static int look(xlx_ctx *ctx, const xlx_guest *guest, bool gone,
-                struct xlx__lock *lock, xlx_repair_report *report,
+static int look(xlx_ctx *ctx, const struct xlx__hostdev_look *l,
                 bool *left_r)
 {
     struct xlx__usb_change c;
     int rc;
 
-    rc = xlx__usb_open(ctx, guest, &c);
+    rc = xlx__usb_open(ctx, l->guest, &c);
     if (rc) goto out;
+    c.patience = l->patience;
     /* what has changed just now is for the next look */
-    if (c.guest.domid == guest->domid &&
-        (gone || guest->domid != XLX_DOMID_NONE))
-        rc = xlx__usb_settle(&c, false, report);
+    if (c.guest.domid == l->guest->domid &&
+        (l->gone || l->guest->domid != XLX_DOMID_NONE))
+        rc = xlx__usb_settle(&c, false, l->report);
     if (rc) goto out;
     *left_r = has_devices(&c.record);
     if (!*left_r)
-        xlx__unlock(lock);
+        xlx__unlock(l->lock);
 
  out:
     xlx__usb_end(&c);
@@ -44,8 +42,9 @@ static int look(xlx_ctx *ctx, const xlx_guest *guest, bool gone,
 
 int xlx__usb_watch(xlx_ctx *ctx, const xlx_guest *guest)
 {
+    static const char *const subsystems[] = { "usb", NULL };
     static const struct xlx__hostdev_watch how = {
-        .name = "usb", .again_ms = AGAIN_MS, .usb_events = true, .look = look,
+        .name = "usb", .subsystems = subsystems, .look = look,
     };
 
     return xlx__hostdev_watch(ctx, guest, &how);

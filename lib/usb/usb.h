@@ -131,6 +131,7 @@ struct xlx__usb_change {
     xlx_guest guest;
     struct xlx__lock lock;
     xlx_usb_record record;
+    struct xlx__hostdev_patience *patience;     /* a watcher's, or NULL */
 };
 /* The lock and the record; end() also after a failure. */
 int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
