@@ -9,13 +9,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/child.h"
+#include "core/process.h"
 #include "core/xs.h"
 #include "guest/qmp.h"
 #include "usb/usb.h"
@@ -33,9 +36,9 @@ static void pid_node(uint32_t domid, char path[64])
     snprintf(path, 64, "/local/domain/%u/image/device-model-pid", domid);
 }
 
-/* The process that libxl has for the domain's device model; 0 when there is
- * none. */
-static pid_t model_pid(xlx_ctx *ctx, uint32_t domid)
+/* The number that xenstore has for the domain's device model; 0 when there is
+ * none.  Once that has ended, any process may have the number. */
+static pid_t noted_pid(xlx_ctx *ctx, uint32_t domid)
 {
     uint64_t pid = 0;
     char path[64];
@@ -46,11 +49,36 @@ static pid_t model_pid(xlx_ctx *ctx, uint32_t domid)
     return (pid_t)pid;
 }
 
+/* Was that process started with these two arguments, and does it run? */
+static bool has_argument(pid_t pid, const char *argument, const char *value)
+{
+    char *arguments;
+    size_t size = 0;
+    bool has;
+
+    if (!xlx__process_start(pid))
+        return false;
+    arguments = xlx__process_arguments(pid, &size);
+    has = arguments &&
+          xlx__process_argument(arguments, size, argument, value);
+    free(arguments);
+    return has;
+}
+
+/* The QEMU that is the domain's device model; 0 when it does not run.  libxl
+ * starts each QEMU with the number of its domain, and so do we. */
+static pid_t model_pid(xlx_ctx *ctx, uint32_t domid)
+{
+    pid_t pid = noted_pid(ctx, domid);
+    char number[16];
+
+    snprintf(number, sizeof(number), "%u", domid);
+    return pid && has_argument(pid, "-xen-domid", number) ? pid : 0;
+}
+
 bool xlx__usb_backend_runs(xlx_ctx *ctx, uint32_t domid)
 {
-    pid_t pid = model_pid(ctx, domid);
-
-    return pid && (!kill(pid, 0) || errno == EPERM);
+    return model_pid(ctx, domid);
 }
 
 /* Has the process that file open? */
@@ -133,7 +161,7 @@ static int ended(xlx_ctx *ctx, const xlx_guest *guest)
     int rc;
 
     last_line(log, line);
-    if (pid && pid == model_pid(ctx, guest->domid))
+    if (pid && pid == noted_pid(ctx, guest->domid))
         rc = xlx__error(ERROR_FAIL, "the guest's QEMU has ended%s%s",
                         *line ? ": " : "", line);
     else
@@ -201,16 +229,22 @@ static int ask(xlx_ctx *ctx, const xlx_guest *guest, const char *line,
     return rc;
 }
 
+/* The name that libxl, or QEMU itself, gives it. */
+static void device_id(const xlx_usb_entry *e, char id[32])
+{
+    if (e->type == XLX_USB_TYPE_DEVICEMODEL)
+        snprintf(id, 32, "xenusb-%u-%u", e->bus, e->address);
+    else
+        snprintf(id, 32, "xen-qusb-%u-%u", e->ctrl, e->port);
+}
+
 int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
                     const xlx_usb_entry *e, bool *listed_r)
 {
     char id[32], *text = NULL;
     int rc;
 
-    if (e->type == XLX_USB_TYPE_DEVICEMODEL)
-        snprintf(id, sizeof(id), "xenusb-%u-%u", e->bus, e->address);
-    else
-        snprintf(id, sizeof(id), "xen-qusb-%u-%u", e->ctrl, e->port);
+    device_id(e, id);
     rc = ask(ctx, guest, "info usb", &text);
     if (rc) goto out;
     *listed_r = names_id(text, id);
@@ -218,6 +252,26 @@ int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
  out:
     free(text);
     return rc;
+}
+
+int xlx__usb_unplug(xlx_ctx *ctx, const xlx_guest *guest,
+                    const xlx_usb_entry *e)
+{
+    struct xlx__json_out *args;
+    struct xlx__qmp *qmp = NULL;
+    char id[32];
+    int rc;
+
+    device_id(e, id);
+    rc = xlx__qmp_open(ctx, guest, &qmp);
+    if (rc) return rc;
+    args = xlx__json_out_new(false);
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "id", id);
+    xlx__json_out_end(args);
+    rc = xlx__qmp_call(qmp, "device_del", args, NULL);
+    xlx__qmp_close(qmp);
+    return xlx__forgive(rc, ERROR_QMP_DEVICE_NOT_FOUND);
 }
 
 /* A device may call itself whatever it likes: in the middle of a line. */
@@ -292,25 +346,16 @@ static const char *qemu_path(void)
     return NULL;
 }
 
-/* The QEMU that was started here for the domain; 0 when it does not run.  The
- * number may by now be another process's. */
+/* The QEMU that was started here for the domain; 0 when it does not run. */
 static pid_t our_pid(xlx_ctx *ctx, uint32_t domid)
 {
-    char *path = file_path(ctx, domid, "pid"), proc[64], line[4096];
-    int pid = recorded_pid(path);
-    size_t len = 0;
-    FILE *f;
+    char *path = file_path(ctx, domid, "pid");
+    pid_t pid = recorded_pid(path);
 
-    snprintf(proc, sizeof(proc), "/proc/%d/cmdline", pid);
-    f = pid ? fopen(proc, "re") : NULL;
-    if (f) {
-        len = fread(line, 1, sizeof(line), f);
-        fclose(f);
-    }
-    if (!len || !memmem(line, len, path, strlen(path) + 1))
+    if (!pid || !has_argument(pid, "-pidfile", path))
         pid = 0;
     free(path);
-    return (pid_t)pid;
+    return pid;
 }
 
 /* The log also has its stderr, which a daemon without a log loses. */
@@ -419,15 +464,25 @@ static int publish(xlx_ctx *ctx, uint32_t domid, pid_t pid)
     return xlx__xs_transact(ctx, publish_step, &p);
 }
 
-static void end_process(pid_t pid)
+/* Ends the QEMU that was started here for the domain, and no process that gets
+ * its number at this moment: it is looked at again through a descriptor that
+ * is this process's alone. */
+static void end_ours(xlx_ctx *ctx, uint32_t domid)
 {
-    int64_t deadline = xlx__now_ms() + STOP_MS;
+    pid_t pid = our_pid(ctx, domid);
+    struct pollfd fd = { .fd = -1, .events = POLLIN };
 
-    kill(pid, SIGTERM);
-    while (!kill(pid, 0) && xlx__now_ms() < deadline)
-        usleep(NAP_MS * 1000);
-    if (!kill(pid, 0))
-        kill(pid, SIGKILL);
+    if (pid)
+        fd.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd.fd < 0)
+        return;
+    if (our_pid(ctx, domid) == pid &&
+        !syscall(SYS_pidfd_send_signal, fd.fd, SIGTERM, NULL, 0) &&
+        poll(&fd, 1, STOP_MS) <= 0) {
+        syscall(SYS_pidfd_send_signal, fd.fd, SIGKILL, NULL, 0);
+        poll(&fd, 1, STOP_MS);
+    }
+    close(fd.fd);
 }
 
 int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
@@ -459,7 +514,7 @@ int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
     if (!rc)
         rc = publish(ctx, domid, pid);
     if (rc)
-        end_process(pid);
+        end_ours(ctx, domid);
 
  out:
     free(pidfile);
@@ -473,10 +528,10 @@ void xlx__usb_backend_stop(xlx_ctx *ctx, uint32_t domid)
     char path[64], *file;
     size_t i;
 
-    if (pid && (pid == model_pid(ctx, domid) || !model_pid(ctx, domid))) {
+    if (pid && (pid == noted_pid(ctx, domid) || !noted_pid(ctx, domid))) {
         pid_node(domid, path);
         xlx__xs_remove(ctx, XBT_NULL, path);
-        end_process(pid);
+        end_ours(ctx, domid);
         snprintf(path, sizeof(path), "/local/domain/0/device-model/%u",
                  domid);
         xlx__xs_remove(ctx, XBT_NULL, path);

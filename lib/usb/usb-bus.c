@@ -22,6 +22,7 @@
 #include "usb/usb.h"
 
 #define NAP_MS 100
+#define WAITED_MS 300               /* long enough for somebody else */
 
 /* ---- ports -------------------------------------------------------------- */
 
@@ -165,6 +166,13 @@ struct look {
     bool present, held, taken, connected;
 };
 
+/* A socket may have got another device; that has another address. */
+static bool is_it(const xlx_usb_entry *e, const xlx_usb_host_device *d)
+{
+    return d->bus == e->bus && d->address == e->address &&
+           d->vendor == e->vendor && d->product == e->product;
+}
+
 /* taken: the guest's driver has configured it, for which QEMU claims the
  * interfaces. */
 static int look(struct xlx__usb_change *c, const xlx_usb_entry *e,
@@ -181,6 +189,8 @@ static int look(struct xlx__usb_change *c, const xlx_usb_entry *e,
     rc = xlx__usb_devices(&list);
     if (rc) goto out;
     d = xlx__usb_by_path(&list, e->path);
+    if (d && !is_it(e, d))              /* another was plugged in there */
+        d = NULL;
     l->present = d;
     l->held = d && xlx__usb_held(c->ctx, c->guest.domid, d);
     for (i = 0; d && i < d->num_interfaces; i++)
@@ -344,6 +354,21 @@ void xlx__usb_give_back(const char *path)
     xlx_usb_host_devices_dispose(&list);
 }
 
+/* The port does not have it any more: it was pulled out, and the attachment of
+ * another device emptied all dead ports.  QEMU follows a paravirtual port by
+ * itself, and an emulated one not. */
+static int remove_from_qemu(struct xlx__usb_change *c, const xlx_usb_entry *e)
+{
+    bool listed = false;
+    int rc;
+
+    if (e->type != XLX_USB_TYPE_DEVICEMODEL ||
+        !xlx__usb_backend_runs(c->ctx, c->guest.domid))
+        return 0;
+    rc = xlx__usb_listed(c->ctx, &c->guest, e, &listed);
+    return rc || !listed ? rc : xlx__usb_unplug(c->ctx, &c->guest, e);
+}
+
 int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
                         int64_t deadline)
 {
@@ -356,6 +381,8 @@ int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
     if (rc) return rc;
     if (*path && !strcmp(path, xlx__text(e->path)))
         rc = remove_usbdev(c->ctx, c->guest.domid, e);
+    else
+        rc = remove_from_qemu(c, e);
     free(path);
     if (rc) return rc;
     xlx__fault("usb-detach.port");
@@ -365,10 +392,36 @@ int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
     return 0;
 }
 
+/* Until QEMU was ready, and knew it, somebody may have put another device
+ * there, or begun to use this one. */
+static int check_again(struct xlx__usb_change *c, const xlx_usb_entry *e,
+                       bool waited)
+{
+    const xlx_usb_host_device *d;
+    xlx_usb_host_devices now;
+    int rc;
+
+    xlx_usb_host_devices_init(&now);
+    rc = xlx__usb_devices(&now);
+    if (rc) goto out;
+    d = xlx__usb_by_path(&now, e->path);
+    if (!d || !is_it(e, d))
+        rc = xlx__error(ERROR_NOTFOUND, d ? "%s: another device was plugged "
+                        "in there" : "%s: it was pulled out",
+                        xlx__text(e->path));
+    else if (waited)
+        rc = xlx__usb_check_free(c->ctx, &c->guest, d, e->force);
+
+ out:
+    xlx_usb_host_devices_dispose(&now);
+    return rc;
+}
+
 int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
                      const xlx_usb_host_device *d, bool no_wait,
                      int64_t deadline)
 {
+    int64_t begin = xlx__now_ms();
     int rc;
 
     rc = xlx__usb_ready_ctrl(c, e);
@@ -378,6 +431,8 @@ int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
         rc = reset_device(d);
     if (!rc)
         rc = xlx__usb_wait_known(c->ctx, &c->guest, d, deadline);
+    if (!rc)
+        rc = check_again(c, e, xlx__now_ms() - begin > WAITED_MS);
     if (!rc)
         rc = add_usbdev(c, e, d);
     if (rc) return rc;

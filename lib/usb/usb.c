@@ -348,6 +348,8 @@ static int entry_of(struct xlx__usb_change *c, const xlx_usb_ctrl *ctrl,
     found->type = ctrl->type;
     found->bus = port->device.bus;
     found->address = port->device.address;
+    found->vendor = port->device.vendor;
+    found->product = port->device.product;
     return xlx__set_string(&found->path, port->path);
 }
 

@@ -115,6 +115,10 @@ bool xlx__usb_held(xlx_ctx *ctx, uint32_t domid,
 /* Has it a device for the entry's port, by its own list? */
 int xlx__usb_listed(xlx_ctx *ctx, const xlx_guest *guest,
                     const xlx_usb_entry *e, bool *listed_r);
+/* Takes the device off an emulated controller, by QEMU's monitor: libxl does
+ * so only while the port in xenstore has it. */
+int xlx__usb_unplug(xlx_ctx *ctx, const xlx_guest *guest,
+                    const xlx_usb_entry *e);
 /* Until it has heard that the device is plugged in.  It hears from udev, and
  * may be the last to; and the path of a device that it does not know would be
  * a dead one on the port, with which the guest can do nothing and of which

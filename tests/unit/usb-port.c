@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Controllers and ports of guests as libxl keeps them in xenstore, dead ones
- * among them, and what a guest's QEMU holds: this process plays the QEMU.
+ * among them, and what a guest's QEMU holds: a shell plays the QEMU.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -20,10 +20,61 @@
 
 static char *folder;
 
+static pid_t qemus[8];
+static int num_qemus;
+
+/* A process with the command line of a QEMU, which has that file open if there
+ * is one. */
+static pid_t play_qemu(const char *domid, const char *node)
+{
+    static const char script[] = "[ -z \"$3\" ] || exec 5< \"$3\"; echo;"
+                                 " while :; do sleep 600; done";
+    char byte = 0;
+    int fds[2];
+    pid_t pid;
+
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    pid = fork();
+    if (!pid) {
+        setpgid(0, 0);
+        dup2(fds[1], 1);
+        execl("/bin/sh", "sh", "-c", script, "qemu", "-xen-domid", domid,
+              node, NULL);
+        _exit(127);
+    }
+    assert_true(pid > 0);
+    close(fds[1]);
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    close(fds[0]);
+    qemus[num_qemus++] = pid;
+    return pid;
+}
+
+/* Tells xenstore of a device model. */
+static void note(uint32_t domid, pid_t pid)
+{
+    char *node = xlx__printf("/local/domain/%u/image/device-model-pid",
+                             domid);
+    char *text = xlx__printf("%d", (int)pid);
+
+    assert_ok(xlx__xs_write(peer_ctx(), XBT_NULL, node, text));
+    free(text);
+    free(node);
+}
+
+static int stop(void **state)
+{
+    while (num_qemus) {
+        kill(-qemus[--num_qemus], SIGKILL);
+        waitpid(qemus[num_qemus], NULL, 0);
+    }
+    return peer_xenstored_stop(state);
+}
+
 static void start(void)
 {
     char *pid = xlx__printf("/local/domain/5/image/device-model-pid=%d",
-                            (int)getpid());
+                            (int)play_qemu("5", NULL));
 
     peer_xenstored(
         "/local/domain/0/name=Domain-0", "/local/domain/5/domid=5", pid,
@@ -177,7 +228,6 @@ static void held(void **state)
 {
     xlx_usb_host_device d;
     char *node;
-    int fd;
     (void)state;
 
     start();
@@ -186,13 +236,11 @@ static void held(void **state)
     d.address = 2;
     assert_false(xlx__usb_held(peer_ctx(), 5, &d));
     node = put("bus/usb/001/002", "");
-    fd = open(node, O_RDONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
+    note(5, play_qemu("5", node));
     assert_true(xlx__usb_held(peer_ctx(), 5, &d));
     assert_false(xlx__usb_held(peer_ctx(), 6, &d));
     d.address = 3;
     assert_false(xlx__usb_held(peer_ctx(), 5, &d));
-    close(fd);
     free(node);
     xlx_usb_host_device_dispose(&d);
 }
@@ -265,6 +313,76 @@ static void last_words(void **state)
     assert_fails(xlx__usb_backend_check(peer_ctx(), &guest, 0), ERROR_FAIL,
                  "QEMU has ended: usb_handle_packet: no");
     free(text);
+}
+
+/* The kernel gives the number of a QEMU that has ended to any process. */
+static void reused_number(void **state)
+{
+    xlx_guest guest = { .domid = 5, .name = (char *)"web" };
+    char *text, *named;
+    pid_t other;
+    (void)state;
+
+    start();
+    assert_true(xlx__usb_backend_runs(peer_ctx(), 5));
+    note(5, getpid());
+    assert_false(xlx__usb_backend_runs(peer_ctx(), 5));
+    assert_fails(xlx__usb_backend_check(peer_ctx(), &guest, 0), ERROR_FAIL,
+                 "QEMU has ended");
+    /* the QEMU of another guest */
+    other = play_qemu("55", NULL);
+    note(5, other);
+    assert_false(xlx__usb_backend_runs(peer_ctx(), 5));
+    setenv("LIBXLX_XEN_QEMU", "/bin/false", 1);
+    assert_int_equal(xlx__usb_backend_start(peer_ctx(), 5), ERROR_FAIL);
+    unsetenv("LIBXLX_XEN_QEMU");
+
+    /* a number that we wrote down ourselves: nobody is ended for it */
+    text = xlx__printf("%d", (int)other);
+    in_run_dir("usb-backend-5.pid", text);
+    named = xlx__printf("%s/usb-backend-5.pid", peer_ctx()->run_dir);
+    xlx__usb_backend_stop(peer_ctx(), 5);
+    assert_int_equal(kill(other, 0), 0);
+    assert_int_equal(waitpid(other, NULL, WNOHANG), 0);
+    assert_int_equal(access(named, F_OK), -1);
+    free(named);
+    free(text);
+}
+
+/* Another attachment emptied the port of a device that was pulled out of an
+ * HVM guest: its QEMU still has it, and must be asked to let go of it. */
+static void emptied_port(void **state)
+{
+    struct xlx__usb_change c = { .ctx = peer_ctx() };
+    xlx_usb_entry e;
+    pid_t qemu;
+    char *at;
+    (void)state;
+
+    start();
+    note(6, play_qemu("6", NULL));
+    xlx_usb_entry_init(&e);
+    assert_ok(xlx__set_string(&e.path, "1-8"));
+    e.type = XLX_USB_TYPE_DEVICEMODEL;
+    e.ctrl = 3;
+    e.port = 15;
+    e.bus = 1;
+    e.address = 9;
+    assert_ok(xlx__usb_clear_port(peer_ctx(), 6, 3, 15));
+    c.guest.domid = 6;
+    c.guest.name = (char *)"win";
+    c.guest.qmp_socket = at = xlx__printf("%s", peer_path("qmp"));
+    qemu = peer_start("fake-qmp.py", at,
+        ASKED, "return \"  Device 0.2, Port 15, Speed 480 Mb/s, Product x, "
+               "ID: xenusb-1-9\\r\\n\"",
+        "accept", "greet", "expect qmp_capabilities", "return {}",
+        "expect device_del", "return {}",
+        ASKED, "return \"\"", NULL);
+    assert_ok(xlx__usb_disconnect(&c, &e, xlx__now_ms() + 20000));
+    assert_int_equal(peer_wait(qemu), 0);
+    unlink(at);
+    free(at);
+    xlx_usb_entry_dispose(&e);
 }
 
 static void dead_ports(void **state)
@@ -397,13 +515,15 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest usb_port[] = {
-        cmocka_unit_test_teardown(controllers, peer_xenstored_stop),
-        cmocka_unit_test_teardown(places, peer_xenstored_stop),
-        cmocka_unit_test_teardown(holders, peer_xenstored_stop),
-        cmocka_unit_test_teardown(held, peer_xenstored_stop),
-        cmocka_unit_test_teardown(known, peer_xenstored_stop),
-        cmocka_unit_test_teardown(last_words, peer_xenstored_stop),
-        cmocka_unit_test_teardown(dead_ports, peer_xenstored_stop),
+        cmocka_unit_test_teardown(controllers, stop),
+        cmocka_unit_test_teardown(places, stop),
+        cmocka_unit_test_teardown(holders, stop),
+        cmocka_unit_test_teardown(held, stop),
+        cmocka_unit_test_teardown(known, stop),
+        cmocka_unit_test_teardown(last_words, stop),
+        cmocka_unit_test_teardown(reused_number, stop),
+        cmocka_unit_test_teardown(emptied_port, stop),
+        cmocka_unit_test_teardown(dead_ports, stop),
         cmocka_unit_test(owners),
     };
 
