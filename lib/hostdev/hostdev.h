@@ -6,6 +6,7 @@
  *   hostdev-health.c the watcher's state, for lists
  *   hostdev-patience.c  what a watcher tries again, and when
  *   hostdev-owner.c  which guest has a device
+ *   hostdev-boot.c   which domain of a record is still the guest's
  *
  * A repair compares each entry of a guest's record with what is there.  A pure
  * function of the concept, its plan, says what is to be done about the entry;
@@ -143,6 +144,19 @@ void xlx__hostdev_health_write(const struct xlx__lock *lock,
 /* That file; NULL when memory is short. */
 char *xlx__hostdev_watch_path(xlx_ctx *ctx, const char *name,
                               const libxl_uuid *uuid);
+
+/* ---- hostdev-boot.c ----------------------------------------------------- */
+
+/* Identifies this start of the host; LIBXLX_BOOT_ID for tests. */
+int xlx__hostdev_boot(char **boot_r);
+/* Was that recorded before this start of the host, or by a version that did
+ * not record it? */
+bool xlx__hostdev_is_earlier(const char *recorded, const char *boot);
+/* Sets *domid, recorded since this start, to XLX_DOMID_NONE when a domain with
+ * that number runs and is not known to be the guest's: nothing may be done to
+ * it.  One that has gone stays, because it may have left something. */
+int xlx__hostdev_check_domain(xlx_ctx *ctx, const libxl_uuid *uuid,
+                              uint32_t *domid);
 
 /* ---- hostdev-owner.c ---------------------------------------------------- */
 

@@ -144,7 +144,8 @@ static int attach_all(struct xlx__scsi_repair *r, const struct missing *w)
 
     for (i = 0; i < w->num; i++) {
         e = xlx__scsi_same_entry(r, w->list[i]);
-        e->domid = r->c->guest.domid;
+        rc = xlx__scsi_entry_is_on(r->c, e, r->c->guest.domid);
+        if (rc) return rc;
         /* not ATTACHING: what a kill leaves of that is taken back for good */
         e->status = XLX_SCSI_STATUS_ASIDE;
     }
@@ -200,11 +201,13 @@ static int runs(struct xlx__scsi_change *c, bool *runs_r)
     libxl_ctx *xl;
     int rc;
 
+    *runs_r = false;
+    if (c->guest.domid == XLX_DOMID_NONE)
+        return 0;
     rc = xlx__ctx_libxl(c->ctx, &xl);
     if (rc) return rc;
     libxl_dominfo_init(&info);
-    *runs_r = c->guest.domid != XLX_DOMID_NONE &&
-              !libxl_domain_info(xl, &info, c->guest.domid) && !info.paused;
+    *runs_r = !libxl_domain_info(xl, &info, c->guest.domid) && !info.paused;
     libxl_dominfo_dispose(&info);
     return 0;
 }

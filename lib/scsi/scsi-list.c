@@ -175,7 +175,7 @@ static bool is_listed(const xlx_scsi_ctrl *ctrl, const char *vdev)
 
 /* Devices that are recorded and not in xenstore. */
 static int add_missing(xlx_ctx *ctx, const xlx_scsi_entry *e, bool running,
-                       xlx_scsi_ctrls *list)
+                       const char *boot, xlx_scsi_ctrls *list)
 {
     struct xlx__scsi_hctl vdev;
     xlx_scsi_ctrl *ctrl;
@@ -200,6 +200,9 @@ static int add_missing(xlx_ctx *ctx, const xlx_scsi_entry *e, bool running,
                            : running
                            ? "recorded, but the guest does not have it: xl "
                              "scsi-repair"
+                           : xlx__hostdev_is_earlier(e->boot, boot)
+                           ? "kept: the guest was not started since the host "
+                             "was"
                            : "the guest does not run: xl scsi-repair");
 }
 
@@ -215,6 +218,7 @@ int xlx__scsi_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
 {
     xlx_scsi_record record;
     uint32_t *devids = NULL;
+    char *boot = NULL;
     bool running;
     int i, num = 0, rc;
 
@@ -224,14 +228,16 @@ int xlx__scsi_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
     rc = xlx__guest_refresh(ctx, &list->guest);
     if (rc) goto out;
     running = list->guest.domid != XLX_DOMID_NONE;
-    rc = xlx__scsi_record_load(ctx, &guest->uuid, &record, NULL);
+    rc = xlx__hostdev_boot(&boot);
+    if (!rc)
+        rc = xlx__scsi_record_read(ctx, &guest->uuid, boot, &record);
     if (!rc && running)
         rc = xlx__device_list(ctx, "vscsi", 0, list->guest.domid, &devids,
                               &num);
     for (i = 0; !rc && i < num; i++)
         rc = add_adapter(ctx, list->guest.domid, devids[i], &record, list);
     for (i = 0; !rc && i < record.num_entries; i++)
-        rc = add_missing(ctx, &record.entries[i], running, list);
+        rc = add_missing(ctx, &record.entries[i], running, boot, list);
     if (rc) goto out;
     if (list->num_ctrls)
         qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
@@ -239,6 +245,7 @@ int xlx__scsi_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
 
  out:
     free(devids);
+    free(boot);
     xlx_scsi_record_dispose(&record);
     return rc;
 }

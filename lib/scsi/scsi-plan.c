@@ -36,9 +36,13 @@ static struct xlx__hostdev_action recover(const xlx_scsi_entry *e,
     return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY, unfinished);
 }
 
-static struct xlx__hostdev_action clean_up(const xlx_scsi_entry *e)
+/* The guest does not run.  It loses what it had when it ended, and not what it
+ * had when the host was shut down. */
+static struct xlx__hostdev_action clean_up(const xlx_scsi_entry *e,
+                                           const struct xlx__scsi_seen *seen)
 {
-    if (xlx__scsi_is_aside(e))
+    if (xlx__scsi_is_aside(e) ||
+        (seen->earlier && e->status == XLX_SCSI_STATUS_ATTACHED))
         return XLX__HOSTDEV_LEAVE;
     return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY,
                            e->status == XLX_SCSI_STATUS_DETACHING ? undetached
@@ -68,7 +72,7 @@ void xlx__scsi_plan(enum xlx__hostdev_stage stage,
     for (i = 0; i < record->num_entries; i++) {
         e = &record->entries[i];
         actions[i] = stage == XLX__HOSTDEV_RECOVER ? recover(e, &seen[i])
-                     : domid == XLX_DOMID_NONE ? clean_up(e)
+                     : domid == XLX_DOMID_NONE ? clean_up(e, &seen[i])
                      : settle(e, &seen[i]);
     }
 }

@@ -19,6 +19,80 @@ int xlx__scsi_record_write(struct xlx__scsi_change *c)
         : xlx__scsi_record_remove(c->ctx, &c->guest);
 }
 
+/* ---- which domain ------------------------------------------------------- */
+
+/* One that was left halfway is to be attached again: nothing of it is left. */
+static void forget_domain(xlx_scsi_entry *e)
+{
+    if (e->domid != XLX_DOMID_NONE && e->status == XLX_SCSI_STATUS_ASIDE)
+        e->status = XLX_SCSI_STATUS_ATTACHED;
+    e->domid = XLX_DOMID_NONE;
+}
+
+int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                          const char *boot, xlx_scsi_record *record)
+{
+    xlx_scsi_entry *e;
+    int i, rc;
+
+    rc = xlx__scsi_record_load(ctx, uuid, record, NULL);
+    if (rc) return rc;
+    for (i = 0; i < record->num_entries; i++) {
+        e = &record->entries[i];
+        if (*xlx__text(e->boot) && xlx__hostdev_is_earlier(e->boot, boot))
+            forget_domain(e);
+    }
+    return 0;
+}
+
+/* Numbers of domains are used again, and then are another guest's. */
+static int check_domains(struct xlx__scsi_change *c)
+{
+    uint32_t domid, asked = c->guest.domid, is = asked;
+    xlx_scsi_entry *e, *end;
+    int rc;
+
+    end = c->record.entries + c->record.num_entries;
+    for (e = c->record.entries; e < end; e++) {
+        domid = e->domid;
+        if (domid == XLX_DOMID_NONE)
+            continue;
+        if (domid != asked) {
+            asked = is = domid;
+            rc = xlx__hostdev_check_domain(c->ctx, &c->guest.uuid, &is);
+            if (rc) return rc;
+        }
+        if (is == XLX_DOMID_NONE)
+            forget_domain(e);
+    }
+    return 0;
+}
+
+int xlx__scsi_entry_is_on(struct xlx__scsi_change *c, xlx_scsi_entry *e,
+                          uint32_t domid)
+{
+    e->domid = domid;
+    return xlx__set_string(&e->boot, c->boot);
+}
+
+int xlx__scsi_note_boot(struct xlx__scsi_change *c)
+{
+    xlx_scsi_entry *e, *end = c->record.entries + c->record.num_entries;
+    bool changed = false;
+    int rc;
+
+    if (c->guest.domid == XLX_DOMID_NONE)
+        return 0;
+    for (e = c->record.entries; e < end; e++) {
+        if (!xlx__hostdev_is_earlier(e->boot, c->boot))
+            continue;
+        rc = xlx__set_string(&e->boot, c->boot);
+        if (rc) return rc;
+        changed = true;
+    }
+    return changed ? xlx__scsi_record_write(c) : 0;
+}
+
 /* ---- one change --------------------------------------------------------- */
 
 int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
@@ -33,8 +107,11 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
     xlx_scsi_record_init(&c->record);
 
     rc = xlx__record_lock(ctx, guest, &c->lock, &c->guest);
-    return rc ? rc : xlx__scsi_record_load(ctx, &c->guest.uuid, &c->record,
-                                          NULL);
+    if (rc) return rc;
+    rc = xlx__hostdev_boot(&c->boot);
+    if (rc) return rc;
+    rc = xlx__scsi_record_read(ctx, &c->guest.uuid, c->boot, &c->record);
+    return rc ? rc : check_domains(c);
 }
 
 void xlx__scsi_end(struct xlx__scsi_change *c)
@@ -43,6 +120,7 @@ void xlx__scsi_end(struct xlx__scsi_change *c)
     if (c->vbds)
         xlx__vbds_dispose(c->vbds);
     free(c->vbds);
+    free(c->boot);
     xlx_scsi_record_dispose(&c->record);
     xlx_guest_dispose(&c->guest);
 }

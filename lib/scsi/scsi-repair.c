@@ -75,6 +75,7 @@ static int make_plan(struct xlx__scsi_repair *r, enum xlx__hostdev_stage stage)
     }
     for (i = 0; i < record->num_entries; i++) {
         e = &record->entries[i];
+        seen[i].earlier = xlx__hostdev_is_earlier(e->boot, r->c->boot);
         if (!xlx__scsi_must_look(stage, e, domid))
             continue;
         if (stage == XLX__HOSTDEV_RECOVER)
@@ -233,6 +234,22 @@ static uint32_t user_of(xlx_ctx *ctx, const xlx_scsi_entry *orphan)
     return found;
 }
 
+/* Takes the target from the guest's domain, if that has it, and removes it. */
+static int remove_orphan(struct xlx__scsi_change *c, xlx_scsi_entry *orphan)
+{
+    const xlx_scsi_entry *e = orphan;
+    uint32_t user = user_of(c->ctx, orphan);
+    int rc;
+
+    orphan->domid = user;
+    rc = xlx__hostdev_check_domain(c->ctx, &c->guest.uuid, &orphan->domid);
+    if (rc) return rc;
+    if (orphan->domid != user)
+        return xlx__error(ERROR_DEVICE_EXISTS, "domain %u, which is another "
+                          "guest's, has it: detach it from there", user);
+    return xlx__scsi_disconnect(c->ctx, &e, 1, xlx__scsi_deadline(NULL, 1));
+}
+
 /* 1 when another guest shares the backstore, which keeps the name of the guest
  * that had it first. */
 static int is_needed(xlx_ctx *ctx, const xlx_scsi_entry *orphan)
@@ -253,7 +270,6 @@ static int is_needed(xlx_ctx *ctx, const xlx_scsi_entry *orphan)
 static int remove_orphans(struct xlx__scsi_repair *r)
 {
     struct xlx__scsi_change *c = r->c;
-    const xlx_scsi_entry *e;
     xlx_scsi_entry *ours = NULL;
     libxl_uuid *uuids = NULL;
     int i, num = 0, rc, failed;
@@ -270,13 +286,8 @@ static int remove_orphans(struct xlx__scsi_repair *r)
             rc = 0;
             continue;
         }
-        ours[i].domid = user_of(c->ctx, &ours[i]);
-        e = &ours[i];
-        failed = r->dry_run ? 0 : e->domid == XLX_DOMID_NONE
-                 ? xlx__scsi_target_remove(e)
-                 : xlx__scsi_disconnect(c->ctx, &e, 1,
-                                        xlx__scsi_deadline(NULL, 1));
-        rc = xlx__scsi_report(r, e->dev.vdev, "a target without a record",
+        failed = r->dry_run ? 0 : remove_orphan(c, &ours[i]);
+        rc = xlx__scsi_report(r, ours[i].dev.vdev, "a target without a record",
                          r->dry_run ? "it would be removed" : "removed",
                          failed);
     }
@@ -300,6 +311,9 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
     rc = repair_stage(&r, XLX__HOSTDEV_SETTLE);
     if (rc) goto out;
     rc = remove_orphans(&r);
+    if (rc || dry_run)
+        goto out;
+    rc = xlx__scsi_note_boot(c);
 
  out:
     free(r.actions);

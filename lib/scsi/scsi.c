@@ -337,8 +337,11 @@ static int reserve(struct xlx__scsi_change *c, struct plan *plan,
         rc = check_one(c, &plan->entries[i], &plan->pdevs[i]);
     if (rc || dry_run)
         goto out;
-    for (i = 0; !rc && i < plan->num; i++)
-        rc = xlx__scsi_entry_append(c, &plan->entries[i]);
+    for (i = 0; !rc && i < plan->num; i++) {
+        rc = xlx__scsi_entry_is_on(c, &plan->entries[i], c->guest.domid);
+        if (!rc)
+            rc = xlx__scsi_entry_append(c, &plan->entries[i]);
+    }
     if (rc) goto out;
     rc = xlx__scsi_record_write(c);
 
@@ -398,13 +401,15 @@ int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
                          int num, int64_t deadline)
 {
     struct xlx__device dev;
-    int i, rc;
+    int i, rc = 0;
 
-    rc = xlx__scsi_adapter(entries[0], &dev);
-    if (!rc)
-        rc = xlx__scsi_bus_remove(ctx, &dev, entries, num, deadline);
-    xlx__device_dispose(&dev);
-    if (rc) return rc;
+    if (entries[0]->domid != XLX_DOMID_NONE) {
+        rc = xlx__scsi_adapter(entries[0], &dev);
+        if (!rc)
+            rc = xlx__scsi_bus_remove(ctx, &dev, entries, num, deadline);
+        xlx__device_dispose(&dev);
+        if (rc) return rc;
+    }
     xlx__fault("scsi-detach.xenstore");
     for (i = 0; !rc && i < num; i++)
         rc = xlx__scsi_target_remove(entries[i]);

@@ -230,6 +230,7 @@ struct xlx__scsi_change {
     xlx_guest guest;
     struct xlx__lock lock;
     xlx_scsi_record record;
+    char *boot;                     /* this start of the host */
     struct xlx__vbds *vbds;         /* NULL until something needs it */
     struct xlx__hostdev_patience *patience;     /* a watcher's, or NULL */
 };
@@ -239,6 +240,16 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
 void xlx__scsi_end(struct xlx__scsi_change *c);
 /* A record without entries is removed. */
 int xlx__scsi_record_write(struct xlx__scsi_change *c);
+/* Reads a record: what was done to a domain before this start of the host is
+ * gone, and counts as done to none. */
+int xlx__scsi_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                          const char *boot, xlx_scsi_record *record);
+/* Notes the domain that the entry is attached to from now on. */
+int xlx__scsi_entry_is_on(struct xlx__scsi_change *c, xlx_scsi_entry *e,
+                          uint32_t domid);
+/* Notes that the guest was there since this start of the host: when it has
+ * ended, its devices are free. */
+int xlx__scsi_note_boot(struct xlx__scsi_change *c);
 xlx_scsi_entry *xlx__scsi_entry(const xlx_scsi_record *record,
                                 const char *vdev);
 int xlx__scsi_entry_append(struct xlx__scsi_change *c,
@@ -274,6 +285,8 @@ int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
 struct xlx__scsi_seen {
     bool works;                     /* connected at both ends, to its target */
     bool there;                     /* the guest has it in xenstore */
+    bool earlier;                   /* the guest was not there since the host
+                                     * was started; looked at always */
 };
 /* Does the plan depend on it?  For RECOVER that is works, else there. */
 bool xlx__scsi_must_look(enum xlx__hostdev_stage stage,

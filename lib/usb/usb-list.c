@@ -122,6 +122,7 @@ int xlx__usb_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
 {
     xlx_usb_host_devices devices;
     xlx_usb_record record;
+    char *boot = NULL;
     int i, j, rc;
 
     xlx_usb_record_init(&record);
@@ -130,7 +131,9 @@ int xlx__usb_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) goto out;
     rc = xlx__guest_refresh(ctx, &list->guest);
     if (rc) goto out;
-    rc = xlx__usb_record_load(ctx, &guest->uuid, &record, NULL);
+    rc = xlx__hostdev_boot(&boot);
+    if (rc) goto out;
+    rc = xlx__usb_record_read(ctx, &guest->uuid, boot, &record);
     if (rc) goto out;
     rc = xlx__usb_devices(&devices);
     if (rc) goto out;
@@ -150,6 +153,7 @@ int xlx__usb_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
  out:
     xlx_usb_host_devices_dispose(&devices);
     xlx_usb_record_dispose(&record);
+    free(boot);
     return rc;
 }
 

@@ -7,6 +7,8 @@
 
 static const char restarted_once[] =
     "the guest was started again, and it was attached with --once";
+static const char rebooted_once[] =
+    "the host was started again, and it was attached with --once";
 static const char pulled_out_once[] =
     "it was pulled out, and it was attached with --once";
 
@@ -63,7 +65,7 @@ static struct xlx__hostdev_action settle_plugged(
     if (e->status == XLX_USB_STATUS_ATTACHED && !restarted && seen->same) {
         if (on_port && seen->held)
             return XLX__HOSTDEV_LEAVE;
-        if (!on_port)
+        if (!on_port && !seen->earlier)
             return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY,
                                    "another tool took it off");
     }
@@ -77,6 +79,21 @@ static struct xlx__hostdev_action settle_plugged(
                            : "it is plugged in again");
 }
 
+/* The guest does not run.  It loses what it had when it ended, and not what it
+ * had when the host was shut down. */
+static struct xlx__hostdev_action clean_up(const xlx_usb_entry *e,
+                                           const struct xlx__usb_seen *seen)
+{
+    bool kept = seen->earlier && (e->status == XLX_USB_STATUS_ATTACHED ||
+                                  e->status == XLX_USB_STATUS_MISSING);
+
+    if (kept && !e->once)
+        return XLX__HOSTDEV_LEAVE;
+    return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY,
+                           kept ? rebooted_once
+                                : "the guest does not run any more");
+}
+
 static struct xlx__hostdev_action settle(const xlx_usb_entry *e,
                                          const struct xlx__usb_seen *seen)
 {
@@ -85,8 +102,7 @@ static struct xlx__hostdev_action settle(const xlx_usb_entry *e,
     if (xlx__usb_is_aside(e))
         return XLX__HOSTDEV_LEAVE;
     if (seen->domid == XLX_DOMID_NONE)
-        return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY,
-                               "the guest does not run any more");
+        return clean_up(e, seen);
     if (seen->obstacle)
         return xlx__hostdev_do(XLX__HOSTDEV_PUT_OFF, seen->obstacle);
     if (seen->plugged)

@@ -5,6 +5,7 @@
  * last step of its detachment.  It names the device by something that does not
  * change when it is pulled out and plugged in again.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "guest/record.h"
@@ -16,6 +17,80 @@ int xlx__usb_record_write(struct xlx__usb_change *c)
     return c->record.num_entries
         ? xlx__usb_record_save(c->ctx, &c->guest, &c->record)
         : xlx__usb_record_remove(c->ctx, &c->guest);
+}
+
+/* ---- which domain ------------------------------------------------------- */
+
+/* One that was left halfway is to be attached again: nothing of it is left. */
+static void forget_domain(xlx_usb_entry *e)
+{
+    if (e->domid != XLX_DOMID_NONE && e->status == XLX_USB_STATUS_ASIDE)
+        e->status = XLX_USB_STATUS_MISSING;
+    e->domid = XLX_DOMID_NONE;
+}
+
+int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                         const char *boot, xlx_usb_record *record)
+{
+    xlx_usb_entry *e;
+    int i, rc;
+
+    rc = xlx__usb_record_load(ctx, uuid, record, NULL);
+    if (rc) return rc;
+    for (i = 0; i < record->num_entries; i++) {
+        e = &record->entries[i];
+        if (*xlx__text(e->boot) && xlx__hostdev_is_earlier(e->boot, boot))
+            forget_domain(e);
+    }
+    return 0;
+}
+
+/* Numbers of domains are used again, and then are another guest's. */
+static int check_domains(struct xlx__usb_change *c)
+{
+    uint32_t domid, asked = c->guest.domid, is = asked;
+    xlx_usb_entry *e, *end;
+    int rc;
+
+    end = c->record.entries + c->record.num_entries;
+    for (e = c->record.entries; e < end; e++) {
+        domid = e->domid;
+        if (domid == XLX_DOMID_NONE)
+            continue;
+        if (domid != asked) {
+            asked = is = domid;
+            rc = xlx__hostdev_check_domain(c->ctx, &c->guest.uuid, &is);
+            if (rc) return rc;
+        }
+        if (is == XLX_DOMID_NONE)
+            forget_domain(e);
+    }
+    return 0;
+}
+
+int xlx__usb_entry_is_on(struct xlx__usb_change *c, xlx_usb_entry *e,
+                         uint32_t domid)
+{
+    e->domid = domid;
+    return xlx__set_string(&e->boot, c->boot);
+}
+
+int xlx__usb_note_boot(struct xlx__usb_change *c)
+{
+    xlx_usb_entry *e, *end = c->record.entries + c->record.num_entries;
+    bool changed = false;
+    int rc;
+
+    if (c->guest.domid == XLX_DOMID_NONE)
+        return 0;
+    for (e = c->record.entries; e < end; e++) {
+        if (!xlx__hostdev_is_earlier(e->boot, c->boot))
+            continue;
+        rc = xlx__set_string(&e->boot, c->boot);
+        if (rc) return rc;
+        changed = true;
+    }
+    return changed ? xlx__usb_record_write(c) : 0;
 }
 
 /* ---- one change --------------------------------------------------------- */
@@ -32,13 +107,17 @@ int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
     xlx_usb_record_init(&c->record);
 
     rc = xlx__record_lock(ctx, guest, &c->lock, &c->guest);
-    return rc ? rc : xlx__usb_record_load(ctx, &c->guest.uuid, &c->record,
-                                        NULL);
+    if (rc) return rc;
+    rc = xlx__hostdev_boot(&c->boot);
+    if (rc) return rc;
+    rc = xlx__usb_record_read(ctx, &c->guest.uuid, c->boot, &c->record);
+    return rc ? rc : check_domains(c);
 }
 
 void xlx__usb_end(struct xlx__usb_change *c)
 {
     xlx__unlock(&c->lock);
+    free(c->boot);
     xlx_usb_record_dispose(&c->record);
     xlx_guest_dispose(&c->guest);
 }
@@ -96,7 +175,7 @@ bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
     xlx_usb_selector s;
     bool matches;
 
-    if (e->status != XLX_USB_STATUS_MISSING && !xlx__usb_is_aside(e))
+    if (e->status != XLX_USB_STATUS_MISSING && e->domid != XLX_DOMID_NONE)
         return !strcmp(xlx__text(e->path), xlx__text(d->path));
     xlx_usb_selector_init(&s);
     matches = !xlx__usb_selector_read(NULL, xlx__text(e->selector), &s) &&
@@ -107,6 +186,7 @@ bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
 
 struct search {
     const xlx_usb_host_device *d;
+    const char *boot;
     char **name_r;
 };
 
@@ -118,7 +198,7 @@ static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
     int i, rc;
 
     xlx_usb_record_init(&record);
-    rc = xlx__usb_record_load(ctx, &guest->uuid, &record, NULL);
+    rc = xlx__usb_record_read(ctx, &guest->uuid, s->boot, &record);
     for (i = 0; !rc && !found && i < record.num_entries; i++)
         found = xlx__usb_is_for(&record.entries[i], s->d);
     xlx_usb_record_dispose(&record);
@@ -129,7 +209,14 @@ static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
 int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
                    const libxl_uuid *except, char **name_r)
 {
-    struct search s = { d, name_r };
+    struct search s = { .d = d, .name_r = name_r };
+    char *boot = NULL;
+    int rc;
 
-    return xlx__hostdev_search(ctx, except, search_record, &s);
+    rc = xlx__hostdev_boot(&boot);
+    if (rc) return rc;
+    s.boot = boot;
+    rc = xlx__hostdev_search(ctx, except, search_record, &s);
+    free(boot);
+    return rc;
 }

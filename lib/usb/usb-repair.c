@@ -91,6 +91,7 @@ static int look_at(struct repair *r, enum xlx__hostdev_stage stage,
     seen->domid = c->guest.domid;
     seen->plugged = d;
     seen->same = d && is_same(e, d);
+    seen->earlier = xlx__hostdev_is_earlier(e->boot, c->boot);
     if (!xlx__usb_must_look(stage, e, seen->domid))
         return 0;
     rc = xlx__usb_on_port(c->ctx, seen->domid, e, &on_port);
@@ -164,7 +165,8 @@ static int clear_port(struct repair *r, xlx_usb_entry *e, const char *why)
         return report_done(r, e, why, "its port would be cleared", 0);
     failed = xlx__usb_disconnect(r->c, e, deadline_of_step(r->c));
     e->status = XLX_USB_STATUS_MISSING;
-    e->domid = r->c->guest.domid;
+    if (!failed)
+        failed = xlx__usb_entry_is_on(r->c, e, r->c->guest.domid);
     if (!failed)
         failed = xlx__usb_record_write(r->c);
     return report_done(r, e, why, "its port is cleared until it is plugged in "
@@ -198,7 +200,8 @@ static int connect_again(struct xlx__usb_change *c, xlx_usb_entry *e,
     if (rc) return rc;
     rc = xlx__usb_entry_is_at(e, d);
     if (rc) return rc;
-    e->domid = c->guest.domid;
+    rc = xlx__usb_entry_is_on(c, e, c->guest.domid);
+    if (rc) return rc;
     /* not ATTACHING: what a kill leaves of that is taken back for good */
     e->status = XLX_USB_STATUS_ASIDE;
     rc = xlx__usb_record_write(c);
@@ -410,6 +413,8 @@ int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
     rc = repair_stage(&r, XLX__HOSTDEV_SETTLE);
     if (rc || c->guest.domid == XLX_DOMID_NONE)
         return rc;
+    rc = dry_run ? 0 : xlx__usb_note_boot(c);
+    if (rc) return rc;
     return clear_foreign(c, dry_run, report);
 }
 

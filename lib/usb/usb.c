@@ -130,7 +130,8 @@ static int make_entry(struct xlx__usb_change *c, const xlx_usb_binding *b,
         return xlx__error(ERROR_INVAL, "%s: libxl knows no bus or address "
                           "above 255", d->path);
     e->status = XLX_USB_STATUS_ATTACHING;
-    e->domid = c->guest.domid;
+    rc = xlx__usb_entry_is_on(c, e, c->guest.domid);
+    if (rc) return rc;
     rc = describe(b, s, d, e);
     if (rc) return rc;
     rc = xlx__usb_entry_is_at(e, d);
@@ -246,7 +247,8 @@ static int wait_for(struct xlx__usb_change *c, const xlx_usb_binding *b,
             rc = xlx__error(ERROR_DEVICE_EXISTS, "selector \"%s\": the guest "
                             "has it already", e->selector);
     if (rc) return rc;
-    e->domid = c->guest.domid;
+    rc = xlx__usb_entry_is_on(c, e, c->guest.domid);
+    if (rc) return rc;
     e->status = XLX_USB_STATUS_MISSING;
     if (dry_run)
         return 0;

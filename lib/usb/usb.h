@@ -136,6 +136,7 @@ struct xlx__usb_change {
     struct xlx__lock lock;
     xlx_usb_record record;
     struct xlx__hostdev_patience *patience;     /* a watcher's, or NULL */
+    char *boot;                     /* this start of the host */
 };
 /* The lock and the record; end() also after a failure. */
 int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
@@ -143,6 +144,16 @@ int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
 void xlx__usb_end(struct xlx__usb_change *c);
 /* A record without entries is removed. */
 int xlx__usb_record_write(struct xlx__usb_change *c);
+/* Reads a record: what was done to a domain before this start of the host is
+ * gone, and counts as done to none. */
+int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
+                         const char *boot, xlx_usb_record *record);
+/* Notes the domain that the entry is attached to from now on. */
+int xlx__usb_entry_is_on(struct xlx__usb_change *c, xlx_usb_entry *e,
+                         uint32_t domid);
+/* Notes that the guest was there since this start of the host: when it has
+ * ended, its devices are free. */
+int xlx__usb_note_boot(struct xlx__usb_change *c);
 /* The entry of that port; NULL when there is none. */
 xlx_usb_entry *xlx__usb_entry(const xlx_usb_record *record, uint32_t ctrl,
                               uint32_t port);
@@ -244,6 +255,8 @@ struct xlx__usb_seen {
     bool plugged;                   /* the device is there on the host */
     bool same;                      /* where the entry says, and not plugged
                                      * in again since */
+    bool earlier;                   /* the guest was not there since the host
+                                     * was started */
     /* these only when xlx__usb_must_look() says so */
     enum xlx__usb_port_has port;
     bool held;                      /* by the guest's QEMU, on that port */

@@ -18,77 +18,98 @@ struct situation {
     bool works, there;
     enum xlx__hostdev_step step;
     const char *why;                /* part of it */
+    bool earlier;                   /* not since the host was started */
 };
 
 static const struct situation situations[] = {
     /* a killed attachment */
     { RECOVER, 7, XLX_SCSI_STATUS_ATTACHING, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", false },
     { RECOVER, 7, XLX_SCSI_STATUS_ATTACHING, 7, true, true,
-      XLX__HOSTDEV_KEEP, "not recorded as finished" },
+      XLX__HOSTDEV_KEEP, "not recorded as finished", false },
     { RECOVER, 8, XLX_SCSI_STATUS_ATTACHING, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", false },
     { RECOVER, NONE, XLX_SCSI_STATUS_ATTACHING, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", false },
     /* a killed detachment, also of one that still works */
     { RECOVER, 7, XLX_SCSI_STATUS_DETACHING, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished", false },
     { RECOVER, 7, XLX_SCSI_STATUS_DETACHING, 7, true, true,
-      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished", false },
     { RECOVER, NONE, XLX_SCSI_STATUS_DETACHING, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished", false },
     { RECOVER, 7, XLX_SCSI_STATUS_DETACHING, NONE, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished", false },
     /* killed while it was set aside, or attached again */
     { RECOVER, 7, XLX_SCSI_STATUS_ASIDE, 7, true, true,
-      XLX__HOSTDEV_KEEP, "not recorded as finished" },
+      XLX__HOSTDEV_KEEP, "not recorded as finished", false },
     { RECOVER, 7, XLX_SCSI_STATUS_ASIDE, 7, false, true,
-      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", false },
     { RECOVER, 8, XLX_SCSI_STATUS_ASIDE, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", false },
     { RECOVER, NONE, XLX_SCSI_STATUS_ASIDE, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", false },
     /* nothing was killed: recovering leaves alone even what is lost */
     { RECOVER, 7, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
     { RECOVER, 8, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
     { RECOVER, NONE, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
     { RECOVER, 7, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
     { RECOVER, NONE, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
     /* the guest runs as ever, or was started again */
     { SETTLE, 7, XLX_SCSI_STATUS_ATTACHED, 7, false, true,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
     { SETTLE, 7, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
-      XLX__HOSTDEV_ATTACH, "started again without it" },
+      XLX__HOSTDEV_ATTACH, "started again without it", false },
     { SETTLE, 8, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
-      XLX__HOSTDEV_ATTACH, "started again without it" },
+      XLX__HOSTDEV_ATTACH, "started again without it", false },
     { SETTLE, 8, XLX_SCSI_STATUS_ATTACHED, NONE, false, false,
-      XLX__HOSTDEV_ATTACH, "started again without it" },
+      XLX__HOSTDEV_ATTACH, "started again without it", false },
     { SETTLE, 8, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
-      XLX__HOSTDEV_ATTACH, "set aside" },
+      XLX__HOSTDEV_ATTACH, "set aside", false },
     /* recovering could not take these away */
     { SETTLE, 8, XLX_SCSI_STATUS_DETACHING, 7, false, false,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
     { SETTLE, 8, XLX_SCSI_STATUS_ASIDE, 8, false, false,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
     /* the guest has ended */
     { SETTLE, NONE, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "does not run any more" },
+      XLX__HOSTDEV_TAKE_AWAY, "does not run any more", false },
     { SETTLE, NONE, XLX_SCSI_STATUS_ATTACHED, NONE, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "does not run any more" },
+      XLX__HOSTDEV_TAKE_AWAY, "does not run any more", false },
     { SETTLE, NONE, XLX_SCSI_STATUS_DETACHING, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished", false },
     { SETTLE, NONE, XLX_SCSI_STATUS_ATTACHING, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", false },
     { SETTLE, NONE, XLX_SCSI_STATUS_ASIDE, 7, false, false,
-      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished" },
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", false },
     /* one that was saved waits for its restore */
     { SETTLE, NONE, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
-      XLX__HOSTDEV_NOTHING, NULL },
+      XLX__HOSTDEV_NOTHING, NULL, false },
+    /* the host was started again, and the guest was not yet */
+    { SETTLE, NONE, XLX_SCSI_STATUS_ATTACHED, NONE, false, false,
+      XLX__HOSTDEV_NOTHING, NULL, true },
+    { SETTLE, NONE, XLX_SCSI_STATUS_ATTACHED, 7, false, false,
+      XLX__HOSTDEV_NOTHING, NULL, true },
+    { SETTLE, NONE, XLX_SCSI_STATUS_ASIDE, NONE, false, false,
+      XLX__HOSTDEV_NOTHING, NULL, true },
+    { SETTLE, NONE, XLX_SCSI_STATUS_DETACHING, NONE, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "detachment was not finished", true },
+    { RECOVER, NONE, XLX_SCSI_STATUS_ATTACHING, NONE, false, false,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", true },
+    { RECOVER, NONE, XLX_SCSI_STATUS_ATTACHED, NONE, false, false,
+      XLX__HOSTDEV_NOTHING, NULL, true },
+    /* and now it is */
+    { RECOVER, 7, XLX_SCSI_STATUS_ATTACHED, NONE, false, false,
+      XLX__HOSTDEV_NOTHING, NULL, true },
+    { SETTLE, 7, XLX_SCSI_STATUS_ATTACHED, NONE, false, false,
+      XLX__HOSTDEV_ATTACH, "started again without it", true },
+    { SETTLE, 7, XLX_SCSI_STATUS_ATTACHED, 7, false, true,
+      XLX__HOSTDEV_NOTHING, NULL, true },
 };
 
 static xlx_scsi_entry entry_of(const struct situation *s)
@@ -128,6 +149,7 @@ static void each_alone(void **state)
         e = entry_of(&situations[i]);
         seen.works = situations[i].works;
         seen.there = situations[i].there;
+        seen.earlier = situations[i].earlier;
         xlx__scsi_plan(situations[i].stage, &record, situations[i].runs,
                        &seen, &action);
         check(i, &action);
@@ -154,7 +176,9 @@ static void together(void **state)
                 s->runs != situations[i].runs)
                 continue;
             entries[num] = entry_of(s);
-            seen[num] = (struct xlx__scsi_seen){ s->works, s->there };
+            seen[num] = (struct xlx__scsi_seen){
+                s->works, s->there, s->earlier
+            };
             of[num++] = j;
         }
         record.num_entries = (int)num;

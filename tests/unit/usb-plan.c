@@ -16,7 +16,10 @@
 #define OTHER XLX__USB_PORT_OTHER
 
 /* What the host has: as bits, to keep the lines short. */
-enum { PLUGGED = 1, SAME = 2, HELD = 4, ONCE = 8, MOVE = 16 };
+enum {
+    PLUGGED = 1, SAME = 2, HELD = 4, ONCE = 8, MOVE = 16,
+    EARLIER = 32,                   /* not since the host was started */
+};
 #define OUT 0                       /* not plugged in */
 #define IN (PLUGGED | SAME)         /* as ever */
 #define ANEW PLUGGED                /* plugged in again, or elsewhere */
@@ -145,6 +148,31 @@ static const struct situation situations[] = {
       XLX__HOSTDEV_NOTHING, NULL, NULL },
     { RETURN, 8, XLX_USB_STATUS_ATTACHED, 8, IN | HELD, OWN,
       XLX__HOSTDEV_NOTHING, NULL, NULL },
+    /* the host was started again, and the guest was not yet */
+    { SETTLE, NONE, XLX_USB_STATUS_ATTACHED, NONE, IN | EARLIER, EMPTY,
+      XLX__HOSTDEV_NOTHING, NULL, NULL },
+    { SETTLE, NONE, XLX_USB_STATUS_MISSING, NONE, OUT | EARLIER, EMPTY,
+      XLX__HOSTDEV_NOTHING, NULL, NULL },
+    { SETTLE, NONE, XLX_USB_STATUS_ATTACHED, NONE, IN | EARLIER | ONCE, EMPTY,
+      XLX__HOSTDEV_TAKE_AWAY, "the host was started again", NULL },
+    { SETTLE, NONE, XLX_USB_STATUS_DETACHING, NONE, IN | EARLIER, EMPTY,
+      XLX__HOSTDEV_TAKE_AWAY, "does not run any more", NULL },
+    { RECOVER, NONE, XLX_USB_STATUS_ATTACHING, NONE, IN | EARLIER, EMPTY,
+      XLX__HOSTDEV_TAKE_AWAY, "attachment was not finished", NULL },
+    /* and now it is, also with the number and at the address of before */
+    { SETTLE, 7, XLX_USB_STATUS_ATTACHED, NONE, IN | EARLIER, EMPTY,
+      XLX__HOSTDEV_ATTACH, "started again without it", NULL },
+    { SETTLE, 7, XLX_USB_STATUS_MISSING, NONE, IN | EARLIER, EMPTY,
+      XLX__HOSTDEV_ATTACH, "started again without it", NULL },
+    { SETTLE, 7, XLX_USB_STATUS_ATTACHED, NONE, OUT | EARLIER, EMPTY,
+      XLX__HOSTDEV_WAIT, "not plugged in", NULL },
+    { SETTLE, 7, XLX_USB_STATUS_ATTACHED, NONE, IN | EARLIER | ONCE, EMPTY,
+      XLX__HOSTDEV_TAKE_AWAY, "started again, and it was", NULL },
+    /* an older version recorded it, and not when */
+    { SETTLE, 7, XLX_USB_STATUS_ATTACHED, 7, IN | EARLIER, EMPTY,
+      XLX__HOSTDEV_ATTACH, "QEMU does not have it", NULL },
+    { SETTLE, 7, XLX_USB_STATUS_ATTACHED, 7, IN | HELD | EARLIER, OWN,
+      XLX__HOSTDEV_NOTHING, NULL, NULL },
 };
 
 static void look_at(const struct situation *s, xlx_usb_entry *e,
@@ -157,6 +185,7 @@ static void look_at(const struct situation *s, xlx_usb_entry *e,
     *seen = (struct xlx__usb_seen){
         .domid = s->runs, .plugged = s->bits & PLUGGED,
         .same = s->bits & SAME, .held = s->bits & HELD, .port = s->port,
+        .earlier = s->bits & EARLIER,
         .obstacle = s->obstacle,
     };
 }

@@ -425,6 +425,7 @@ static void entry(struct xlx__usb_change *c, const char *selector,
     assert_ok(xlx__set_string(&e.selector, selector));
     assert_ok(xlx__set_string(&e.path, where));
     e.status = status;
+    e.domid = 5;
     e.port = port;
     assert_ok(xlx__usb_entry_append(c, &e));
     xlx_usb_entry_dispose(&e);
