@@ -9,7 +9,7 @@ export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C.UTF-8
 unset MAKEFLAGS DESTDIR
 
 packages_build='gcc libc6-dev make autoconf automake libtool pkg-config python3 perl
-    xz-utils libxen-dev libyajl-dev libxml2-dev'
+    xz-utils libxen-dev libyajl-dev libxml2-dev ccache'
 packages_test='clang libcmocka-dev bats jq shellcheck qemu-system-x86
     qemu-utils hwloc-nox graphviz librsvg2-bin libvirt-clients'
 packages_xen_host='mmdebstrap debian-archive-keyring qemu-system-x86
@@ -77,10 +77,19 @@ install_packages() {
         apt-get -q install -y --no-install-recommends "${missing[@]}"
 }
 
+# use_ccache: what was compiled before, also in another clone, is taken from
+# ccache's cache.  Paths below this tree are the same to it.
+use_ccache() {
+    [ -d /usr/lib/ccache ] && ccache --show-config > /dev/null 2>&1 || return 0
+    export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=1G
+    [[ $PATH == /usr/lib/ccache:* ]] || PATH=/usr/lib/ccache:$PATH
+}
+
 # build DIR OPTION...: configures and makes in DIR
 build() {
     local dir=$1
     shift
+    use_ccache
     mkdir -p "$dir" && cd "$dir" && ../configure --quiet "$@" &&
         make -s -j"$(nproc)"
 }
