@@ -15,7 +15,7 @@
 /* ---- what can be had ---------------------------------------------------- */
 
 /* Where the device is now, for an entry that names where it was. */
-static int find_again(const xlx_scsi_entry *e, struct xlx__scsi_pdev *p)
+int xlx__scsi_find_again(const xlx_scsi_entry *e, struct xlx__scsi_pdev *p)
 {
     int rc;
 
@@ -78,7 +78,9 @@ static int prepare(struct xlx__scsi_repair *r, xlx_scsi_entry *e,
 
     rc = release_luns(&entry, 1, r);
     if (rc) return rc;
-    rc = find_again(e, p);
+    rc = xlx__scsi_target_rename(&r->c->guest.uuid, e);
+    if (rc) return rc;
+    rc = xlx__scsi_find_again(e, p);
     if (rc) return rc;
     /* it may have been mounted since; those who share it have it open */
     rc = xlx__scsi_check_use(r->c, e, p, !e->dev.shared);

@@ -266,6 +266,17 @@ static int is_needed(xlx_ctx *ctx, const xlx_scsi_entry *orphan)
     return rc == ERROR_NOTFOUND ? 0 : rc ? rc : 1;
 }
 
+/* Does the record have it?  A copy of its target, which another tool made, is
+ * not in the record; while the guest runs, mending takes care of it. */
+static bool is_recorded(const struct xlx__scsi_change *c,
+                        const xlx_scsi_entry *orphan)
+{
+    const xlx_scsi_entry *e = xlx__scsi_entry(&c->record, orphan->dev.vdev);
+
+    return e && (e->domid == c->guest.domid ||
+                 !strcmp(xlx__text(e->backstore), orphan->backstore));
+}
+
 /* Targets under this guest's name of which nothing is recorded. */
 static int remove_orphans(struct xlx__scsi_repair *r)
 {
@@ -277,7 +288,7 @@ static int remove_orphans(struct xlx__scsi_repair *r)
     rc = xlx__scsi_target_ours(&ours, &uuids, &num);
     for (i = 0; !rc && i < num; i++) {
         if (libxl_uuid_compare(&uuids[i], &c->guest.uuid) ||
-            xlx__scsi_entry(&c->record, ours[i].dev.vdev))
+            is_recorded(c, &ours[i]))
             continue;
         rc = is_needed(c->ctx, &ours[i]);
         if (rc < 0)
@@ -309,6 +320,8 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
     rc = repair_stage(&r, XLX__HOSTDEV_RECOVER);
     if (rc) goto out;
     rc = repair_stage(&r, XLX__HOSTDEV_SETTLE);
+    if (rc) goto out;
+    rc = xlx__scsi_mend_targets(&r);
     if (rc) goto out;
     rc = remove_orphans(&r);
     if (rc || dry_run)

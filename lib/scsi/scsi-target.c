@@ -7,15 +7,22 @@
  *   target/core/KIND_N/xlx-UUID-H.C.T.L       the backstore
  *   target/xen-pvscsi/naa.X/tpgt_1/nexus      one a guest, adapter and target
  *   target/xen-pvscsi/naa.X/tpgt_1/lun/lun_L/backstore -> the backstore
+ *   target/xen-pvscsi/naa.X/tpgt_{1,2}/acls/xlx-in-use        the guard
  *
- * All names follow from the guest's UUID and the vdev.  So a leftover tells
- * whose it was, a step done twice does nothing the second time, and what has
- * another name is not ours.  The backstore is made first and removed last: who
- * looks through the backstores finds everything.
+ * The names are those of scsi-target-name.c.  So a step done twice does
+ * nothing the second time, and what has another name is not ours.  The
+ * backstore is made first and removed last: who looks through the backstores
+ * finds everything.
  *
- * A target has one TPG and its LUNs are the guest's LUNs, because the kernel
- * looks no further than the first, and answers a scan of the guest's
+ * A target has one TPG with LUNs, which are the guest's LUNs, because the
+ * kernel looks no further than the first, and answers a scan of the guest's
  * with the LUNs of the TPG.
+ *
+ * The guard: xen-scsiback goes on to use a TPG that was removed under it, and
+ * "targetctl clear" removes every one.  The kernel does not remove a TPG that
+ * has an ACL.  The tool removes the LUNs of a TPG before the TPG, and begins
+ * with the one that was made last: that is tpgt_2, without LUNs, and there it
+ * gives up before it has touched anything of the guest's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -29,106 +36,16 @@
 #include "core/store.h"
 #include "scsi/scsi.h"
 
-/* Number of our directory in target/core for each kind, "xlx" in ASCII: other
- * tools count from 0 and look no further than 1048576. */
-#define HBA 0x786c78u
-#define PREFIX "xlx-"
 #define LINK "backstore"
+#define GUARD "acls/xlx-in-use"
 #define MODPROBE_MS 30000
 #define BUSY_MS 5000
 
-/* ---- names -------------------------------------------------------------- */
-
-/* FNV-1a, continued from value. */
-#define HASH_START UINT64_C(0xcbf29ce484222325)
-
-static uint64_t hash(uint64_t value, const void *data, size_t len)
-{
-    const unsigned char *byte = data;
-
-    for (; len; len--)
-        value = (value ^ *byte++) * UINT64_C(0x100000001b3);
-    return value;
-}
-
-/* The name of the guest and one target of its adapter: an identifier of type
- * 3, which is assigned locally (SPC-4, 7.8.6.6.5). */
-static uint64_t target_wwn(const libxl_uuid *uuid,
-                           const struct xlx__scsi_hctl *vdev)
-{
-    char place[32];
-    uint64_t value;
-
-    snprintf(place, sizeof(place), "%u:%u", vdev->host, vdev->target);
-    value = hash(HASH_START, uuid->uuid, sizeof(uuid->uuid));
-    value = hash(value, place, strlen(place));
-    return (value & UINT64_C(0x0fffffffffffffff)) |
-           UINT64_C(0x3000000000000000);
-}
-
-static const char *kind_name(xlx_scsi_backstore kind)
-{
-    switch (kind) {
-    case XLX_SCSI_BACKSTORE_PSCSI:  return "pscsi";
-    case XLX_SCSI_BACKSTORE_IBLOCK: return "iblock";
-    default:                         return "fileio";
-    }
-}
-
-int xlx__scsi_target_name(const libxl_uuid *uuid,
-                          const struct xlx__scsi_hctl *vdev,
-                          xlx_scsi_entry *entry)
-{
-    free(entry->backstore);
-    free(entry->target);
-    entry->backstore = xlx__printf("%s_%u/" PREFIX LIBXL_UUID_FMT
-                                   "-%u.%u.%u.%" PRIu64,
-                                   kind_name(entry->dev.backstore), HBA,
-                                   LIBXL_UUID_BYTES(*uuid), vdev->host,
-                                   vdev->channel, vdev->target, vdev->lun);
-    entry->target = xlx__printf("naa.%016" PRIx64, target_wwn(uuid, vdev));
-    entry->lun = (uint32_t)vdev->lun;
-    if (!entry->backstore || !entry->target)
-        return xlx__nomem();
-    return 0;
-}
-
-/* Guest and vdev out of xlx-UUID-H.C.T.L; false for a name of another. */
-static bool parse_name(const char *name, libxl_uuid *uuid,
-                       struct xlx__scsi_hctl *vdev)
-{
-    char text[LIBXL_UUID_FMTLEN + 1], address[XLX__SCSI_HCTL_MAX], *p;
-
-    if (strncmp(name, PREFIX, strlen(PREFIX)))
-        return false;
-    name += strlen(PREFIX);
-    if (strlen(name) < LIBXL_UUID_FMTLEN + 2 ||
-        name[LIBXL_UUID_FMTLEN] != '-' ||
-        strlen(name) >= LIBXL_UUID_FMTLEN + sizeof(address))
-        return false;
-    snprintf(text, sizeof(text), "%.*s", LIBXL_UUID_FMTLEN, name);
-    if (libxl_uuid_from_string(uuid, text))
-        return false;
-    snprintf(address, sizeof(address), "%s", name + LIBXL_UUID_FMTLEN + 1);
-    if (strchr(address, ':'))
-        return false;
-    for (p = address; (p = strchr(p, '.')); )
-        *p = ':';
-    return xlx__scsi_parse_hctl(address, vdev);
-}
-
-/* ---- directories
- * ------------------------------------------------------------ */
+/* ---- directories -------------------------------------------------------- */
 
 static char *core_path(const char *backstore)
 {
     return xlx__printf("%s/target/core/%s", xlx__configfs_dir(), backstore);
-}
-
-static char *tpg_path(const xlx_scsi_entry *entry)
-{
-    return xlx__printf("%s/target/xen-pvscsi/%s/tpgt_1", xlx__configfs_dir(),
-                       entry->target);
 }
 
 static int make(const char *path)
@@ -254,7 +171,7 @@ static int set_serial(const char *path, const xlx_scsi_entry *entry)
     if (entry->dev.backstore == XLX_SCSI_BACKSTORE_PSCSI)
         return 0;                       /* the device has its own */
     snprintf(serial, sizeof(serial), "%016" PRIx64,
-             hash(HASH_START, name, strlen(name)));
+             xlx__scsi_target_hash(name));
     return xlx__attr_write(serial, "%s/wwn/vpd_unit_serial", path);
 }
 
@@ -373,105 +290,6 @@ static int set_nexus(const char *tpg, const xlx_scsi_entry *entry)
     return rc;
 }
 
-/* The name of the backstore that lun/lun_L leads to; NULL when memory is
- * short. */
-static char *linked(const char *lun)
-{
-    return xlx__attr_link("%s/" LINK, lun);
-}
-
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
-static int link_lun(const char *lun, const xlx_scsi_entry *entry)
-{
-    char *to = core_path(entry->backstore), *path = NULL, *is = NULL;
-    int rc;
-
-    path = xlx__printf("%s/" LINK, lun);
-    is = linked(lun);
-    if (!to || !path || !is) {
-        rc = xlx__nomem();
-        goto out;
-    }
-    rc = 0;
-    if (!strcmp(is, last_part(entry->backstore)))
-        goto out;
-    if (symlink(to, path))
-        rc = xlx__error(ERROR_FAIL, "%s: the kernel does not link it to %s: "
-                        "%m", path, to);
-
- out:
-    free(is);
-    free(path);
-    free(to);
-    return rc;
-}
-
-int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
-                          const struct xlx__scsi_pdev *p)
-{
-    char *tpg, *lun = NULL;
-    int rc;
-
-    rc = xlx__scsi_target_modules(ctx, entry->dev.backstore);
-    if (rc) return rc;
-    if (entry->dev.backstore == XLX_SCSI_BACKSTORE_TARGET)
-        return xlx__scsi_target_check(entry);
-    rc = make_backstore(entry, p);
-    if (rc) return rc;
-    xlx__fault("scsi-attach.backstore");
-
-    tpg = tpg_path(entry);
-    lun = tpg ? xlx__printf("%s/lun/lun_%u", tpg, entry->lun) : NULL;
-    rc = lun ? make_both(tpg) : xlx__nomem();
-    if (rc) goto out;
-    rc = set_nexus(tpg, entry);
-    if (rc) goto out;
-    rc = make(lun);
-    if (rc) goto out;
-    xlx__fault("scsi-attach.lun");
-    rc = link_lun(lun, entry);
-
- out:
-    free(lun);
-    free(tpg);
-    return rc;
-}
-
-int xlx__scsi_target_check(const xlx_scsi_entry *entry)
-{
-    char *tpg = tpg_path(entry), *nexus = NULL, *to = NULL;
-    int rc;
-
-    nexus = tpg ? xlx__attr_text("%s/nexus", tpg) : NULL;
-    to = tpg ? xlx__attr_link("%s/lun/lun_%u/" LINK, tpg, entry->lun) : NULL;
-    rc = 0;
-    if (!nexus || !to)
-        rc = xlx__nomem();
-    else if (!xlx__attr_exists("%s/lun/lun_%u", tpg, entry->lun))
-        rc = xlx__error(ERROR_NOTFOUND, "the kernel's target has no %s:%u",
-                        entry->target, entry->lun);
-    else if (!*nexus)
-        rc = xlx__error(ERROR_NOT_READY, "target %s has no nexus: write one "
-                        "to %s/nexus", entry->target, tpg);
-    else if (entry->dev.backstore != XLX_SCSI_BACKSTORE_TARGET &&
-             strcmp(to, last_part(entry->backstore)))
-        rc = xlx__error(ERROR_FAIL, "target %s:%u leads to \"%s\" and not to "
-                        "%s", entry->target, entry->lun, to,
-                        entry->backstore);
-    free(to);
-    free(nexus);
-    free(tpg);
-    return rc;
-}
-
-/* ---- removal ------------------------------------------------------------ */
-
 /* The nexus goes when nobody uses the target any more; the kernel finishes its
  * work in that time.  Removing the TPG without that would leave the backend
  * with a pointer to nothing. */
@@ -499,8 +317,241 @@ static int drop_nexus(const char *tpg)
     }
 }
 
+/* ---- copies ------------------------------------------------------------- */
+
+/* The LUN leads to another backstore under a name of ours: that of a copy, or
+ * of what a killed command left. */
+static int unlink_other(const char *lun, const xlx_scsi_entry *entry)
+{
+    char *is = NULL, *link = NULL;
+    struct xlx__scsi_hctl vdev;
+    libxl_uuid uuid;
+    int rc;
+
+    rc = xlx__scsi_target_link(lun, &is, &link);
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
+    if (!strcmp(is, entry->backstore))
+        goto out;
+    if (!xlx__scsi_target_parse(strchr(is, '/') + 1, &uuid, &vdev))
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "%s leads to \"%s\", which is "
+                        "not ours: remove that LUN", lun, is);
+    else if (unlink(link) && errno != ENOENT)
+        rc = xlx__error(ERROR_FAIL, "%s: the kernel does not remove it: %m",
+                        link);
+    else
+        rc = remove_backstore(is);
+
+ out:
+    free(link);
+    free(is);
+    return rc;
+}
+
+int xlx__scsi_target_remove_copies(const xlx_scsi_entry *entry)
+{
+    char **copies, *path, *lun;
+    const char *name;
+    int i, num, rc;
+
+    if (entry->dev.backstore == XLX_SCSI_BACKSTORE_TARGET)
+        return 0;
+    name = strchr(entry->backstore, '/') + 1;
+    lun = xlx__scsi_target_lun(entry);
+    rc = lun ? unlink_other(lun, entry) : xlx__nomem();
+    free(lun);
+    if (rc) return rc;
+    rc = xlx__scsi_target_copies(entry->backstore, &copies, &num);
+    if (rc) return rc;
+    for (i = 0; !rc && i < num; i++) {
+        path = xlx__printf("%s/%s", copies[i], name);
+        rc = path ? remove_backstore(path) : xlx__nomem();
+        free(path);
+        if (!rc && xlx__attr_exists("%s/target/core/%s/%s",
+                                    xlx__configfs_dir(), copies[i], name))
+            rc = xlx__error(ERROR_DEVICE_EXISTS, "%s/target/core/%s/%s: it is "
+                            "a copy of our backstore, which another target "
+                            "uses: remove it with targetcli",
+                            xlx__configfs_dir(), copies[i], name);
+    }
+    free(copies);
+    return rc;
+}
+
+/* ---- guard -------------------------------------------------------------- */
+
+/* The ACL, which is there before the target can be used; a kernel without ACLs
+ * for this fabric does as well as it can without. */
+static int guard_tpg(const char *tpg)
+{
+    char *acl = xlx__printf("%s/" GUARD, tpg);
+
+    if (!acl)
+        return xlx__nomem();
+    (void)mkdir(acl, 0755);
+    free(acl);
+    return 0;
+}
+
+/* Removes a TPG, whose LUNs have gone, with the guard in it. */
+static int drop_tpg(const char *tpg)
+{
+    char *acl = xlx__printf("%s/" GUARD, tpg);
+    bool left;
+    int rc;
+
+    if (!acl)
+        return xlx__nomem();
+    rc = drop_nexus(tpg);
+    if (rc) goto out;
+    rc = drop(acl, &left);
+    if (rc) goto out;
+    rc = drop(tpg, &left);
+
+ out:
+    free(acl);
+    return rc;
+}
+
+static char *decoy_path(const xlx_scsi_entry *entry)
+{
+    return xlx__printf("%s/target/xen-pvscsi/%s/tpgt_2", xlx__configfs_dir(),
+                       entry->target);
+}
+
+static int make_decoy(const xlx_scsi_entry *entry)
+{
+    char *tpg = decoy_path(entry);
+    int rc;
+
+    rc = make(tpg);
+    if (rc) goto out;
+    rc = guard_tpg(tpg);
+    if (rc) goto out;
+    /* else rtslib writes one when it lists the target */
+    rc = set_nexus(tpg, entry);
+
+ out:
+    free(tpg);
+    return rc;
+}
+
+static int drop_decoy(const xlx_scsi_entry *entry)
+{
+    char *tpg = decoy_path(entry);
+    int rc;
+
+    if (!tpg)
+        return xlx__nomem();
+    rc = xlx__attr_exists("%s", tpg) ? drop_tpg(tpg) : 0;
+    free(tpg);
+    return rc;
+}
+
+/* ---- making it ---------------------------------------------------------- */
+
+static int link_lun(const char *lun, const xlx_scsi_entry *entry)
+{
+    char *to = core_path(entry->backstore), *path = NULL;
+    int rc = 0;
+
+    path = xlx__printf("%s/" LINK, lun);
+    if (!to || !path)
+        rc = xlx__nomem();
+    else if (symlink(to, path) && errno != EEXIST)
+        rc = xlx__error(ERROR_FAIL, "%s: the kernel does not link it to %s: "
+                        "%m", path, to);
+    free(path);
+    free(to);
+    return rc;
+}
+
+/* The kernel finds the TPG that was made first, so that must not be the
+ * decoy. */
+static int make_tpg(const char *tpg, const xlx_scsi_entry *entry)
+{
+    int rc;
+
+    if (!xlx__attr_exists("%s", tpg)) {
+        rc = drop_decoy(entry);
+        if (rc) return rc;
+    }
+    rc = make_both(tpg);
+    if (rc) return rc;
+    rc = guard_tpg(tpg);
+    if (rc) return rc;
+    return set_nexus(tpg, entry);
+}
+
+int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
+                          const struct xlx__scsi_pdev *p)
+{
+    char *tpg, *lun;
+    int rc;
+
+    rc = xlx__scsi_target_modules(ctx, entry->dev.backstore);
+    if (rc) return rc;
+    if (entry->dev.backstore == XLX_SCSI_BACKSTORE_TARGET)
+        return xlx__scsi_target_check(entry);
+    tpg = xlx__scsi_target_tpg(entry);
+    lun = xlx__scsi_target_lun(entry);
+    rc = tpg && lun ? xlx__scsi_target_remove_copies(entry) : xlx__nomem();
+    if (rc) goto out;
+    rc = make_backstore(entry, p);
+    if (rc) goto out;
+    xlx__fault("scsi-attach.backstore");
+    rc = make_tpg(tpg, entry);
+    if (rc) goto out;
+    rc = make(lun);
+    if (rc) goto out;
+    xlx__fault("scsi-attach.lun");
+    rc = link_lun(lun, entry);
+    if (rc) goto out;
+    rc = make_decoy(entry);
+
+ out:
+    free(lun);
+    free(tpg);
+    return rc;
+}
+
+int xlx__scsi_target_check(const xlx_scsi_entry *entry)
+{
+    bool ours = entry->dev.backstore != XLX_SCSI_BACKSTORE_TARGET;
+    char *lun = xlx__scsi_target_lun(entry), *nexus, *to = NULL, *link = NULL;
+    int rc;
+
+    nexus = xlx__attr_text("%s/target/xen-pvscsi/%s/tpgt_1/nexus",
+                           xlx__configfs_dir(), entry->target);
+    rc = lun && nexus ? xlx__scsi_target_link(lun, &to, &link)
+                      : xlx__nomem();
+    if (rc && rc != ERROR_NOTFOUND)
+        goto out;
+    if (!xlx__attr_exists("%s", lun))
+        rc = xlx__error(ERROR_NOTFOUND, "the kernel's target has no %s:%u",
+                        entry->target, entry->lun);
+    else if (!*nexus)
+        rc = xlx__error(ERROR_NOT_READY, "target %s has no nexus: write one "
+                        "to %s/target/xen-pvscsi/%s/tpgt_1/nexus",
+                        entry->target, xlx__configfs_dir(), entry->target);
+    else if (ours && strcmp(xlx__text(to), entry->backstore))
+        rc = xlx__error(ERROR_FAIL, "target %s:%u leads to \"%s\" and not to "
+                        "%s", entry->target, entry->lun, xlx__text(to),
+                        entry->backstore);
+    else
+        rc = 0;
+
+ out:
+    free(link);
+    free(to);
+    free(nexus);
+    free(lun);
+    return rc;
+}
+
+/* ---- removal ------------------------------------------------------------ */
+
 /* The target, once its last LUN has gone. */
-static int remove_target(char *tpg)
+static int remove_target(const xlx_scsi_entry *entry, char *tpg)
 {
     char **luns;
     bool left;
@@ -511,126 +562,53 @@ static int remove_target(char *tpg)
     free(luns);
     if (num)
         return 0;
-    rc = drop_nexus(tpg);
+    rc = drop_decoy(entry);
     if (rc) return rc;
-    rc = drop(tpg, &left);
+    rc = drop_tpg(tpg);
     if (rc) return rc;
     xlx__fault("scsi-detach.target");
     *strrchr(tpg, '/') = '\0';
     return drop(tpg, &left);
 }
 
+static int remove_link(const char *lun, const xlx_scsi_entry *entry)
+{
+    char *to = NULL, *link = NULL;
+    int rc;
+
+    rc = xlx__scsi_target_remove_copies(entry);
+    if (rc) return rc;
+    rc = xlx__scsi_target_link(lun, &to, &link);
+    if (rc) return xlx__forgive(rc, ERROR_NOTFOUND);
+    if (!strcmp(to, entry->backstore) && unlink(link) && errno != ENOENT)
+        rc = xlx__error(ERROR_FAIL, "%s: the kernel does not remove it: %m",
+                        link);
+    free(link);
+    free(to);
+    return rc;
+}
+
 int xlx__scsi_target_remove(const xlx_scsi_entry *entry)
 {
-    char *tpg, *lun = NULL, *path = NULL, *to = NULL;
+    char *tpg, *lun;
     bool left;
     int rc;
 
     if (entry->dev.backstore == XLX_SCSI_BACKSTORE_TARGET)
         return 0;
-    tpg = tpg_path(entry);
-    lun = tpg ? xlx__printf("%s/lun/lun_%u", tpg, entry->lun) : NULL;
-    path = lun ? xlx__printf("%s/" LINK, lun) : NULL;
-    to = lun ? linked(lun) : NULL;
-    if (!path || !to) {
-        rc = xlx__nomem();
-        goto out;
-    }
-    if (*to && strcmp(to, last_part(entry->backstore))) {
-        rc = xlx__error(ERROR_FAIL, "%s leads to \"%s\", which is not ours; "
-                        "it stays", lun, to);
-        goto out;
-    }
-    if (unlink(path) && errno != ENOENT) {
-        rc = xlx__error(ERROR_FAIL, "%s: the kernel does not remove it: %m",
-                        path);
-        goto out;
-    }
+    tpg = xlx__scsi_target_tpg(entry);
+    lun = xlx__scsi_target_lun(entry);
+    rc = tpg && lun ? remove_link(lun, entry) : xlx__nomem();
+    if (rc) goto out;
     xlx__fault("scsi-detach.lun");
     rc = drop(lun, &left);
     if (rc) goto out;
-    rc = remove_target(tpg);
+    rc = remove_target(entry, tpg);
     if (rc) goto out;
     rc = remove_backstore(entry->backstore);
 
  out:
-    free(to);
-    free(path);
     free(lun);
     free(tpg);
-    return rc;
-}
-
-/* ---- what there is ------------------------------------------------------ */
-
-int xlx__scsi_target_guest(const xlx_scsi_entry *entry, libxl_uuid *uuid)
-{
-    char *tpg = tpg_path(entry), **links = NULL, *to;
-    struct xlx__scsi_hctl vdev;
-    int i, num = 0, rc;
-
-    if (!tpg)
-        return xlx__nomem();
-    rc = xlx__attr_list(&links, &num, NULL, "%s/lun/lun_%u", tpg, entry->lun);
-    for (i = 0; !rc && i < num; i++) {
-        to = xlx__attr_link("%s/lun/lun_%u/%s", tpg, entry->lun, links[i]);
-        if (!to)
-            rc = xlx__nomem();
-        else if (parse_name(to, uuid, &vdev))
-            rc = 1;
-        free(to);
-    }
-    free(links);
-    free(tpg);
-    return rc;
-}
-
-static int add_ours(xlx_scsi_backstore kind, const char *name,
-                    xlx_scsi_entry **entries, libxl_uuid **uuids, int *num)
-{
-    char address[XLX__SCSI_HCTL_MAX];
-    struct xlx__scsi_hctl vdev;
-    xlx_scsi_entry *e;
-    libxl_uuid uuid, *u;
-    int rc;
-
-    if (!parse_name(name, &uuid, &vdev))
-        return 0;
-    e = realloc(*entries, (size_t)(*num + 1) * sizeof(*e));
-    if (e)
-        *entries = e;
-    u = realloc(*uuids, (size_t)(*num + 1) * sizeof(*u));
-    if (u)
-        *uuids = u;
-    if (!e || !u)
-        return xlx__nomem();
-    libxl_uuid_copy(NULL, &u[*num], &uuid);
-    e += (*num)++;
-    xlx_scsi_entry_init(e);
-    e->dev.backstore = kind;
-    rc = xlx__set_string(&e->dev.vdev,
-                         xlx__scsi_format_hctl(&vdev, address));
-    return rc ? rc : xlx__scsi_target_name(&uuid, &vdev, e);
-}
-
-int xlx__scsi_target_ours(xlx_scsi_entry **entries_r, libxl_uuid **uuids_r,
-                          int *num_r)
-{
-    static const xlx_scsi_backstore kinds[] = {
-        XLX_SCSI_BACKSTORE_PSCSI, XLX_SCSI_BACKSTORE_IBLOCK,
-        XLX_SCSI_BACKSTORE_FILEIO,
-    };
-    char **names = NULL;
-    size_t k;
-    int i, n, rc = 0;
-
-    for (k = 0; !rc && k < XLX__ARRAY_SIZE(kinds); k++) {
-        rc = xlx__attr_list(&names, &n, NULL, "%s/target/core/%s_%u",
-                            xlx__configfs_dir(), kind_name(kinds[k]), HBA);
-        if (rc) break;
-        for (i = 0; !rc && i < n; i++)
-            rc = add_ours(kinds[k], names[i], entries_r, uuids_r, num_r);
-        free(names);
-    }
     return rc;
 }

@@ -15,7 +15,8 @@ static bool needs_repair(const struct xlx__scsi_change *c)
     for (e = c->record.entries; e < end; e++)
         if (!xlx__scsi_is_aside(e) &&
             (e->domid != c->guest.domid ||
-             e->status != XLX_SCSI_STATUS_ATTACHED))
+             e->status != XLX_SCSI_STATUS_ATTACHED ||
+             xlx__scsi_target_is_lost(e, c->guest.domid)))
             return true;
     return false;
 }

@@ -333,6 +333,8 @@ static int reserve(struct xlx__scsi_change *c, struct plan *plan,
     rc = xlx__lock_host(c->ctx, "scsi", &host);
     if (rc) return rc;
     rc = xlx__scsi_each_adapter(plan->list, plan->num, check_vdevs, c);
+    for (i = 0; !rc && !dry_run && i < plan->num; i++)
+        rc = xlx__scsi_target_remove_copies(&plan->entries[i]);
     for (i = 0; !rc && i < plan->num; i++)
         rc = check_one(c, &plan->entries[i], &plan->pdevs[i]);
     if (rc || dry_run)

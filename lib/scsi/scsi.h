@@ -5,6 +5,7 @@
  *   scsi-address.c   H:C:T:L; the user's names for devices
  *   scsi-unit.c      the devices of the host
  *   scsi-use.c       the part of the host that uses one
+ *   scsi-target-name.c  names of targets, and which are there
  *   scsi-target.c    the target in configfs
  *   scsi-lun.c       the devices in xenstore, and their states
  *   scsi-bus.c       putting them there, waiting, taking them off
@@ -16,6 +17,7 @@
  *   scsi-plan.c      what a repair is to do
  *   scsi-repair.c    finish, take back, tidy up
  *   scsi-again.c     attach again
+ *   scsi-mend.c      make a target again that another tool removed
  *   scsi-watch.c     doing that whenever the guest is started or ends
  */
 #ifndef XLX_SCSI_H
@@ -105,31 +107,56 @@ struct xlx__scsi_change;
 int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_scsi_entry *e,
                         const struct xlx__scsi_pdev *p, bool exclusive);
 
-/* ---- scsi-target.c ------------------------------------------------------ */
+/* ---- scsi-target-name.c ------------------------------------------------- */
 
 /* Fills in backstore, target and lun of the entry, all derived from the guest
  * and the vdev; kind is not AUTO. */
 int xlx__scsi_target_name(const libxl_uuid *uuid,
                           const struct xlx__scsi_hctl *vdev,
                           xlx_scsi_entry *entry);
+/* Gives the target of an entry the name of this version, when nothing of it is
+ * there: an earlier one may have written the record. */
+int xlx__scsi_target_rename(const libxl_uuid *uuid, xlx_scsi_entry *entry);
+/* Guest and vdev out of the name of a backstore; false for a name of
+ * another. */
+bool xlx__scsi_target_parse(const char *name, libxl_uuid *uuid,
+                            struct xlx__scsi_hctl *vdev);
+uint64_t xlx__scsi_target_hash(const char *text);
+/* Their directories, the caller's; NULL when memory is short. */
+char *xlx__scsi_target_tpg(const xlx_scsi_entry *entry);
+char *xlx__scsi_target_lun(const xlx_scsi_entry *entry);
+/* The backstore that a directory lun_L leads to, "KIND_N/NAME", and the path
+ * of the link; ERROR_NOTFOUND without a message when it leads nowhere. */
+int xlx__scsi_target_link(const char *lun, char **backstore_r, char **link_r);
+/* 1 when the LUN of somebody's target leads to a backstore that this library
+ * made, and for which guest; 0 when it does not. */
+int xlx__scsi_target_guest(const xlx_scsi_entry *entry, libxl_uuid *uuid);
+/* Backstores that this library made, and copies of them that another tool
+ * made: an entry each, with dev.vdev, backstore, target and lun, and the guest
+ * in uuids_r[i].  free() both after disposing of the entries. */
+int xlx__scsi_target_ours(xlx_scsi_entry **entries_r, libxl_uuid **uuids_r,
+                          int *num_r);
+/* Directories in target/core, other than its own, that have one with the name
+ * of this backstore; free() the one block. */
+int xlx__scsi_target_copies(const char *backstore, char ***copies_r,
+                            int *num_r);
+
+/* ---- scsi-target.c ------------------------------------------------------ */
+
 /* Loads the modules of the kernel that are needed and not there. */
 int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_scsi_backstore kind);
 /* Makes what the entry names; what is there already is kept. */
 int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
                           const struct xlx__scsi_pdev *p);
+/* Removes what "targetctl restore" has made again of the entry's backstore
+ * from its file: it is of the device that had that path at that moment, which
+ * may be another one, and it holds that device. */
+int xlx__scsi_target_remove_copies(const xlx_scsi_entry *entry);
 /* Does the LUN lead to the entry's backstore, and has the target a nexus? */
 int xlx__scsi_target_check(const xlx_scsi_entry *entry);
 /* Removes it as far as it is there and ours; a backstore that another guest
  * also uses stays. */
 int xlx__scsi_target_remove(const xlx_scsi_entry *entry);
-/* 1 when the LUN of somebody's target leads to a backstore that this library
- * made, and for which guest; 0 when it does not. */
-int xlx__scsi_target_guest(const xlx_scsi_entry *entry, libxl_uuid *uuid);
-/* Backstores that this library made: an entry each, with dev.vdev, backstore,
- * target and lun, and the guest in uuids_r[i].  free() both after disposing
- * of the entries. */
-int xlx__scsi_target_ours(xlx_scsi_entry **entries_r, libxl_uuid **uuids_r,
-                          int *num_r);
 
 /* ---- scsi-lun.c --------------------------------------------------------- */
 
@@ -329,5 +356,15 @@ int xlx__scsi_attach_missing(struct xlx__scsi_repair *r,
                            const xlx_scsi_entry **list, int num);
 /* A guest does not look for what came while it was suspended. */
 int xlx__scsi_wake_guest(struct xlx__scsi_change *c);
+/* Where the device is now, for an entry that names where it was. */
+int xlx__scsi_find_again(const xlx_scsi_entry *e, struct xlx__scsi_pdev *p);
+
+/* ---- scsi-mend.c -------------------------------------------------------- */
+
+/* Has another tool removed the target of a device that the guest, which runs
+ * as domid, has? */
+bool xlx__scsi_target_is_lost(const xlx_scsi_entry *e, uint32_t domid);
+/* Makes these again, under the running guest. */
+int xlx__scsi_mend_targets(struct xlx__scsi_repair *r);
 
 #endif

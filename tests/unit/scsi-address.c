@@ -348,10 +348,10 @@ static void names(void **state)
     assert_string_equal(e.backstore, "iblock_7892088/xlx-5e1c7d7e-8c2b-4b7e-"
                         "9d55-7d3b8c1f4a10-0.0.1.2");
     assert_int_equal(strlen(e.target), 4 + 16);
-    assert_memory_equal(e.target, "naa.3", 5);
+    assert_memory_equal(e.target, "naa.502786c", 11);
     assert_int_equal(e.lun, 2);
     /* a record that is written now is read by later versions */
-    assert_string_equal(e.target, "naa.3e8509246569400a");
+    assert_string_equal(e.target, "naa.502786c464811098");
     /* the LUNs of one target number are in one target, and no others */
     assert_ok(xlx__scsi_target_name(&one, &b, &f));
     assert_string_equal(e.target, f.target);

@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+Our targets next to an administrator's, under the real rtslib (the library of
+targetcli and targetctl) in a fake configfs: list, save, clear and restore.
+The library's side is fake-target, the kernel's fake-configfs.
+"""
+import importlib.machinery
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+UUID = '5e1c7d7e-8c2b-4b7e-9d55-7d3b8c1f4a10'
+NAME = 'xlx-' + UUID + '-0.0.1.2'
+WWN = 'naa.502786c464811098'            # see scsi-address.c
+OURS = 'pscsi_7892088/' + NAME
+FAKE = os.path.abspath('.libs/fake-configfs.so')
+
+
+# ---- in a process with the fake kernel --------------------------------------
+
+def root(folder):
+    """The real rtslib on the fake configfs."""
+    from rtslib_fb import RTSRoot, node, root, target, tcm, fabric
+    node.CFSNode.configfs_dir = folder + '/target'
+    root.mount_configfs = lambda: None
+    for module in root, fabric:
+        module.modprobe = lambda name: None
+    tcm.lock_file = folder + '/lock'
+    tcm.is_dev_in_use = lambda path: False
+    tcm.convert_scsi_path_to_hctl = lambda path: (0, 0, 0, 0)
+    # as the kernel has it: the newest directory first
+    real = target.glob
+    target.glob = lambda pattern: iter(sorted(real(pattern), reverse=True))
+    return RTSRoot()
+
+
+def theirs(folder):
+    """An administrator's disk, exported by loopback."""
+    from rtslib_fb import (FabricModule, LUN, PSCSIStorageObject, Target, TPG)
+    disk = PSCSIStorageObject('theirs', dev='/dev/sdz')
+    tpg = TPG(Target(FabricModule('loopback'), 'naa.5001405000000001'), 1)
+    LUN(tpg, 0, storage_object=disk)
+
+
+def beside(what, folder):
+    """What xlx-targetctl does."""
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                          '../../python/xlx-targetctl')
+    loader = importlib.machinery.SourceFileLoader('targetctl', source)
+    spec = importlib.util.spec_from_loader('targetctl', loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    sys.exit(module.main(what, folder + '/saved'))
+
+
+def act(what, folder):
+    r = root(folder)
+    if what.startswith('beside-'):
+        beside(what.split('-')[1], folder)
+    if what == 'theirs':
+        theirs(folder)
+    elif what == 'list':
+        print(json.dumps([[t.fabric_module.name, t.wwn] +
+                          [[lun.lun, lun.storage_object.name]
+                           for tpg in t.tpgs for lun in tpg.luns]
+                          for t in r.targets] +
+                         [so.name for so in r.storage_objects]))
+    elif what == 'save':
+        r.save_to_file(folder + '/saved')
+    elif what == 'clear':
+        r.clear_existing(confirm=True)
+    elif what.startswith('remove:'):
+        tpg = what.split(':')[1]
+        os.unlink(tpg + '/lun/lun_2/backstore')
+        os.rmdir(tpg + '/lun/lun_2')
+        os.rmdir(tpg)
+    elif what == 'restore':
+        print(r.restore_from_file(folder + '/saved'))
+
+
+# ---- the tests --------------------------------------------------------------
+
+def python():
+    """One that has rtslib; None when there is none."""
+    for path in sys.executable, '/usr/bin/python3':
+        if not subprocess.run([path, '-c', 'import rtslib_fb'],
+                              stderr=subprocess.DEVNULL).returncode:
+            return path
+    return None
+
+
+class Host:
+    def __init__(self):
+        self.folder = tempfile.mkdtemp()
+        for each in ('target/core', 'target/xen-pvscsi', 'target/loopback',
+                     'module/target_core_pscsi', 'module/target_core_iblock',
+                     'bus/xen-backend/drivers/vscsi'):
+            os.makedirs(os.path.join(self.folder, each))
+
+    def rtslib(self, what, fails=None):
+        env = dict(os.environ, LD_PRELOAD=FAKE,
+                   ASAN_OPTIONS='verify_asan_link_order=0:detect_leaks=0')
+        r = subprocess.run([python(), '-B', __file__, what, self.folder],
+                           env=env, text=True, capture_output=True)
+        assert bool(r.returncode) == bool(fails), r.stderr
+        assert not fails or fails in r.stderr, r.stderr
+        return r.stdout
+
+    def ours(self, what, path='/dev/sda', fails=None):
+        env = dict(os.environ, LIBXLX_CONFIGFS_DIR=self.folder,
+                   LIBXLX_SYSFS_DIR=self.folder)
+        r = subprocess.run(['./fake-target', what, UUID, '0:0:1:2', path],
+                           env=env, text=True, capture_output=True)
+        assert bool(r.returncode) == bool(fails), r.stderr
+        assert not fails or fails in r.stderr, r.stderr
+        return r.stdout
+
+    def there(self, path):
+        return os.path.exists(os.path.join(self.folder, 'target', path))
+
+    def link(self, wwn=WWN, lun=2, fabric='xen-pvscsi'):
+        """The backstore behind a LUN."""
+        lun = '%s/target/%s/%s/tpgt_1/lun/lun_%d' % (
+            self.folder, fabric, wwn, lun)
+        links = [os.path.join(lun, name) for name in os.listdir(lun)]
+        return os.readlink([p for p in links if os.path.islink(p)][0]) \
+            .split('/core/')[1]
+
+    def saved(self):
+        with open(self.folder + '/saved', encoding='ascii') as file:
+            return json.load(file)
+
+
+def names_are_taken(host):
+    assert host.ours('make') == '%s %s 2\n' % (OURS, WWN)
+    host.ours('check')
+    listed = json.loads(host.rtslib('list'))
+    assert ['xen-pvscsi', WWN, [2, NAME]] in listed, listed
+    assert NAME in listed and 'theirs' in listed, listed
+    host.ours('check')
+    host.ours('remove')
+    assert os.listdir(host.folder + '/target/xen-pvscsi') == []
+    assert host.rtslib('list') == \
+        '[["loopback", "naa.5001405000000001", [0, "theirs"]], "theirs"]\n'
+
+
+def clear_stops_at_ours(host):
+    host.ours('make')
+    host.rtslib('clear', 'Directory not empty')
+    # nothing of the guest's was touched, and it can go as ever
+    host.ours('check')
+    assert host.link() == OURS
+    host.ours('remove')
+    host.rtslib('clear')
+    assert os.listdir(host.folder + '/target/core') == []
+
+
+def tpg_of_a_guest_stays(host):
+    """Even when the newest does not come first."""
+    host.ours('make')
+    tpg = host.folder + '/target/xen-pvscsi/' + WWN + '/tpgt_1'
+    host.rtslib('remove:' + tpg, 'Directory not empty')
+    host.ours('check', fails='has no ' + WWN)
+    host.ours('make')
+    host.ours('check')
+
+
+def saved_copy_is_replaced(host):
+    """After a boot of the host targetctl has made what it saved, and sda is
+    another disk now."""
+    host.ours('make')
+    host.rtslib('save')
+    assert NAME in [so['name'] for so in host.saved()['storage_objects']]
+    host.ours('remove')
+    assert host.rtslib('restore') == '[]\n'
+    assert host.link() != OURS
+    host.ours('check', fails='and not to ' + OURS)
+    copy = host.link()
+    host.ours('make', '/dev/sdb')
+    host.ours('check')
+    assert host.link() == OURS
+    assert not host.there('core/' + copy)
+    with open(host.folder + '/target/core/' + OURS + '/udev_path',
+              encoding='ascii') as file:
+        assert file.read() == '/dev/sdb'
+    # theirs is as they saved it
+    assert 'theirs' in host.link('naa.5001405000000001', 0, 'loopback')
+
+
+def saved_copy_is_removed(host):
+    """A repair, or a detachment, of a guest that did not come back."""
+    host.ours('make')
+    host.rtslib('save')
+    host.ours('remove')
+    host.rtslib('restore')
+    copy = host.link()
+    host.ours('remove')
+    assert not host.there('core/' + copy)
+    assert os.listdir(host.folder + '/target/xen-pvscsi') == []
+    assert 'theirs' in host.link('naa.5001405000000001', 0, 'loopback')
+
+
+def beside_guests(host):
+    """xlx-targetctl does all of it, and touches nothing of ours."""
+    host.ours('make')
+    host.rtslib('save')
+    for _ in 1, 2:
+        host.rtslib('beside-clear')
+        assert not host.there('loopback/naa.5001405000000001')
+        assert os.listdir(host.folder + '/target/core') == ['pscsi_7892088']
+        host.ours('check')
+        host.rtslib('beside-restore')
+        host.ours('check')
+        assert host.link() == OURS
+        assert 'theirs' in host.link('naa.5001405000000001', 0, 'loopback')
+        assert sorted(os.listdir(host.folder + '/target/core')) == \
+            ['pscsi_0', 'pscsi_7892088']
+        # also from a file without guests' targets
+        host.rtslib('beside-save')
+        assert [t['wwn'] for t in host.saved()['targets']] == \
+            ['naa.5001405000000001']
+        assert [so['name'] for so in host.saved()['storage_objects']] == \
+            ['theirs']
+
+
+def beside_after_failure(host):
+    """The clear of targetctl has stopped at ours."""
+    host.rtslib('save')
+    host.ours('make')
+    host.rtslib('clear', 'Directory not empty')
+    assert not host.there('loopback/naa.5001405000000001')
+    host.rtslib('beside-restore')
+    host.ours('check')
+    assert 'theirs' in host.link('naa.5001405000000001', 0, 'loopback')
+
+
+def main():
+    tests = [names_are_taken, clear_stops_at_ours, tpg_of_a_guest_stays,
+             saved_copy_is_replaced, saved_copy_is_removed,
+             beside_guests, beside_after_failure]
+    if not python():
+        print('1..0 # SKIP no python3-rtslib-fb')
+        return
+    print('1..%d' % len(tests))
+    for i, test in enumerate(tests, 1):
+        host = Host()
+        try:
+            host.rtslib('theirs')
+            test(host)
+            print('ok %d - %s' % (i, test.__name__))
+        except (AssertionError, OSError, IndexError) as error:
+            print('not ok %d - %s' % (i, test.__name__))
+            print('# ' + str(error).replace('\n', '\n# '))
+        finally:
+            shutil.rmtree(host.folder)
+
+
+if len(sys.argv) > 2:
+    act(*sys.argv[1:])
+else:
+    main()
