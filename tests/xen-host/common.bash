@@ -141,11 +141,12 @@ xh_header() {
 }
 
 # Prints "PASSED FAILED SKIPPED" of a TAP file.  A file without a plan, or
-# with fewer results than planned, has a failure more.
+# with fewer results than planned, has a failure more.  A group of several
+# boots has a plan for each.
 xh_count_tap() {
     [ -e "$1" ] || { echo 0 1 0; return; }
     awk '
-        /^1\.\.[0-9]+/       { plan = substr($1, 4) + 0; seen = 1 }
+        /^1\.\.[0-9]+/       { plan += substr($1, 4); seen++ }
         /^not ok/            { bad++; next }
         /^ok .*# (skip|SKIP)/ { skip++; next }
         /^ok/                { good++ }

@@ -55,6 +55,7 @@ pvh_guest() {
     guest_ticks_on pvh
 }
 
+# bats test_tags=rig
 @test "commands run in the guest, with their status" {
     pvh_guest
     [ "$(guest_run pvh 'echo hello; uname -s')" = hello$'\n'Linux ]
@@ -62,6 +63,7 @@ pvh_guest() {
     [ "$status" = 7 ]
 }
 
+# bats test_tags=rig
 @test "damage on a disk is found" {
     pvh_guest
     guest_wait_tick pvh 5
