@@ -4,7 +4,6 @@
  * device about itself are input like any other: a stick can be made to say
  * anything.
  */
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,41 +279,6 @@ xlx__usb_by_path(const xlx_usb_host_devices *list, const char *path)
     return NULL;
 }
 
-/* Upwards from the directory to one that is a USB device: it has a devnum. */
-int xlx__usb_resolve(xlx_usb_selector *s)
-{
-    char real[PATH_MAX], *slash;
-    xlx_usb_selector path;
-    int rc;
-
-    if (s->kind != XLX_USB_SELECTOR_KIND_SYSFS)
-        return 0;
-    if (!realpath(s->sysfs, real))
-        return xlx__error(ERROR_NOTFOUND, "selector \"%s\": %m", s->sysfs);
-    while ((slash = strrchr(real, '/')) && slash != real) {
-        if (xlx__attr_exists("%s/devnum", real) &&
-            xlx__attr_exists("%s/idVendor", real))
-            break;
-        *slash = '\0';
-    }
-    if (!slash || slash == real)
-        return xlx__error(ERROR_INVAL, "selector \"%s\": no USB device and "
-                          "nothing on one", s->sysfs);
-    xlx_usb_selector_init(&path);
-    rc = xlx__usb_selector_read(NULL, slash + 1, &path);
-    if (!rc && path.kind != XLX_USB_SELECTOR_KIND_PATH)
-        rc = ERROR_INVAL;
-    if (rc) {
-        rc = xlx__error(ERROR_INVAL, "selector \"%s\": it is a root hub",
-                        s->sysfs);
-        xlx_usb_selector_dispose(&path);
-        return rc;
-    }
-    xlx_usb_selector_dispose(s);
-    *s = path;
-    return 0;
-}
-
 static int ambiguous(const xlx_usb_host_devices *list,
                      const xlx_usb_selector *s, const char *text)
 {
@@ -342,8 +306,15 @@ int xlx__usb_pick(const xlx_usb_host_devices *list, const xlx_usb_selector *s,
 {
     const xlx_usb_host_device *found = NULL;
     int i, num = 0, rc = 0;
-    char *text;
+    char *text, path[64];
 
+    if (s->kind == XLX_USB_SELECTOR_KIND_PATH) {
+        /* rather than the other half of the same socket */
+        snprintf(path, sizeof(path), "%u-%.40s", s->bus, xlx__text(s->ports));
+        *d_r = xlx__usb_by_path(list, path);
+        if (*d_r)
+            return 0;
+    }
     for (i = 0; i < list->num_devices; i++)
         if (xlx__usb_selector_matches(s, &list->devices[i])) {
             found = &list->devices[i];

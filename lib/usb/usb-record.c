@@ -168,6 +168,18 @@ bool xlx__usb_is_aside(const xlx_usb_entry *entry)
            entry->domid == XLX_DOMID_NONE;
 }
 
+int xlx__usb_entry_selector(const xlx_usb_entry *e, xlx_usb_selector *s)
+{
+    int rc;
+
+    rc = xlx__usb_selector_read(NULL, xlx__text(e->selector), s);
+    if (rc || s->kind != XLX_USB_SELECTOR_KIND_PATH || !*xlx__text(e->socket))
+        return rc;
+    xlx_usb_selector_dispose(s);
+    xlx_usb_selector_init(s);
+    return xlx__usb_selector_read(NULL, e->socket, s);
+}
+
 /* ---- who has a device --------------------------------------------------- */
 
 bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
@@ -178,7 +190,7 @@ bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
     if (e->status != XLX_USB_STATUS_MISSING && e->domid != XLX_DOMID_NONE)
         return !strcmp(xlx__text(e->path), xlx__text(d->path));
     xlx_usb_selector_init(&s);
-    matches = !xlx__usb_selector_read(NULL, xlx__text(e->selector), &s) &&
+    matches = !xlx__usb_entry_selector(e, &s) &&
               xlx__usb_selector_matches(&s, d);
     xlx_usb_selector_dispose(&s);
     return matches;

@@ -47,7 +47,7 @@ find_device(const xlx_usb_entry *e, const xlx_usb_host_devices *devices)
     xlx_usb_selector s;
 
     xlx_usb_selector_init(&s);
-    if (!xlx__usb_selector_read(NULL, xlx__text(e->selector), &s)) {
+    if (!xlx__usb_entry_selector(e, &s)) {
         here = xlx__usb_by_path(devices, xlx__text(e->path));
         if (here && xlx__usb_selector_matches(&s, here))
             d = here;

@@ -164,11 +164,85 @@ static int parse_node(const char *text, const char *p, xlx_usb_selector *s)
     return parse_address(text, p, s);
 }
 
+/* A controller on PCI by its address, and "-PORT[.PORT]..." behind it; 1 when
+ * the text is something else. */
+static int parse_pci(const char *text, xlx_usb_selector *s)
+{
+    size_t len = strcspn(text, "-");
+    int rc;
+
+    if (!text[len] || !xlx__usb_is_pci(text, len))
+        return 1;
+    free(s->controller);
+    s->controller = xlx__printf("pci-%.*s", (int)len, text);
+    if (!s->controller)
+        return xlx__nomem();
+    rc = parse_ports(text, text + len + 1, s);
+    s->kind = XLX_USB_SELECTOR_KIND_SOCKET;
+    return rc;
+}
+
+/* As udev has it in ID_PATH, and in links by-path, where the numbers of an
+ * interface and more follow: "pci-0000:00:14.0-usb-0:2.1:1.0-scsi-0:0:0:0".
+ * The revision of the root hub may be there, as "usbv3".  The part before the
+ * controller on PCI is not kept: it is the same for all of a host. */
+static int parse_socket(const char *text, xlx_usb_selector *s)
+{
+    static const char usage[] = "must be CONTROLLER-usb-0:PORT[.PORT]..., "
+        "with a controller like pci-0000:00:14.0";
+    const char *name = text, *next, *usb = strstr(text, "-usb"), *p, *end;
+    char *ports;
+    int rc;
+
+    while ((next = strstr(name + 1, "-pci-")) && next < usb)
+        name = next + 1;
+    if (!usb || (!strncmp(name, "pci-", 4) &&
+                 !xlx__usb_is_pci(name + 4, (size_t)(usb - name) - 4)))
+        return wrong(text, usage);
+    p = usb + strlen("-usb");
+    if (*p == 'v') {
+        p++;
+        if (!take_number(&p, 3, &s->revision))
+            return wrong(text, usage);
+    }
+    if (!xlx__take_word(&p, "-0:"))
+        return wrong(text, usage);
+    end = p + strcspn(p, ":");
+    free(s->controller);
+    s->controller = strndup(name, (size_t)(usb - name));
+    ports = strndup(p, (size_t)(end - p));
+    if (!s->controller || !ports)
+        rc = xlx__nomem();
+    else
+        rc = parse_ports(text, ports, s);
+    free(ports);
+    s->kind = XLX_USB_SELECTOR_KIND_SOCKET;
+    return rc;
+}
+
+/* The name of a device node without the directory: ttyUSB0, sdb. */
+static bool is_node_name(const char *text)
+{
+    if (!isalpha((unsigned char)*text))
+        return false;
+    while (isalnum((unsigned char)*text) || *text == '_' || *text == '-')
+        text++;
+    return !*text;
+}
+
+static int parse_node_name(const char *text, xlx_usb_selector *s)
+{
+    free(s->sysfs);
+    s->sysfs = xlx__printf("/dev/%s", text);
+    s->kind = XLX_USB_SELECTOR_KIND_SYSFS;
+    return s->sysfs ? 0 : xlx__nomem();
+}
+
 static int parse_numbers(const char *text, xlx_usb_selector *s)
 {
     static const char usage[] = "must be BUS-PORT[.PORT]..., "
-        "VENDOR:PRODUCT[:SERIAL], BUS:ADDRESS, class:NAME, or a path below"
-        " /sys";
+        "VENDOR:PRODUCT[:SERIAL], BUS:ADDRESS, CONTROLLER-usb-0:PORT, "
+        "class:NAME, a device node, or a path below /sys";
     const char *number = text, *p = text + strspn(text, "0123456789");
 
     if (p == text || (*p != '-' && *p != ':'))
@@ -215,7 +289,13 @@ int xlx__usb_selector_read(xlx_ctx *ctx, const char *text,
     }
     if (!strncmp(text, prefix, strlen(prefix)))
         return parse_class(text, text + strlen(prefix), s);
-    rc = parse_id(text, s);
+    if (!strncmp(text, "pci-", 4) || !strncmp(text, "platform-", 9))
+        return parse_socket(text, s);
+    rc = parse_pci(text, s);
+    if (rc > 0)
+        rc = parse_id(text, s);
+    if (rc > 0 && is_node_name(text))
+        return parse_node_name(text, s);
     return rc > 0 ? parse_numbers(text, s) : rc;
 }
 
@@ -246,6 +326,12 @@ char *xlx__usb_selector_text(const xlx_usb_selector *s)
         return xlx__printf("%u:%u", s->bus, s->address);
     case XLX_USB_SELECTOR_KIND_CLASS:
         return class_text(s);
+    case XLX_USB_SELECTOR_KIND_SOCKET:
+        if (s->revision)
+            return xlx__printf("%s-usbv%u-0:%s", xlx__text(s->controller),
+                               s->revision, xlx__text(s->ports));
+        return xlx__printf("%s-usb-0:%s", xlx__text(s->controller),
+                           xlx__text(s->ports));
     case XLX_USB_SELECTOR_KIND_SYSFS:
         break;
     }
@@ -275,11 +361,13 @@ static bool has_class(const xlx_usb_selector *s, const xlx_usb_host_device *d)
     return false;
 }
 
+/* Also when the same socket has it at another speed, on another bus. */
 static bool has_path(const xlx_usb_selector *s, const xlx_usb_host_device *d)
 {
-    const char *dash = strchr(xlx__text(d->path), '-');
+    char path[64];
 
-    return s->bus == d->bus && dash && !strcmp(dash + 1, xlx__text(s->ports));
+    snprintf(path, sizeof(path), "%u-%.40s", s->bus, xlx__text(s->ports));
+    return xlx__usb_same_socket(path, xlx__text(d->path));
 }
 
 bool xlx__usb_selector_matches(const xlx_usb_selector *s,
@@ -296,8 +384,10 @@ bool xlx__usb_selector_matches(const xlx_usb_selector *s,
         return s->bus == d->bus && s->address == d->address;
     case XLX_USB_SELECTOR_KIND_CLASS:
         return has_class(s, d);
+    case XLX_USB_SELECTOR_KIND_SOCKET:
+        return xlx__usb_in_socket(s, xlx__text(d->path));
     case XLX_USB_SELECTOR_KIND_SYSFS:
-        break;                      /* usb-host.c looks where it leads */
+        break;                      /* usb-node.c looks where it leads */
     }
     return false;
 }

@@ -82,14 +82,21 @@ int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,
 
 /* ---- the entry ---------------------------------------------------------- */
 
+/* Names a device that is not plugged in, and is kept as it is. */
+static bool is_lasting(const xlx_usb_selector *s)
+{
+    return s->kind == XLX_USB_SELECTOR_KIND_PATH ||
+           s->kind == XLX_USB_SELECTOR_KIND_SOCKET ||
+           s->kind == XLX_USB_SELECTOR_KIND_ID;
+}
+
 /* By what the device is found again: see usb_attach in the IDL. */
 static int durable(const xlx_usb_selector *s, const xlx_usb_host_device *d,
                    char **text_r)
 {
     char *text;
 
-    if (s->kind == XLX_USB_SELECTOR_KIND_PATH ||
-        s->kind == XLX_USB_SELECTOR_KIND_ID)
+    if (is_lasting(s))
         text = xlx__usb_selector_text(s);
     else if (*xlx__text(d->serial))
         text = xlx__printf("%04x:%04x:%s", d->vendor, d->product, d->serial);
@@ -104,20 +111,35 @@ static int durable(const xlx_usb_selector *s, const xlx_usb_host_device *d,
 
 int xlx__usb_entry_is_at(xlx_usb_entry *e, const xlx_usb_host_device *d)
 {
+    int rc;
+
     e->bus = d->bus;
     e->address = d->address;
     e->vendor = d->vendor;
     e->product = d->product;
+    rc = xlx__usb_socket(d->path, &e->socket);
+    if (rc) return rc;
     return xlx__set_string(&e->path, d->path);
+}
+
+/* A path means its socket: the number of its bus is another one after the next
+ * boot of the host. */
+static int keep_socket(const xlx_usb_selector *s, xlx_usb_entry *e)
+{
+    return s->kind == XLX_USB_SELECTOR_KIND_PATH
+        ? xlx__usb_socket(e->selector, &e->socket) : 0;
 }
 
 static int describe(const xlx_usb_binding *b, const xlx_usb_selector *s,
                     const xlx_usb_host_device *d, xlx_usb_entry *e)
 {
+    int rc;
+
     e->once = b->once;
     e->reset = b->reset;
     e->force = b->force;
-    return durable(s, d, &e->selector);
+    rc = durable(s, d, &e->selector);
+    return rc ? rc : keep_socket(s, e);
 }
 
 static int make_entry(struct xlx__usb_change *c, const xlx_usb_binding *b,
@@ -234,11 +256,10 @@ static int wait_for(struct xlx__usb_change *c, const xlx_usb_binding *b,
 {
     int i, rc;
 
-    if (s->kind != XLX_USB_SELECTOR_KIND_PATH &&
-        s->kind != XLX_USB_SELECTOR_KIND_ID)
+    if (!is_lasting(s))
         return xlx__error(ERROR_INVAL, "selector \"%s\": it is not plugged in,"
-                          " and only what is named by path or ID can be"
-                          " waited for", b->selector);
+                          " and only what is named by path, socket or ID can"
+                          " be waited for", b->selector);
     rc = describe(b, s, NULL, e);
     if (!rc)
         rc = xlx__usb_choose_port(c, b, NULL, e);
@@ -278,20 +299,23 @@ int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
     const xlx_usb_host_device *d;
     xlx_usb_host_devices devices;
     struct xlx__usb_change c;
-    xlx_usb_selector s;
+    xlx_usb_selector s, now;
     int rc;
 
     xlx_usb_selector_init(&s);
+    xlx_usb_selector_init(&now);
     xlx_usb_host_devices_init(&devices);
     rc = xlx__usb_selector_read(ctx, xlx__text(binding->selector), &s);
     if (rc) goto out_early;
     rc = begin(ctx, guest, dry_run, &c);
     if (rc) goto out;
-    rc = xlx__usb_resolve(&s);
+    rc = xlx_usb_selector_copy(ctx, &now, &s);
+    if (rc) goto out;
+    rc = xlx__usb_resolve(&now);
     if (rc) goto out;
     rc = xlx__usb_devices(&devices);
     if (rc) goto out;
-    rc = xlx__usb_pick(&devices, &s, &d);
+    rc = xlx__usb_pick(&devices, &now, &d);
     if (rc == ERROR_NOTFOUND && binding->optional) {
         xlx__error_clear();
         rc = wait_for(&c, binding, &s, dry_run, e);
@@ -310,6 +334,7 @@ int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
     xlx__usb_end(&c);
  out_early:
     xlx_usb_host_devices_dispose(&devices);
+    xlx_usb_selector_dispose(&now);
     xlx_usb_selector_dispose(&s);
     return rc;
 }

@@ -3,6 +3,8 @@
  * Shared by the files of the concept.
  *
  *   usb-selector.c   the user's names for devices
+ *   usb-socket.c     where a device is plugged in, in words that last
+ *   usb-node.c       the device that a file of the host leads to
  *   usb-host.c       the devices of the host
  *   usb-use.c        the part of the host that uses one
  *   usb-policy.c     which of them guests may have
@@ -44,13 +46,29 @@ bool xlx__usb_selector_matches(const xlx_usb_selector *s,
 const char *xlx__usb_class_name(uint32_t device_class, uint32_t subclass,
                                 uint32_t protocol);
 
+/* ---- usb-socket.c ------------------------------------------------------- */
+
+/* The name of a device of the host's PCI, "0000:00:14.0"? */
+bool xlx__usb_is_pci(const char *name, size_t len);
+/* Do both paths lead to one socket, at whatever speed? */
+bool xlx__usb_same_socket(const char *a, const char *b);
+/* Does the path lead to the one that a SOCKET selector names? */
+bool xlx__usb_in_socket(const xlx_usb_selector *s, const char *path);
+/* The socket of a path as a SOCKET selector, which stays when the host boots
+ * and numbers its buses in another order; "" when its controller has no such
+ * name.  *socket_r is replaced. */
+int xlx__usb_socket(const char *path, char **socket_r);
+
+/* ---- usb-node.c --------------------------------------------------------- */
+
+/* Replaces a SYSFS selector by the PATH that it leads to. */
+int xlx__usb_resolve(xlx_usb_selector *s);
+
 /* ---- usb-host.c --------------------------------------------------------- */
 
 /* All of the kernel's devices, root hubs among them; used_by and denied are
  * not filled in. */
 int xlx__usb_devices(xlx_usb_host_devices *list);
-/* Replaces a SYSFS selector by the PATH that it leads to. */
-int xlx__usb_resolve(xlx_usb_selector *s);
 /* The one device that answers to it, in a list; ERROR_NOTFOUND, or
  * ERROR_INVAL when there are several, which the message names. */
 int xlx__usb_pick(const xlx_usb_host_devices *list, const xlx_usb_selector *s,
@@ -164,6 +182,8 @@ void xlx__usb_entry_drop(struct xlx__usb_change *c, uint32_t ctrl,
 /* Is what a port has in xenstore the entry's device?  Another tool may use a
  * port that is kept for one that is not plugged in. */
 bool xlx__usb_is_on(const xlx_usb_entry *e, const char *path);
+/* By what its device is found: the socket for one that is named by path. */
+int xlx__usb_entry_selector(const xlx_usb_entry *e, xlx_usb_selector *s);
 /* The device on its port, or the one that it waits for. */
 bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d);
 /* Set aside, and nothing of it is left anywhere but in the record. */

@@ -39,36 +39,58 @@ static const struct {
     { "class:storage", "class:08" }, { "class:08", "class:08" },
     { "class:keyboard", "class:03:01:01" },
     { "class:E0:01", "class:e0:01" },
+    /* a socket, as udev and people have it */
+    { "pci-0000:00:14.0-usb-0:2.1", "pci-0000:00:14.0-usb-0:2.1" },
+    { "pci-0000:00:14.0-usbv3-0:2.1", "pci-0000:00:14.0-usbv3-0:2.1" },
+    { "pci-0000:00:14.0-usb-0:2.1:1.0-scsi-0:0:0:0-part1",
+      "pci-0000:00:14.0-usb-0:2.1" },
+    { "pci-10000:e1:00.0-usb-0:1", "pci-10000:e1:00.0-usb-0:1" },
+    { "0000:00:14.0-02.1", "pci-0000:00:14.0-usb-0:2.1" },
+    { "platform-fd500000.pcie-pci-0000:01:00.0-usb-0:1.1",
+      "pci-0000:01:00.0-usb-0:1.1" },
+    { "platform-xhci-hcd.0.auto-usb-0:1", "platform-xhci-hcd.0.auto-usb-0:1" },
+    /* a node of the host */
+    { "/dev/sdb", "/dev/sdb" }, { "sdb", "/dev/sdb" },
+    { "ttyUSB0", "/dev/ttyUSB0" }, { "web", "/dev/web" },
+};
+
+static const struct {
+    const char *text, *says;
+} bad[] = {
+    { "", "it is empty" }, { "web/x", "must be BUS-PORT" },
+    { "pci-0000:00:14.0", "must be CONTROLLER-usb-0:PORT" },
+    { "pci-0000:00:14.8-usb-0:1", "must be CONTROLLER" },
+    { "pci-0000:00:14.0-usb-1:1", "must be CONTROLLER" },
+    { "pci-0000:00:14.0-usbv4-0:1", "must be CONTROLLER" },
+    { "pci-0000:00:14.0-usb-0:", "a port is missing" },
+    { "pci-0000:00:14.0-usb-0:1.x", "a port is missing" },
+    { "0000:00:14.0-", "a port is missing" },
+    { "0000:00:14.0-usb-0:1", "a port is missing" },
+    { "1", "must be BUS-PORT" }, { "1-", "a port is missing" },
+    { "1-2.", "a port is missing" }, { "1-2,3", "must be BUS-PORT" },
+    { "1-0", "from 1 to 255" }, { "1-256", "from 1 to 255" },
+    { "0-1", "a bus is a number from 1 to 255" },
+    { "256-1", "a bus is" }, { "4294967297-1", "a bus is" },
+    { "1-1.2.3.4.5.6.7", "at most 6" }, { "-1-2", "must be BUS-PORT" },
+    { "1:300", "an address is a number from 1 to 127" },
+    { "1:0", "an address is" }, { "1:", "an address is missing" },
+    { "1:4294967306", "an address is" }, { "1:0x10", "an address is" },
+    { "1:10 ", "must be BUS:ADDRESS" }, { "1:1:1", "must be BUS:ADDRESS" },
+    { "0951:166", "four hexadecimal" }, { "0951:16666", "four hexa" },
+    { "0951:166g", "four hexa" }, { "0x0951:0x1666", "must be BUS-PORT" },
+    { "0951:1666:", "serial number is missing" },
+    { "0951:1666-1", "must be VENDOR" }, { "951:1666", "a bus is" },
+    { "class:", "a class is" }, { "class:8", "a class is" },
+    { "class:disk", "a class is" }, { "class:08:", "a class is" },
+    { "class:08:06:50:1", "a class is" }, { "class:080", "a class is" },
+    { "1-2\n", "control character (0x0a)" }, { "1-\x80", "not UTF-8" },
+    { "/dev/bus/usb/001", "BUS/ADDRESS" },
+    { "/dev/bus/usb/001/300", "an address is" },
+    { "dev/bus/usb/001/001", "must be BUS-PORT" },
 };
 
 static void spellings(void **state)
 {
-    static const struct {
-        const char *text, *says;
-    } bad[] = {
-        { "", "it is empty" }, { "web", "must be BUS-PORT" },
-        { "1", "must be BUS-PORT" }, { "1-", "a port is missing" },
-        { "1-2.", "a port is missing" }, { "1-2,3", "must be BUS-PORT" },
-        { "1-0", "from 1 to 255" }, { "1-256", "from 1 to 255" },
-        { "0-1", "a bus is a number from 1 to 255" },
-        { "256-1", "a bus is" }, { "4294967297-1", "a bus is" },
-        { "1-1.2.3.4.5.6.7", "at most 6" }, { "-1-2", "must be BUS-PORT" },
-        { "1:300", "an address is a number from 1 to 127" },
-        { "1:0", "an address is" }, { "1:", "an address is missing" },
-        { "1:4294967306", "an address is" }, { "1:0x10", "an address is" },
-        { "1:10 ", "must be BUS:ADDRESS" }, { "1:1:1", "must be BUS:ADDRESS" },
-        { "0951:166", "four hexadecimal" }, { "0951:16666", "four hexa" },
-        { "0951:166g", "four hexa" }, { "0x0951:0x1666", "must be BUS-PORT" },
-        { "0951:1666:", "serial number is missing" },
-        { "0951:1666-1", "must be VENDOR" }, { "951:1666", "a bus is" },
-        { "class:", "a class is" }, { "class:8", "a class is" },
-        { "class:disk", "a class is" }, { "class:08:", "a class is" },
-        { "class:08:06:50:1", "a class is" }, { "class:080", "a class is" },
-        { "1-2\n", "control character (0x0a)" }, { "1-\x80", "not UTF-8" },
-        { "/dev/bus/usb/001", "BUS/ADDRESS" },
-        { "/dev/bus/usb/001/300", "an address is" },
-        { "dev/bus/usb/001/001", "must be BUS-PORT" },
-    };
     xlx_usb_selector s;
     char *text;
     size_t i;

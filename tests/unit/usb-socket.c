@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Sockets of a host like those that there are: an xHCI controller whose root
+ * hubs number their ports differently, a USB 3 hub, an EHCI controller with
+ * companions, a connector that two controllers share, and a host boot that
+ * numbers the buses in another order.  And device nodes.
+ */
+#include <sys/stat.h>
+
+#include "unit.h"
+#include "usb/usb.h"
+
+static char *folder;
+
+#define XHCI "devices/pci0000:00/0000:00:14.0"
+#define EHCI "devices/pci0000:00/0000:00:1d"
+#define TYPE_C "devices/pci0000:00/0000:00:0d.0"
+#define BRIDGED "devices/pci0000:00/0000:00:1c.0/0000:02:00.0"
+#define BOARD "devices/platform/board-hcd.0"
+
+/* ---- a sysfs ------------------------------------------------------------ */
+
+static void make_way(char *path)
+{
+    char *p;
+
+    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); p++) {
+        *p = '\0';
+        mkdir(path, 0755);
+        *p = '/';
+    }
+}
+
+static void put(const char *at, const char *name, const char *text)
+{
+    char *path = xlx__printf("%s/%s/%s", folder, at, name);
+    FILE *f;
+
+    make_way(path);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    free(path);
+}
+
+/* to is below the same directory. */
+static void put_link(const char *at, const char *to)
+{
+    char *path = xlx__printf("%s/%s", folder, at);
+    char *full = *to == '/' ? strdup(to) : xlx__printf("%s/%s", folder, to);
+
+    make_way(path);
+    assert_int_equal(symlink(full, path), 0);
+    free(full);
+    free(path);
+}
+
+static void put_listed(const char *dir, const char *name)
+{
+    char *at = xlx__printf("bus/usb/devices/%s", name);
+    char *to = xlx__printf("%s/%s", dir, name);
+
+    put(to, "uevent", "");
+    put_link(at, to);
+    free(at);
+    free(to);
+}
+
+static void put_root(const char *dir, int bus, const char *version,
+                     const char *ports)
+{
+    char name[16], *at;
+
+    snprintf(name, sizeof(name), "usb%d", bus);
+    at = xlx__printf("%s/%s", dir, name);
+    put(at, "version", version);
+    put(at, "maxchild", ports);
+    put_listed(dir, name);
+    snprintf(name, sizeof(name), "%d-0:1.0", bus);
+    put_listed(at, name);
+    free(at);
+}
+
+/* "2-1" or "1-2.3": the directory of the port in sysfs. */
+static char *port_at(const char *path)
+{
+    const char *dot = strrchr(path, '.'), *end = strchr(path, '-');
+    const char *last = dot ? dot : end;
+    int len = (int)(last - path);
+
+    return dot ? xlx__printf("bus/usb/devices/%.*s:1.0/%.*s-port%s", len,
+                             path, len, path, last + 1)
+               : xlx__printf("bus/usb/devices/%.*s-0:1.0/usb%.*s-port%s", len,
+                             path, len, path, last + 1);
+}
+
+static void put_port(const char *path, const char *attribute,
+                     const char *text)
+{
+    char *at = port_at(path);
+
+    put(at, attribute, text);
+    free(at);
+}
+
+static void put_peers(const char *a, const char *b)
+{
+    char *one = port_at(a), *other = port_at(b), *link;
+
+    put(one, "x", "");
+    put(other, "x", "");
+    link = xlx__printf("%s/peer", one);
+    put_link(link, other);
+    free(link);
+    link = xlx__printf("%s/peer", other);
+    put_link(link, one);
+    free(link);
+    free(one);
+    free(other);
+}
+
+static void put_device(const char *dir, const char *path, const char *id)
+{
+    char *at = xlx__printf("%s/%s", dir, path), *name;
+
+    put(at, "busnum", path);            /* up to the dash */
+    put(at, "devnum", "5\n");
+    name = xlx__printf("%.4s\n", id);
+    put(at, "idVendor", name);
+    put(at, "idProduct", id + 5);
+    put_listed(dir, path);
+    free(name);
+    name = xlx__printf("%s:1.0", path);
+    put_listed(at, name);
+    free(name);
+    free(at);
+}
+
+/* The buses of the xHCI controller, in the order of a boot. */
+static void put_xhci(int high, int super)
+{
+    char a[16], b[16];
+    int i;
+    static const int twins[][2] = { { 1, 2 }, { 2, 1 }, { 3, 3 } };
+
+    put_root(XHCI, high, " 2.00\n", "4\n");
+    put_root(XHCI, super, " 3.10\n", "3\n");
+    for (i = 0; i < 3; i++) {
+        snprintf(a, sizeof(a), "%d-%d", high, twins[i][0]);
+        snprintf(b, sizeof(b), "%d-%d", super, twins[i][1]);
+        put_peers(a, b);
+    }
+}
+
+static void put_ehci(void)
+{
+    put_root(EHCI ".7", 3, " 2.00\n", "6\n");
+    put_root(EHCI ".0", 4, " 1.10\n", "2\n");
+    put_root(EHCI ".1", 5, " 1.10\n", "2\n");
+    put_root(EHCI ".2", 6, " 1.10\n", "2\n");
+}
+
+/* Its connector is the high speed port 4 of the controller in the chipset. */
+static void put_type_c(void)
+{
+    put_root(TYPE_C, 7, " 2.00\n", "1\n");
+    put_root(TYPE_C, 8, " 3.10\n", "3\n");
+    put_port("1-4", "location", "0x80000104\n");
+    put_port("8-1", "location", "0x80000104\n");
+    /* a firmware that says the same of several, or nothing */
+    put_port("1-3", "location", "0x00000000\n");
+    put_port("8-2", "location", "0x80000100\n");
+    put_port("8-3", "location", "0x80000100\n");
+    put_port("3-1", "location", "0x80000100\n");
+}
+
+static int make_sysfs(void **state)
+{
+    (void)state;
+    folder = unit_folder();
+    setenv("LIBXLX_SYSFS_DIR", folder, 1);
+    setenv("LIBXLX_DEV_DIR", folder, 1);
+    put_xhci(1, 2);
+    put_ehci();
+    put_type_c();
+    put_root(BRIDGED, 9, " 3.00\n", "1\n");
+    put_root(BOARD, 10, " 2.00\n", "1\n");
+    put("bus/platform", "x", "");
+    put_link(BOARD "/subsystem", "bus/platform");
+    put_root("devices/elsewhere", 11, " 2.00\n", "1\n");
+    /* a USB 3 hub on the socket of 1-2 and 2-1, a stick on its port 3 */
+    put_device(XHCI "/usb1", "1-2", "05e3:0610");
+    put_device(XHCI "/usb2", "2-1", "05e3:0612");
+    put_peers("1-2.3", "2-1.3");
+    put_device(XHCI "/usb2/2-1", "2-1.3", "0951:1666");
+    /* a phone on the companion of EHCI port 3 */
+    put_device(EHCI ".1/usb5", "5-1", "18d1:4ee7");
+    /* a serial adapter on port 1 of the chipset's controller */
+    put_device(XHCI "/usb1", "1-1", "0403:6001");
+    return 0;
+}
+
+static int remove_sysfs(void **state)
+{
+    (void)state;
+    unsetenv("LIBXLX_SYSFS_DIR");
+    unsetenv("LIBXLX_DEV_DIR");
+    unit_folder_remove(folder);
+    return 0;
+}
+
+/* ---- sockets ------------------------------------------------------------ */
+
+static void sockets(void **state)
+{
+    static const struct {
+        const char *path, *socket;
+    } all[] = {
+        { "1-1", "pci-0000:00:14.0-usbv2-0:1" },
+        { "2-2", "pci-0000:00:14.0-usbv2-0:1" },
+        { "2-1", "pci-0000:00:14.0-usbv2-0:2" },
+        { "1-2", "pci-0000:00:14.0-usbv2-0:2" },
+        { "1-2.3", "pci-0000:00:14.0-usbv2-0:2.3" },
+        { "2-1.3", "pci-0000:00:14.0-usbv2-0:2.3" },
+        /* a hub there of which the kernel does not tell the ports */
+        { "2-1.4.2", "pci-0000:00:14.0-usbv2-0:2.4.2" },
+        { "1-4", "pci-0000:00:14.0-usbv2-0:4" },
+        { "8-1", "pci-0000:00:14.0-usbv2-0:4" },
+        { "8-2", "pci-0000:00:0d.0-usbv3-0:2" },
+        { "8-3", "pci-0000:00:0d.0-usbv3-0:3" },
+        { "7-1", "pci-0000:00:0d.0-usbv2-0:1" },
+        { "3-3", "pci-0000:00:1d.7-usbv2-0:3" },
+        { "4-1", "pci-0000:00:1d.7-usbv2-0:1" },
+        { "5-1", "pci-0000:00:1d.7-usbv2-0:3" },
+        { "6-2.1", "pci-0000:00:1d.7-usbv2-0:6.1" },
+        { "9-1", "pci-0000:02:00.0-usbv3-0:1" },
+        { "10-1", "platform-board-hcd.0-usbv2-0:1" },
+        { "11-1", "" }, { "12-1", "" }, { "usb1", "" }, { "", "" },
+    };
+    char *socket = NULL;
+    size_t i;
+    (void)state;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++) {
+        assert_ok(xlx__usb_socket(all[i].path, &socket));
+        if (strcmp(socket, all[i].socket))
+            fail_msg("%s: \"%s\", wanted \"%s\"", all[i].path, socket,
+                     all[i].socket);
+    }
+    free(socket);
+}
+
+static void same(void **state)
+{
+    static const char *const same[][2] = {
+        { "1-1", "1-1" }, { "1-1", "2-2" }, { "2-1", "1-2" },
+        { "1-2.3", "2-1.3" }, { "8-1", "1-4" }, { "5-2", "3-4" },
+        { "11-1", "11-1" },
+    };
+    static const char *const other[][2] = {
+        { "1-1", "1-2" }, { "1-1", "2-1" }, { "1-2.3", "2-2.3" },
+        { "1-1", "2-2.1" }, { "5-1", "4-1" }, { "5-1", "3-1" },
+        { "11-1", "1-1" }, { "usb1", "usb2" }, { "8-2", "3-1" },
+        { "1-4", "7-1" }, { "12-1", "1-1" },
+    };
+    size_t i;
+    (void)state;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(same); i++)
+        if (!xlx__usb_same_socket(same[i][0], same[i][1]))
+            fail_msg("%s and %s", same[i][0], same[i][1]);
+    for (i = 0; i < XLX__ARRAY_SIZE(other); i++)
+        if (xlx__usb_same_socket(other[i][0], other[i][1]))
+            fail_msg("%s and %s are one", other[i][0], other[i][1]);
+}
+
+static int find(const char *text, char **path_r)
+{
+    const xlx_usb_host_device *d;
+    xlx_usb_host_devices list;
+    xlx_usb_selector s;
+    int rc;
+
+    xlx_usb_selector_init(&s);
+    xlx_usb_host_devices_init(&list);
+    rc = xlx__usb_selector_read(NULL, text, &s);
+    if (!rc)
+        rc = xlx__usb_resolve(&s);
+    if (!rc)
+        rc = xlx__usb_devices(&list);
+    if (!rc)
+        rc = xlx__usb_pick(&list, &s, &d);
+    if (!rc)
+        *path_r = strdup(d->path);
+    xlx_usb_host_devices_dispose(&list);
+    xlx_usb_selector_dispose(&s);
+    return rc;
+}
+
+static void is_found(const char *text, const char *path)
+{
+    char *found = NULL;
+
+    assert_ok(find(text, &found));
+    if (strcmp(found, path))
+        fail_msg("%s: %s, wanted %s", text, found, path);
+    free(found);
+}
+
+/* Whatever its speed was when it was named. */
+static void finding(void **state)
+{
+    char *found = NULL;
+    (void)state;
+
+    is_found("1-1", "1-1");
+    is_found("2-2", "1-1");
+    is_found("1-2.3", "2-1.3");
+    is_found("3-3", "5-1");
+    is_found("1-2", "1-2");             /* not its other half */
+    is_found("2-1", "2-1");
+    is_found("pci-0000:00:14.0-usbv2-0:1", "1-1");
+    is_found("pci-0000:00:14.0-usbv3-0:2", "1-1");
+    is_found("pci-0000:00:14.0-usb-0:2.3", "2-1.3");
+    is_found("pci-0000:00:14.0-usb-0:1.3", "2-1.3");
+    is_found("0000:00:1d.7-3", "5-1");
+    is_found("pci-0000:00:1d.1-usb-0:1:1.0-scsi-0:0:0:0-part1", "5-1");
+    assert_fails(find("pci-0000:00:14.0-usb-0:1", &found), ERROR_INVAL,
+                 "more than one device: 1-1 (0403:6001), 1-2 (05e3:0610), "
+                 "2-1 (05e3:0612)");
+    assert_fails(find("pci-0000:00:14.1-usb-0:1", &found), ERROR_NOTFOUND,
+                 "no such device is plugged in");
+    assert_fails(find("1-3", &found), ERROR_NOTFOUND, "\"1-3\"");
+    assert_null(found);
+}
+
+/* The record of "1-1" is for that socket, and not for the one that is 1-1
+ * after a boot. */
+static void host_boot(void **state)
+{
+    xlx_usb_host_device d;
+    xlx_usb_entry e;
+    (void)state;
+
+    xlx_usb_entry_init(&e);
+    xlx_usb_host_device_init(&d);
+    e.status = XLX_USB_STATUS_MISSING;
+    assert_ok(xlx__set_string(&e.selector, "1-1"));
+    assert_ok(xlx__usb_socket("1-1", &e.socket));
+    unit_folder_remove(strdup(folder));
+    mkdir(folder, 0755);
+    put_xhci(3, 4);
+    put_root(EHCI ".7", 1, " 2.00\n", "6\n");
+    assert_ok(xlx__set_string(&d.path, "1-1"));
+    assert_false(xlx__usb_is_for(&e, &d));
+    assert_ok(xlx__set_string(&d.path, "3-1"));
+    assert_true(xlx__usb_is_for(&e, &d));
+    assert_ok(xlx__set_string(&d.path, "4-2"));
+    assert_true(xlx__usb_is_for(&e, &d));
+    /* a record without a socket goes by the path */
+    assert_ok(xlx__set_string(&e.socket, ""));
+    assert_false(xlx__usb_is_for(&e, &d));
+    assert_ok(xlx__set_string(&d.path, "1-1"));
+    assert_true(xlx__usb_is_for(&e, &d));
+    xlx_usb_host_device_dispose(&d);
+    xlx_usb_entry_dispose(&e);
+}
+
+/* ---- device nodes ------------------------------------------------------- */
+
+/* A node is a number: those of this machine that anybody may look at stand for
+ * what the sysfs of our own says they are. */
+static void put_node(const char *name, const char *stands_for,
+                     const char *number, const char *below)
+{
+    char *listed = xlx__printf("dev/char/%s", number);
+
+    put_link(name, stands_for);
+    put(below, "dev", number);
+    put_link(listed, below);
+    free(listed);
+}
+
+static void nodes(void **state)
+{
+    static const char virtual[] = "devices/virtual/block/dm-0";
+    char *found = NULL, *path;
+    (void)state;
+
+    put_node("ttyUSB0", "/dev/null", "1:3",
+             XHCI "/usb1/1-1/1-1:1.0/ttyUSB0/tty/ttyUSB0");
+    put_link("serial/by-id/usb-FTDI_A1-if00-port0", "ttyUSB0");
+    put_node("sda", "/dev/zero", "1:5",
+             "devices/pci0000:00/0000:00:1f.2/ata1/host0/block/sda");
+    put_node("dm-0", "/dev/full", "1:7", virtual);
+    put(virtual, "slaves/sda1/x", "");
+    put_node("odd", "/dev/random", "1:8", "devices/virtual/mem/odd");
+
+    is_found("/dev/ttyUSB0", "1-1");
+    is_found("ttyUSB0", "1-1");
+    is_found("/dev/serial/by-id/usb-FTDI_A1-if00-port0", "1-1");
+    path = xlx__printf("%s/dev/char/1:3", folder);
+    is_found(path, "1-1");
+    free(path);
+    assert_fails(find("/dev/sda", &found), ERROR_INVAL, "selector "
+                 "\"/dev/sda\": it is not on USB but on the PCI device "
+                 "0000:00:1f.2: xl pci-attach");
+    assert_fails(find("sda", &found), ERROR_INVAL, "selector \"/dev/sda\"");
+    assert_fails(find("dm-0", &found), ERROR_INVAL, "made of sda1");
+    assert_fails(find("odd", &found), ERROR_INVAL, "made by the kernel");
+    assert_fails(find("ttyUSB9", &found), ERROR_NOTFOUND,
+                 "selector \"/dev/ttyUSB9\": No such file");
+    assert_fails(find("/dev/serial", &found), ERROR_INVAL, "no USB device");
+    assert_null(found);
+}
+
+int main(void)
+{
+    const struct CMUnitTest usb_socket[] = {
+        cmocka_unit_test(sockets),
+        cmocka_unit_test(same),
+        cmocka_unit_test(finding),
+        cmocka_unit_test(nodes),
+        cmocka_unit_test(host_boot),    /* the last: it boots */
+    };
+
+    return cmocka_run_group_tests(usb_socket, make_sysfs, remove_sysfs);
+}
