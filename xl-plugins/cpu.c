@@ -14,7 +14,7 @@
 #include "plugin.h"
 #include "text.h"
 
-#define DUMP_MAX (4u << 20)
+#define DUMP_MAX (64u << 20)
 
 const struct xl_command *const xl_commands = xl_cpu_commands;
 
@@ -23,16 +23,22 @@ const struct xl_command *const xl_commands = xl_cpu_commands;
 /* The whole of a stream, NULL after a message. */
 static char *read_all(FILE *f, const char *name)
 {
-    char *all = malloc(DUMP_MAX + 1);
-    size_t len;
+    size_t len = 0, size = 1u << 16, n;
+    char *all = malloc(size);
 
+    while (all && len <= DUMP_MAX &&
+           (n = fread(all + len, 1, size - 1 - len, f)) > 0) {
+        len += n;
+        if (len == size - 1)
+            all = realloc(all, size *= 2);
+    }
     if (!all)
         xl_no_memory();
-    len = fread(all, 1, DUMP_MAX + 1, f);
     if (ferror(f))
         xl_fail("%s: %s", name, strerror(errno));
     else if (len > DUMP_MAX)
-        xl_fail("%s: more than %u bytes", name, DUMP_MAX);
+        xl_fail("%s: more than %u bytes: one processor is enough, as cpuid -r "
+                "-1 prints it", name, DUMP_MAX);
     else if (memchr(all, '\0', len))
         xl_fail("%s: not a text", name);
     else {

@@ -11,7 +11,11 @@
 #include "guard.h"
 #include "text.h"
 
-/* ---- whose words? ------------------------------------------------------- */
+/* ---- whose words?
+ *
+ * Those that stock xl takes without a word are its own, whatever they may
+ * mean: libxl's parser is asked, by xlx_cpu_lint(3).  Only others can be ours.
+ */
 
 /* An item that stock xl cannot take: "+avx", "-avx", "avx", "avx=on". */
 static bool is_our_item(const char *item, size_t len)
@@ -34,7 +38,7 @@ static bool is_ours(const char *string)
     for (string += len; *string; string += len) {
         string++;
         len = strcspn(string, ",");
-        if (is_our_item(string, len))
+        if (len && is_our_item(string, len))
             return true;
     }
     return false;
@@ -43,7 +47,18 @@ static bool is_ours(const char *string)
 /* xl's own elements begin with the number of a leaf. */
 static bool is_our_element(const char *element)
 {
-    return element && !strchr("0123456789", *element);
+    return !strchr("0123456789", *element);
+}
+
+/* The elements up to the first that is not a string, because stock xl stops
+ * there. */
+static int count_elements(XLU_ConfigList *list, int num)
+{
+    int i = 0;
+
+    while (i < num && xlu_cfg_get_listitem(list, i))
+        i++;
+    return i;
 }
 
 /* ---- what else the config says ------------------------------------------ */
@@ -64,26 +79,22 @@ static int add_nested(struct guard_start *s)
 
 /* ---- what is stock xl's own --------------------------------------------- */
 
-/* Refuses a line that stock xl would ignore.  Accepts a line that stock xl
- * takes, but tells the user what will come of it.  Exit status. */
-static int check(struct guard_start *s, const xlx_cpu_config *config)
+/* Says what will come of a line that stock xl takes.  Exit status. */
+static int report(int rc)
 {
-    int rc = xlx_cpu_lint(s->ctx, config);
-
     if (rc)
         xl_message("%s%s", rc == ERROR_FAIL ? "warning: " : "",
                    xlx_error_get());
     return rc && rc != ERROR_FAIL;
 }
 
-/* The same for a list from that element on; what is before it counts, but says
- * nothing. */
-static int check_list(struct guard_start *s, XLU_ConfigList *list, int first,
-                      int num)
+/* 0, ERROR_FAIL or, where stock xl would ignore the line, ERROR_INVAL.  first:
+ * the element from which on it counts. */
+static int lint_list(struct guard_start *s, XLU_ConfigList *list, int first,
+                     int num)
 {
     xlx_cpu_config config;
-    const char *element;
-    int i, status;
+    int i, rc;
 
     if (first == num)
         return 0;
@@ -91,22 +102,21 @@ static int check_list(struct guard_start *s, XLU_ConfigList *list, int first,
     config.list = calloc((size_t)num, sizeof(*config.list));
     if (!config.list)
         xl_no_memory();
-    for (i = 0; i < num; i++) {
-        element = i < first ? "0:" : xlu_cfg_get_listitem(list, i);
-        config.list[config.num_list++] = (char *)(element ? element : "");
-    }
-    status = check(s, &config);
+    for (i = 0; i < num; i++)           /* "0:" says nothing */
+        config.list[config.num_list++] =
+            (char *)(i < first ? "0:" : xlu_cfg_get_listitem(list, i));
+    rc = xlx_cpu_lint(s->ctx, &config);
     free(config.list);                  /* the elements are borrowed */
-    return status;
+    return rc;
 }
 
-static int check_string(struct guard_start *s, const char *string)
+static int lint_string(struct guard_start *s, const char *string)
 {
     xlx_cpu_config config;
 
     xlx_cpu_config_init(&config);
     config.string = (char *)string;
-    return check(s, &config);
+    return xlx_cpu_lint(s->ctx, &config);
 }
 
 /* The elements of the list after the first as they would be in the config. */
@@ -162,31 +172,46 @@ static int translate(struct guard_start *s, const char *expression,
     return status;
 }
 
+static int check_string(struct guard_start *s, const char *string)
+{
+    int rc = lint_string(s, string);
+
+    return rc == ERROR_INVAL && is_ours(string) ? translate(s, string, NULL)
+                                                : report(rc);
+}
+
+static int check_list(struct guard_start *s, XLU_ConfigList *list, int num)
+{
+    const char *first = xlu_cfg_get_listitem(list, 0);
+    int rc = lint_list(s, list, 0, num), status;
+    char *more;
+
+    if (rc != ERROR_INVAL || !is_our_element(first))
+        return report(rc);
+    if (report(lint_list(s, list, 1, num)))
+        return 1;
+    more = other_elements(list, num);
+    status = translate(s, first, more);
+    free(more);
+    return status;
+}
+
 static int check_start(struct guard_start *s)
 {
     XLU_Config *cfg = s->config.cfg;
     XLU_ConfigList *list;
     const char *string;
-    int num, status;
-    char *more;
+    int num;
 
     /* a guest that is restored has what it was saved with */
     if (!cfg || s->save_file)
         return 0;
     if (!xlu_cfg_get_string(cfg, "cpuid", &string, 1))
-        return is_ours(string) ? translate(s, string, NULL)
-                               : check_string(s, string);
-    if (xlu_cfg_get_list(cfg, "cpuid", &list, &num, 1) || num < 1)
+        return check_string(s, string);
+    if (xlu_cfg_get_list(cfg, "cpuid", &list, &num, 1))
         return 0;
-    string = xlu_cfg_get_listitem(list, 0);
-    if (!is_our_element(string))
-        return check_list(s, list, 0, num);
-    if (check_list(s, list, 1, num))
-        return 1;
-    more = other_elements(list, num);
-    status = translate(s, string, more);
-    free(more);
-    return status;
+    num = count_elements(list, num);
+    return num ? check_list(s, list, num) : 0;
 }
 
 const struct guard_concept guard_cpu = { .check = check_start };

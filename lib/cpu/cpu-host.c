@@ -47,16 +47,31 @@ static int put(struct xlx__cpu *cpu, size_t to, xlx_cpu_host *host)
 
 /* ---- from text ---------------------------------------------------------- */
 
+/* Where Xen has no HVM, or no PV, it has policies with nothing in them. */
+static int check_kind(const struct xlx__cpu_dump *d, const char *title)
+{
+    if (d->num_leaves)
+        return 0;
+    return strncmp(title, "PV", 2) ?
+        xlx__error(ERROR_INVAL, "Xen has no HVM on that host, because it "
+                   "lacks VT-x or AMD-V or has it switched off: only PV "
+                   "guests run there (--pv)") :
+        xlx__error(ERROR_INVAL, "Xen has no PV guests on that host: leave "
+                   "--pv out");
+}
+
 static int read_policy(const char *text, const char *title,
                        struct xlx__cpu *cpu_r)
 {
-    struct xlx__cpu_dump d = { NULL, 0, NULL, 0 };
+    struct xlx__cpu_dump d = { .leaves = NULL };
     int rc;
 
     rc = xlx__cpu_dump_policy(text, title, &d);
     if (rc == ERROR_NOTFOUND)
         xlx__error(rc, "no \"%s policy\", though there is another: is it all "
                    "of the output of xen-cpuid -p?", title);
+    if (!rc)
+        rc = check_kind(&d, title);
     if (!rc)
         rc = xlx__cpu_decode(&d, cpu_r);
     xlx__cpu_dump_free(&d);
@@ -92,11 +107,37 @@ static int read_hardware(const char *name, const char *text,
     return rc ? rc : put(&cpu, offsetof(xlx_cpu_host, hardware), host_r);
 }
 
-int xlx__cpu_host_read(xlx_ctx *ctx, const char *name, const char *text,
-                       bool pv, xlx_cpu_host *host_r)
+/* Whether it is the output of xen-cpuid -p, or a part of that. */
+static bool has_policies(const char *text)
+{
+    static const char *const titles[] = { "Raw policy:", "Host policy:",
+                                          " Max policy:", " Default policy:" };
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(titles); i++)
+        if (strstr(text, titles[i]))
+            return true;
+    return false;
+}
+
+static int read_policies(const char *text, bool pv, xlx_cpu_host *host_r)
 {
     struct xlx__cpu cpu;
     size_t i;
+    int rc = 0;
+
+    for (i = 0; !rc && i < XLX__ARRAY_SIZE(policies); i++) {
+        rc = read_policy(text, policies[i].of[pv].title, &cpu);
+        if (!rc)
+            rc = put(&cpu, policies[i].to, host_r);
+    }
+    return rc;
+}
+
+int xlx__cpu_host_read(xlx_ctx *ctx, const char *name, const char *text,
+                       bool pv, xlx_cpu_host *host_r)
+{
+    char *plain;
     int rc = 0;
 
     (void)ctx;
@@ -108,13 +149,13 @@ int xlx__cpu_host_read(xlx_ctx *ctx, const char *name, const char *text,
                             host_r->pv ? "PV" : "HVM");
         return rc;
     }
-    if (!strstr(text, " Default policy:"))
+    if (!has_policies(text))
         return read_hardware(name, text, host_r);
-    for (i = 0; !rc && i < XLX__ARRAY_SIZE(policies); i++) {
-        rc = read_policy(text, policies[i].of[pv].title, &cpu);
-        if (!rc)
-            rc = put(&cpu, policies[i].to, host_r);
-    }
+    rc = xlx__cpu_plain_text(text, &plain);
+    if (rc)
+        return rc;
+    rc = read_policies(plain, pv, host_r);
+    free(plain);
     return rc ? xlx__error_prefix(rc, "%s", name) : 0;
 }
 

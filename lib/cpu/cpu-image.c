@@ -217,7 +217,7 @@ static int take_records(FILE *f, char *body, struct xlx__cpu_dump *d)
 
 static int read_image(FILE *f, struct xlx__cpu *cpu_r)
 {
-    struct xlx__cpu_dump d = { NULL, 0, NULL, 0 };
+    struct xlx__cpu_dump d = { .leaves = NULL };
     char *body = malloc(RECORD_MAX);
     int rc;
 

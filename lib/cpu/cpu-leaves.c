@@ -49,19 +49,52 @@ static int grow(void **array, size_t num, size_t size)
     return 0;
 }
 
+static uint32_t subleaf_of(const struct xlx__cpu_leaf *l)
+{
+    return l->subleaf == XLX__CPU_NO_SUBLEAF ? 0 : l->subleaf;
+}
+
 int xlx__cpu_dump_leaf(struct xlx__cpu_dump *d,
                        const struct xlx__cpu_leaf *leaf)
 {
     void *array = d->leaves;
     int rc;
 
-    if (find(d, leaf->leaf, leaf->subleaf))
+    if (find(d, leaf->leaf, subleaf_of(leaf)))
         return 0;
     rc = grow(&array, d->num_leaves, sizeof(*leaf));
     d->leaves = array;
     if (rc) return rc;
-    d->leaves[d->num_leaves++] = *leaf;
+    d->leaves[d->num_leaves] = *leaf;
+    d->leaves[d->num_leaves++].subleaf = subleaf_of(leaf);
     return 0;
+}
+
+static uint32_t word_subleaf(const struct xlx__cpu_word *w)
+{
+    return w->subleaf == XLX__CPU_NONE ? 0 : w->subleaf;
+}
+
+bool xlx__cpu_dump_meet(struct xlx__cpu_dump *d,
+                        const struct xlx__cpu_leaf *leaf)
+{
+    const struct xlx__cpu_leaf *found = find(d, leaf->leaf, subleaf_of(leaf));
+    struct xlx__cpu_leaf *l = found ? d->leaves + (found - d->leaves) : NULL;
+    const struct xlx__cpu_word *w;
+    uint32_t lacks, fixed;
+    bool differ = false;
+    unsigned int i;
+
+    for (i = 0; l && i < XLX__CPU_WORDS; i++) {
+        w = xlx__cpu_words + i;
+        if (w->msr || w->index != l->leaf || word_subleaf(w) != l->subleaf)
+            continue;
+        fixed = xlx__cpu_fixed.word[i];
+        lacks = (l->reg[w->reg] ^ leaf->reg[w->reg]) & ~fixed;
+        differ = differ || lacks;
+        l->reg[w->reg] &= leaf->reg[w->reg] | fixed;
+    }
+    return differ;
 }
 
 int xlx__cpu_dump_msr(struct xlx__cpu_dump *d, uint32_t index, uint64_t value)
@@ -116,8 +149,7 @@ static uint32_t word_of(const struct xlx__cpu_dump *d,
     }
     if (!exists(d, cpu, w))
         return 0;
-    return reg_of(d, w->index, w->subleaf == XLX__CPU_NONE ? 0 : w->subleaf,
-                  w->reg);
+    return reg_of(d, w->index, word_subleaf(w), w->reg);
 }
 
 static void decode_signature(uint32_t eax, struct xlx__cpu *cpu)
@@ -133,7 +165,6 @@ static void decode_signature(uint32_t eax, struct xlx__cpu *cpu)
 int xlx__cpu_decode(const struct xlx__cpu_dump *d, struct xlx__cpu *cpu_r)
 {
     const struct xlx__cpu_leaf *basic = find(d, 0, 0);
-    const unsigned int repeats = XLX__CPU_SYSCALL / 32;
     struct xlx__cpu cpu;
     unsigned int i;
 
@@ -154,11 +185,89 @@ int xlx__cpu_decode(const struct xlx__cpu_dump *d, struct xlx__cpu *cpu_r)
     decode_signature(reg_of(d, 1, 0, 0), &cpu);
     for (i = 0; i < XLX__CPU_WORDS; i++)
         cpu.features.word[i] = word_of(d, &cpu, xlx__cpu_words + i);
-    cpu.features.word[repeats] &=
-        ~(cpu.features.word[XLX__CPU_FPU / 32] & XLX__CPU_REPEATED);
+    xlx__cpu_drop_copies(&cpu.features);
     *cpu_r = cpu;
     return 0;
 }
+
+/* ---- is it all? --------------------------------------------------------- */
+
+/* Leaves without which a processor is not known, wherever they are missing. */
+static bool is_essential(const struct xlx__cpu_word *w)
+{
+    return (w->index == 7 && !w->subleaf) ||
+           w->index == XLX__CPU_EXTENDED + 1 ||
+           w->index == XLX__CPU_EXTENDED + 8;
+}
+
+/* Whether the processor has features in such a leaf. */
+static bool uses(const struct xlx__cpu *cpu, const struct xlx__cpu_word *w)
+{
+    if (w->index == 0xd)
+        return xlx__cpu_has(&cpu->features, XLX__CPU_XSAVE);
+    if (w->index == 0xf)
+        return xlx__cpu_has(&cpu->features, XLX__CPU_PQM);
+    return w->needs == XLX__CPU_NONE || xlx__cpu_has(&cpu->features, w->needs);
+}
+
+/* Some dumps leave out leaves of little interest, but go on after them. */
+static bool goes_on_after(const struct xlx__cpu_dump *d, uint32_t leaf)
+{
+    size_t i;
+
+    for (i = 0; i < d->num_leaves; i++)
+        if (d->leaves[i].leaf > leaf)
+            return true;
+    return false;
+}
+
+/* 0xc0000000 is of Centaur and its heirs.  Every processor since SSE2 has the
+ * others. */
+static bool lacks_range(const struct xlx__cpu_dump *d,
+                        const struct xlx__cpu *cpu, uint32_t leaf)
+{
+    return xlx__cpu_has(&cpu->features, XLX__CPU_SSE2) && !find(d, leaf, 0) &&
+           (leaf != CENTAUR || !strcmp(cpu->vendor, "CentaurHauls") ||
+            !strcmp(cpu->vendor, "  Shanghai  "));
+}
+
+/* Whether the dump lacks a leaf that it should have; the first such. */
+static bool find_missing(const struct xlx__cpu_dump *d,
+                         const struct xlx__cpu *cpu, struct xlx__cpu_word *at)
+{
+    const struct xlx__cpu_word *w = xlx__cpu_words;
+    unsigned int i;
+
+    at->index = UINT32_MAX;
+    at->subleaf = 0;
+    if (lacks_range(d, cpu, XLX__CPU_EXTENDED))
+        at->index = XLX__CPU_EXTENDED;
+    else if (lacks_range(d, cpu, CENTAUR))
+        at->index = CENTAUR;
+    for (i = 0; i < XLX__CPU_WORDS; i++, w++)
+        if (w->index < at->index && !w->msr && exists(d, cpu, w) &&
+            uses(cpu, w) && !find(d, w->index, word_subleaf(w)) &&
+            (is_essential(w) || !goes_on_after(d, w->index)))
+            *at = *w;
+    return at->index != UINT32_MAX;
+}
+
+int xlx__cpu_dump_check_whole(const struct xlx__cpu_dump *d)
+{
+    struct xlx__cpu_word at = { .index = UINT32_MAX };
+    struct xlx__cpu cpu;
+    int rc;
+
+    rc = xlx__cpu_decode(d, &cpu);
+    if (rc || !find_missing(d, &cpu, &at))
+        return rc;
+    return xlx__error(ERROR_INVAL, "the dump is cut: leaf %#x:%u is missing, "
+                      "though the processor must have it (if it has nothing "
+                      "there, add the line, with zeros)", at.index,
+                      word_subleaf(&at));
+}
+
+/* ---- this machine ------------------------------------------------------- */
 
 #ifdef __x86_64__
 
@@ -175,7 +284,7 @@ static int host_leaf(struct xlx__cpu_dump *d, uint32_t leaf, uint32_t subleaf)
 int xlx__cpu_host(struct xlx__cpu *cpu_r)
 {
     static const uint32_t first[] = { 0, 1, 7, XLX__CPU_EXTENDED, CENTAUR };
-    struct xlx__cpu_dump d = { NULL, 0, NULL, 0 };
+    struct xlx__cpu_dump d = { .leaves = NULL };
     const struct xlx__cpu_word *w;
     unsigned int i;
     int rc = 0;
@@ -185,8 +294,7 @@ int xlx__cpu_host(struct xlx__cpu *cpu_r)
     for (i = 0; !rc && i < XLX__CPU_WORDS; i++) {
         w = xlx__cpu_words + i;
         if (!w->msr)
-            rc = host_leaf(&d, w->index,
-                           w->subleaf == XLX__CPU_NONE ? 0 : w->subleaf);
+            rc = host_leaf(&d, w->index, word_subleaf(w));
     }
     if (rc) goto out;
     rc = xlx__cpu_decode(&d, cpu_r);

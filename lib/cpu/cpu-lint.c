@@ -55,15 +55,12 @@ static bool libxl_takes(const char *name, size_t len, const char *value,
                         size_t value_len)
 {
     libxl_cpuid_policy_list list = NULL;
-    char item[64];
-    bool takes;
+    char *item = xlx__printf("%.*s=%.*s", (int)len, name, (int)value_len,
+                             value);
+    bool takes = item && !libxl_cpuid_parse_config(&list, item);
 
-    if (len + value_len + 2 > sizeof(item))
-        return false;
-    snprintf(item, sizeof(item), "%.*s=%.*s", (int)len, name, (int)value_len,
-             value);
-    takes = !libxl_cpuid_parse_config(&list, item);
     libxl_cpuid_dispose(&list);
+    free(item);
     return takes;
 }
 
@@ -120,23 +117,39 @@ static int check_item(const char *item, size_t len, size_t *at_r)
     return check_value(item, end, len);
 }
 
+/* The item at s, which is in text. */
+static int check_item_at(const char *text, const char *s)
+{
+    size_t within;
+    int rc = check_item(s, strcspn(s, ","), &within);
+
+    return rc ? xlx__error_prefix(rc, "cpuid, byte %zu",
+                                  (size_t)(s - text) + within) : 0;
+}
+
+/* xl takes commas as strtok() does: how many there are does not matter, and a
+ * line of nothing else is as good as none.  A word that makes xl ignore the
+ * line is reported before all others. */
 static int check_string(const char *text)
 {
-    size_t at = strcspn(text, ","), within, len;
-    int rc;
+    const char *s = text + strspn(text, ","), *misread = NULL;
+    size_t len = strcspn(s, ",");
+    int rc = 0;
 
-    if (!is(text, at, "host"))
-        return xlx__error(ERROR_INVAL, "cpuid, byte 0: must begin with \"host"
-                          "\": " UNLEVELLED);
-    while (text[at]) {
-        at++;
-        len = strcspn(text + at, ",");
-        rc = check_item(text + at, len, &within);
-        if (rc)
-            return xlx__error_prefix(rc, "cpuid, byte %zu", at + within);
-        at += len;
+    if (!*s)
+        return 0;
+    if (!is(s, len, "host"))
+        return xlx__error(ERROR_INVAL, "cpuid, byte %zu: must begin with "
+                          "\"host\": " UNLEVELLED, (size_t)(s - text));
+    while (rc != ERROR_INVAL && s[len]) {
+        s += len;
+        s += strspn(s, ",");
+        len = strcspn(s, ",");
+        rc = *s ? check_item_at(text, s) : 0;
+        if (rc && !misread)
+            misread = s;
     }
-    return 0;
+    return rc != ERROR_INVAL && misread ? check_item_at(text, misread) : rc;
 }
 
 /* ---- the list ----------------------------------------------------------- */
@@ -203,6 +216,16 @@ static int take_register(const char **s, struct element *e)
                                    NOT_BUILT) : 0;
 }
 
+/* Whether the installed libxl takes an element. */
+static bool libxl_takes_element(const char *text)
+{
+    libxl_cpuid_policy_list list = NULL;
+    bool takes = !libxl_cpuid_parse_config_xend(&list, text);
+
+    libxl_cpuid_dispose(&list);
+    return takes;
+}
+
 /* *s is where the fault is. */
 static int read_element(const char **s, struct element *e)
 {
@@ -231,28 +254,49 @@ static int read_element(const char **s, struct element *e)
     return rc;
 }
 
+/* What libxl's parser takes is never refused, however it was meant: it skips
+ * blanks before numbers and registers, cuts numbers to 32 bits, and looks at no
+ * more than e.x of a register's name. */
+static int check_element(const char *text, int number, struct element *e)
+{
+    const char *s = text;
+    int rc = read_element(&s, e);
+
+    if (rc == ERROR_INVAL && libxl_takes_element(text))
+        rc = xlx__error(ERROR_FAIL, "write LEAF[,SUBLEAF]:REGISTER=BITS "
+                        "without more: stock xl takes it, in its own way");
+    return rc ? xlx__error_prefix(rc, "cpuid, element %d, byte %td", number,
+                                  s - text) : 0;
+}
+
+/* Element i, of which those before have been read. */
+static int check_element_at(char *const *list, struct element *all, int i)
+{
+    int rc = check_element(xlx__text(list[i]), i + 1, &all[i]), j;
+
+    for (j = 0; !rc && j < i; j++)
+        if (all[j].leaf == all[i].leaf && all[j].subleaf == all[i].subleaf &&
+            (all[j].regs & all[i].regs))
+            rc = xlx__error(ERROR_FAIL, "cpuid, element %d: leaf %#x says "
+                            "again what element %d says: stock xl would "
+                            "forget that", i + 1, all[i].leaf, j + 1);
+    return rc;
+}
+
 static int check_list(char *const *list, int num)
 {
     struct element *all = calloc((size_t)num, sizeof(*all));
-    const char *s;
-    int i, j, rc = 0;
+    int i, rc = 0, misread = -1;
 
     if (!all)
         return xlx__nomem();
-    for (i = 0; !rc && i < num; i++) {
-        s = xlx__text(list[i]);
-        rc = read_element(&s, &all[i]);
-        for (j = 0; !rc && j < i; j++)
-            if (all[j].leaf == all[i].leaf &&
-                all[j].subleaf == all[i].subleaf &&
-                (all[j].regs & all[i].regs))
-                rc = xlx__error(ERROR_FAIL, "leaf %#x says again what element"
-                                " %d says: stock xl would forget that",
-                                all[i].leaf, j + 1);
-        if (rc)
-            rc = xlx__error_prefix(rc, "cpuid, element %d, byte %zu", i + 1,
-                                   (size_t)(s - xlx__text(list[i])));
+    for (i = 0; i < num && rc != ERROR_INVAL; i++) {
+        rc = check_element_at(list, all, i);
+        if (rc && misread < 0)
+            misread = i;
     }
+    if (rc != ERROR_INVAL && misread >= 0)
+        rc = check_element_at(list, all, misread);
     free(all);
     return rc;
 }

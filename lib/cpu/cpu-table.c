@@ -46,6 +46,12 @@ void xlx__cpu_drop_registers(struct xlx__cpu_set *set)
     }
 }
 
+void xlx__cpu_drop_copies(struct xlx__cpu_set *set)
+{
+    set->word[XLX__CPU_SYSCALL / 32] &=
+        ~(set->word[XLX__CPU_FPU / 32] & XLX__CPU_REPEATED);
+}
+
 /* To the fixed point; a pass that finds nothing is the last.  The needs have
  * no circles, so there are few. */
 void xlx__cpu_close(struct xlx__cpu_set *set)

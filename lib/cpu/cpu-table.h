@@ -126,6 +126,9 @@ struct xlx__cpu_set xlx__cpu_without(const struct xlx__cpu_set *a,
 /* Takes off registers that do not exist: those of an MSR or leaf whose own
  * feature is off. */
 void xlx__cpu_drop_registers(struct xlx__cpu_set *set);
+/* Takes off AMD's copies of 1.edx in 0x80000001.edx, which Xen also shows to
+ * guests on Intel's processors: they are no features of their own. */
+void xlx__cpu_drop_copies(struct xlx__cpu_set *set);
 /* Takes off what is of no use without something that is off. */
 void xlx__cpu_close(struct xlx__cpu_set *set);
 

@@ -77,7 +77,7 @@ static int add_records(const struct xen *x, struct xlx__cpu_dump *d)
 
 static int xen_decode(struct xen *x, struct xlx__cpu *cpu_r)
 {
-    struct xlx__cpu_dump d = { NULL, 0, NULL, 0 };
+    struct xlx__cpu_dump d = { .leaves = NULL };
     int rc;
 
     if (xc_cpu_policy_serialise(x->xc, x->policy, x->leaves, &x->num_leaves,

@@ -249,14 +249,41 @@ static int read_model(const struct element *whole, struct xlx__cpu *cpu)
 
 /* ---- the whole ---------------------------------------------------------- */
 
+/* The CPUs of a topology are <cpu id="0"/>. */
+static bool has_several(const char *text)
+{
+    const char *end = strstr(text, "</cpu>");
+
+    if (!end)
+        end = strstr(text, "</cpudata>");
+    return end && (strstr(end + 1, "</cpu>") || strstr(end + 1, "</cpudata>"));
+}
+
+static bool is_cut(const char *text)
+{
+    struct element e;
+
+    if (strstr(text, "</cpu>") || strstr(text, "</cpudata>"))
+        return false;
+    if (find_element(text, "cpu", &e) || find_element(text, "cpudata", &e))
+        return e.end[-2] != '/';
+    return strstr(text, "<cpu");
+}
+
 int xlx__cpu_parse_xml(const char *text, struct xlx__cpu *cpu_r)
 {
-    struct xlx__cpu_dump d = { NULL, 0, NULL, 0 };
+    struct xlx__cpu_dump d = { .leaves = NULL };
     struct xlx__cpu cpu;
     struct element e;
     int rc;
 
-    if (find_element(text, "cpu", &e)) {
+    if (is_cut(text)) {
+        rc = xlx__error(ERROR_INVAL, "the XML is cut: <cpu> or <cpudata> does "
+                        "not end");
+    } else if (has_several(text)) {
+        rc = xlx__error(ERROR_INVAL, "holds more than one processor: put each "
+                        "into a file of its own");
+    } else if (find_element(text, "cpu", &e)) {
         rc = read_model(&e, &cpu);
     } else {
         rc = read_leaves(text, &d);

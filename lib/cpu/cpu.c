@@ -251,26 +251,38 @@ static int read_json(const char *name, const char *text,
     return rc;
 }
 
+/* Leaves, a feature string or XML, in plain text. */
+static int read_plain(const char *text, struct xlx__cpu *cpu_r)
+{
+    struct xlx__cpu_dump dump = { .leaves = NULL };
+    int rc;
+
+    if (xlx__cpu_is_featureset(text)) {
+        memset(cpu_r, 0, sizeof(*cpu_r));
+        return xlx__cpu_parse_featureset(text, &cpu_r->features);
+    }
+    if (*text == '<' || strstr(text, "<cpu"))
+        return xlx__cpu_parse_xml(text, cpu_r);
+    rc = xlx__cpu_dump_parse(text, &dump);
+    if (!rc)
+        rc = xlx__cpu_decode(&dump, cpu_r);
+    xlx__cpu_dump_free(&dump);
+    return rc;
+}
+
 int xlx__cpu_read_text(const char *name, const char *text,
                        struct xlx__cpu *cpu_r)
 {
-    struct xlx__cpu_dump dump = { NULL, 0, NULL, 0 };
-    char first = text[strspn(text, " \t\r\n")];
+    char *plain;
     int rc;
 
-    if (first == '{')
+    if (text[strspn(text, " \t\r\n")] == '{')
         return read_json(name, text, cpu_r);
-    if (xlx__cpu_is_featureset(text)) {
-        memset(cpu_r, 0, sizeof(*cpu_r));
-        rc = xlx__cpu_parse_featureset(text, &cpu_r->features);
-    } else if (first == '<') {
-        rc = xlx__cpu_parse_xml(text, cpu_r);
-    } else {
-        rc = xlx__cpu_dump_parse(text, &dump);
-        if (!rc)
-            rc = xlx__cpu_decode(&dump, cpu_r);
-        xlx__cpu_dump_free(&dump);
-    }
+    rc = xlx__cpu_plain_text(text, &plain);
+    if (rc)
+        return rc;
+    rc = read_plain(plain, cpu_r);
+    free(plain);
     return rc ? xlx__error_prefix(rc, "%s", name) : 0;
 }
 

@@ -46,19 +46,32 @@ struct xlx__cpu_dump {
     size_t num_leaves;
     struct xlx__cpu_msr *msrs;
     size_t num_msrs;
+    bool sparse;                        /* empty leaves are left out */
+    bool mixed;                         /* of processors that differ */
 };
+#define XLX__CPU_NO_SUBLEAF UINT32_MAX
 void xlx__cpu_dump_free(struct xlx__cpu_dump *d);
-/* The first of a kind stays: of many processors, the first counts.  0 or
- * ERROR_NOMEM, or ERROR_INVAL when there are too many. */
+/* The first of a kind stays.  0 or ERROR_NOMEM, or ERROR_INVAL when there are
+ * too many. */
 int xlx__cpu_dump_leaf(struct xlx__cpu_dump *d,
                        const struct xlx__cpu_leaf *leaf);
 int xlx__cpu_dump_msr(struct xlx__cpu_dump *d, uint32_t index,
                       uint64_t value);
+/* Takes off the features that this leaf of another processor lacks; whether
+ * they differ. */
+bool xlx__cpu_dump_meet(struct xlx__cpu_dump *d,
+                        const struct xlx__cpu_leaf *leaf);
+/* That the leaves go as far as the largest ones of which they tell. */
+int xlx__cpu_dump_check_whole(const struct xlx__cpu_dump *d);
 int xlx__cpu_decode(const struct xlx__cpu_dump *d, struct xlx__cpu *cpu_r);
 /* The processor that this runs on; ERROR_NI when it is not an x86. */
 int xlx__cpu_host(struct xlx__cpu *cpu_r);
 
-/* cpu-dump.c: from text */
+/* cpu-text.c: text without the traces of mail and terminals; to be freed */
+int xlx__cpu_plain_text(const char *text, char **plain_r);
+
+/* cpu-dump.c: from plain text */
+#define XLX__CPU_TEXT_MAX (64u << 20)
 int xlx__cpu_dump_parse(const char *text, struct xlx__cpu_dump *d);
 /* The policy of that title ("HVM Max") in the output of xen-cpuid -p.
  * ERROR_NOTFOUND without a message when it is not there. */

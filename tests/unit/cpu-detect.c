@@ -254,7 +254,7 @@ static void refused(void **state)
         { "CPUID 00000000: 100000000-2-3-4\n", "x: no CPUID leaves in" },
         { "<cpudata><cpuid eax_in='0' eax='1' ebx='2'/></cpudata>",
           "lacks something" },
-        { "<cpudata><cpuid eax_in='0' eax='1'", "x: no CPUID leaves" },
+        { "<cpudata><cpuid eax_in='0' eax='1'", "x: the XML is cut" },
         { "{", "x:1:2: " },
         { "{ \"vendor\": \"short\" }", "must have 12 letters" },
         { "{ \"features\": [\"avx\", \"xav\"] }",
@@ -471,6 +471,8 @@ static void lines_of_old_programs(void **state)
     }
 }
 
+#define NO_MORE "CPUID 80000000: 80000000-00000000-00000000-00000000\n"
+
 /* Sub-leaves without a number are in order; sub-leaf 1 of leaf 0xd may be
  * missing, and the one after it is not a set of features. */
 static void subleaves_in_order(void **state)
@@ -483,8 +485,8 @@ static void subleaves_in_order(void **state)
         "CPUID 0000000D: 00000007-00000340-00000340-00000000\n";
     static const char *const next[] = {
         "CPUID 0000000D: 00000001-00000000-00000000-00000000\n"
-        "CPUID 0000000D: 00000100-00000240-00000000-00000000\n",
-        "CPUID 0000000D: 00000100-00000240-00000000-00000000\n",
+        "CPUID 0000000D: 00000100-00000240-00000000-00000000\n" NO_MORE,
+        "CPUID 0000000D: 00000100-00000240-00000000-00000000\n" NO_MORE,
     };
     struct xlx__cpu cpu;
     char text[1024];

@@ -65,7 +65,8 @@ static void libvirts_cpu_that_says_nothing(void **state)
 
     (void)state;
     refused_xml("<cpu mode='host-passthrough'/>", nothing);
-    refused_xml("<cpu><model", nothing);
+    refused_xml("<cpu><model", "x: the XML is cut: <cpu> or <cpudata> does "
+                "not end");
     refused_xml("<cpu><model/></cpu><model>Haswell</model>", nothing);
     refused_xml("<cpu><model>Haswel</model></cpu>", "x: no CPU model "
                 "\"libvirt:Haswel\"; did you mean \"libvirt:Haswell\"?");
