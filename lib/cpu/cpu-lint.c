@@ -259,14 +259,17 @@ static int read_element(const char **s, struct element *e)
  * more than e.x of a register's name. */
 static int check_element(const char *text, int number, struct element *e)
 {
+    bool takes = libxl_takes_element(text);
     const char *s = text;
     int rc = read_element(&s, e);
 
-    if (rc == ERROR_INVAL && libxl_takes_element(text))
+    if (rc != ERROR_INVAL && !takes)    /* a fault behind this one */
+        rc = xlx__error(ERROR_INVAL, "libxl does not take it: " UNLEVELLED);
+    if (rc == ERROR_INVAL && takes)
         rc = xlx__error(ERROR_FAIL, "write LEAF[,SUBLEAF]:REGISTER=BITS "
                         "without more: stock xl takes it, in its own way");
-    return rc ? xlx__error_prefix(rc, "cpuid, element %d, byte %td", number,
-                                  s - text) : 0;
+    return rc ? xlx__error_prefix(rc, "cpuid, element %d, byte %zu", number,
+                                  (size_t)(s - text)) : 0;
 }
 
 /* Element i, of which those before have been read. */
@@ -277,9 +280,10 @@ static int check_element_at(char *const *list, struct element *all, int i)
     for (j = 0; !rc && j < i; j++)
         if (all[j].leaf == all[i].leaf && all[j].subleaf == all[i].subleaf &&
             (all[j].regs & all[i].regs))
-            rc = xlx__error(ERROR_FAIL, "cpuid, element %d: leaf %#x says "
-                            "again what element %d says: stock xl would "
-                            "forget that", i + 1, all[i].leaf, j + 1);
+            rc = xlx__error(ERROR_FAIL, "cpuid, element %d, byte %zu: leaf "
+                            "%#x says again what element %d says: stock xl "
+                            "would forget that", i + 1,
+                            strlen(xlx__text(list[i])), all[i].leaf, j + 1);
     return rc;
 }
 

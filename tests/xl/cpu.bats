@@ -120,6 +120,8 @@ refused() {
 
 @test "the words of xl reach it as they stand" {
     for line in 'cpuid="host"' 'cpuid="host,avx=0,family=6"' \
+        'cpuid="host,avx2=0,"' 'cpuid="host,"' 'cpuid="host,,avx=0"' \
+        'cpuid=""' 'cpuid=","' 'cpuid=",host,avx=0"' 'cpuid=[[1], "x"]' \
         'cpuid=["0x7,0:ebx=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx0"]' \
         'cpuid=[]' 'xcpuid="Haswell"'; do
         config "$line" > "$tmp/web.cfg"
@@ -154,7 +156,7 @@ refused() {
         'cpuid="SandyBrige,+pdpe1gb"'
     refused 'cpuid: CPU expression, byte 9: no feature "pdpe1bg"; did you mean "pdpe1gb"?' \
         'cpuid="Haswell,+pdpe1bg"'
-    refused 'byte 0: a CPU model is expected here' 'cpuid=""'
+    refused 'byte 8: a feature is expected here' 'cpuid="Haswell,"'
     refused 'byte 6: "ssb-no" is ambiguous' 'cpuid="host,-ssb-no"'
     refused 'byte 12: "2" must be on or off' 'cpuid="Haswell,avx=2"'
     refused 'byte 17: "300" must be a number up to 15' \
