@@ -7,6 +7,7 @@
  *   hostdev-patience.c  what a watcher tries again, and when
  *   hostdev-owner.c  which guest has a device
  *   hostdev-boot.c   which domain of a record is still the guest's
+ *   hostdev-identity.c  which device of the host is the recorded one
  *
  * A repair compares each entry of a guest's record with what is there.  A pure
  * function of the concept, its plan, says what is to be done about the entry;
@@ -158,14 +159,59 @@ bool xlx__hostdev_is_earlier(const char *recorded, const char *boot);
 int xlx__hostdev_check_domain(xlx_ctx *ctx, const libxl_uuid *uuid,
                               uint32_t *domid);
 
+/* ---- hostdev-identity.c ------------------------------------------------- */
+
+/* The words of a device about itself, and its place.  Texts are not NULL; ""
+ * and 0 are for what is not known. */
+struct xlx__hostdev_identity {
+    const char *id;                 /* "KIND VALUE", see scsi_entry */
+    const char *serial, *vendor, *model, *type;
+    uint64_t size;
+    const char *place;              /* an address or a path */
+    bool offline;                   /* it is there, and does not work */
+};
+
+enum xlx__hostdev_same {            /* the surest first */
+    XLX__HOSTDEV_SAME,
+    XLX__HOSTDEV_UNSURE,
+    XLX__HOSTDEV_OTHER,
+};
+/* same_boot: was is of this start of the host. */
+enum xlx__hostdev_same
+xlx__hostdev_compare(const struct xlx__hostdev_identity *was,
+                     const struct xlx__hostdev_identity *is, bool same_boot);
+
+enum xlx__hostdev_choice {
+    XLX__HOSTDEV_NONE,
+    XLX__HOSTDEV_FOUND,             /* *best_r; of several paths one that
+                                     * works, if possible the one it had */
+    XLX__HOSTDEV_OFFLINE,           /* *best_r and all paths to it */
+    XLX__HOSTDEV_AMBIGUOUS,         /* *best_r and, unless -1, *other_r */
+};
+/* Which of the devices that there are is it? */
+enum xlx__hostdev_choice
+xlx__hostdev_choose(const struct xlx__hostdev_identity *was,
+                    const struct xlx__hostdev_identity *list, int num,
+                    bool same_boot, int *best_r, int *other_r);
+/* Is the wwid of sysfs the one that udev's scsi_id writes like that?  naa.X is
+ * 3X there, eui.X 2X, t10.X 1X, and '_' stands for each run of spaces. */
+bool xlx__hostdev_is_scsi_id(const char *wwid, const char *id);
+
 /* ---- hostdev-owner.c ---------------------------------------------------- */
 
+struct xlx__hostdev_search {
+    const char *file;               /* of the record: "scsi.json" */
+    /* Looks in the record of that guest; ERROR_NOTFOUND without a message to
+     * go on. */
+    int (*search)(xlx_ctx *ctx, const xlx_guest *guest, void *user);
+    /* Does the text of a record that cannot be read name the device? */
+    bool (*names_device)(const char *text, void *user);
+    void *user;
+};
 /* Calls search for each guest of which there are records, except (may be NULL)
  * aside, until it returns something else than ERROR_NOTFOUND.  ERROR_NOTFOUND
  * without a message when none has it. */
 int xlx__hostdev_search(xlx_ctx *ctx, const libxl_uuid *except,
-                        int (*search)(xlx_ctx *ctx, const xlx_guest *guest,
-                                      void *user),
-                        void *user);
+                        const struct xlx__hostdev_search *how);
 
 #endif

@@ -14,23 +14,6 @@
 
 /* ---- what can be had ---------------------------------------------------- */
 
-/* Where the device is now, for an entry that names where it was. */
-int xlx__scsi_find_again(const xlx_scsi_entry *e, struct xlx__scsi_pdev *p)
-{
-    int rc;
-
-    rc = xlx__scsi_find_identity(e->identity, p);
-    if (rc == ERROR_INVAL) {            /* a file, or no SCSI device */
-        xlx__error_clear();
-        rc = xlx__scsi_find(e->dev.pdev, p);
-    }
-    if (rc) return rc;
-    if (strcmp(p->identity, e->identity))
-        return xlx__error(ERROR_NOTFOUND, "pdev %s: it is another device than "
-                          "the guest had", e->dev.pdev);
-    return 0;
-}
-
 /* Devices that are to be attached again, and where they are now. */
 struct missing {
     const xlx_scsi_entry **list;
@@ -80,14 +63,12 @@ static int prepare(struct xlx__scsi_repair *r, xlx_scsi_entry *e,
     if (rc) return rc;
     rc = xlx__scsi_target_rename(&r->c->guest.uuid, e);
     if (rc) return rc;
-    rc = xlx__scsi_find_again(e, p);
+    rc = xlx__scsi_find_again(e, r->c->boot, p);
     if (rc) return rc;
     /* it may have been mounted since; those who share it have it open */
     rc = xlx__scsi_check_use(r->c, e, p, !e->dev.shared);
     if (rc) return rc;
-    rc = xlx__set_string(&e->hctl, p->unit.hctl);
-    if (rc) return rc;
-    return xlx__set_string(&e->path, p->unit.path);
+    return xlx__scsi_note_device(e, p);
 }
 
 /* Those that can be attached again now; the others are reported. */

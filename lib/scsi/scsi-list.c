@@ -333,7 +333,7 @@ static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
 
     xlx_scsi_entry_init(&e);
     xlx_guest_init(&guest);
-    rc = xlx__scsi_owner(ctx, p->identity, &e, &guest);
+    rc = xlx__scsi_owner(ctx, p, &e, &guest);
     if (!rc) {
         p->unit.used_by = xlx__printf("guest %s has it as %s%s",
                                       xlx__text(guest.name), e.dev.vdev,
@@ -401,7 +401,7 @@ int xlx__scsi_owner_find(xlx_ctx *ctx, const char *path,
     xlx_scsi_entry_init(&e);
     rc = xlx__scsi_find_whole(path, &p);
     if (rc) goto out;
-    rc = xlx__scsi_owner(ctx, p.identity, &e, &owner->guest);
+    rc = xlx__scsi_owner(ctx, &p, &e, &owner->guest);
     if (rc) goto out;
     rc = xlx__set_string(&owner->vdev, e.dev.vdev);
 

@@ -39,7 +39,7 @@ static int make_again(struct xlx__scsi_repair *r, const xlx_scsi_entry *e)
                         "backend uses it, and a new one is not used: end the "
                         "guest with xl destroy, and start it again", tpg);
     else
-        rc = xlx__scsi_find_again(e, &p);
+        rc = xlx__scsi_find_again(e, r->c->boot, &p);
     if (rc) goto out;
     rc = xlx__scsi_check_use(r->c, e, &p, false);
     if (rc) goto out;

@@ -166,11 +166,6 @@ bool xlx__scsi_is_aside(const xlx_scsi_entry *entry)
 
 /* ---- who has a device --------------------------------------------------- */
 
-static bool has_identity(const xlx_scsi_entry *e, const char *identity)
-{
-    return !strcmp(xlx__text(e->identity), identity);
-}
-
 static bool has_backstore(const xlx_scsi_entry *e, const char *backstore)
 {
     return !strcmp(xlx__text(e->backstore), backstore);
@@ -178,8 +173,9 @@ static bool has_backstore(const xlx_scsi_entry *e, const char *backstore)
 
 /* An entry that is looked for, and where it is to be copied to. */
 struct search {
-    bool (*matches)(const xlx_scsi_entry *e, const char *what);
-    const char *what;
+    const struct xlx__scsi_pdev *p; /* its device, or */
+    const char *backstore;          /* its backstore */
+    char *boot;                     /* this start of the host */
     xlx_scsi_entry *entry;
     xlx_guest *guest;
 };
@@ -195,7 +191,8 @@ static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
     rc = xlx__scsi_record_load(ctx, &guest->uuid, &record, NULL);
     if (rc) goto out;
     for (i = 0; !e && i < record.num_entries; i++)
-        if (s->matches(&record.entries[i], s->what))
+        if (s->p ? xlx__scsi_is_entrys(&record.entries[i], s->boot, s->p)
+                 : has_backstore(&record.entries[i], s->backstore))
             e = &record.entries[i];
     rc = e ? xlx_scsi_entry_copy(ctx, s->entry, e) : ERROR_NOTFOUND;
     if (rc) goto out;
@@ -206,18 +203,57 @@ static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
     return rc;
 }
 
-int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
+/* Numbers alone are in any record. */
+static bool has_text(const char *text, const char *part)
+{
+    return strlen(xlx__text(part)) > 3 && strstr(text, part);
+}
+
+static bool names_device(const char *text, void *user)
+{
+    const struct search *s = user;
+    const char *id, *wwid;
+
+    if (!s->p)
+        return has_text(text, s->backstore);
+    xlx__scsi_identity_kind(xlx__text(s->p->identity), &id);
+    /* as udev and multipath write it: 3X for naa.X */
+    wwid = strchr(id, '.') ? strchr(id, '.') + 1
+           : strncmp(id, "mpath-", 6) ? "" : id + 7;
+    return has_text(text, id) || has_text(text, wwid) ||
+           has_text(text, s->p->serial) || has_text(text, s->p->unit.hctl) ||
+           has_text(text, s->p->unit.path);
+}
+
+static int search_all(xlx_ctx *ctx, struct search *s)
+{
+    const struct xlx__hostdev_search how = {
+        .file = xlx__record_kinds[XLX__RECORD_SCSI_RECORD].file,
+        .search = search_record, .names_device = names_device, .user = s,
+    };
+    int rc;
+
+    rc = xlx__hostdev_boot(&s->boot);
+    if (rc) return rc;
+    rc = xlx__hostdev_search(ctx, NULL, &how);
+    free(s->boot);
+    return rc;
+}
+
+int xlx__scsi_owner(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
                     xlx_scsi_entry *entry_r, xlx_guest *guest_r)
 {
-    struct search s = { has_identity, identity, entry_r, guest_r };
+    struct search s = { .p = p, .entry = entry_r, .guest = guest_r };
 
-    return xlx__hostdev_search(ctx, NULL, search_record, &s);
+    return search_all(ctx, &s);
 }
 
 int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
                               xlx_scsi_entry *entry_r, xlx_guest *guest_r)
 {
-    struct search s = { has_backstore, backstore, entry_r, guest_r };
+    struct search s = {
+        .backstore = backstore, .entry = entry_r, .guest = guest_r,
+    };
 
-    return xlx__hostdev_search(ctx, NULL, search_record, &s);
+    return search_all(ctx, &s);
 }

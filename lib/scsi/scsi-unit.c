@@ -7,6 +7,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ void xlx__scsi_pdev_dispose(struct xlx__scsi_pdev *p)
     free(p->identity);
     free(p->block);
     free(p->target);
+    free(p->serial);
     xlx__scsi_pdev_init(p);
 }
 
@@ -114,6 +116,51 @@ static int read_nodes(const char *device, struct xlx__scsi_pdev *p)
     return rc;
 }
 
+/* A path that the kernel has given up, or is taking away. */
+static int read_state(const char *device, struct xlx__scsi_pdev *p)
+{
+    static const char *const states[] = {
+        "offline", "transport-offline", "cancel", "deleted",
+    };
+    char *state = xlx__attr_text("%s/state", device);
+    size_t i;
+
+    if (!state)
+        return xlx__nomem();
+    for (i = 0; i < XLX__ARRAY_SIZE(states); i++)
+        if (!strcmp(state, states[i]))
+            p->offline = true;
+    free(state);
+    return 0;
+}
+
+/* The unit serial number, vital product data page 0x80; "" when the device
+ * gives none. */
+static char *read_serial(const char *device)
+{
+    unsigned char page[4 + 255] = { 0 };
+    const char *serial = (const char *)page + 4;
+    size_t len = 0;
+    char *path;
+    FILE *f;
+
+    path = xlx__printf("%s/vpd_pg80", device);
+    f = path ? fopen(path, "re") : NULL;
+    free(path);
+    if (f) {
+        len = fread(page, 1, sizeof(page), f);
+        fclose(f);
+    }
+    if (len <= 4 || page[1] != 0x80)
+        return strdup("");
+    len = len - 4 < page[3] ? len - 4 : page[3];
+    for (; len && (serial[len - 1] == ' ' || !serial[len - 1]); len--)
+        ;
+    for (; len && *serial == ' '; len--)
+        serial++;
+    return xlx__printf("%.*s", (int)len, serial);
+}
+
 static int read_unit(const char *device, struct xlx__scsi_pdev *p)
 {
     char address[XLX__SCSI_HCTL_MAX], *type;
@@ -126,8 +173,9 @@ static int read_unit(const char *device, struct xlx__scsi_pdev *p)
     u->revision = xlx__attr_text("%s/rev", device);
     u->wwid = xlx__attr_text("%s/wwid", device);
     p->target = strdup("");
+    p->serial = read_serial(device);
     if (!type || !u->vendor || !u->model || !u->revision || !u->wwid ||
-        !p->target) {
+        !p->target || !p->serial) {
         rc = xlx__nomem();
         goto out;
     }
@@ -143,6 +191,10 @@ static int read_unit(const char *device, struct xlx__scsi_pdev *p)
         goto out;
     }
     rc = read_nodes(device, p);
+    if (rc) goto out;
+    if (*p->block)
+        p->size = xlx__scsi_block_size(p->block);
+    rc = read_state(device, p);
 
  out:
     free(type);
@@ -203,57 +255,6 @@ int xlx__scsi_units(struct xlx__scsi_hctl **list_r, int *num_r)
 
 /* ---- by identifier ------------------------------------------------------ */
 
-/* udev's scsi_id writes naa.X as 3X, eui.X as 2X, t10.X as 1X, and '_' for
- * each run of spaces. */
-static bool is_scsi_id(const char *wwid, const char *id)
-{
-    static const char *const kinds[] = { "t10.", "eui.", "naa." };
-    size_t i;
-
-    for (i = 0; i < XLX__ARRAY_SIZE(kinds); i++)
-        if (!strncmp(wwid, kinds[i], 4) && *id == (char)('1' + i))
-            break;
-    if (i == XLX__ARRAY_SIZE(kinds))
-        return false;
-    for (wwid += 4, id++; *wwid && *id; id++) {
-        if (*wwid == ' ' && *id == '_') {
-            wwid += strspn(wwid, " ");
-            continue;
-        }
-        if (*wwid++ != *id)
-            return false;
-    }
-    return !*wwid && !*id;
-}
-
-/* The unit serial number, vital product data page 0x80. */
-static bool has_serial(const struct xlx__scsi_hctl *hctl, const char *id)
-{
-    char address[XLX__SCSI_HCTL_MAX], *path;
-    unsigned char page[4 + 255] = { 0 };
-    size_t len, want = strlen(id);
-    const char *serial = (const char *)page + 4;
-    FILE *f;
-
-    path = xlx__printf("%s/class/scsi_device/%s/device/vpd_pg80",
-                       xlx__sysfs_dir(),
-                       xlx__scsi_format_hctl(hctl, address));
-    f = path ? fopen(path, "re") : NULL;
-    free(path);
-    if (!f)
-        return false;
-    len = fread(page, 1, sizeof(page), f);
-    fclose(f);
-    if (len <= 4 || page[1] != 0x80)
-        return false;
-    len = len - 4 < page[3] ? len - 4 : page[3];
-    for (; len && (serial[len - 1] == ' ' || !serial[len - 1]); len--)
-        ;
-    for (; len && *serial == ' '; len--)
-        serial++;
-    return len && len == want && !memcmp(serial, id, want);
-}
-
 static int add_match(const struct xlx__scsi_hctl *hctl, const char *id,
                      struct xlx__scsi_pdev *found, bool *ambiguous)
 {
@@ -268,14 +269,16 @@ static int add_match(const struct xlx__scsi_hctl *hctl, const char *id,
         goto out;
     }
     if (rc) goto out;
-    if (strcmp(p.unit.wwid, id) && !is_scsi_id(p.unit.wwid, id) &&
-        !has_serial(hctl, id))
+    if (strcmp(p.unit.wwid, id) &&
+        !xlx__hostdev_is_scsi_id(p.unit.wwid, id) && strcmp(p.serial, id))
         goto out;
     if (found->identity) {
         /* the second path to one device is the same device */
-        if (strcmp(found->identity, p.identity))
-            *ambiguous = true;
-        goto out;
+        *ambiguous = *ambiguous || !xlx__scsi_may_be(found, &p) ||
+                     found->size != p.size;
+        if (p.offline || !found->offline)
+            goto out;
+        xlx__scsi_pdev_dispose(found);  /* one that works is better */
     }
     *found = p;
     xlx__scsi_pdev_init(&p);
@@ -300,8 +303,8 @@ static int find_id(const char *id, struct xlx__scsi_pdev *p)
     if (rc) return rc;
     if (ambiguous)
         return xlx__error(ERROR_INVAL, "pdev \"%s\": more than one device "
-                          "has that serial number; name it by its wwid or "
-                          "H:C:T:L, see xl scsi-assignable", id);
+                          "has that identifier or serial number; name it by "
+                          "its wwid or H:C:T:L, see xl scsi-assignable", id);
     if (!p->identity)
         return xlx__error(ERROR_NOTFOUND, "pdev \"%s\": no device node, and "
                           "no SCSI device of this host has such an "
@@ -368,9 +371,27 @@ static int find_block(const char *pdev, const char *path, dev_t devno,
                           major(devno), minor(devno));
     if (!name)
         return xlx__nomem();
-    rc = set_other(p, path, "block", name,
-                   xlx__printf("block %u:%u", major(devno), minor(devno)));
+    rc = xlx__scsi_describe_block(p, name);
+    if (!rc)
+        rc = set_other(p, path, "block", name, p->identity);
     free(name);
+    return rc;
+}
+
+int xlx__scsi_set_block(struct xlx__scsi_pdev *p, const char *name)
+{
+    char *path, *slash;
+    int rc;
+
+    path = xlx__printf("/dev/%s", name);
+    if (!path)
+        return xlx__nomem();
+    while ((slash = strchr(path, '!')))
+        *slash = '/';
+    rc = xlx__scsi_describe_block(p, name);
+    if (!rc)
+        rc = set_other(p, path, "block", name, p->identity);
+    free(path);
     return rc;
 }
 
@@ -385,9 +406,28 @@ static int find_char(const char *pdev, dev_t devno, struct xlx__scsi_pdev *p)
     return xlx__error(ERROR_INVAL, "pdev %s: it is not a SCSI device", pdev);
 }
 
+/* A number of an inode is given to another file when its own is removed: the
+ * time of birth tells them apart, where the file system knows it. */
+static int read_birth(const char *path, struct xlx__scsi_pdev *p)
+{
+    struct statx stx;
+
+    if (statx(AT_FDCWD, path, 0, STATX_BTIME, &stx) ||
+        !(stx.stx_mask & STATX_BTIME))
+        p->serial = strdup("");
+    else
+        p->serial = xlx__printf("%lld.%09u", (long long)stx.stx_btime.tv_sec,
+                                stx.stx_btime.tv_nsec);
+    return p->serial ? 0 : xlx__nomem();
+}
+
 static int find_file(const char *path, const struct stat *st,
                      struct xlx__scsi_pdev *p)
 {
+    int rc;
+
+    rc = read_birth(path, p);
+    if (rc) return rc;
     p->size = (uint64_t)st->st_size;
     if (p->size < 512 || p->size % 512)
         return xlx__error(ERROR_INVAL, "pdev %s: its size is %" PRIu64
@@ -540,25 +580,4 @@ xlx_scsi_identity xlx__scsi_identity_kind(const char *identity,
         return XLX_SCSI_IDENTITY_NONE;
     *value_r = identity + len + 1;
     return kind;
-}
-
-int xlx__scsi_find_identity(const char *identity, struct xlx__scsi_pdev *p)
-{
-    struct xlx__scsi_hctl hctl;
-    const char *value;
-
-    switch (xlx__scsi_identity_kind(identity, &value)) {
-    case XLX_SCSI_IDENTITY_WWID:
-        return find_id(value, p);
-    case XLX_SCSI_IDENTITY_HCTL:
-        if (xlx__scsi_parse_hctl(value, &hctl))
-            return xlx__scsi_find_hctl(&hctl, p);
-        break;
-    case XLX_SCSI_IDENTITY_TARGET:
-        return xlx__scsi_find(value, p);
-    default:
-        break;
-    }
-    return xlx__error(ERROR_INVAL, "\"%s\" cannot be looked for by that",
-                      identity);
 }

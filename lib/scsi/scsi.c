@@ -132,11 +132,7 @@ static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
     }
     e->domid = guest->domid;
     e->status = XLX_SCSI_STATUS_ATTACHING;
-    rc = xlx__set_string(&e->identity, p->identity);
-    if (rc) return rc;
-    rc = xlx__set_string(&e->hctl, p->unit.hctl);
-    if (rc) return rc;
-    return xlx__set_string(&e->path, p->unit.path);
+    return xlx__scsi_note_device(e, p);
 }
 
 /* Every device of the host adapter that *one is on, under the address that it
@@ -200,7 +196,7 @@ static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
             if (!strcmp(plan->entries[i].dev.vdev, plan->entries[j].dev.vdev))
                 return xlx__error(ERROR_INVAL, "vdev %s is given twice",
                                   plan->entries[i].dev.vdev);
-            if (!strcmp(plan->entries[i].identity, plan->entries[j].identity))
+            if (xlx__scsi_may_be(&plan->pdevs[i], &plan->pdevs[j]))
                 return xlx__error(ERROR_INVAL, "pdev %s and %s are one device",
                                   plan->entries[j].dev.pdev,
                                   plan->entries[i].dev.pdev);
@@ -219,14 +215,23 @@ static int check_vdev(struct xlx__scsi_change *c,
                       const struct xlx__scsi_bus *bus,
                       const xlx_scsi_entry *e)
 {
+    const xlx_scsi_entry *was;
     struct xlx__scsi_hctl vdev;
     int rc;
 
     rc = xlx__scsi_parse_vdev(e->dev.vdev, &vdev);
     if (rc) return rc;
-    if (xlx__scsi_entry(&c->record, e->dev.vdev))
+    was = xlx__scsi_entry(&c->record, e->dev.vdev);
+    if (was && was->status == XLX_SCSI_STATUS_ATTACHED &&
+        was->domid == c->guest.domid && xlx__scsi_bus_lun(bus, &vdev))
         return xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
                           "already", e->dev.vdev);
+    if (was)
+        return xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: it is recorded for "
+                          "%s, which the guest does not have at this moment: "
+                          "xl scsi-repair attaches that again, xl scsi-detach "
+                          "forgets it", e->dev.vdev,
+                          xlx__text(was->dev.pdev));
     if (xlx__scsi_bus_lun(bus, &vdev))
         return xlx__error(ERROR_DEVICE_EXISTS, "vdev %s: the guest has it "
                           "already, from another tool", e->dev.vdev);
@@ -255,7 +260,7 @@ static int check_vdevs(const xlx_scsi_entry *const *entries, int num,
 /* Not with another guest, unless both allow it; then they have one backstore,
  * since a disk can be opened for one alone. */
 static int check_owner(struct xlx__scsi_change *c, xlx_scsi_entry *e,
-                       bool *had_r)
+                       const struct xlx__scsi_pdev *p, bool *had_r)
 {
     xlx_scsi_entry other;
     xlx_guest guest;
@@ -263,10 +268,15 @@ static int check_owner(struct xlx__scsi_change *c, xlx_scsi_entry *e,
 
     xlx_scsi_entry_init(&other);
     xlx_guest_init(&guest);
-    rc = xlx__scsi_owner(c->ctx, e->identity, &other, &guest);
+    rc = xlx__scsi_owner(c->ctx, p, &other, &guest);
     *had_r = !rc;
     if (rc) goto out;
-    if (!e->dev.shared || !other.dev.shared)
+    if (!libxl_uuid_compare(&guest.uuid, &c->guest.uuid))
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: it is recorded for "
+                        "this guest already, as %s: xl scsi-repair attaches "
+                        "it again if it is lost, xl scsi-detach forgets it",
+                        e->dev.pdev, other.dev.vdev);
+    else if (!e->dev.shared || !other.dev.shared)
         rc = xlx__error(ERROR_DEVICE_EXISTS, "pdev %s: guest \"%s\" has it as "
                         "%s%s", e->dev.pdev, xlx__text(guest.name),
                         other.dev.vdev,
@@ -314,7 +324,7 @@ static int check_one(struct xlx__scsi_change *c, xlx_scsi_entry *e,
     bool had;
     int rc;
 
-    rc = check_owner(c, e, &had);
+    rc = check_owner(c, e, p, &had);
     if (rc && rc != ERROR_NOTFOUND)
         return rc;
     rc = check_foreign(e);

@@ -4,6 +4,7 @@
  *
  *   scsi-address.c   H:C:T:L; the user's names for devices
  *   scsi-unit.c      the devices of the host
+ *   scsi-identity.c  which of them is the recorded one
  *   scsi-use.c       the part of the host that uses one
  *   scsi-target-name.c  names of targets, and which are there
  *   scsi-target.c    the target in configfs
@@ -67,7 +68,9 @@ struct xlx__scsi_pdev {
     struct xlx__scsi_hctl hctl;     /* when unit.hctl is not empty */
     char *identity;                 /* see scsi_entry in the IDL */
     char *block;                    /* its name in /sys/class/block, or "" */
-    uint64_t size;                  /* of a file */
+    char *serial;                   /* or the birth of a file; "" for none */
+    uint64_t size;                  /* 0 for none */
+    bool offline;                   /* the kernel does not use it */
     char *target;                   /* naa.X of the target of another, or "" */
     uint32_t lun;                   /* in that */
 };
@@ -87,10 +90,28 @@ int xlx__scsi_find_hctl(const struct xlx__scsi_hctl *hctl,
  * not one.  The value lives as long as the text. */
 xlx_scsi_identity xlx__scsi_identity_kind(const char *identity,
                                           const char **value_r);
-/* Again by its identity, wherever it is now. */
-int xlx__scsi_find_identity(const char *identity, struct xlx__scsi_pdev *p);
+/* A disk or map that is not a SCSI device, by its name in /sys/class/block. */
+int xlx__scsi_set_block(struct xlx__scsi_pdev *p, const char *name);
 /* Addresses of all SCSI devices, in order; free() *list_r. */
 int xlx__scsi_units(struct xlx__scsi_hctl **list_r, int *num_r);
+
+/* ---- scsi-identity.c ---------------------------------------------------- */
+
+/* Identity, serial number, model and size of one that is not a SCSI device. */
+int xlx__scsi_describe_block(struct xlx__scsi_pdev *p, const char *name);
+uint64_t xlx__scsi_block_size(const char *name);
+/* May both be one device? */
+bool xlx__scsi_may_be(const struct xlx__scsi_pdev *a,
+                      const struct xlx__scsi_pdev *b);
+/* May it be the device of the entry? */
+bool xlx__scsi_is_entrys(const xlx_scsi_entry *e, const char *boot,
+                         const struct xlx__scsi_pdev *p);
+/* Notes in the entry what the device is, and where. */
+int xlx__scsi_note_device(xlx_scsi_entry *e, const struct xlx__scsi_pdev *p);
+/* Finds the entry's device wherever it is now.  ERROR_NOTFOUND, or ERROR_INVAL
+ * when several could be it, or one could be another. */
+int xlx__scsi_find_again(const xlx_scsi_entry *e, const char *boot,
+                         struct xlx__scsi_pdev *p);
 
 /* ---- scsi-use.c --------------------------------------------------------- */
 
@@ -286,7 +307,7 @@ void xlx__scsi_entry_drop(struct xlx__scsi_change *c, const char *vdev);
 bool xlx__scsi_is_aside(const xlx_scsi_entry *entry);
 /* Finds the guest that has the device, and the entry of its record.
  * ERROR_NOTFOUND, without a message, when nobody has it. */
-int xlx__scsi_owner(xlx_ctx *ctx, const char *identity,
+int xlx__scsi_owner(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
                     xlx_scsi_entry *entry_r, xlx_guest *guest_r);
 /* The same by the name of the backstore that the entry uses. */
 int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
@@ -356,8 +377,6 @@ int xlx__scsi_attach_missing(struct xlx__scsi_repair *r,
                            const xlx_scsi_entry **list, int num);
 /* A guest does not look for what came while it was suspended. */
 int xlx__scsi_wake_guest(struct xlx__scsi_change *c);
-/* Where the device is now, for an entry that names where it was. */
-int xlx__scsi_find_again(const xlx_scsi_entry *e, struct xlx__scsi_pdev *p);
 
 /* ---- scsi-mend.c -------------------------------------------------------- */
 

@@ -28,11 +28,16 @@ static const char *ctrl_problem(const xlx_usb_ctrl *ctrl)
     return "";
 }
 
+/* other: the device that is in its place. */
 static int set_problem(const xlx_usb_ctrl *ctrl, xlx_usb_port *port,
-                       bool running)
+                       const xlx_usb_host_device *other, bool running)
 {
+    char text[64 + XLX__USB_TITLE_MAX], title[XLX__USB_TITLE_MAX];
     const char *problem = "";
 
+    if (other)
+        snprintf(text, sizeof(text), "another device is in its place: %s",
+                 xlx__usb_title(other, title));
     if (port->status == XLX_USB_STATUS_ASIDE)
         problem = "set aside: it comes back with xl restore or xl usb-repair";
     else if (!running)
@@ -44,6 +49,8 @@ static int set_problem(const xlx_usb_ctrl *ctrl, xlx_usb_port *port,
     else if (port->status == XLX_USB_STATUS_UNKNOWN && !port->present)
         problem = "it is not plugged in, and keeps stock xl from attaching"
                   " anything: xl usb-detach, or xl usb-repair";
+    else if (other)
+        problem = text;
     else if (!port->present)
         problem = "it is not plugged in";
     else if (port->status == XLX_USB_STATUS_MISSING)
@@ -62,9 +69,14 @@ static int fill_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_ctrl *ctrl,
     const xlx_usb_entry *e = xlx__usb_entry(record, ctrl->devid,
                                             port->number);
     const xlx_usb_host_device *d = xlx__usb_by_path(devices, port->path);
+    const xlx_usb_host_device *other = NULL;
     bool running = domid != XLX_DOMID_NONE;
     int rc = 0;
 
+    if (e && xlx__usb_is_on(e, port->path) && d && !xlx__usb_may_be(e, d)) {
+        other = d;
+        d = NULL;
+    }
     if (e && xlx__usb_is_on(e, port->path)) {
         port->status = e->status;
         port->once = e->once;
@@ -76,7 +88,7 @@ static int fill_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_ctrl *ctrl,
         xlx_usb_host_device_dispose(&port->device);
         rc = xlx_usb_host_device_copy(ctx, &port->device, d);
     }
-    return rc ? rc : set_problem(ctrl, port, running);
+    return rc ? rc : set_problem(ctrl, port, other, running);
 }
 
 static int by_port(const void *a, const void *b)

@@ -79,6 +79,12 @@ static struct xlx__hostdev_action settle_plugged(
                            : "it is plugged in again");
 }
 
+/* Why the device cannot be attached. */
+static const char *why_not(const struct xlx__usb_seen *seen)
+{
+    return *xlx__text(seen->instead) ? seen->instead : "it is not plugged in";
+}
+
 /* The guest does not run.  It loses what it had when it ended, and not what it
  * had when the host was shut down. */
 static struct xlx__hostdev_action clean_up(const xlx_usb_entry *e,
@@ -110,7 +116,9 @@ static struct xlx__hostdev_action settle(const xlx_usb_entry *e,
     if (e->once)
         return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY, pulled_out_once);
     if (e->status != XLX_USB_STATUS_MISSING || on_port)
-        return xlx__hostdev_do(XLX__HOSTDEV_WAIT, "it is not plugged in");
+        return xlx__hostdev_do(XLX__HOSTDEV_WAIT, why_not(seen));
+    if (seen->several)
+        return xlx__hostdev_do(XLX__HOSTDEV_PUT_OFF, why_not(seen));
     return XLX__HOSTDEV_LEAVE;
 }
 

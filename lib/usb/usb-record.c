@@ -5,6 +5,7 @@
  * last step of its detachment.  It names the device by something that does not
  * change when it is pulled out and plugged in again.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,7 +192,7 @@ bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
         return !strcmp(xlx__text(e->path), xlx__text(d->path));
     xlx_usb_selector_init(&s);
     matches = !xlx__usb_entry_selector(e, &s) &&
-              xlx__usb_selector_matches(&s, d);
+              xlx__usb_selector_matches(&s, d) && xlx__usb_may_be(e, d);
     xlx_usb_selector_dispose(&s);
     return matches;
 }
@@ -218,17 +219,35 @@ static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
     return found ? xlx__set_string(s->name_r, guest->name) : ERROR_NOTFOUND;
 }
 
+/* The path or the ID. */
+static bool names_device(const char *text, void *user)
+{
+    const struct search *s = user;
+    char id[16], *path;
+    bool found;
+
+    snprintf(id, sizeof(id), "%04x:%04x", s->d->vendor, s->d->product);
+    path = xlx__printf("\"%s\"", xlx__text(s->d->path));
+    found = !path || strstr(text, path) || strstr(text, id);
+    free(path);
+    return found;
+}
+
 int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
                    const libxl_uuid *except, char **name_r)
 {
     struct search s = { .d = d, .name_r = name_r };
+    const struct xlx__hostdev_search how = {
+        .file = xlx__record_kinds[XLX__RECORD_USB_RECORD].file,
+        .search = search_record, .names_device = names_device, .user = &s,
+    };
     char *boot = NULL;
     int rc;
 
     rc = xlx__hostdev_boot(&boot);
     if (rc) return rc;
     s.boot = boot;
-    rc = xlx__hostdev_search(ctx, except, search_record, &s);
+    rc = xlx__hostdev_search(ctx, except, &how);
     free(boot);
     return rc;
 }

@@ -38,27 +38,6 @@ static int report_done(struct repair *r, const xlx_usb_entry *e,
 
 /* ---- what is there ------------------------------------------------------ */
 
-/* Where the device is now; NULL when it is not plugged in.  If several are
- * alike it is the one in the same place. */
-static const xlx_usb_host_device *
-find_device(const xlx_usb_entry *e, const xlx_usb_host_devices *devices)
-{
-    const xlx_usb_host_device *d = NULL, *here;
-    xlx_usb_selector s;
-
-    xlx_usb_selector_init(&s);
-    if (!xlx__usb_entry_selector(e, &s)) {
-        here = xlx__usb_by_path(devices, xlx__text(e->path));
-        if (here && xlx__usb_selector_matches(&s, here))
-            d = here;
-        else if (xlx__usb_pick(devices, &s, &d))
-            d = NULL;
-    }
-    xlx__error_clear();
-    xlx_usb_selector_dispose(&s);
-    return d;
-}
-
 static bool is_same(const xlx_usb_entry *e, const xlx_usb_host_device *d)
 {
     return d->bus == e->bus && d->address == e->address &&
@@ -326,15 +305,24 @@ static int repair_entry(struct repair *r, enum xlx__hostdev_stage stage,
     struct xlx__hostdev_action action;
     const xlx_usb_host_device *d;
     struct xlx__usb_seen seen;
+    char *instead = NULL;
+    bool several;
     int rc;
 
     if (stage == XLX__HOSTDEV_SETTLE && !r->dry_run && !xlx__usb_is_aside(e))
         sweep(r->c, e);
-    d = find_device(e, &r->devices);
+    rc = xlx__usb_find_again(e, &r->devices, &d, &several, &instead);
+    if (rc) goto out;
     rc = look_at(r, stage, e, d, &seen);
-    if (rc) return rc;
+    if (rc) goto out;
+    seen.instead = instead;
+    seen.several = several && !r->c->patience;   /* the list says it */
     action = xlx__usb_plan(stage, e, &seen);
-    return carry_out_patiently(r, e, d, &action);
+    rc = carry_out_patiently(r, e, d, &action);
+
+ out:
+    free(instead);
+    return rc;
 }
 
 /* Each entry of the record as it is now may be dropped. */

@@ -117,6 +117,8 @@ int xlx__usb_entry_is_at(xlx_usb_entry *e, const xlx_usb_host_device *d)
     e->address = d->address;
     e->vendor = d->vendor;
     e->product = d->product;
+    rc = xlx__set_string(&e->serial, xlx__text(d->serial));
+    if (rc) return rc;
     rc = xlx__usb_socket(d->path, &e->socket);
     if (rc) return rc;
     return xlx__set_string(&e->path, d->path);

@@ -6,6 +6,7 @@
  *   usb-socket.c     where a device is plugged in, in words that last
  *   usb-node.c       the device that a file of the host leads to
  *   usb-host.c       the devices of the host
+ *   usb-identity.c   which of them is the recorded one
  *   usb-use.c        the part of the host that uses one
  *   usb-policy.c     which of them guests may have
  *   usb-port.c       controllers and ports of guests, in xenstore
@@ -194,6 +195,18 @@ bool xlx__usb_is_aside(const xlx_usb_entry *entry);
 int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
                    const libxl_uuid *except, char **name_r);
 
+/* ---- usb-identity.c ----------------------------------------------------- */
+
+/* May it be the entry's device?  Not when it has another ID, or another serial
+ * number than that one had. */
+bool xlx__usb_may_be(const xlx_usb_entry *e, const xlx_usb_host_device *d);
+/* Where the entry's device is now; *d_r is NULL when it is not plugged in, or
+ * when several could be it.  *why_r, the caller's, says more, or "". */
+int xlx__usb_find_again(const xlx_usb_entry *e,
+                        const xlx_usb_host_devices *devices,
+                        const xlx_usb_host_device **d_r, bool *several_r,
+                        char **why_r);
+
 /* ---- usb-ctrl.c --------------------------------------------------------- */
 
 /* How many ports a controller gets that is made for a device. */
@@ -273,6 +286,8 @@ enum xlx__usb_port_has {
 struct xlx__usb_seen {
     uint32_t domid;                 /* of the guest now */
     bool plugged;                   /* the device is there on the host */
+    const char *instead;            /* what else is there, or "" */
+    bool several;                   /* devices that could be it */
     bool same;                      /* where the entry says, and not plugged
                                      * in again since */
     bool earlier;                   /* the guest was not there since the host

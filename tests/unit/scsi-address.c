@@ -278,11 +278,6 @@ static void by_identifier(void **state)
                  "more than one device");
     xlx__scsi_pdev_dispose(&p);
 
-    assert_ok(xlx__scsi_find_identity("wwid naa.60", &p));
-    assert_string_equal(p.unit.hctl, "11:0:0:0");
-    xlx__scsi_pdev_dispose(&p);
-    assert_ok(xlx__scsi_find_identity("hctl 10:0:1:0", &p));
-    xlx__scsi_pdev_dispose(&p);
     assert_ok(xlx__scsi_find("naa.50:7", &p));
     assert_string_equal(p.target, "naa.50");
     assert_int_equal(p.lun, 7);
