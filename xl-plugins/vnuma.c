@@ -150,7 +150,20 @@ static char *list_text(const uint32_t *list, int num)
     return all;
 }
 
-static void distance_cell(struct xl_table *table, const uint32_t *d, int num)
+static bool is_in(const uint32_t *list, int num, uint32_t value)
+{
+    int i;
+
+    for (i = 0; i < num && list[i] != value; i++)
+        ;
+    return i < num;
+}
+
+/* names are the numbers by which assumed knows the others, or NULL for their
+ * places. */
+static void distance_cell(struct xl_table *table, const uint32_t *d, int num,
+                          const xlx_vnuma_node *names,
+                          const uint32_t *assumed, int num_assumed)
 {
     char *all = NULL;
     size_t len = 0;
@@ -160,7 +173,9 @@ static void distance_cell(struct xl_table *table, const uint32_t *d, int num)
     if (!out)
         xl_no_memory();
     for (i = 0; i < num; i++)
-        d[i] ? fprintf(out, "%s%u", i ? " " : "", d[i])
+        d[i] ? fprintf(out, "%s%u%s", i ? " " : "", d[i],
+                       is_in(assumed, num_assumed, names ? names[i].node
+                             : (uint32_t)i) ? "?" : "")
              : fprintf(out, "%s-", i ? " " : "");
     if (fclose(out))
         xl_no_memory();
@@ -208,7 +223,8 @@ static void print_topology(const xlx_vnuma_topology *t)
                           v->num_vcpus);
         else
             xl_table_cell(table, "-");
-        distance_cell(table, v->distances, v->num_distances);
+        distance_cell(table, v->distances, v->num_distances, NULL,
+                      v->assumed, v->num_assumed);
     }
     xl_table_print(table);
 }
@@ -233,42 +249,63 @@ static void print_places(const xlx_vnuma_topology *t)
     xl_table_print(table);
 }
 
+static void cpus_cell(struct xl_table *table, const xlx_vnuma_node *n)
+{
+    uint32_t *cpus = calloc((size_t)n->num_cpus + 1, sizeof(*cpus));
+    char *all;
+    int i;
+
+    if (!cpus)
+        xl_no_memory();
+    for (i = 0; i < n->num_cpus; i++)
+        cpus[i] = n->cpus[i].cpu;
+    all = list_text(cpus, n->num_cpus);
+    xl_table_cell(table, "%s%s", all, n->cpus_assumed ? "?" : "");
+    free(all);
+    free(cpus);
+}
+
 static void print_host(const xlx_vnuma_host *h)
 {
     static const char *const titles[] = {
-        "Node", "Memory", "Free", "Cpus", "Devices", "Distances", NULL
+        "Node", "Memory", "Free", "Kind", "Cpus", "Devices", "Distances", NULL
     };
     struct xl_table *table = xl_table_new(titles);
+    bool assumed = false, span = false;
     const xlx_vnuma_node *n;
     char size[XL_SIZE_MAX];
-    uint32_t *cpus;
-    int i, j;
+    int i;
 
     for (i = 0; i < h->num_nodes; i++) {
         n = &h->nodes[i];
-        cpus = calloc((size_t)n->num_cpus + 1, sizeof(*cpus));
-        if (!cpus)
-            xl_no_memory();
-        for (j = 0; j < n->num_cpus; j++)
-            cpus[j] = n->cpus[j].cpu;
+        assumed |= n->num_assumed || n->cpus_assumed || n->free_assumed;
+        span |= !n->present;
         xl_table_cell(table, "%u", n->node);
-        xl_table_cell(table, "%s", xl_size(n->memory, size));
-        xl_table_cell(table, "%s", xl_size(n->free, size));
-        list_cell(table, cpus, n->num_cpus);
+        xl_table_cell(table, "%s%s", xl_size(n->memory, size),
+                      n->present ? "" : "*");
+        xl_table_cell(table, "%s%s", xl_size(n->free, size),
+                      n->free_assumed ? "?" : "");
+        xl_table_cell(table, "%s", n->kind == XLX_VNUMA_MEMORY_UNKNOWN ? "-"
+                                   : xlx_vnuma_memory_to_string(n->kind));
+        cpus_cell(table, n);
         xl_table_cell(table, "%d", n->num_devices);
-        distance_cell(table, n->distances, n->num_distances);
-        free(cpus);
+        distance_cell(table, n->distances, n->num_distances, h->nodes,
+                      n->assumed, n->num_assumed);
     }
     xl_table_print(table);
+    if (span)
+        printf("*: the range of its addresses; it may have holes.\n");
+    if (assumed)
+        printf("?: assumed, because the source does not say it.\n");
 }
 
-static int show_host(bool json)
+static int show_host(const char *from, bool json)
 {
     xlx_vnuma_host host;
     int r;
 
     xlx_vnuma_host_init(&host);
-    r = read_host(NULL, &host);
+    r = read_host(from, &host);
     if (!r && json)
         r = xl_print_json(xlx_vnuma_host_to_json(xl_ctx(), &host));
     else if (!r)
@@ -291,7 +328,10 @@ int xl_vnuma_show_main(int argc, char **argv)
         return xl_bad_value(xl_command_name, "measure", NULL,
                             "name the GUEST to measure");
     if (!args.guest)
-        return show_host(args.json);
+        return show_host(args.from, args.json);
+    if (args.from)
+        return xl_bad_value(xl_command_name, "from", args.from,
+                            "it is a host, which is shown without a GUEST");
     xlx_vnuma_topology_init(&t);
     r = read_guest(args.guest, args.measure, &t, &live);
     if (!r && args.json) {

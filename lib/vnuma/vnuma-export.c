@@ -71,6 +71,29 @@ static void put_distances(FILE *out, const xlx_vnuma_vnode *v)
 
 /* ---- xl ----------------------------------------------------------------- */
 
+/* A comment that says what nobody has said. */
+static void put_assumed(FILE *out, const xlx_vnuma_topology *t)
+{
+    const char *begin = "# assumed: ";
+    int i, j;
+
+    for (i = 0; i < t->num_vnodes; i++)
+        if (t->vnodes[i].pnode_source == XLX_VNUMA_SOURCE_ASSUMED) {
+            fprintf(out, "%sthe node of vnode %d", begin, i);
+            begin = ", ";
+        }
+    for (i = 0; i < t->num_vnodes; i++)
+        for (j = 0; j < t->num_vnodes; j++)
+            if (xlx__vnuma_is_assumed(&t->vnodes[i], j) &&
+                (i < j || !xlx__vnuma_is_assumed(&t->vnodes[j], i))) {
+                fprintf(out, "%sthe distance between vnodes %d and %d", begin,
+                        i, j);
+                begin = ", ";
+            }
+    if (*begin == ',')
+        fputc('\n', out);
+}
+
 void xlx__vnuma_write_xl(FILE *out, const xlx_vnuma_topology *t)
 {
     unsigned long long mib = xlx__vnuma_memory(t) / XLX__VNUMA_MIB;
@@ -78,8 +101,9 @@ void xlx__vnuma_write_xl(FILE *out, const xlx_vnuma_topology *t)
     const xlx_vnuma_vnode *v;
     int i;
 
-    fprintf(out, "memory=%llu\nvcpus=%u\nmaxvcpus=%u\nvnuma=[\n", mib, vcpus,
-            vcpus);
+    put_assumed(out, t);
+    fprintf(out, "type=\"hvm\"\nmemory=%llu\nvcpus=%u\nmaxvcpus=%u\n"
+            "vnuma=[\n", mib, vcpus, vcpus);
     for (i = 0; i < t->num_vnodes; i++) {
         v = &t->vnodes[i];
         fputs("    [", out);
@@ -205,8 +229,7 @@ static int write_format(FILE *out, const xlx_vnuma_topology *t,
         xlx__vnuma_write_dot(out, t, h);
         return 0;
     case XLX_VNUMA_FORMAT_SVG:
-        xlx__vnuma_write_svg(out, t, h);
-        return 0;
+        return xlx__vnuma_write_svg(out, t, h);
     case XLX_VNUMA_FORMAT_QEMU:
         write_qemu(out, t);
         return 0;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Topologies as the XML of hwloc 2 (its hwloc2.dtd): a Machine, a Group for
- * each node with the node's memory, and below it cores and processing units.
- * Read is whatever lstopo writes.
+ * Topologies written as the XML of hwloc 2 (its hwloc2.dtd): a Machine, a
+ * Group for each node with the node's memory, and below it cores and
+ * processing units.  Each node has an info "Assumed" for what no source has
+ * said; vnuma-hwloc-read.c knows it.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/number.h"
-#include "vnuma/vnuma-xml.h"
+#include "vnuma/vnuma.h"
 
 /* ---- writing ------------------------------------------------------------ */
 
@@ -56,6 +56,9 @@ struct hwloc_node {
     int num_cpus;
     char *const *devices;
     int num_devices;
+    const xlx_vnuma_node *host;     /* NULL: a vnode */
+    const uint32_t *assumed;        /* distances */
+    int num_assumed;
 };
 
 static void write_cores(FILE *out, const struct hwloc_node *n, unsigned *gp)
@@ -80,8 +83,31 @@ static void write_cores(FILE *out, const struct hwloc_node *n, unsigned *gp)
     }
 }
 
+static const char *const subtypes[] = {
+    [XLX_VNUMA_MEMORY_UNKNOWN] = NULL, [XLX_VNUMA_MEMORY_DRAM] = "DRAM",
+    [XLX_VNUMA_MEMORY_HBM] = "HBM", [XLX_VNUMA_MEMORY_NVM] = "NVM",
+    [XLX_VNUMA_MEMORY_CXL] = "CXL", [XLX_VNUMA_MEMORY_OTHER] = "SPM",
+};
+
+/* The words that vnuma-hwloc-read.c takes back. */
+static void write_assumed(FILE *out, const struct hwloc_node *n)
+{
+    const xlx_vnuma_node *h = n->host;
+    bool span = h && !h->present, cpus = h && h->cpus_assumed;
+    int i;
+
+    if (!span && !cpus && !n->num_assumed)
+        return;
+    fprintf(out, "        <info name=\"Assumed\" value=\"%s%s",
+            span ? "memory " : "", cpus ? "cpus " : "");
+    for (i = 0; i < n->num_assumed; i++)
+        fprintf(out, "distance:%u ", n->assumed[i]);
+    fputs("\"/>\n", out);
+}
+
 static void write_node(FILE *out, const struct hwloc_node *n, unsigned *gp)
 {
+    const char *kind = n->host ? subtypes[n->host->kind] : NULL;
     int i;
 
     fputs("    <object type=\"Group\"", out);
@@ -90,8 +116,11 @@ static void write_node(FILE *out, const struct hwloc_node *n, unsigned *gp)
             "      <object type=\"NUMANode\" os_index=\"%u\"", ++*gp,
             n->number);
     put_sets(out, n->cpus, n->num_cpus, &n->number, 1);
-    fprintf(out, " gp_index=\"%u\" local_memory=\"%llu\">\n", ++*gp,
+    fprintf(out, " gp_index=\"%u\" local_memory=\"%llu\"", ++*gp,
             (unsigned long long)n->memory);
+    if (kind)
+        fprintf(out, " subtype=\"%s\"", kind);
+    fputs(">\n", out);
     fprintf(out, "        <page_type size=\"4096\" count=\"%llu\"/>\n",
             (unsigned long long)n->memory / 4096);
     for (i = 0; i < n->num_devices; i++) {
@@ -99,6 +128,7 @@ static void write_node(FILE *out, const struct hwloc_node *n, unsigned *gp)
         xlx__vnuma_put_xml(out, xlx__text(n->devices[i]));
         fputs("\"/>\n", out);
     }
+    write_assumed(out, n);
     fputs("      </object>\n", out);
     write_cores(out, n, gp);
     fputs("    </object>\n", out);
@@ -177,6 +207,8 @@ int xlx__vnuma_write_hwloc(FILE *out, const xlx_vnuma_topology *t)
         nodes[i].memory = t->vnodes[i].memory;
         nodes[i].cpus = t->vnodes[i].vcpus;
         nodes[i].num_cpus = t->vnodes[i].num_vcpus;
+        nodes[i].assumed = t->vnodes[i].assumed;
+        nodes[i].num_assumed = t->vnodes[i].num_assumed;
         for (j = 0; j < t->num_vnodes; j++)
             distances[i * t->num_vnodes + j] = t->vnodes[i].distances[j];
     }
@@ -230,6 +262,9 @@ int xlx__vnuma_write_hwloc_host(FILE *out, const xlx_vnuma_host *h)
         nodes[i].memory = h->nodes[i].memory;
         nodes[i].devices = h->nodes[i].devices;
         nodes[i].num_devices = h->nodes[i].num_devices;
+        nodes[i].host = &h->nodes[i];
+        nodes[i].assumed = h->nodes[i].assumed;
+        nodes[i].num_assumed = h->nodes[i].num_assumed;
         rc = take_cpus(&h->nodes[i], &nodes[i]);
         for (j = 0; j < h->num_nodes; j++)
             distances[i * h->num_nodes + j] = h->nodes[i].distances[j];
@@ -244,287 +279,3 @@ int xlx__vnuma_write_hwloc_host(FILE *out, const xlx_vnuma_host *h)
     }
     return rc;
 }
-
-/* ---- reading ------------------------------------------------------------ */
-
-#ifndef HAVE_LIBXML2
-
-int xlx__vnuma_read_hwloc(const char *name, const char *text,
-                          xlx_vnuma_host *h)
-{
-    (void)text;
-    (void)h;
-    return xlx__xml_missing(name);
-}
-
-#else
-
-/* Which node each cpu belongs to, by number of the cpu; -1 for none. */
-struct owners {
-    int node[XLX__VNUMA_MAX_CPUS];
-};
-
-/* "0x00000001,,0xffffffff": words of 32 bits, the highest first, one that is
- * 0 may be left out; false for what is no such set. */
-static bool own_set(struct owners *o, const char *set, int node)
-{
-    size_t words = 1, i, bit;
-    const char *p;
-    uint64_t word;
-
-    for (p = set; (p = strchr(p, ',')); p++)
-        words++;
-    for (p = set; words--; p++) {
-        word = 0;
-        if (*p && *p != ',' &&
-            (!xlx__take_hex(&p, UINT32_MAX, &word) || (*p && *p != ',')))
-            return false;
-        for (i = 0; i < 32; i++) {
-            bit = words * 32 + i;
-            if (word >> i & 1 && bit < XLX__VNUMA_MAX_CPUS)
-                o->node[bit] = node;
-        }
-    }
-    return true;
-}
-
-static bool is_object(const xmlNode *n, const char *type)
-{
-    return xlx__xml_is(n, "object") && xlx__xml_attribute_is(n, "type", type);
-}
-
-/* The os_index of the object of that type around n, else 0. */
-static uint32_t index_around(const xmlNode *n, const char *type)
-{
-    uint64_t value = 0;
-
-    for (; n; n = n->parent)
-        if (is_object(n, type)) {
-            if (xlx__xml_number(n, "os_index", UINT16_MAX, &value))
-                value = 0;
-            break;
-        }
-    return (uint32_t)value;
-}
-
-static int compare_nodes(const void *a, const void *b)
-{
-    const xlx_vnuma_node *x = a, *y = b;
-
-    return (x->node > y->node) - (x->node < y->node);
-}
-
-static int read_nodes(xmlNode *root, xlx_vnuma_host *h)
-{
-    uint64_t memory = 0, index = 0;
-    xlx_vnuma_node *v;
-    xmlNode *n;
-    int num = 0, rc;
-
-    for (n = root; n; n = xlx__xml_following(n, root))
-        num += is_object(n, "NUMANode");
-    if (!num || num > XLX__VNUMA_MAX_NODES)
-        return xlx__error(ERROR_INVAL, "%d objects of type NUMANode: it must "
-                          "be 1 to %d", num, XLX__VNUMA_MAX_NODES);
-    rc = xlx__vnuma_alloc_host(h, num);
-    v = h->nodes;
-    for (n = root; !rc && n; n = xlx__xml_following(n, root)) {
-        if (!is_object(n, "NUMANode"))
-            continue;
-        rc = xlx__xml_need_number(n, "os_index", XLX__VNUMA_MAX_NODES - 1,
-                                  &index);
-        memory = 0;
-        if (!rc && xlx__xml_number(n, "local_memory", INT64_MAX, &memory) < 0)
-            rc = ERROR_INVAL;
-        v->node = (uint32_t)index;
-        v->memory = v->free = memory;
-        v++;
-    }
-    qsort(h->nodes, (size_t)num, sizeof(*h->nodes), compare_nodes);
-    return rc;
-}
-
-/* Sets of the nodes, which are sorted by now, and devices in our own XML. */
-static int read_sets(xmlNode *root, xlx_vnuma_host *h, struct owners *o)
-{
-    uint64_t index = 0;
-    xlx_vnuma_node *v;
-    xmlNode *n, *info;
-    int place, rc = 0;
-    char *s;
-
-    for (n = root; !rc && n; n = xlx__xml_following(n, root)) {
-        if (!is_object(n, "NUMANode") ||
-            xlx__xml_number(n, "os_index", XLX__VNUMA_MAX_NODES - 1, &index))
-            continue;
-        place = xlx__vnuma_place(h, (uint32_t)index);
-        v = &h->nodes[place];
-        s = xlx__xml_attribute(n, "cpuset");
-        if (s && !own_set(o, s, place))
-            rc = xlx__error(ERROR_INVAL, "line %ld: cpuset=\"%s\": not a set "
-                            "of CPUs", xlx__xml_line(n), s);
-        xlx__xml_free(s);
-        info = xlx__xml_child(n, "info");
-        for (; !rc && info; info = xlx__xml_sibling(info, "info")) {
-            if (!xlx__xml_attribute_is(info, "name", "PCIDevice"))
-                continue;
-            s = xlx__xml_attribute(info, "value");
-            rc = xlx__vnuma_append_string(&v->devices, &v->num_devices, "%s",
-                                          s ? s : "");
-            xlx__xml_free(s);
-        }
-    }
-    return rc;
-}
-
-static int compare_cpus(const void *a, const void *b)
-{
-    const xlx_vnuma_cpu *x = a, *y = b;
-
-    return (x->cpu > y->cpu) - (x->cpu < y->cpu);
-}
-
-static int add_cpu(xlx_vnuma_node *v, const xmlNode *pu, uint32_t cpu)
-{
-    uint32_t socket = index_around(pu, "Package");
-    xlx_vnuma_cpu *longer = v->cpus;
-    int num = v->num_cpus;
-
-    if (!(num & (num - 1))) {           /* it is full: double it */
-        longer = reallocarray(longer, num ? 2 * (size_t)num : 1,
-                              sizeof(*longer));
-        if (!longer)
-            return xlx__nomem();
-        v->cpus = longer;
-    }
-    longer[v->num_cpus++] = (xlx_vnuma_cpu){
-        .cpu = cpu, .core = index_around(pu, "Core"), .socket = socket,
-    };
-    return 0;
-}
-
-static int read_cpus(xmlNode *root, xlx_vnuma_host *h, const struct owners *o)
-{
-    uint64_t cpu = 0;
-    xmlNode *n;
-    int i, rc = 0;
-
-    for (n = root; !rc && n; n = xlx__xml_following(n, root)) {
-        if (!is_object(n, "PU"))
-            continue;
-        rc = xlx__xml_need_number(n, "os_index", XLX__VNUMA_MAX_CPUS - 1,
-                                  &cpu);
-        if (!rc && o->node[cpu] >= 0)
-            rc = add_cpu(&h->nodes[o->node[cpu]], n, (uint32_t)cpu);
-    }
-    for (i = 0; i < h->num_nodes; i++)
-        if (h->nodes[i].num_cpus)
-            qsort(h->nodes[i].cpus, (size_t)h->nodes[i].num_cpus,
-                  sizeof(*h->nodes[i].cpus), compare_cpus);
-    return rc;
-}
-
-/* Numbers of all children with that tag, because hwloc begins a new one after
- * ten; false when there are not just so many. */
-static bool read_numbers(const xmlNode *n, const char *tag, uint64_t *numbers,
-                         int num)
-{
-    char *content;
-    const char *p;
-    xmlNode *c;
-    int i = 0;
-
-    for (c = xlx__xml_child(n, tag); c; c = xlx__xml_sibling(c, tag)) {
-        content = xlx__xml_content(c);
-        for (p = content; p && i <= num;) {
-            uint64_t value;
-
-            p += strspn(p, " \t\r\n");
-            if (!xlx__take_u64(&p, UINT64_MAX, &value))
-                break;
-            if (i < num)
-                numbers[i] = value;
-            i++;
-        }
-        xlx__xml_free(content);
-    }
-    return i == num;
-}
-
-static int read_distances(const xmlNode *root, xlx_vnuma_host *h)
-{
-    uint64_t indexes[XLX__VNUMA_MAX_NODES];
-    uint64_t values[XLX__VNUMA_MAX_NODES * XLX__VNUMA_MAX_NODES];
-    int num = h->num_nodes, i, j, a, b;
-    xmlNode *d;
-
-    for (i = 0; i < num; i++)
-        for (j = 0; j < num; j++)
-            h->nodes[i].distances[j] = i == j ? 10 : 20;
-    d = xlx__xml_child(root, "distances2");
-    for (; d; d = xlx__xml_sibling(d, "distances2"))
-        if (xlx__xml_attribute_is(d, "type", "NUMANode") &&
-            xlx__xml_attribute_is(d, "name", "NUMALatency"))
-            break;
-    if (!d)
-        return 0;
-    if (!xlx__xml_attribute_is(d, "indexing", "os") ||
-        !read_numbers(d, "indexes", indexes, num) ||
-        !read_numbers(d, "u64values", values, num * num))
-        return xlx__error(ERROR_INVAL, "line %ld: distances2: it has not the "
-                          "distances between all %d nodes", xlx__xml_line(d),
-                          num);
-    for (i = 0; i < num; i++)
-        for (j = 0; j < num; j++) {
-            a = xlx__vnuma_place(h, (uint32_t)indexes[i]);
-            b = xlx__vnuma_place(h, (uint32_t)indexes[j]);
-            if (a < 0 || b < 0)
-                return xlx__error(ERROR_INVAL, "line %ld: distances2: there "
-                                  "is no such node", xlx__xml_line(d));
-            /* 255 is ACPI's word for no way, as 0 is ours */
-            h->nodes[a].distances[b] = values[i * num + j] > 254 ? 0
-                                     : (uint32_t)values[i * num + j];
-        }
-    return 0;
-}
-
-int xlx__vnuma_read_hwloc(const char *name, const char *text,
-                          xlx_vnuma_host *h)
-{
-    struct owners *owners = NULL;
-    xmlDoc *doc;
-    xmlNode *root;
-    size_t i;
-    int rc;
-
-    rc = xlx__xml_parse(name, text, &doc, &root);
-    if (rc)
-        return rc;
-    owners = malloc(sizeof(*owners));
-    if (!owners) {
-        rc = xlx__nomem();
-        goto out;
-    }
-    for (i = 0; i < XLX__VNUMA_MAX_CPUS; i++)
-        owners->node[i] = -1;
-    if (!xlx__xml_is(root, "topology"))
-        rc = xlx__error(ERROR_INVAL, "its root is %s, not the topology of "
-                        "hwloc", (const char *)root->name);
-    else
-        rc = read_nodes(root, h);
-    if (!rc)
-        rc = read_sets(root, h, owners);
-    if (!rc)
-        rc = read_cpus(root, h, owners);
-    if (!rc)
-        rc = read_distances(root, h);
-    if (rc)
-        rc = xlx__error_prefix(rc, "%s", name);
-
- out:
-    free(owners);
-    xlx__xml_close(doc);
-    return rc;
-}
-
-#endif

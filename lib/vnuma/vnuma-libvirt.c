@@ -24,8 +24,10 @@ static void write_cell(FILE *out, const xlx_vnuma_vnode *v, int id)
     fprintf(out, " memory='%llu' unit='KiB'>\n        <distances>\n",
             (unsigned long long)v->memory / 1024);
     for (i = 0; i < v->num_distances; i++)
-        fprintf(out, "          <sibling id='%d' value='%u'/>\n", i,
-                v->distances[i]);
+        /* libvirt assumes the same */
+        if (v->distances[i] != 20 || !xlx__vnuma_is_assumed(v, i))
+            fprintf(out, "          <sibling id='%d' value='%u'/>\n", i,
+                    v->distances[i]);
     fputs("        </distances>\n      </cell>\n", out);
 }
 
@@ -43,7 +45,8 @@ void xlx__vnuma_write_libvirt(FILE *out, const xlx_vnuma_topology *t)
             "  <numatune>\n", (unsigned long long)xlx__vnuma_memory(t) / 1024,
             xlx__vnuma_vcpus(t));
     for (i = 0; i < t->num_vnodes; i++)
-        if (t->vnodes[i].pnode_source != XLX_VNUMA_SOURCE_NONE)
+        if (t->vnodes[i].pnode_source != XLX_VNUMA_SOURCE_NONE &&
+            t->vnodes[i].pnode_source != XLX_VNUMA_SOURCE_ASSUMED)
             fprintf(out, "    <memnode cellid='%d' mode='strict' "
                     "nodeset='%u'/>\n", i, t->vnodes[i].pnode);
     fputs("  </numatune>\n  <cpu>\n    <numa>\n", out);
@@ -66,27 +69,37 @@ int xlx__vnuma_read_libvirt(const char *name, const char *text,
 
 #else
 
-/* Numbers, ranges, and ^ before one that is none of them: "0-3,^2". */
-static int read_cpu_list(const xmlNode *n, const char *s,
-                         bool in[XLX__VNUMA_MAX_VCPUS])
+#define BLANKS " \t\r\n"
+
+/* A set in libvirt's words: numbers and ranges, and ^ before a number that is
+ * none of them ("0-3,^2"), blanks between all of these.  Refused is what
+ * libvirt refuses: an end before the beginning, a range behind ^, an empty one. */
+static int read_set(const xmlNode *n, const char *key, const char *s,
+                    uint32_t size, bool *in)
 {
     uint32_t first, last;
     const char *p = s;
     bool on;
 
     for (;; p++) {
-        p += strspn(p, " \t\r\n");
+        p += strspn(p, BLANKS);
         on = *p != '^';
         if (!on)
             p++;
-        if (!xlx__take_u32(&p, XLX__VNUMA_MAX_VCPUS - 1, &first))
+        if (!xlx__take_u32(&p, UINT32_MAX, &first))
             break;
         last = first;
-        if (xlx__take_word(&p, "-") &&
-            !xlx__take_u32(&p, XLX__VNUMA_MAX_VCPUS - 1, &last))
-            break;
-        if (last < first)
-            break;
+        p += strspn(p, BLANKS);
+        if (on && xlx__take_word(&p, "-")) {
+            p += strspn(p, BLANKS);
+            if (!xlx__take_u32(&p, UINT32_MAX, &last) || last < first)
+                break;
+            p += strspn(p, BLANKS);
+        }
+        if (last >= size)
+            return xlx__error(ERROR_INVAL, "line %ld: %s: %s=\"%s\": %u: the "
+                              "last one can be %u", xlx__xml_line(n),
+                              (const char *)n->name, key, s, last, size - 1);
         for (; first <= last; first++)
             in[first] = on;
         if (!*p)
@@ -94,8 +107,9 @@ static int read_cpu_list(const xmlNode *n, const char *s,
         if (*p != ',')
             break;
     }
-    return xlx__error(ERROR_INVAL, "line %ld: \"%s\" is not a list of "
-                      "numbers and ranges", xlx__xml_line(n), s);
+    return xlx__error(ERROR_INVAL, "line %ld: %s: %s=\"%s\" is not a list of "
+                      "numbers and ranges", xlx__xml_line(n),
+                      (const char *)n->name, key, s);
 }
 
 static int cell_vcpus(const xmlNode *cell, xlx_vnuma_vnode *v)
@@ -107,7 +121,7 @@ static int cell_vcpus(const xmlNode *cell, xlx_vnuma_vnode *v)
 
     if (!s)
         return 0;
-    rc = read_cpu_list(cell, s, in);
+    rc = read_set(cell, "cpus", s, XLX__VNUMA_MAX_VCPUS, in);
     xlx__xml_free(s);
     for (i = 0; !rc && i < XLX__VNUMA_MAX_VCPUS; i++)
         if (in[i])
@@ -177,22 +191,34 @@ static int cell_distances(const xmlNode *cell, xlx_vnuma_vnode *v)
     return 0;
 }
 
+/* A distance that neither way has. */
+static int mark(xlx_vnuma_topology *t, int from, int to)
+{
+    if (from == to || t->vnodes[from].distances[to] ||
+        t->vnodes[to].distances[from])
+        return 0;
+    return xlx__vnuma_append(&t->vnodes[from].assumed,
+                             &t->vnodes[from].num_assumed, (uint32_t)to);
+}
+
 /* As libvirt completes them: the way back is as long as the way there, and
  * one of which neither is given has ACPI's usual length. */
-static void complete_distances(xlx_vnuma_topology *t)
+static int complete_distances(xlx_vnuma_topology *t)
 {
-    uint32_t *there, *back;
-    int i, j;
+    uint32_t *there, back;
+    int i, j, rc = 0;
 
+    for (i = 0; !rc && i < t->num_vnodes; i++)
+        for (j = 0; !rc && j < t->num_vnodes; j++)
+            rc = mark(t, i, j);
     for (i = 0; i < t->num_vnodes; i++)
-        for (j = 0; j <= i; j++) {
+        for (j = 0; j < t->num_vnodes; j++) {
             there = &t->vnodes[i].distances[j];
-            back = &t->vnodes[j].distances[i];
+            back = t->vnodes[j].distances[i];
             if (!*there)
-                *there = *back ? *back : i == j ? 10 : 20;
-            if (!*back)
-                *back = *there;
+                *there = back ? back : i == j ? 10 : 20;
         }
+    return rc;
 }
 
 static int read_cells(const xmlNode *numa, xlx_vnuma_topology *t)
@@ -222,35 +248,110 @@ static int read_cells(const xmlNode *numa, xlx_vnuma_topology *t)
                               (unsigned long long)id);
         seen[id] = true;
         t->vnodes[id].pnode = (uint32_t)id;
-        t->vnodes[id].pnode_source = XLX_VNUMA_SOURCE_CONFIGURED;
+        t->vnodes[id].pnode_source = XLX_VNUMA_SOURCE_ASSUMED;
         rc = cell_vcpus(cell, &t->vnodes[id]);
         if (!rc)
             rc = cell_memory(cell, &t->vnodes[id]);
         if (!rc)
             rc = cell_distances(cell, &t->vnodes[id]);
     }
-    if (rc) return rc;
-    complete_distances(t);
-    return 0;
+    return rc ? rc : complete_distances(t);
+}
+
+/* The node in nodeset= of n: 0, 1 when there is no such attribute, or an
+ * error.  When it names several, those are in in, and *node_r is -1. */
+static int read_nodeset(const xmlNode *n, bool in[XLX__VNUMA_MAX_NODES],
+                        int *node_r)
+{
+    char *s = xlx__xml_attribute(n, "nodeset");
+    int i, num = 0, rc;
+
+    if (!s)
+        return 1;
+    memset(in, 0, XLX__VNUMA_MAX_NODES * sizeof(*in));
+    rc = read_set(n, "nodeset", s, XLX__VNUMA_MAX_NODES, in);
+    for (i = 0, *node_r = -1; !rc && i < XLX__VNUMA_MAX_NODES; i++)
+        if (in[i]) {
+            *node_r = i;
+            num++;
+        }
+    if (!rc && !num)
+        rc = xlx__error(ERROR_INVAL, "line %ld: %s: nodeset=\"%s\" is empty",
+                        xlx__xml_line(n), (const char *)n->name, s);
+    if (num > 1)
+        *node_r = -1;
+    xlx__xml_free(s);
+    return rc;
+}
+
+static int several(const xmlNode *n, int cell)
+{
+    char *s = xlx__xml_attribute(n, "nodeset");
+    int rc = xlx__error(ERROR_INVAL, "line %ld: %s: nodeset=\"%s\": several "
+                        "nodes for cell %d; a vnode has one",
+                        xlx__xml_line(n), (const char *)n->name, s ? s : "",
+                        cell);
+
+    xlx__xml_free(s);
+    return rc;
+}
+
+static void put_on(xlx_vnuma_vnode *v, int node)
+{
+    v->pnode = (uint32_t)node;
+    v->pnode_source = XLX_VNUMA_SOURCE_CONFIGURED;
+}
+
+/* The memory of all cells that have no memnode: of several nodes libvirt does
+ * not say which. */
+static int read_memory(const xmlNode *numatune, xlx_vnuma_topology *t)
+{
+    const xmlNode *m = xlx__xml_child(numatune, "memory");
+    bool in[XLX__VNUMA_MAX_NODES];
+    int i, node, rc;
+
+    rc = m ? read_nodeset(m, in, &node) : 1;
+    if (rc)
+        return rc == 1 ? 0 : rc;
+    for (i = 0; !rc && i < t->num_vnodes; i++) {
+        if (t->vnodes[i].pnode_source != XLX_VNUMA_SOURCE_ASSUMED)
+            continue;
+        if (node >= 0)
+            put_on(&t->vnodes[i], node);
+        else if (!in[t->vnodes[i].pnode])
+            rc = several(m, i);
+    }
+    return rc;
 }
 
 static int read_memnodes(const xmlNode *domain, xlx_vnuma_topology *t)
 {
-    xmlNode *m = xlx__xml_child(xlx__xml_child(domain, "numatune"), "memnode");
-    uint64_t cell = 0, node = 0;
-    int rc;
+    const xmlNode *numatune = xlx__xml_child(domain, "numatune");
+    const xmlNode *m = xlx__xml_child(numatune, "memnode");
+    bool in[XLX__VNUMA_MAX_NODES];
+    uint64_t cell = 0;
+    int node, rc;
 
     for (; m; m = xlx__xml_sibling(m, "memnode")) {
         rc = xlx__xml_need_number(m, "cellid", (uint64_t)t->num_vnodes - 1,
                                   &cell);
         if (!rc)
-            rc = xlx__xml_need_number(m, "nodeset", XLX__VNUMA_MAX_NODES - 1,
-                                      &node);
+            rc = read_nodeset(m, in, &node);
+        if (rc == 1)
+            rc = xlx__error(ERROR_INVAL, "line %ld: memnode: it has no "
+                            "nodeset", xlx__xml_line(m));
+        if (!rc && node < 0)
+            rc = several(m, (int)cell);
+        if (!rc && t->vnodes[cell].pnode_source !=
+            XLX_VNUMA_SOURCE_ASSUMED)
+            rc = xlx__error(ERROR_INVAL, "line %ld: memnode: cell %llu has "
+                            "two", xlx__xml_line(m),
+                            (unsigned long long)cell);
         if (rc)
             return rc;
-        t->vnodes[cell].pnode = (uint32_t)node;
+        put_on(&t->vnodes[cell], node);
     }
-    return 0;
+    return read_memory(numatune, t);
 }
 
 int xlx__vnuma_read_libvirt(const char *name, const char *text,

@@ -205,6 +205,11 @@ static int lint_memory(const struct xlx__vnuma_config *c,
         rc = xlx__vnuma_find(f, XLX_VNUMA_EFFECT_REFUSED, "video",
                              "vnode 0: size=%llu, but the %lld MiB of video "
                              "memory come out of it", own, video);
+    else if (!rc && own && !strcmp(c->type, "hvm") &&
+             own == (unsigned long long)video)
+        rc = xlx__vnuma_find(f, XLX_VNUMA_EFFECT_BENT, "video",
+                             "vnode 0: size=%llu: the video memory takes all "
+                             "of it", own);
     return rc;
 }
 
@@ -261,6 +266,19 @@ static int lint_free(const struct xlx__vnuma_config *c,
                            (unsigned long long)sum, (unsigned long long)has);
 }
 
+/* Memory that plans do not use unless they are asked to. */
+static int lint_kind(int vnode, const xlx_vnuma_node *node,
+                     xlx_vnuma_findings *f)
+{
+    if (node->kind == XLX_VNUMA_MEMORY_UNKNOWN ||
+        node->kind == XLX_VNUMA_MEMORY_DRAM)
+        return 0;
+    return xlx__vnuma_find(f, XLX_VNUMA_EFFECT_NOTE, "memory-kind",
+                           "vnode %d: the memory of node %u is not DRAM (%s)",
+                           vnode, node->node,
+                           xlx_vnuma_memory_to_string(node->kind));
+}
+
 static int lint_pnode(const struct xlx__vnuma_config *c, int vnode,
                       const xlx_vnuma_host *host, xlx_vnuma_findings *f)
 {
@@ -276,7 +294,8 @@ static int lint_pnode(const struct xlx__vnuma_config *c, int vnode,
                                "vnode %d: pnode=%llu: the host has no node "
                                "of that number", vnode, pnode);
     node = &host->nodes[place];
-    if (!node->num_cpus && c->nodes[vnode].has[XLX__VNUMA_VCPUS])
+    rc = lint_kind(vnode, node, f);
+    if (!rc && !node->num_cpus && c->nodes[vnode].has[XLX__VNUMA_VCPUS])
         rc = xlx__vnuma_find(f, XLX_VNUMA_EFFECT_BENT, "pnode",
                              "vnode %d: pnode=%llu has no cpus: its vCPUs "
                              "always run on another node", vnode, pnode);
@@ -292,6 +311,36 @@ static int lint_pnode(const struct xlx__vnuma_config *c, int vnode,
     return rc;
 }
 
+/* vCPUs of the vnodes of a node; its cpus may be halves of cores. */
+static int lint_cpus(const struct xlx__vnuma_config *c,
+                     const xlx_vnuma_host *host, const xlx_vnuma_node *node,
+                     xlx_vnuma_findings *f)
+{
+    const struct xlx__vnuma_spec *spec;
+    int num = 0, cores;
+    uint32_t i;
+
+    for (i = 0; i < c->num_vcpus; i++) {
+        spec = c->owner[i] < 0 ? NULL : &c->nodes[c->owner[i]];
+        num += spec && spec->has[XLX__VNUMA_PNODE] &&
+               spec->pnode == node->node;
+    }
+    if (!node->num_cpus || !num)
+        return 0;
+    if (num > node->num_cpus)
+        return xlx__vnuma_find(f, XLX_VNUMA_EFFECT_NOTE, "cpus",
+                               "node %u: %d vCPUs on %d cpu%s: they cannot "
+                               "all run there at once", node->node, num,
+                               node->num_cpus, node->num_cpus == 1 ? "" : "s");
+    cores = host->cores_assumed ? num : xlx__vnuma_cores(node, NULL);
+    if (num <= cores)
+        return 0;
+    return xlx__vnuma_find(f, XLX_VNUMA_EFFECT_NOTE, "cores",
+                           "node %u: %d vCPUs on %d core%s: some share a core "
+                           "as its threads", node->node, num, cores,
+                           cores == 1 ? "" : "s");
+}
+
 static int lint_host(const struct xlx__vnuma_config *c,
                      const xlx_vnuma_host *host, xlx_vnuma_findings *f)
 {
@@ -299,8 +348,11 @@ static int lint_host(const struct xlx__vnuma_config *c,
 
     for (i = 0; !rc && i < c->num_nodes; i++)
         rc = lint_pnode(c, i, host, f);
-    for (i = 0; !rc && i < host->num_nodes; i++)
+    for (i = 0; !rc && i < host->num_nodes; i++) {
         rc = lint_free(c, &host->nodes[i], f);
+        if (!rc)
+            rc = lint_cpus(c, host, &host->nodes[i], f);
+    }
     return rc;
 }
 

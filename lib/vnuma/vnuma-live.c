@@ -100,6 +100,18 @@ static int take_nodes(xlx_vnuma_host *h, const libxl_numainfo *info, int num)
     return rc;
 }
 
+/* The size of a node is to Xen the range of its addresses. */
+static void bound_memory(libxl_ctx *xl, xlx_vnuma_host *h)
+{
+    const libxl_version_info *version = libxl_get_version_info(xl);
+    libxl_physinfo info;
+
+    libxl_physinfo_init(&info);
+    if (version && !libxl_get_physinfo(xl, &info))
+        xlx__vnuma_bound_memory(h, info.total_pages * version->pagesize);
+    libxl_physinfo_dispose(&info);
+}
+
 int xlx__vnuma_host_get(xlx_ctx *ctx, xlx_vnuma_host *host_r)
 {
     int num_nodes = 0, num_cpus = 0, num_devices = 0, rc;
@@ -122,6 +134,7 @@ int xlx__vnuma_host_get(xlx_ctx *ctx, xlx_vnuma_host *host_r)
     devices = libxl_get_pci_topology(xl, &num_devices);
     rc = take_nodes(host_r, nodes, num_nodes);
     if (rc) goto out;
+    bound_memory(xl, host_r);
     rc = take_cpus(host_r, cpus, num_cpus);
     if (rc) goto out;
     if (devices)

@@ -41,6 +41,9 @@ int xlx__xml_number(const xmlNode *n, const char *name, uint64_t max,
 int xlx__xml_need_number(const xmlNode *n, const char *name, uint64_t max,
                          uint64_t *value_r);
 
+/* vnuma-hwloc-distances.c: h has its nodes. */
+int xlx__vnuma_read_hwloc_distances(xmlNode *root, xlx_vnuma_host *h);
+
 #else
 
 static inline int xlx__xml_missing(const char *name)

@@ -120,6 +120,79 @@ int xlx__vnuma_place(const xlx_vnuma_host *h, uint32_t node)
     return -1;
 }
 
+/* By socket, then core. */
+static int compare_cores(const void *a, const void *b)
+{
+    const xlx_vnuma_cpu *x = a, *y = b;
+
+    if (x->socket != y->socket)
+        return x->socket < y->socket ? -1 : 1;
+    return (x->core > y->core) - (x->core < y->core);
+}
+
+int xlx__vnuma_cores(const xlx_vnuma_node *n, int *sockets_r)
+{
+    xlx_vnuma_cpu *cpus = calloc((size_t)n->num_cpus + 1, sizeof(*cpus));
+    int i, cores = 0, sockets = 0;
+
+    if (!cpus)                          /* no better answer */
+        return n->num_cpus;
+    if (n->num_cpus)
+        memcpy(cpus, n->cpus, (size_t)n->num_cpus * sizeof(*cpus));
+    qsort(cpus, (size_t)n->num_cpus, sizeof(*cpus), compare_cores);
+    for (i = 0; i < n->num_cpus; i++) {
+        cores += !i || compare_cores(&cpus[i - 1], &cpus[i]);
+        sockets += !i || cpus[i - 1].socket != cpus[i].socket;
+    }
+    free(cpus);
+    if (sockets_r)
+        *sockets_r = sockets;
+    return cores;
+}
+
+void xlx__vnuma_bound_memory(xlx_vnuma_host *h, uint64_t total)
+{
+    uint64_t all = 0, all_free = 0, most, least;
+    int i;
+
+    for (i = 0; i < h->num_nodes; i++) {
+        all += h->nodes[i].memory;
+        all_free += h->nodes[i].free;
+    }
+    if (!total || total < all_free)
+        return;
+    for (i = 0; i < h->num_nodes; i++) {
+        xlx_vnuma_node *n = &h->nodes[i];
+        uint64_t others = all - n->memory;
+
+        most = total - (all_free - n->free);
+        least = total > others ? total - others : 0;
+        if (n->memory > most)
+            n->memory = most;
+        n->present = least >= n->memory;
+    }
+}
+
+static bool is_in(const uint32_t *list, int num, uint32_t value)
+{
+    int i;
+
+    for (i = 0; i < num && list[i] != value; i++)
+        ;
+    return i < num;
+}
+
+bool xlx__vnuma_assumed(const xlx_vnuma_host *h, int from, int to)
+{
+    return is_in(h->nodes[from].assumed, h->nodes[from].num_assumed,
+                 h->nodes[to].node);
+}
+
+bool xlx__vnuma_is_assumed(const xlx_vnuma_vnode *v, int to)
+{
+    return is_in(v->assumed, v->num_assumed, (uint32_t)to);
+}
+
 /* ---- what makes one valid ----------------------------------------------- */
 
 /* Marks v's vCPUs in seen. */
@@ -365,8 +438,7 @@ int xlx__vnuma_host_read(xlx_ctx *ctx, const char *name, const char *text,
         rc = xlx__vnuma_read_hwloc(name, text, host_r);
         break;
     default:
-        rc = xlx__error(ERROR_INVAL, "%s: neither the JSON of a host nor the "
-                        "XML of hwloc", name);
+        rc = xlx__vnuma_read_host_text(name, text, host_r);
     }
     if (rc)
         return rc;

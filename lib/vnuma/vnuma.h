@@ -27,6 +27,16 @@ uint32_t xlx__vnuma_vcpus(const xlx_vnuma_topology *t);
 /* The place of the node of that number, -1 if there is none. */
 int xlx__vnuma_place(const xlx_vnuma_host *h, uint32_t node);
 
+/* The cores of a node, and its sockets. */
+int xlx__vnuma_cores(const xlx_vnuma_node *n, int *sockets_r);
+/* Xen counts the holes in a node's addresses as memory: no node can have more
+ * than what the host has in all, less what the others have free.  total is 0
+ * when it is not known. */
+void xlx__vnuma_bound_memory(xlx_vnuma_host *h, uint64_t total);
+/* Is the distance from one place to another assumed? */
+bool xlx__vnuma_assumed(const xlx_vnuma_host *h, int from, int to);
+bool xlx__vnuma_is_assumed(const xlx_vnuma_vnode *v, int to);
+
 /* Appends to an array that only this function has made longer. */
 int xlx__vnuma_append(uint32_t **list, int *num, uint32_t value);
 int xlx__vnuma_append_string(char ***list, int *num, const char *fmt, ...)
@@ -108,15 +118,19 @@ void xlx__vnuma_write_xl(FILE *out, const xlx_vnuma_topology *t);
 void xlx__vnuma_write_libvirt(FILE *out, const xlx_vnuma_topology *t);
 int xlx__vnuma_read_libvirt(const char *name, const char *text,
                             xlx_vnuma_topology *t);
-/* vnuma-hwloc.c */
+/* vnuma-host-text.c */
+int xlx__vnuma_read_host_text(const char *name, const char *text,
+                              xlx_vnuma_host *h);
+/* vnuma-hwloc-read.c */
 int xlx__vnuma_read_hwloc(const char *name, const char *text,
                           xlx_vnuma_host *h);
+/* vnuma-hwloc.c */
 int xlx__vnuma_write_hwloc(FILE *out, const xlx_vnuma_topology *t);
 int xlx__vnuma_write_hwloc_host(FILE *out, const xlx_vnuma_host *h);
-/* vnuma-draw.c: either may be NULL */
+/* vnuma-dot.c and vnuma-draw.c: either may be NULL */
 void xlx__vnuma_write_dot(FILE *out, const xlx_vnuma_topology *t,
                           const xlx_vnuma_host *h);
-void xlx__vnuma_write_svg(FILE *out, const xlx_vnuma_topology *t,
-                          const xlx_vnuma_host *h);
+int xlx__vnuma_write_svg(FILE *out, const xlx_vnuma_topology *t,
+                         const xlx_vnuma_host *h);
 
 #endif

@@ -82,7 +82,6 @@ need_xml() {
     # these lines are without a name
     xl vnuma-export "$tmp/web.cfg" --format xl > "$tmp/as"
     xl vnuma-export "$tmp/as" --format xl | diff "$tmp/as" -
-    sed -i '1i type="hvm"' "$tmp/as"
     run -0 xl vnuma-lint "$tmp/as"
     [ "$output" = "note: a guest with vnuma cannot be saved or migrated" ]
 }
@@ -100,7 +99,9 @@ need_xml() {
 </numa></cpu></domain>
 EOF
     run -0 xl vnuma-export "$tmp/xml" --format xl
-    [ "$output" = 'memory=4096
+    [ "$output" = '# assumed: the node of vnode 0, the node of vnode 1, the node of vnode 2, the distance between vnodes 0 and 2, the distance between vnodes 1 and 2
+type="hvm"
+memory=4096
 vcpus=9
 maxvcpus=9
 vnuma=[
@@ -144,6 +145,45 @@ vnuma=[
     [[ $output == *'["pnode=1","size=512","vcpus=6-11","vdistances='* ]]
 }
 
+@test "a plan passes vnuma-lint as it is printed" {
+    for args in "--vcpus 8 --memory 8g" "--vcpus 16 --memory 4g --follow-host" \
+        "--vcpus 4 --memory 1g"; do
+        # shellcheck disable=SC2086
+        xl vnuma-plan $args --from "$tmp/host" > "$tmp/planned"
+        xl vnuma-lint --from "$tmp/host" "$tmp/planned"
+    done
+}
+
+@test "vnuma-show of a host that is a file: what is assumed has a mark" {
+    run -0 xl vnuma-show --from - <<'END'
+available: 2 nodes (0-1)
+node 0 cpus: 0 1
+node 0 size: 2048 MB
+node 0 free: 1024 MB
+node 1 cpus: 2 3
+node 1 size: 2048 MB
+No distance information available.
+END
+    [ "$output" = "Node Memory Free  Kind Cpus Devices Distances
+0    2.0g   1.0g  -    0-1  0       10 20?
+1    2.0g   2.0g? -    2-3  0       20? 10
+?: assumed, because the source does not say it." ]
+    run -0 xl vnuma-show --from "$tmp/host"
+    [ "${lines[1]}" = "0    32g*   16g  -    0-3   1       10 16 28 28" ]
+    [ "${lines[5]}" = "*: the range of its addresses; it may have holes." ]
+    run -2 xl vnuma-show --from "$tmp/host" web
+    [ "${lines[0]}" = "xl vnuma-show: --from: \"$tmp/host\": it is a host, \
+which is shown without a GUEST" ]
+    # lstopo keeps the marks for us
+    need lstopo-no-graphics
+    need_xml
+    lstopo-no-graphics -i "numa:2 pu:1" --of xml > "$tmp/syn.xml"
+    xl vnuma-export --from "$tmp/syn.xml" --format hwloc > "$tmp/own.xml"
+    lstopo-no-graphics -i "$tmp/own.xml" --of xml > "$tmp/again.xml"
+    xl vnuma-show --from "$tmp/again.xml" | diff - \
+        <(xl vnuma-show --from "$tmp/syn.xml")
+}
+
 @test "QEMU has the topology" {
     need qemu-system-x86_64
     # this machine need not have those nodes
@@ -180,6 +220,9 @@ vnuma=[
 # nodes 0 and 1: no other set of as many that it fits is nearer together, or as near with more memory free; distances 16 to 16
 # note: a guest with vnuma cannot be saved or migrated
 # note: vnuma needs type="hvm"
+# note: node 0: 4 vCPUs on 2 cores: some share a core as its threads
+# note: node 1: 4 vCPUs on 2 cores: some share a core as its threads
+type="hvm"
 memory=8192
 vcpus=8
 maxvcpus=8
@@ -190,7 +233,9 @@ vnuma=[
     xl vnuma-plan --vcpus 8 --memory 8192 --from "$tmp/host" |
         diff <(echo "$output") -
     run -0 xl vnuma-plan --vcpus 4 --memory 1g --from "$tmp/host"
-    [ "${lines[3]}" = 'cpus_soft="nodes:0"' ]
+    [ "${lines[1]}" = "# note: node 0: 4 vCPUs on 2 cores: some share a core \
+as its threads" ]
+    [ "${lines[4]}" = 'cpus_soft="nodes:0"' ]
     run -0 xl vnuma-plan --vcpus 4 --memory 4g --max-memory-per-node 1g \
         --from "$tmp/host"
     [ "$(grep -c '"pnode=' <<< "$output")" = 4 ]
@@ -212,11 +257,13 @@ vnuma=[
 
 @test "vnuma-lint: a line and an exit status" {
     run -0 xl vnuma-lint --from "$tmp/host" "$tmp/web.cfg"
-    [ "$output" = "note: a guest with vnuma cannot be saved or migrated" ]
+    [ "$output" = "note: node 2: 4 vCPUs on 2 cores: some share a core as its threads
+note: a guest with vnuma cannot be saved or migrated" ]
     sed 's/10,21/10,21,31/; s/pnode=0/pnode=7/' "$tmp/web.cfg" > "$tmp/bad"
     run -1 xl vnuma-lint --from "$tmp/host" "$tmp/bad"
     [ "$output" = "overflow: vnode 0: vdistances has 3 numbers for 2 vnodes: xl writes the rest beyond its own memory
 refused: vnode 1: pnode=7: the host has no node of that number
+note: node 2: 4 vCPUs on 2 cores: some share a core as its threads
 note: a guest with vnuma cannot be saved or migrated" ]
     need jq
     run -1 --separate-stderr xl vnuma-lint --json "$tmp/bad"

@@ -53,6 +53,13 @@ static void random_host(xlx_vnuma_host *h)
         n = &h->nodes[i];
         n->node = (uint32_t)(i * 5);
         n->memory = n->free = random_below(1000) * MIB;
+        n->kind = (xlx_vnuma_memory)random_below(6);
+        n->present = random_below(2);
+        n->cpus_assumed = random_below(2);
+        for (j = 0; j < num; j++)
+            if (i != j && !random_below(4))
+                assert_ok(xlx__vnuma_append(&n->assumed, &n->num_assumed,
+                                            (uint32_t)(j * 5)));
         n->num_cpus = (int)random_below(12);
         n->cpus = calloc(12, sizeof(*n->cpus));
         assert_non_null(n->cpus);
@@ -101,6 +108,12 @@ static void same_host(const xlx_vnuma_host *a, const xlx_vnuma_host *b)
         m = &b->nodes[i];
         assert_int_equal(n->node, m->node);
         assert_int_equal(n->memory, m->memory);
+        assert_int_equal(n->present, m->present);
+        assert_int_equal(n->kind, m->kind);
+        assert_int_equal(n->cpus_assumed, m->cpus_assumed);
+        assert_int_equal(n->num_assumed, m->num_assumed);
+        for (j = 0; j < n->num_assumed; j++)
+            assert_int_equal(n->assumed[j], m->assumed[j]);
         assert_int_equal(n->num_cpus, m->num_cpus);
         assert_int_equal(n->num_devices, m->num_devices);
         for (j = 0; j < n->num_cpus; j++) {
@@ -225,6 +238,9 @@ static void pictures_have_all(void **state)
 /* ---- what is wrong ----------------------------------------------------- */
 
 #define CELLS(cells) "<domain><cpu><numa>" cells "</numa></cpu></domain>"
+#define NUMATUNE(inner) "<domain><numatune>" inner "</numatune><cpu><numa>" \
+    "<cell cpus='0' memory='1024'/></numa></cpu></domain>"
+#define MEMNODE(attributes) NUMATUNE("<memnode cellid='0' " attributes "/>")
 #define V(vcpus, distances) "{\"memory\": 1048576, \"vcpus\": [" vcpus \
     "], \"distances\": [" distances "]}"
 #define T(vnodes) "{\"vnodes\": [" vnodes "]}"
@@ -248,7 +264,18 @@ static const struct {
     { CELLS("<cell cpus='0' memory='1' unit='ell'/>"), "not a unit" },
     { CELLS("<cell cpus='0-' memory='1'/>"), "\"0-\" is not a list" },
     { CELLS("<cell cpus='3-1' memory='1'/>"), "\"3-1\" is not a list" },
-    { CELLS("<cell cpus='0-99999' memory='1'/>"), "is not a list" },
+    { CELLS("<cell cpus='0-99999' memory='1'/>"), "the last one can be 4095" },
+    { CELLS("<cell cpus='0,' memory='1'/>"), "is not a list" },
+    { CELLS("<cell cpus='^1-2' memory='1'/>"), "is not a list" },
+    { MEMNODE("nodeset='0-2,^1'"), "nodeset=\"0-2,^1\": several nodes for "
+      "cell 0; a vnode has one" },
+    { MEMNODE("nodeset='64'"), "nodeset=\"64\": 64: the last one can be 63" },
+    { MEMNODE("nodeset='0,^0'"), "nodeset=\"0,^0\" is empty" },
+    { MEMNODE("nodeset='x'"), "is not a list of numbers and ranges" },
+    { MEMNODE("mode='strict'"), "memnode: it has no nodeset" },
+    { NUMATUNE("<memory nodeset='1-2'/>"), "nodeset=\"1-2\": several nodes" },
+    { NUMATUNE("<memnode cellid='0' nodeset='1'/><memnode cellid='0' "
+               "nodeset='1'/>"), "memnode: cell 0 has two" },
     { CELLS("<cell id='1' memory='1'/>"), "id=\"1\": not a number up to 0" },
     { CELLS("<cell id='0' memory='1'/><cell id='0' memory='1'/>"),
       "cell 0 is there twice" },
@@ -294,7 +321,11 @@ static void wrong_guests_are_refused(void **state)
 static const struct {
     const char *text, *message;
 } wrong_hosts[] = {
-    { "nodes", "neither the JSON of a host nor the XML of hwloc" },
+    { "nodes", "neither the JSON of a host, nor the XML of hwloc, nor what" },
+    { "cpu:  core\n  0:  0  0 x\n", "line 2: not the core, socket and node" },
+    { "node:  memsize\n  0:  0\n", "line 2: not the memory of a node" },
+    { "node 0 size: 5 kB\n", "line 1: not the memory of a node in MB" },
+    { "node 64 cpus: 1\n", "line 1: not the number of a node" },
     { H(N("0", "")), "node 0: 2 distances for 1 nodes" },
     { H(N("1", "") "," N("0", "")), "must be in ascending order" },
     { H(N("0", "") "," N("64", "")), "the last one that Xen knows is 63" },
@@ -315,10 +346,10 @@ static const struct {
     { "<topology>" CPUSET("0xf...f") "</topology>", "not a set of CPUs" },
     { "<topology>" NUMA "<distances2 type='NUMANode' name='NUMALatency' "
       "indexing='os'><indexes>0</indexes></distances2></topology>",
-      "it has not the distances between all 1 nodes" },
+      "it has not the distances between all of its objects" },
     { "<topology>" NUMA "<distances2 type='NUMANode' name='NUMALatency' "
       "indexing='os'><indexes>3</indexes><u64values>10</u64values>"
-      "</distances2></topology>", "there is no such node" },
+      "</distances2></topology>", "there is no node 3" },
 #endif
 };
 
