@@ -79,7 +79,9 @@ static int plan_auto(struct guard_start *s, const xlx_vnuma_host *host)
     spec.vcpus = (uint32_t)vcpus;
     spec.memory = (uint64_t)memory * MIB;
     if (xlx_vnuma_plan_make(s->ctx, &spec, host, &plan)) {
-        xl_message("vnuma=\"auto\": %s", xlx_error_get());
+        xl_message("vnuma=\"auto\": %s%s", xlx_error_get(),
+                   strstr(xlx_error_get(), "; it fits with")
+                   ? ", an option of xl vnuma-plan" : "");
         goto out;
     }
     add_plan(s, &plan, host);

@@ -81,6 +81,18 @@ static void dot_vnode(FILE *out, const xlx_vnuma_vnode *v, int number)
     free(vcpus);
 }
 
+/* A guest that does not run takes of what is free. */
+static bool is_too_full(const xlx_vnuma_node *n, const xlx_vnuma_topology *t)
+{
+    uint64_t sum = 0;
+    int i;
+
+    for (i = 0; t && i < t->num_vnodes; i++)
+        if (xlx__vnuma_lies_on(&t->vnodes[i], n) && !t->vnodes[i].num_ranges)
+            sum += t->vnodes[i].memory;
+    return sum > n->free;
+}
+
 static void dot_node(FILE *out, const xlx_vnuma_node *n,
                      const xlx_vnuma_topology *t)
 {
@@ -88,11 +100,12 @@ static void dot_node(FILE *out, const xlx_vnuma_node *n,
     int i;
 
     fprintf(out, "  subgraph cluster_n%u {\n    label=\"node %u\";\n"
-            "    n%u [shape=plaintext, label=\"%s%s%s%s\\ncpus %s%s\"];\n",
+            "    n%u [shape=plaintext, label=\"%s%s%s%s\\ncpus %s%s%s\"];\n",
             n->node, n->node, n->node, n->present ? "" : "at most ",
             xlx__vnuma_size(n->memory, size), *xlx__vnuma_kind(n) ? " " : "",
             xlx__vnuma_kind(n), n->num_cpus && cpus ? cpus : "none",
-            n->cpus_assumed ? " (assumed)" : "");
+            n->cpus_assumed ? " (assumed)" : "",
+            is_too_full(n, t) ? "\\ntoo full" : "");
     free(cpus);
     for (i = 0; t && i < t->num_vnodes; i++)
         if (xlx__vnuma_lies_on(&t->vnodes[i], n))

@@ -73,7 +73,8 @@ int xlx__vnuma_read_libvirt(const char *name, const char *text,
 
 /* A set in libvirt's words: numbers and ranges, and ^ before a number that is
  * none of them ("0-3,^2"), blanks between all of these.  Refused is what
- * libvirt refuses: an end before the beginning, a range behind ^, an empty one. */
+ * libvirt refuses: an end before the beginning, a range behind ^, an empty
+ * one. */
 static int read_set(const xmlNode *n, const char *key, const char *s,
                     uint32_t size, bool *in)
 {

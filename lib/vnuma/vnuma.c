@@ -262,6 +262,9 @@ static int check_node(const xlx_vnuma_host *h, int place)
     if (n->num_distances != h->num_nodes)
         return xlx__error(ERROR_INVAL, "node %u: %d distances for %d nodes",
                           n->node, n->num_distances, h->num_nodes);
+    if ((unsigned int)n->kind > XLX_VNUMA_MEMORY_OTHER)
+        return xlx__error(ERROR_INVAL, "node %u: %d is not a kind of memory",
+                          n->node, (int)n->kind);
     if (n->free > n->memory)
         return xlx__error(ERROR_INVAL, "node %u: more memory is free than it "
                           "has", n->node);

@@ -410,6 +410,13 @@ static void pictures_show_what_is_wrong(void **state)
         if (!strstr(text.text, shown[i]))
             fail_msg("no \"%s\" in %s", shown[i], text.text);
     xlx_vnuma_text_dispose(&text);
+    xlx_vnuma_text_init(&text);
+    assert_ok(xlx__vnuma_export(NULL, &t, &h, XLX_VNUMA_FORMAT_DOT, &text));
+    assert_non_null(strstr(text.text, "cpus 0-7\\ntoo full\""));
+    assert_non_null(strstr(text.text, "\"node 7: the host has none\""));
+    assert_non_null(strstr(text.text, "n0 -- n1 [label=\"21?\", "
+                                      "style=dashed]"));
+    xlx_vnuma_text_dispose(&text);
     xlx_vnuma_topology_dispose(&t);
     xlx_vnuma_host_dispose(&h);
 }
