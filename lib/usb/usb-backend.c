@@ -17,7 +17,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "core/child.h"
 #include "core/process.h"
 #include "core/xs.h"
 #include "guest/qmp.h"
@@ -358,8 +357,12 @@ static pid_t our_pid(xlx_ctx *ctx, uint32_t domid)
     return pid;
 }
 
-/* The log also has its stderr, which a daemon without a log loses. */
-static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
+#define SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny," \
+                "resourcecontrol=deny"
+
+/* sandbox: may it do no more than serve devices? */
+static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile,
+                    bool sandbox, pid_t *pid_r)
 {
     char number[16], name[32], *log = file_path(ctx, domid, "log");
     char *cmd = xlx__printf("socket,id=libxl-cmd,path=%s/qmp-libxl-%u,"
@@ -373,10 +376,7 @@ static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
         "-machine", "xenpv", "-m", "1", "-display", "none",
         "-chardev", cmd, "-mon", "chardev=libxl-cmd,mode=control",
         "-chardev", stat, "-mon", "chardev=libxenstat-cmd,mode=control",
-        "-pidfile", pidfile, "-D", log, "-daemonize", NULL,
-    };
-    const struct xlx__child child = {
-        .argv = argv, .timeout_ms = START_MS, .max_output = 65536,
+        "-pidfile", pidfile, sandbox ? "-sandbox" : NULL, SANDBOX, NULL,
     };
     int rc;
 
@@ -389,7 +389,7 @@ static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
     else if (!cmd || !stat || !log)
         rc = xlx__nomem();
     else
-        rc = xlx__child_run(ctx, &child, NULL, NULL);
+        rc = xlx__usb_qemu_run(argv, log, pid_r);
     free(log);
     free(cmd);
     free(stat);
@@ -399,6 +399,8 @@ static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
 struct ready {
     xlx_ctx *ctx;
     char path[64];
+    pid_t pid;
+    uint64_t start;                 /* of that process */
 };
 
 static int is_ready(void *user)
@@ -411,24 +413,47 @@ static int is_ready(void *user)
     free(value);
     if (rc == ERROR_NOTFOUND) {
         xlx__error_clear();
-        return 0;
+        return !ready->start || xlx__process_start(ready->pid) != ready->start
+               ? ERROR_NOT_READY : 0;
     }
     return rc ? rc : 1;
 }
 
-/* QEMU says which backends it has when it watches for their devices. */
-static int wait_ready(xlx_ctx *ctx, uint32_t domid, int64_t deadline)
+/* QEMU says which backends it has when it watches for their devices.
+ * ERROR_NOT_READY: it has ended. */
+static int wait_ready(xlx_ctx *ctx, uint32_t domid, pid_t pid)
 {
-    struct ready ready = { .ctx = ctx };
+    struct ready ready = {
+        .ctx = ctx, .pid = pid, .start = xlx__process_start(pid),
+    };
+    char line[LOG_LINE], *log;
     int rc;
 
     snprintf(ready.path, sizeof(ready.path),
              "/local/domain/0/device-model/%u/backends/qusb", domid);
-    rc = xlx__xs_wait(ctx, ready.path, deadline, is_ready, &ready);
+    rc = xlx__xs_wait(ctx, ready.path, xlx__now_ms() + START_MS, is_ready,
+                      &ready);
     if (rc == ERROR_TIMEDOUT)
         rc = xlx__error(rc, "the QEMU for the guest's USB controller does not"
                         " offer one: is it built with Xen's USB backend?");
-    return rc;
+    if (rc != ERROR_NOT_READY)
+        return rc;
+    log = file_path(ctx, domid, "log");
+    last_line(log, line);
+    free(log);
+    return xlx__error(rc, "the QEMU for the guest's USB controller has ended "
+                      "at once%s%s", *line ? ": " : "", line);
+}
+
+static int start_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile,
+                      bool sandbox)
+{
+    pid_t pid;
+    int rc;
+
+    unlink(pidfile);
+    rc = run_qemu(ctx, domid, pidfile, sandbox, &pid);
+    return rc ? rc : wait_ready(ctx, domid, pid);
 }
 
 struct publication {
@@ -485,6 +510,23 @@ static void end_ours(xlx_ctx *ctx, uint32_t domid)
     close(fd.fd);
 }
 
+/* A QEMU that was built without the sandbox ends at once, and one that needs
+ * more than it allows. */
+static int start_any(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
+{
+    struct xlx__error_text why;
+    int rc;
+
+    rc = start_qemu(ctx, domid, pidfile, true);
+    if (rc != ERROR_NOT_READY)
+        return rc;
+    xlx__error_save(&why);
+    rc = start_qemu(ctx, domid, pidfile, false);
+    if (!rc)
+        xlx__notice(ctx, "%s: it runs without its sandbox now", why.line);
+    return rc == ERROR_NOT_READY ? ERROR_FAIL : rc;
+}
+
 int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
 {
     char *pidfile = NULL;
@@ -499,20 +541,12 @@ int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
     rc = xlx__make_directory(ctx->run_dir);
     if (rc) goto out;
     pid = our_pid(ctx, domid);          /* a killed command left it */
-    if (!pid) {
-        unlink(pidfile);
-        rc = run_qemu(ctx, domid, pidfile);
-        if (rc) goto out;
-        pid = our_pid(ctx, domid);
-    }
-    if (!pid) {
+    rc = pid ? wait_ready(ctx, domid, pid) : start_any(ctx, domid, pidfile);
+    if (!rc && !our_pid(ctx, domid))
         rc = xlx__error(ERROR_FAIL, "the QEMU for the guest's USB controller "
                         "has ended at once");
-        goto out;
-    }
-    rc = wait_ready(ctx, domid, xlx__now_ms() + START_MS);
     if (!rc)
-        rc = publish(ctx, domid, pid);
+        rc = publish(ctx, domid, our_pid(ctx, domid));
     if (rc)
         end_ours(ctx, domid);
 

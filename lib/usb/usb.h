@@ -11,6 +11,7 @@
  *   usb-policy.c     which of them guests may have
  *   usb-port.c       controllers and ports of guests, in xenstore
  *   usb-record.c     the record, which is also the journal
+ *   usb-qemu.c       starting one
  *   usb-backend.c    the QEMU that serves a guest
  *   usb-place.c      which port of which controller
  *   usb-ctrl.c       controllers, made and removed
@@ -24,6 +25,8 @@
  */
 #ifndef XLX_USB_H
 #define XLX_USB_H
+
+#include <sys/types.h>
 
 #include "core/internal.h"
 #include "core/lock.h"
@@ -116,6 +119,12 @@ int xlx__usb_domains(xlx_ctx *ctx, uint32_t **domids_r, int *num_r);
  * message when none has. */
 int xlx__usb_holder(xlx_ctx *ctx, const char *path, uint32_t *domid_r,
                     uint32_t *ctrl_r, uint32_t *port_r);
+
+/* ---- usb-qemu.c --------------------------------------------------------- */
+
+/* Starts a QEMU that outlives this process, and a parent for it, which keeps
+ * the last of what it says in that file. */
+int xlx__usb_qemu_run(const char *const *argv, const char *log, pid_t *pid_r);
 
 /* ---- usb-backend.c ------------------------------------------------------ */
 
