@@ -20,6 +20,7 @@
 #include <xenctrl.h>
 
 #include "guest/domain.h"
+#include "guest/guest.h"
 #include "guest/libxl-config.h"
 
 #define POLL_MS 100
@@ -119,9 +120,8 @@ static bool is_its_xl(const char *pid, const char *name)
     return is_its_log(text, name);
 }
 
-bool xlx__domain_is_kept(const xlx_guest *guest)
+static bool has_xl(const char *name)
 {
-    const char *name = xlx__text(guest->name);
     struct dirent *entry;
     bool kept = false;
     DIR *dir;
@@ -133,6 +133,34 @@ bool xlx__domain_is_kept(const xlx_guest *guest)
     if (dir)
         closedir(dir);
     return kept;
+}
+
+/* Does another guest of that name run?  Then the xl is that one's. */
+static bool is_replaced(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    xlx_guest other;
+    bool replaced;
+
+    xlx_guest_init(&other);
+    replaced = !xlx__guest_domain(ctx, xlx__text(guest->name), NULL,
+                                  &other) &&
+               libxl_uuid_compare(&other.uuid, &guest->uuid);
+    xlx__error_clear();
+    xlx_guest_dispose(&other);
+    return replaced;
+}
+
+bool xlx__domain_is_kept(xlx_ctx *ctx, const xlx_guest *guest, int ms)
+{
+    const struct timespec poll = { 0, POLL_MS * 1000000L };
+    int64_t deadline = xlx__now_ms() + ms;
+
+    while (has_xl(xlx__text(guest->name)) && !is_replaced(ctx, guest)) {
+        if (xlx__now_ms() >= deadline)
+            return true;
+        nanosleep(&poll, NULL);
+    }
+    return false;
 }
 
 static bool find_new(libxl_ctx *xl, const xlx_guest *old, uint32_t *domid_r)

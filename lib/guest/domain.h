@@ -17,9 +17,10 @@ int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest);
 bool xlx__domain_is_made(xlx_ctx *ctx, uint32_t domid);
 /* Has its kernel stopped, so that libxl takes its devices away? */
 bool xlx__domain_is_ending(xlx_ctx *ctx, uint32_t domid);
-/* Nothing runs the guest, but the xl that watched its domain is still there:
- * then it is making the next one, or is about to. */
-bool xlx__domain_is_kept(const xlx_guest *guest);
+/* Nothing runs the guest, but the xl that watched its domain is still there
+ * after that many milliseconds: then it is making the next one, or is about
+ * to.  It ends with a domain that was not to be started again. */
+bool xlx__domain_is_kept(xlx_ctx *ctx, const xlx_guest *guest, int ms);
 /* Waits for a domain with the guest's UUID and another number, of which libxl
  * has recorded the configuration.  ERROR_TIMEDOUT when none comes. */
 int xlx__domain_wait_new(xlx_ctx *ctx, const xlx_guest *old,

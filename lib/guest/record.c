@@ -10,7 +10,7 @@
 #include "gen-records.h"
 #include "guest/guest.h"
 
-#define LOCK_MS 20000               /* its watcher may be attaching */
+#define LOCK_MS 30000               /* its watcher may be attaching */
 
 /* ---- what must be there ------------------------------------------------ */
 

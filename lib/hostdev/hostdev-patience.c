@@ -11,7 +11,7 @@
 
 #define FIRST_MS 2000
 #define LONGEST_MS 240000
-#define LEAST_MS 2000               /* to take back what has been begun */
+#define LEAST_MS 5000               /* to take back what has been begun */
 
 static struct xlx__hostdev_tried *
 find_tried(const struct xlx__hostdev_patience *p, const char *key)

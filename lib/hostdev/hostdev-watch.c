@@ -16,12 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "guest/domain.h"
 #include "guest/guest.h"
 #include "hostdev/hostdev.h"
 
 #define REBOOT_MS 60000             /* xl itself sleeps two seconds */
-#define REBUILD_MS 5000             /* the guest's xl is still busy */
 #define LOOK_MS 60000               /* is there still something to watch? */
 #define BUDGET_MS 12000             /* of a look: commands wait longer */
 #define BUSY_MS 1000                /* another command has the guest */
@@ -29,7 +27,8 @@
 #define LOCK_MS 1000                /* a list may be looking at it */
 #define LONGEST_NAP_MS 30000        /* after an error */
 #define POLL_MS 1000                /* does the guest still run? */
-#define REMIND_S 3600               /* of an error that was reported */
+#define REMIND_S 3600               /* of an error that was logged */
+#define PAUSE_S 60                  /* before another is */
 
 /* From the first event: one device makes a dozen of them, and has its
  * interfaces some time after it. */
@@ -51,32 +50,36 @@ struct watch {
     struct xlx__hostdev_patience patience;
     struct xlx__hostdev_health health;
     int64_t reminded;               /* when the caller's user last heard */
+    char said[XLX__ERROR_SIZE];     /* and what */
     unsigned int failures;          /* of rounds, one after the other */
 };
 
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* ---- errors ------------------------------------------------------------- */
 
-/* The user hears of each error once, and again when it lasts. */
+/* It is logged once, and again when it lasts. */
 static void say_error(struct watch *w, const char *error)
 {
     struct xlx__hostdev_health *h = &w->health;
-    char line[XLX__ERROR_SIZE];
-    bool same;
+    int64_t wait;
 
     h->last = time(NULL);
-    /* may be the message itself, which the next call changes */
-    snprintf(line, sizeof(line), "%s", error);
-    same = !strcmp(h->error, line);
     if (!*h->error) {
         h->since = h->last;
         h->times = 0;
     }
     h->times++;
-    memcpy(h->error, line, sizeof(line));
-    if (!same || h->last - w->reminded >= REMIND_S) {
+    snprintf(h->error, sizeof(h->error), "%s", error);
+    wait = strcmp(w->said, h->error) ? PAUSE_S : REMIND_S;
+    if (!w->reminded || h->last - w->reminded >= wait) {
         w->reminded = h->last;
+        memcpy(w->said, h->error, sizeof(w->said));
         xlx__notice(w->ctx, "xl %s-watch %s: %s; it tries again",
-                    w->how->name, xlx__text(w->guest.name), line);
+                    w->how->name, xlx__text(w->guest.name), h->error);
     }
     xlx__hostdev_health_write(&w->lock, h);
 }
@@ -87,8 +90,6 @@ static void say_well(struct watch *w)
         return;
     memset(&w->health, 0, sizeof(w->health));
     xlx__hostdev_health_write(&w->lock, &w->health);
-    xlx__notice(w->ctx, "xl %s-watch %s: all is well again", w->how->name,
-                xlx__text(w->guest.name));
 }
 
 /* Names the first thing that a look could not do.  Waiting for its turn is not
@@ -99,7 +100,7 @@ static void say_findings(struct watch *w, const xlx_repair_report *report)
     char line[XLX__ERROR_SIZE];
     int i;
 
-    if (!w->patience.num)
+    if (!w->patience.num && w->events >= 0)
         say_well(w);
     for (i = 0; w->patience.num && i < report->num_findings; i++) {
         f = &report->findings[i];
@@ -121,7 +122,8 @@ static void recover(struct watch *w)
     say_error(w, xlx_error_get());
     xlx__error_clear();
     xlx__ctx_reconnect(w->ctx);
-    poll(NULL, 0, (int)(nap < LONGEST_NAP_MS ? nap : LONGEST_NAP_MS));
+    poll(NULL, 0, (int)sooner(nap, LONGEST_NAP_MS));
+    w->due = 0;                     /* whatever has happened since */
 }
 
 /* ---- events ------------------------------------------------------------- */
@@ -222,11 +224,6 @@ static int await(struct watch *w)
     return 0;
 }
 
-static int64_t sooner(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int look(struct watch *w, bool *left_r)
 {
     xlx_repair_report report;
@@ -262,10 +259,6 @@ static int look_when_due(struct watch *w, bool *left_r)
         return 0;
     if (w->events < 0)
         open_events(w);
-    if (w->gone && xlx__domain_is_kept(&w->guest)) {
-        w->due = xlx__now_ms() + REBUILD_MS;
-        return 0;
-    }
     return look(w, left_r);
 }
 

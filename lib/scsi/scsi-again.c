@@ -49,7 +49,7 @@ static int release_luns(const xlx_scsi_entry *const *entries, int num,
     const struct xlx__scsi_repair *r = user;
 
     return xlx__scsi_disconnect(r->c->ctx, entries, num,
-                                xlx__scsi_deadline(NULL, num));
+                                xlx__scsi_step_deadline(r, num));
 }
 
 /* Removes what is left of it at its old place; *p is where it is. */
@@ -136,7 +136,7 @@ static int attach_all(struct xlx__scsi_repair *r, const struct missing *w)
     if (rc) return rc;
     /* its kernel may still be starting */
     failed = xlx__scsi_connect(r->c->ctx, w->list, w->pdevs, w->num, true,
-                               xlx__scsi_deadline(NULL, w->num));
+                               xlx__scsi_step_deadline(r, w->num));
     if (failed && w->num > 1) {
         /* all or none it is: which of them is it? */
         xlx__scsi_each_adapter(w->list, w->num, release_luns, r);

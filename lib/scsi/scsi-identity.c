@@ -164,7 +164,7 @@ int xlx__scsi_note_device(xlx_scsi_entry *e, const struct xlx__scsi_pdev *p)
     for (i = 0; !rc && i < XLX__ARRAY_SIZE(texts); i++)
         rc = xlx__set_string(texts[i].to, xlx__text(texts[i].from));
     e->size = p->size;
-    return rc;
+    return rc ? rc : xlx__scsi_note_instance(e, p);
 }
 
 /* ---- all candidates ----------------------------------------------------- */

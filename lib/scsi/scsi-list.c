@@ -11,8 +11,25 @@
 
 /* ---- a guest's ---------------------------------------------------------- */
 
+/* Both ends of a LUN are connected also when its device is gone. */
+static const char *place_problem(const xlx_scsi_entry *e)
+{
+    switch (e ? xlx__scsi_look(e, xlx__text(e->boot)) : XLX__SCSI_UNSEEN) {
+    case XLX__SCSI_GONE:
+        return "its device is gone from the host";
+    case XLX__SCSI_OFFLINE:
+        return "its device is offline: it does not answer the host";
+    case XLX__SCSI_MOVED:
+        return "its device was plugged in again, or has another address:"
+               " xl scsi-repair";
+    default:
+        return "";
+    }
+}
+
 static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
-                       const xlx_scsi_ctrl *ctrl, xlx_scsi_info *info)
+                       const xlx_scsi_ctrl *ctrl, const xlx_scsi_entry *e,
+                       xlx_scsi_info *info)
 {
     const char *problem = "";
     char *said = NULL;
@@ -34,6 +51,8 @@ static int set_problem(xlx_ctx *ctx, const struct xlx__device *dev,
         problem = "not connected";
     else if (info->status == XLX_SCSI_STATUS_ATTACHING)
         problem = "its attachment was not finished: xl scsi-repair";
+    else
+        problem = place_problem(e);
     if (*problem)
         said = xlx__device_said(ctx, dev);
     rc = 0;
@@ -135,7 +154,7 @@ static int add_lun(xlx_ctx *ctx, const struct xlx__device *dev,
     info->backend_state = lun->backend;
     info->frontend_state = lun->frontend;
     rc = e ? fill_from_entry(ctx, e, info) : fill_from_lun(lun, info);
-    return rc ? rc : set_problem(ctx, dev, ctrl, info);
+    return rc ? rc : set_problem(ctx, dev, ctrl, e, info);
 }
 
 static int add_adapter(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
@@ -197,6 +216,9 @@ static int add_missing(xlx_ctx *ctx, const xlx_scsi_entry *e, bool running,
     return xlx__set_string(&info->problem, xlx__scsi_is_aside(e)
                            ? "set aside: it comes back with xl restore or xl "
                              "scsi-repair"
+                           : running && e->status == XLX_SCSI_STATUS_MISSING
+                           ? "its device is gone from the host: it is "
+                             "attached again when it is back"
                            : running
                            ? "recorded, but the guest does not have it: xl "
                              "scsi-repair"

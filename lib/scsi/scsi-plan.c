@@ -10,7 +10,8 @@ static const char undetached[] = "its detachment was not finished";
 
 static bool is_finished(const xlx_scsi_entry *e)
 {
-    return e->status == XLX_SCSI_STATUS_ATTACHED || xlx__scsi_is_aside(e);
+    return e->status == XLX_SCSI_STATUS_ATTACHED ||
+           e->status == XLX_SCSI_STATUS_MISSING || xlx__scsi_is_aside(e);
 }
 
 bool xlx__scsi_must_look(enum xlx__hostdev_stage stage,
@@ -21,6 +22,14 @@ bool xlx__scsi_must_look(enum xlx__hostdev_stage stage,
     return stage == XLX__HOSTDEV_RECOVER
            ? !is_finished(e) && e->status != XLX_SCSI_STATUS_DETACHING
            : e->status == XLX_SCSI_STATUS_ATTACHED;
+}
+
+bool xlx__scsi_must_look_host(enum xlx__hostdev_stage stage,
+                              const xlx_scsi_entry *e, uint32_t domid)
+{
+    return domid != XLX_DOMID_NONE && stage == XLX__HOSTDEV_SETTLE &&
+           (e->status == XLX_SCSI_STATUS_ATTACHED ||
+            e->status == XLX_SCSI_STATUS_MISSING);
 }
 
 static struct xlx__hostdev_action recover(const xlx_scsi_entry *e,
@@ -42,7 +51,8 @@ static struct xlx__hostdev_action clean_up(const xlx_scsi_entry *e,
                                            const struct xlx__scsi_seen *seen)
 {
     if (xlx__scsi_is_aside(e) ||
-        (seen->earlier && e->status == XLX_SCSI_STATUS_ATTACHED))
+        (seen->earlier && (e->status == XLX_SCSI_STATUS_ATTACHED ||
+                           e->status == XLX_SCSI_STATUS_MISSING)))
         return XLX__HOSTDEV_LEAVE;
     return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY,
                            e->status == XLX_SCSI_STATUS_DETACHING ? undetached
@@ -55,10 +65,25 @@ static struct xlx__hostdev_action settle(const xlx_scsi_entry *e,
 {
     if (xlx__scsi_is_aside(e))
         return xlx__hostdev_do(XLX__HOSTDEV_ATTACH, "it was set aside");
-    if (e->status == XLX_SCSI_STATUS_ATTACHED && !seen->there)
+    if (e->status == XLX_SCSI_STATUS_MISSING)
+        return seen->place == XLX__SCSI_GONE ? XLX__HOSTDEV_LEAVE
+               : xlx__hostdev_do(XLX__HOSTDEV_ATTACH, "its device is back");
+    if (e->status != XLX_SCSI_STATUS_ATTACHED)
+        return XLX__HOSTDEV_LEAVE;
+    if (seen->place == XLX__SCSI_GONE)
+        return xlx__hostdev_do(XLX__HOSTDEV_WAIT,
+                               "its device is gone from the host");
+    if (!seen->there)
         return xlx__hostdev_do(XLX__HOSTDEV_ATTACH,
                                "the guest was started again without it");
-    return XLX__HOSTDEV_LEAVE;
+    if (seen->place != XLX__SCSI_MOVED)
+        return XLX__HOSTDEV_LEAVE;
+    /* Those who share it have one backstore: all of them let go of the old
+     * one before any of them makes another. */
+    return xlx__hostdev_do(e->dev.shared ? XLX__HOSTDEV_WAIT
+                                         : XLX__HOSTDEV_ATTACH,
+                           "its device was plugged in again, or has another "
+                           "address");
 }
 
 void xlx__scsi_plan(enum xlx__hostdev_stage stage,

@@ -5,16 +5,45 @@
  * done.  That is done by the functions that do it in the first place, and for
  * all of an adapter at once.
  */
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/number.h"
 #include "core/report.h"
+#include "guest/domain.h"
 #include "scsi/scsi.h"
+
+#define FACTS_MAX 64
+#define XL_END_MS 5000              /* of a guest that has ended */
+
+int64_t xlx__scsi_step_deadline(const struct xlx__scsi_repair *r, int num)
+{
+    return xlx__hostdev_deadline(r->c->patience,
+                                 xlx__scsi_deadline(NULL, num));
+}
+
+/* The situation, for a watcher's patience. */
+static const char *facts_of(const struct xlx__scsi_repair *r,
+                            const xlx_scsi_entry *e, char facts[FACTS_MAX])
+{
+    ptrdiff_t i = e - r->c->record.entries;
+
+    snprintf(facts, FACTS_MAX, "%u %d %d", r->c->guest.domid,
+             (int)r->actions[i].step, (int)r->seen[i].place);
+    return facts;
+}
 
 int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
                      const char *what, const char *done, int failed)
 {
+    const xlx_scsi_entry *e = xlx__scsi_entry(&r->c->record, vdev);
+    char facts[FACTS_MAX];
+
+    if (e && r->actions)
+        xlx__hostdev_tried(r->c->patience, vdev, facts_of(r, e, facts),
+                           failed);
     return xlx__report(r->report, !failed, failed ? xlx_error_get() : done,
                        "%s: %s", vdev, what);
 }
@@ -57,6 +86,14 @@ static bool is_there(xlx_ctx *ctx, const xlx_scsi_entry *e)
     return true;
 }
 
+static void free_plan(struct xlx__scsi_repair *r)
+{
+    free(r->actions);
+    free(r->seen);
+    r->actions = NULL;
+    r->seen = NULL;
+}
+
 static int make_plan(struct xlx__scsi_repair *r, enum xlx__hostdev_stage stage)
 {
     const xlx_scsi_record *record = &r->c->record;
@@ -66,16 +103,16 @@ static int make_plan(struct xlx__scsi_repair *r, enum xlx__hostdev_stage stage)
     const xlx_scsi_entry *e;
     int i;
 
-    free(r->actions);
+    free_plan(r);
     r->actions = calloc(size, sizeof(*r->actions));
-    seen = calloc(size, sizeof(*seen));
-    if (!r->actions || !seen) {
-        free(seen);
+    r->seen = seen = calloc(size, sizeof(*seen));
+    if (!r->actions || !seen)
         return xlx__nomem();
-    }
     for (i = 0; i < record->num_entries; i++) {
         e = &record->entries[i];
         seen[i].earlier = xlx__hostdev_is_earlier(e->boot, r->c->boot);
+        if (xlx__scsi_must_look_host(stage, e, domid))
+            seen[i].place = xlx__scsi_look(e, r->c->boot);
         if (!xlx__scsi_must_look(stage, e, domid))
             continue;
         if (stage == XLX__HOSTDEV_RECOVER)
@@ -84,7 +121,6 @@ static int make_plan(struct xlx__scsi_repair *r, enum xlx__hostdev_stage stage)
             seen[i].there = is_there(r->c->ctx, e);
     }
     xlx__scsi_plan(stage, record, domid, seen, r->actions);
-    free(seen);
     return 0;
 }
 
@@ -117,7 +153,7 @@ static int detach_luns(const xlx_scsi_entry *const *entries, int num,
 
     failed = r->dry_run ? 0
              : xlx__scsi_disconnect(r->c->ctx, entries, num,
-                                    xlx__scsi_deadline(NULL, num));
+                                    xlx__scsi_step_deadline(r, num));
     for (i = 0; !rc && i < num; i++) {
         e = xlx__scsi_same_entry(r, entries[i]);
         rc = xlx__scsi_report(r, e->dev.vdev, action_of(r, e)->why,
@@ -159,6 +195,50 @@ static int take_entries_away(struct xlx__scsi_repair *r,
     return xlx__scsi_record_write(r->c);
 }
 
+/* Those of one adapter.  The guest's driver lets go of a LUN whose device is
+ * gone like of any other; and without success it is tried again. */
+static int free_luns(const xlx_scsi_entry *const *entries, int num,
+                     void *user)
+{
+    const struct xlx__scsi_repair *r = user;
+    xlx_scsi_entry *e;
+    int i, failed, rc = 0;
+
+    failed = r->dry_run ? 0
+             : xlx__scsi_disconnect(r->c->ctx, entries, num,
+                                    xlx__scsi_step_deadline(r, num));
+    for (i = 0; !rc && i < num; i++) {
+        e = xlx__scsi_same_entry(r, entries[i]);
+        rc = xlx__scsi_report(r, e->dev.vdev, action_of(r, e)->why,
+                              r->dry_run ? "it would be taken off the guest"
+                              : "taken off the guest until it is back",
+                              failed);
+        if (r->dry_run || failed)
+            continue;
+        e->status = XLX_SCSI_STATUS_MISSING;
+        e->domid = XLX_DOMID_NONE;
+    }
+    return rc;
+}
+
+static int let_entries_wait(struct xlx__scsi_repair *r,
+                            const xlx_scsi_entry **list, int num)
+{
+    int rc;
+
+    rc = xlx__scsi_each_adapter(list, num, free_luns, r);
+    return rc || r->dry_run ? rc : xlx__scsi_record_write(r->c);
+}
+
+static bool may_try(const struct xlx__scsi_repair *r,
+                    const xlx_scsi_entry *e)
+{
+    char facts[FACTS_MAX];
+
+    return xlx__hostdev_may_try(r->c->patience, e->dev.vdev,
+                                facts_of(r, e, facts));
+}
+
 /* Calls carry_out for the entries for which the plan has that step. */
 static int do_step(struct xlx__scsi_repair *r, enum xlx__hostdev_step step,
                    int (*carry_out)(struct xlx__scsi_repair *r,
@@ -172,7 +252,7 @@ static int do_step(struct xlx__scsi_repair *r, enum xlx__hostdev_step step,
     if (!list)
         return xlx__nomem();
     for (i = 0; i < record->num_entries; i++)
-        if (r->actions[i].step == step)
+        if (r->actions[i].step == step && may_try(r, &record->entries[i]))
             list[num++] = &record->entries[i];
     rc = num ? carry_out(r, list, num) : 0;
     free(list);
@@ -189,6 +269,8 @@ static int repair_stage(struct xlx__scsi_repair *r,
     if (rc) return rc;
     rc = do_step(r, XLX__HOSTDEV_KEEP, keep_entries);
     if (rc) return rc;
+    rc = do_step(r, XLX__HOSTDEV_WAIT, let_entries_wait);
+    if (rc) return rc;
     rc = do_step(r, XLX__HOSTDEV_ATTACH, xlx__scsi_attach_missing);
     if (rc) return rc;
     return do_step(r, XLX__HOSTDEV_TAKE_AWAY, take_entries_away);
@@ -197,11 +279,11 @@ static int repair_stage(struct xlx__scsi_repair *r,
 int xlx__scsi_recover(struct xlx__scsi_change *c, bool dry_run,
                       xlx_repair_report *report)
 {
-    struct xlx__scsi_repair r = { c, dry_run, report, NULL };
+    struct xlx__scsi_repair r = { c, dry_run, report, NULL, NULL };
     int rc;
 
     rc = repair_stage(&r, XLX__HOSTDEV_RECOVER);
-    free(r.actions);
+    free_plan(&r);
     return rc;
 }
 
@@ -247,7 +329,9 @@ static int remove_orphan(struct xlx__scsi_change *c, xlx_scsi_entry *orphan)
     if (orphan->domid != user)
         return xlx__error(ERROR_DEVICE_EXISTS, "domain %u, which is another "
                           "guest's, has it: detach it from there", user);
-    return xlx__scsi_disconnect(c->ctx, &e, 1, xlx__scsi_deadline(NULL, 1));
+    return xlx__scsi_disconnect(c->ctx, &e, 1,
+                                xlx__hostdev_deadline(c->patience,
+                                    xlx__scsi_deadline(NULL, 1)));
 }
 
 /* 1 when another guest shares the backstore, which keeps the name of the guest
@@ -314,9 +398,15 @@ static int remove_orphans(struct xlx__scsi_repair *r)
 int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
                      xlx_repair_report *report)
 {
-    struct xlx__scsi_repair r = { c, dry_run, report, NULL };
+    struct xlx__scsi_repair r = { c, dry_run, report, NULL, NULL };
     int rc;
 
+    if (c->guest.domid == XLX_DOMID_NONE &&
+        xlx__domain_is_kept(c->ctx, &c->guest,
+                            c->patience ? 0 : XL_END_MS))
+        return xlx__report(report, false, "xl has to make its next domain, or "
+                           "to end, before anything is done",
+                           "the guest is between two domains");
     rc = repair_stage(&r, XLX__HOSTDEV_RECOVER);
     if (rc) goto out;
     rc = repair_stage(&r, XLX__HOSTDEV_SETTLE);
@@ -329,7 +419,7 @@ int xlx__scsi_settle(struct xlx__scsi_change *c, bool dry_run,
     rc = xlx__scsi_note_boot(c);
 
  out:
-    free(r.actions);
+    free_plan(&r);
     return rc;
 }
 

@@ -1,22 +1,38 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Keeping SCSI devices with a guest until it ends: what each look does.
+ * Keeping SCSI devices with a guest until it ends, also when they leave the
+ * host and come back: what each look does.
  */
 #include "hostdev/hostdev.h"
 #include "scsi/scsi.h"
 
-/* A look at a guest that is in order changes nothing, and asks the kernel
+static bool is_in_order(const struct xlx__scsi_change *c,
+                        const xlx_scsi_entry *e)
+{
+    enum xlx__scsi_place place;
+
+    if (xlx__scsi_is_aside(e))
+        return true;
+    if (c->guest.domid == XLX_DOMID_NONE ||
+        (e->status != XLX_SCSI_STATUS_MISSING &&
+         (e->status != XLX_SCSI_STATUS_ATTACHED ||
+          e->domid != c->guest.domid)) ||
+        xlx__scsi_target_is_lost(e, c->guest.domid))
+        return false;
+    place = xlx__scsi_look(e, c->boot);
+    return e->status == XLX_SCSI_STATUS_MISSING
+           ? place == XLX__SCSI_GONE
+           : place != XLX__SCSI_GONE && place != XLX__SCSI_MOVED;
+}
+
+/* A look at a guest that is in order changes nothing, and asks xenstore
  * nothing. */
 static bool needs_repair(const struct xlx__scsi_change *c)
 {
-    const xlx_scsi_entry *e, *end;
+    int i;
 
-    end = c->record.entries + c->record.num_entries;
-    for (e = c->record.entries; e < end; e++)
-        if (!xlx__scsi_is_aside(e) &&
-            (e->domid != c->guest.domid ||
-             e->status != XLX_SCSI_STATUS_ATTACHED ||
-             xlx__scsi_target_is_lost(e, c->guest.domid)))
+    for (i = 0; i < c->record.num_entries; i++)
+        if (!is_in_order(c, &c->record.entries[i]))
             return true;
     return false;
 }

@@ -406,6 +406,9 @@ int xlx__scsi_connect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
     xlx__fault("scsi-attach.connected");
     for (i = 0; !rc && i < num; i++)
         rc = xlx__scsi_target_check(entries[i]);
+    /* the backstore has it open now: whatever it is, it stays that */
+    for (i = 0; !rc && i < num; i++)
+        rc = xlx__scsi_check_place(entries[i]);
     return rc;
 }
 

@@ -19,6 +19,7 @@
  *   scsi-repair.c    finish, take back, tidy up
  *   scsi-again.c     attach again
  *   scsi-mend.c      make a target again that another tool removed
+ *   scsi-look.c      is the device still on the host?
  *   scsi-watch.c     doing that whenever the guest is started or ends
  */
 #ifndef XLX_SCSI_H
@@ -327,6 +328,24 @@ int xlx__scsi_connect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
 int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
                          int num, int64_t deadline);
 
+/* ---- scsi-look.c -------------------------------------------------------- */
+
+/* Where the device of an entry is, seen from where it was. */
+enum xlx__scsi_place {
+    XLX__SCSI_UNSEEN,               /* cannot be found out, or never moves */
+    XLX__SCSI_SAME,
+    XLX__SCSI_OFFLINE,              /* there, and the kernel has lost it */
+    XLX__SCSI_MOVED,                /* at another address, or there again */
+    XLX__SCSI_GONE,
+};
+enum xlx__scsi_place xlx__scsi_look(const xlx_scsi_entry *e,
+                                    const char *boot);
+/* Notes which one it is of those that come and go at an address. */
+int xlx__scsi_note_instance(xlx_scsi_entry *e,
+                            const struct xlx__scsi_pdev *p);
+/* ERROR_NOTFOUND when what was just found is not there any more. */
+int xlx__scsi_check_place(const xlx_scsi_entry *e);
+
 /* ---- scsi-plan.c -------------------------------------------------------- */
 
 /* The facts about one entry's device. */
@@ -335,10 +354,14 @@ struct xlx__scsi_seen {
     bool there;                     /* the guest has it in xenstore */
     bool earlier;                   /* the guest was not there since the host
                                      * was started; looked at always */
+    enum xlx__scsi_place place;     /* on the host */
 };
 /* Does the plan depend on it?  For RECOVER that is works, else there. */
 bool xlx__scsi_must_look(enum xlx__hostdev_stage stage,
                          const xlx_scsi_entry *e, uint32_t domid);
+/* And on its place? */
+bool xlx__scsi_must_look_host(enum xlx__hostdev_stage stage,
+                              const xlx_scsi_entry *e, uint32_t domid);
 /* An action for each entry of the record of a guest that runs as domid, or as
  * none; seen has one element each as well. */
 void xlx__scsi_plan(enum xlx__hostdev_stage stage,
@@ -354,7 +377,10 @@ struct xlx__scsi_repair {
     bool dry_run;
     xlx_repair_report *report;
     struct xlx__hostdev_action *actions;    /* one for each entry */
+    struct xlx__scsi_seen *seen;            /* and what they go by */
 };
+/* When to give up a step for so many devices. */
+int64_t xlx__scsi_step_deadline(const struct xlx__scsi_repair *r, int num);
 /* The reason is in the library's message when it was not done. */
 int xlx__scsi_report(const struct xlx__scsi_repair *r, const char *vdev,
                      const char *what, const char *done, int failed);

@@ -16,6 +16,7 @@
 #include "usb/usb.h"
 
 #define STEP_MS 30000               /* for each device */
+#define XL_END_MS 5000              /* of a guest that has ended */
 
 /* A repair that is going on; report may be NULL. */
 struct repair {
@@ -396,6 +397,12 @@ int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
     struct repair r = { .c = c, .dry_run = dry_run, .report = report };
     int rc;
 
+    if (c->guest.domid == XLX_DOMID_NONE &&
+        xlx__domain_is_kept(c->ctx, &c->guest,
+                            c->patience ? 0 : XL_END_MS))
+        return xlx__report(report, false, "xl has to make its next domain, or "
+                           "to end, before anything is done",
+                           "the guest is between two domains");
     rc = repair_stage(&r, XLX__HOSTDEV_RECOVER);
     if (rc) return rc;
     rc = repair_stage(&r, XLX__HOSTDEV_SETTLE);

@@ -142,7 +142,9 @@ class Client:
 
         path, _, rest = payload.partition(b'\0')
         path = path.decode()
-        if not path.startswith('/'):
+        special = path in ('@introduceDomain', '@releaseDomain')
+        if not path.startswith('/') and not (special and
+                                             kind in (WATCH, UNWATCH)):
             raise XsError(errno.EINVAL)
         store = self.store(tx)
         if kind == DIRECTORY:

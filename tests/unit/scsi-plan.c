@@ -112,6 +112,81 @@ static const struct situation situations[] = {
       XLX__HOSTDEV_NOTHING, NULL, true },
 };
 
+/* What the host still has of the device. */
+static const struct {
+    uint32_t runs;
+    xlx_scsi_status status;
+    uint32_t domid;
+    bool shared, there;
+    enum xlx__scsi_place place;
+    enum xlx__hostdev_step step;
+    const char *why;
+} on_host[] = {
+    { 7, XLX_SCSI_STATUS_ATTACHED, 7, false, true, XLX__SCSI_SAME,
+      XLX__HOSTDEV_NOTHING, "" },
+    { 7, XLX_SCSI_STATUS_ATTACHED, 7, false, true, XLX__SCSI_OFFLINE,
+      XLX__HOSTDEV_NOTHING, "" },
+    { 7, XLX_SCSI_STATUS_ATTACHED, 7, false, true, XLX__SCSI_GONE,
+      XLX__HOSTDEV_WAIT, "gone from the host" },
+    /* the guest was started again while it was gone */
+    { 8, XLX_SCSI_STATUS_ATTACHED, 7, false, false, XLX__SCSI_GONE,
+      XLX__HOSTDEV_WAIT, "gone from the host" },
+    { 8, XLX_SCSI_STATUS_ATTACHED, 7, false, false, XLX__SCSI_MOVED,
+      XLX__HOSTDEV_ATTACH, "started again without it" },
+    { 7, XLX_SCSI_STATUS_ATTACHED, 7, false, true, XLX__SCSI_MOVED,
+      XLX__HOSTDEV_ATTACH, "plugged in again" },
+    { 7, XLX_SCSI_STATUS_ATTACHED, 7, true, true, XLX__SCSI_MOVED,
+      XLX__HOSTDEV_WAIT, "plugged in again" },
+    { 7, XLX_SCSI_STATUS_MISSING, NONE, false, false, XLX__SCSI_GONE,
+      XLX__HOSTDEV_NOTHING, "" },
+    { 8, XLX_SCSI_STATUS_MISSING, NONE, false, false, XLX__SCSI_GONE,
+      XLX__HOSTDEV_NOTHING, "" },
+    { 7, XLX_SCSI_STATUS_MISSING, NONE, false, false, XLX__SCSI_MOVED,
+      XLX__HOSTDEV_ATTACH, "is back" },
+    { 7, XLX_SCSI_STATUS_MISSING, NONE, true, false, XLX__SCSI_SAME,
+      XLX__HOSTDEV_ATTACH, "is back" },
+    { NONE, XLX_SCSI_STATUS_MISSING, NONE, false, false, XLX__SCSI_UNSEEN,
+      XLX__HOSTDEV_TAKE_AWAY, "does not run any more" },
+    /* it is for the one who saved the guest, or who took it away */
+    { 7, XLX_SCSI_STATUS_ASIDE, 7, false, true, XLX__SCSI_GONE,
+      XLX__HOSTDEV_NOTHING, "" },
+    { 7, XLX_SCSI_STATUS_DETACHING, 7, false, true, XLX__SCSI_GONE,
+      XLX__HOSTDEV_NOTHING, "" },
+};
+
+static void host(void **state)
+{
+    struct xlx__hostdev_action action;
+    struct xlx__scsi_seen seen = { .works = false };
+    xlx_scsi_record record;
+    xlx_scsi_entry e;
+    size_t i;
+    (void)state;
+
+    xlx_scsi_record_init(&record);
+    record.entries = &e;
+    record.num_entries = 1;
+    xlx_scsi_entry_init(&e);
+    for (i = 0; i < XLX__ARRAY_SIZE(on_host); i++) {
+        e.status = on_host[i].status;
+        e.domid = on_host[i].domid;
+        e.dev.shared = on_host[i].shared;
+        seen.there = on_host[i].there;
+        seen.place = on_host[i].place;
+        xlx__scsi_plan(SETTLE, &record, on_host[i].runs, &seen, &action);
+        if (action.step != on_host[i].step ||
+            !strstr(xlx__text(action.why), on_host[i].why))
+            fail_msg("situation %zu: step %d (\"%s\")", i, (int)action.step,
+                     xlx__text(action.why));
+        /* killed commands have nothing to do with it */
+        if (e.status == XLX_SCSI_STATUS_MISSING) {
+            xlx__scsi_plan(XLX__HOSTDEV_RECOVER, &record, on_host[i].runs,
+                           &seen, &action);
+            assert_int_equal(action.step, XLX__HOSTDEV_NOTHING);
+        }
+    }
+}
+
 static xlx_scsi_entry entry_of(const struct situation *s)
 {
     xlx_scsi_entry e;
@@ -150,6 +225,7 @@ static void each_alone(void **state)
         seen.works = situations[i].works;
         seen.there = situations[i].there;
         seen.earlier = situations[i].earlier;
+        seen.place = XLX__SCSI_UNSEEN;
         xlx__scsi_plan(situations[i].stage, &record, situations[i].runs,
                        &seen, &action);
         check(i, &action);
@@ -177,7 +253,7 @@ static void together(void **state)
                 continue;
             entries[num] = entry_of(s);
             seen[num] = (struct xlx__scsi_seen){
-                s->works, s->there, s->earlier
+                .works = s->works, .there = s->there, .earlier = s->earlier
             };
             of[num++] = j;
         }
@@ -228,6 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_alone),
         cmocka_unit_test(together),
+        cmocka_unit_test(host),
         cmocka_unit_test(unseen),
         cmocka_unit_test(no_entries),
     };
