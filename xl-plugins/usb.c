@@ -82,7 +82,7 @@ void xl_usb_assignable_print(const struct xl_usb_assignable_args *args,
 {
     static const char *const titles[] = {
         "Path", "Bus:Addr", "ID", "Serial", "Kind", "Speed", "Name",
-        "Used by", "Not for guests", NULL
+        "Used by", "Not for guests", "Kept by", NULL
     };
     struct xl_table *t = xl_table_new(titles);
     int i;
@@ -96,8 +96,45 @@ void xl_usb_assignable_print(const struct xl_usb_assignable_args *args,
         device_cells(t, d);
         xl_table_cell(t, "%s", xl_or_dash(d->used_by));
         xl_table_cell(t, "%s", xl_or_dash(d->denied));
+        xl_table_cell(t, "%s", xl_or_dash(d->kept));
     }
     xl_table_print(t);
+}
+
+int xl_usb_assignable_add_main(int argc, char **argv)
+{
+    struct xl_usb_assignable_add_args args;
+    xlx_usb_host_device d;
+    int rc, r;
+
+    r = xl_usb_assignable_add_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_usb_host_device_init(&d);
+    rc = xlx_usb_assignable_add(xl_ctx(), args.selector, args.force,
+                                args.dry_run, &d);
+    if (!rc)
+        printf("%s %s: %s\n", args.dry_run ? "Would keep" : "Kept",
+               xl_text(d.path), xl_text(d.kept));
+    xlx_usb_host_device_dispose(&d);
+    return rc ? xl_failed(rc) : 0;
+}
+
+int xl_usb_assignable_remove_main(int argc, char **argv)
+{
+    struct xl_usb_assignable_remove_args args;
+    int rc, r;
+
+    r = xl_usb_assignable_remove_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    rc = xlx_usb_assignable_remove(xl_ctx(), args.selector, args.dry_run);
+    if (rc)
+        return xl_failed(rc);
+    printf("%s %s\n", args.dry_run ? "Would give to the host's drivers"
+                                   : "Given to the host's drivers:",
+           args.selector);
+    return 0;
 }
 
 /* ---- usb-show ----------------------------------------------------------- */

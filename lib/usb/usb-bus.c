@@ -342,11 +342,14 @@ void xlx__usb_give_back(const char *path)
 {
     const xlx_usb_host_device *d;
     xlx_usb_host_devices list;
+    bool kept = false;
     int i;
 
     xlx_usb_host_devices_init(&list);
     d = xlx__usb_devices(&list) ? NULL : xlx__usb_by_path(&list, path);
-    for (i = 0; d && i < d->num_interfaces; i++)
+    if (d && xlx__usb_keep_again(d, &kept))
+        kept = true;                /* rather than to a driver */
+    for (i = 0; d && !kept && i < d->num_interfaces; i++)
         if (!*xlx__text(d->interfaces[i].driver))
             xlx__attr_write(d->interfaces[i].name, "%s/bus/usb/drivers_probe",
                             xlx__sysfs_dir());
@@ -422,11 +425,14 @@ int xlx__usb_connect(struct xlx__usb_change *c, const xlx_usb_entry *e,
                      int64_t deadline)
 {
     int64_t begin = xlx__now_ms();
+    bool kept;
     int rc;
 
     rc = xlx__usb_ready_ctrl(c, e);
     if (!rc)
         rc = clear_dead_now(c->ctx);
+    if (!rc)
+        rc = xlx__usb_lend(d, &kept);
     if (!rc && e->reset)
         rc = reset_device(d);
     if (!rc)

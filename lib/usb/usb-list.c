@@ -295,6 +295,8 @@ static int set_used(xlx_ctx *ctx, const xlx_usb_policy *policy,
     if (rc) return rc;
     free(d->used_by);
     d->used_by = use;
+    rc = xlx__usb_kept_by(d, &d->kept);
+    if (rc) return rc;
     return xlx__usb_judge(policy, d, &d->denied);
 }
 

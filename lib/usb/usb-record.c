@@ -174,7 +174,9 @@ int xlx__usb_entry_selector(const xlx_usb_entry *e, xlx_usb_selector *s)
     int rc;
 
     rc = xlx__usb_selector_read(NULL, xlx__text(e->selector), s);
-    if (rc || s->kind != XLX_USB_SELECTOR_KIND_PATH || !*xlx__text(e->socket))
+    if (rc || !*xlx__text(e->socket) ||
+        (s->kind != XLX_USB_SELECTOR_KIND_PATH &&
+         s->kind != XLX_USB_SELECTOR_KIND_SOCKET))
         return rc;
     xlx_usb_selector_dispose(s);
     xlx_usb_selector_init(s);

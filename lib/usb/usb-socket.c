@@ -416,3 +416,43 @@ int xlx__usb_socket(const char *path, char **socket_r)
     *socket_r = text;
     return 0;
 }
+
+static void add_place(const struct roots *roots, const char *path,
+                     struct xlx__usb_places *places)
+{
+    const struct root *root = root_of(roots, path);
+    struct xlx__usb_place *place;
+    const char *name;
+    int i;
+
+    if (!root || !*root->controller)
+        return;
+    name = strchr(root->controller, '-') + 1;
+    for (i = 0; i < places->num; i++)
+        if (places->list[i].bus == root->bus)
+            return;
+    place = &places->list[places->num++];
+    place->bus = root->bus;
+    place->revision = root->revision;
+    snprintf(place->controller, sizeof(place->controller), "%s", name);
+    snprintf(place->ports, sizeof(place->ports), "%.47s",
+             strchr(path, '-') + 1);
+}
+
+int xlx__usb_places(const char *path, struct xlx__usb_places *places)
+{
+    char canonical[PATH_SIZE], peer[PATH_SIZE];
+    struct roots roots = { NULL, 0 };
+    int rc;
+
+    places->num = 0;
+    rc = read_roots(&roots);
+    if (rc) return rc;
+    make_canonical(&roots, path, canonical);
+    add_place(&roots, canonical, places);
+    add_place(&roots, path, places);
+    if (find_peer(canonical, peer))
+        add_place(&roots, peer, places);
+    free(roots.list);
+    return 0;
+}

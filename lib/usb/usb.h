@@ -8,6 +8,7 @@
  *   usb-host.c       the devices of the host
  *   usb-identity.c   which of them is the recorded one
  *   usb-use.c        the part of the host that uses one
+ *   usb-keep.c       keeping devices from the host's drivers
  *   usb-policy.c     which of them guests may have
  *   usb-port.c       controllers and ports of guests, in xenstore
  *   usb-record.c     the record, which is also the journal
@@ -63,6 +64,17 @@ bool xlx__usb_in_socket(const xlx_usb_selector *s, const char *path);
  * name.  *socket_r is replaced. */
 int xlx__usb_socket(const char *path, char **socket_r);
 
+/* The ports that are one socket, as sysfs calls controller and ports. */
+struct xlx__usb_place {
+    uint32_t bus, revision;
+    char controller[128], ports[48];
+};
+struct xlx__usb_places {
+    struct xlx__usb_place list[3];
+    int num;
+};
+int xlx__usb_places(const char *path, struct xlx__usb_places *places);
+
 /* ---- usb-node.c --------------------------------------------------------- */
 
 /* Replaces a SYSFS selector by the PATH that it leads to. */
@@ -95,6 +107,16 @@ char *xlx__usb_node(const xlx_usb_host_device *d);
  * for a message, "" when nothing does; the caller's to free. */
 int xlx__usb_host_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
                       const xlx_usb_host_device *d, char **use_r);
+
+/* ---- usb-keep.c --------------------------------------------------------- */
+
+/* The selector by which it is kept from the host's drivers, "" when it is not;
+ * *selector_r is replaced. */
+int xlx__usb_kept_by(const xlx_usb_host_device *d, char **selector_r);
+/* Lets a program, QEMU, have a device that is kept; no driver comes. */
+int xlx__usb_lend(const xlx_usb_host_device *d, bool *kept_r);
+/* The program has given it back. */
+int xlx__usb_keep_again(const xlx_usb_host_device *d, bool *kept_r);
 
 /* ---- usb-policy.c ------------------------------------------------------- */
 

@@ -358,6 +358,13 @@ static void host_boot(void **state)
     assert_true(xlx__usb_is_for(&e, &d));
     assert_ok(xlx__set_string(&d.path, "4-2"));
     assert_true(xlx__usb_is_for(&e, &d));
+    /* the 1 of the one root hub, and not of the other */
+    assert_ok(xlx__set_string(&e.selector, "pci-0000:00:14.0-usb-0:1"));
+    assert_true(xlx__usb_is_for(&e, &d));
+    assert_ok(xlx__set_string(&d.path, "4-1"));
+    assert_false(xlx__usb_is_for(&e, &d));
+    assert_ok(xlx__set_string(&e.selector, "1-1"));
+    assert_ok(xlx__set_string(&d.path, "4-2"));
     /* a record without a socket goes by the path */
     assert_ok(xlx__set_string(&e.socket, ""));
     assert_false(xlx__usb_is_for(&e, &d));
