@@ -260,7 +260,8 @@ static bool is_before(const struct root *a, const struct root *b)
 
 /* An EHCI controller is the last function of its PCI device, and its
  * companions are those before it.  Its ports are theirs in the order of the
- * functions (EHCI 1.0, 4.2), when they have as many. */
+ * functions (EHCI 1.0, 4.2), when these have equally many, and together as
+ * many.  Otherwise the routes are in a register that sysfs does not show. */
 static bool find_ehci(const struct roots *roots, const struct root *own,
                       uint32_t port, char twin[PATH_SIZE])
 {
@@ -279,9 +280,12 @@ static bool find_ehci(const struct roots *roots, const struct root *own,
     }
     for (i = 0; ehci && i < roots->num; i++) {
         r = &roots->list[i];
-        if (r->revision == 1 && is_before(r, ehci))
-            all += r->ports;
-        if (r->revision == 1 && is_before(r, own))
+        if (r->revision != 1 || !is_before(r, ehci))
+            continue;
+        if (r->ports != own->ports)
+            return false;
+        all += r->ports;
+        if (is_before(r, own))
             before += r->ports;
     }
     if (!ehci || all != ehci->ports || port > own->ports)

@@ -14,6 +14,7 @@ static char *folder;
 
 #define XHCI "devices/pci0000:00/0000:00:14.0"
 #define EHCI "devices/pci0000:00/0000:00:1d"
+#define MIXED "devices/pci0000:00/0000:00:1e"
 #define TYPE_C "devices/pci0000:00/0000:00:0d.0"
 #define BRIDGED "devices/pci0000:00/0000:00:1c.0/0000:02:00.0"
 #define BOARD "devices/platform/board-hcd.0"
@@ -161,6 +162,14 @@ static void put_ehci(void)
     put_root(EHCI ".2", 6, " 1.10\n", "2\n");
 }
 
+/* By another maker: companions with different numbers of ports. */
+static void put_mixed(void)
+{
+    put_root(MIXED ".0", 12, " 1.10\n", "3\n");
+    put_root(MIXED ".1", 13, " 1.10\n", "2\n");
+    put_root(MIXED ".2", 14, " 2.00\n", "5\n");
+}
+
 /* Its connector is the high speed port 4 of the controller in the chipset. */
 static void put_type_c(void)
 {
@@ -183,6 +192,7 @@ static int make_sysfs(void **state)
     setenv("LIBXLX_DEV_DIR", folder, 1);
     put_xhci(1, 2);
     put_ehci();
+    put_mixed();
     put_type_c();
     put_root(BRIDGED, 9, " 3.00\n", "1\n");
     put_root(BOARD, 10, " 2.00\n", "1\n");
@@ -236,7 +246,8 @@ static void sockets(void **state)
         { "6-2.1", "pci-0000:00:1d.7-usbv2-0:6.1" },
         { "9-1", "pci-0000:02:00.0-usbv3-0:1" },
         { "10-1", "platform-board-hcd.0-usbv2-0:1" },
-        { "11-1", "" }, { "12-1", "" }, { "usb1", "" }, { "", "" },
+        { "13-1", "pci-0000:00:1e.1-usbv1-0:1" },
+        { "11-1", "" }, { "99-1", "" }, { "usb1", "" }, { "", "" },
     };
     char *socket = NULL;
     size_t i;
@@ -262,7 +273,8 @@ static void same(void **state)
         { "1-1", "1-2" }, { "1-1", "2-1" }, { "1-2.3", "2-2.3" },
         { "1-1", "2-2.1" }, { "5-1", "4-1" }, { "5-1", "3-1" },
         { "11-1", "1-1" }, { "usb1", "usb2" }, { "8-2", "3-1" },
-        { "1-4", "7-1" }, { "12-1", "1-1" },
+        { "1-4", "7-1" }, { "99-1", "1-1" },
+        { "13-1", "14-4" },
     };
     size_t i;
     (void)state;
