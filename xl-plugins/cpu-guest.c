@@ -15,15 +15,39 @@
 
 /* ---- which guest -------------------------------------------------------- */
 
+static bool is_file(const char *what)
+{
+    return !strcmp(what, "-") || strchr(what, '/') || !access(what, F_OK);
+}
+
+/* Of a host, the guests are meant that it makes by default. */
+static int read_guest_file(const char *path, bool pv, xlx_cpu *cpu)
+{
+    const char *name;
+    char *text;
+    int rc, r;
+
+    if (cpu_is_image(path))
+        return cpu_read_dump(path, cpu);
+    r = cpu_read_text(path, &name, &text);
+    if (r)
+        return r;
+    rc = xlx_cpu_guest_read(xl_ctx(), name, text, pv, cpu);
+    free(text);
+    if (!rc)
+        cpu_say_note(name, cpu);
+    return rc ? xl_failed(rc) : 0;
+}
+
 /* A file, or an expression, which *expression_r then is, or a domain. */
-static int read_guest(const char *what, xlx_cpu *cpu,
+static int read_guest(const char *what, bool pv, xlx_cpu *cpu,
                       const char **expression_r)
 {
     int rc;
 
     *expression_r = NULL;
-    if (!strcmp(what, "-") || strchr(what, '/') || !access(what, F_OK))
-        return cpu_read_dump(what, cpu);
+    if (is_file(what))
+        return read_guest_file(what, pv, cpu);
     rc = xlx_cpu_expand(xl_ctx(), what, true, cpu);
     if (rc == ERROR_NOTFOUND && !strchr(what, ','))
         return cpu_read_domain(what, cpu);
@@ -125,7 +149,7 @@ int xl_cpu_explain_main(int argc, char **argv)
     xlx_cpu_host_init(&host);
     xlx_cpu_config_init(&config);
     xlx_cpu_explanations_init(&list);
-    r = read_guest(args.guest, &guest, &expression);
+    r = read_guest(args.guest, args.pv, &guest, &expression);
     if (!r)
         r = cpu_read_host(args.on, args.pv, &host);
     if (!r && expression)
@@ -266,9 +290,104 @@ static int check_exact(const xlx_cpu *guest, const char *expression,
     return r;
 }
 
-int xl_cpu_check_main(int argc, char **argv)
+/* ---- whose guests run where --------------------------------------------- */
+
+static const char *short_name(const char *path)
 {
-    struct xl_cpu_check_args args;
+    const char *slash = strrchr(path, '/');
+
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static void print_cell(struct xl_table *t, const xlx_cpu_verdict *v)
+{
+    if (v->fate == XLX_CPU_FATE_REFUSE)
+        xl_table_cell(t, "refused");
+    else if (v->fate == XLX_CPU_FATE_LOSE)
+        xl_table_cell(t, "loses %d", v->num_lost);
+    else if (v->num_unaware)
+        xl_table_cell(t, "unaware of %d", v->num_unaware);
+    else
+        xl_table_cell(t, "runs");
+}
+
+static void print_matrix(const xlx_cpu_matrix *m)
+{
+    const char **titles = calloc((size_t)m->num_rows + 2, sizeof(*titles));
+    struct xl_table *t;
+    int i, j;
+
+    if (!titles)
+        xl_no_memory();
+    titles[0] = "Guests of";
+    for (i = 0; i < m->num_rows; i++)
+        titles[i + 1] = short_name(m->rows[i].guest);
+    t = xl_table_new(titles);
+    for (i = 0; i < m->num_rows; i++) {
+        xl_table_cell(t, "%s", titles[i + 1]);
+        for (j = 0; j < m->rows[i].num_verdicts; j++)
+            print_cell(t, &m->rows[i].verdicts[j]);
+    }
+    xl_table_print(t);
+    free(titles);
+}
+
+/* Gives the hosts their names; whether all guests run everywhere. */
+static bool name_hosts(xlx_cpu_matrix *m, char *const *names)
+{
+    xlx_cpu_verdict *v;
+    bool well = true;
+    int i, j;
+
+    for (i = 0; i < m->num_rows; i++) {
+        m->rows[i].guest = xl_format("%s", names[i]);
+        for (j = 0; j < m->rows[i].num_verdicts; j++) {
+            v = &m->rows[i].verdicts[j];
+            v->host = xl_format("%s", names[j]);
+            well = well && v->fate == XLX_CPU_FATE_RUN && !v->num_unaware;
+        }
+    }
+    return well;
+}
+
+static int check_matrix(const struct xl_cpu_check_args *args)
+{
+    xlx_cpu_matrix matrix;
+    xlx_cpu_hosts hosts;
+    bool well = false;
+    int i, rc, r;
+
+    for (i = 0; i < args->num_guest; i++)
+        if (!is_file(args->guest[i]))
+            return xl_fail("\"%s\" is not a file: the table is of hosts, and "
+                           "one guest goes with --on", args->guest[i]);
+    xlx_cpu_hosts_init(&hosts);
+    xlx_cpu_matrix_init(&matrix);
+    r = cpu_read_hosts(args->guest, args->num_guest, args->pv, &hosts);
+    if (r)
+        goto out;
+    rc = xlx_cpu_matrix_make(xl_ctx(), &hosts, args->xen, &matrix);
+    if (rc) {
+        r = xl_failed(rc);
+        goto out;
+    }
+    well = name_hosts(&matrix, args->guest);
+    if (args->json)
+        r = xl_print_json(xlx_cpu_matrix_to_json(xl_ctx(), &matrix));
+    else
+        print_matrix(&matrix);
+
+ out:
+    xlx_cpu_matrix_dispose(&matrix);
+    xlx_cpu_hosts_dispose(&hosts);
+    return r ? r : !well;
+}
+
+/* ---- the command -------------------------------------------------------- */
+
+static int check_one(const struct xl_cpu_check_args *a)
+{
+    const struct xl_cpu_check_args args = *a;
     const char *expression;
     xlx_cpu_verdicts list;
     xlx_cpu_hosts hosts;
@@ -276,16 +395,10 @@ int xl_cpu_check_main(int argc, char **argv)
     xlx_cpu guest;
     int i, r;
 
-    r = xl_cpu_check_parse(argc, argv, &args);
-    if (r >= 0)
-        return r;
-    if (args.exact && args.num_on)
-        return xl_bad_value("cpu-check", "exact", NULL,
-                            "asks this host's Xen, and does not go with --on");
     xlx_cpu_init(&guest);
     xlx_cpu_hosts_init(&hosts);
     xlx_cpu_verdicts_init(&list);
-    r = read_guest(args.guest, &guest, &expression);
+    r = read_guest(args.guest[0], args.pv, &guest, &expression);
     if (!r)
         r = cpu_read_hosts(args.on, args.num_on, args.pv, &hosts);
     if (r)
@@ -314,4 +427,20 @@ int xl_cpu_check_main(int argc, char **argv)
     xlx_cpu_hosts_dispose(&hosts);
     xlx_cpu_verdicts_dispose(&list);
     return r;
+}
+
+int xl_cpu_check_main(int argc, char **argv)
+{
+    struct xl_cpu_check_args args;
+    int r = xl_cpu_check_parse(argc, argv, &args);
+
+    if (r >= 0)
+        return r;
+    if (args.exact && args.num_on)
+        return xl_bad_value("cpu-check", "exact", NULL,
+                            "asks this host's Xen, and does not go with --on");
+    if (args.num_guest > 1 && (args.num_on || args.exact))
+        return xl_bad_value("cpu-check", args.exact ? "exact" : "on", NULL,
+                            "goes with one GUEST");
+    return args.num_guest > 1 ? check_matrix(&args) : check_one(&args);
 }

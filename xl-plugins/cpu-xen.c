@@ -83,6 +83,8 @@ int cpu_read_hosts(char *const *paths, int num, bool pv, xlx_cpu_hosts *hosts)
     for (i = 0; !r && i < (num ? num : 1); i++) {
         xlx_cpu_host_init(&hosts->hosts[hosts->num_hosts++]);
         r = read_host(num ? paths[i] : NULL, pv, &hosts->hosts[i]);
+        if (!r && num)
+            cpu_say_note(paths[i], &hosts->hosts[i].hardware);
         if (!r && hosts->hosts[i].predicted && !predicted++)
             first = paths[i];
     }

@@ -76,6 +76,12 @@ bool cpu_is_image(const char *path)
     return xlx__is_save_magic(magic);
 }
 
+void cpu_say_note(const char *name, const xlx_cpu *cpu)
+{
+    if (*xl_text(cpu->note))
+        xl_message("%s: %s", name, cpu->note);
+}
+
 int cpu_read_dump(const char *path, xlx_cpu *cpu)
 {
     const char *name;
@@ -91,6 +97,8 @@ int cpu_read_dump(const char *path, xlx_cpu *cpu)
         return r;
     rc = xlx_cpu_read(xl_ctx(), name, dump, cpu);
     free(dump);
+    if (!rc)
+        cpu_say_note(name, cpu);
     return rc ? xl_failed(rc) : 0;
 }
 

@@ -11,6 +11,8 @@
 #include "libxlx.h"
 
 /* cpu.c.  All return an exit status. */
+/* Says what the text of a processor leaves open, if it does. */
+void cpu_say_note(const char *name, const xlx_cpu *cpu);
 /* The text of a file, "-" is standard input; to be freed. */
 int cpu_read_text(const char *path, const char **name_r, char **text_r);
 int cpu_read_dump(const char *path, xlx_cpu *cpu);

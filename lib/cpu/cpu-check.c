@@ -84,7 +84,8 @@ static int check_limits(const struct xlx__cpu *guest,
     uint32_t xlevel = all ? XLX__CPU_MAX_XLEVEL : most->xlevel;
     uint32_t seven = sub ? MAX_SUBLEAF : subleaf(most);
 
-    if (strcmp(guest->vendor, most->vendor)) {
+    if (*guest->vendor && *most->vendor &&
+        strcmp(guest->vendor, most->vendor)) {
         if (r->major == 4 && r->minor && r->minor < 22)
             return 0;
         v->fate = XLX_CPU_FATE_REFUSE;

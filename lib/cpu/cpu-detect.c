@@ -11,6 +11,8 @@
 /* A feature that the processor lacks is worse than one that the model lacks:
  * a guest may rely on it. */
 #define REMOVED_COST 3
+/* In a pool it is to be taken off by name. */
+#define POOL_REMOVED_COST 10
 /* No number of features outweighs a level of the x86-64 ABI. */
 #define LEVEL_COST 1000
 #define LEVELS 4
@@ -66,19 +68,39 @@ static int abi_level(const struct xlx__cpu_model *levels,
     return n;
 }
 
-/* How far the model is off, in features other than silent ones. */
+/* A signature that a hypervisor makes up, or that is also of newer processors,
+ * may be that of a generation with less than the processor has. */
+static bool is_plausible(uint16_t base, const struct xlx__cpu_model *levels,
+                         int level)
+{
+    const struct xlx__cpu_model *m;
+
+    for (m = xlx__cpu_models; m < xlx__cpu_models + XLX__CPU_MODELS; m++)
+        if (m->base == base && abi_level(levels, &m->features) >= level)
+            return true;
+    return false;
+}
+
+/* How a model is measured: in features other than silent ones. */
+struct measure {
+    const struct xlx__cpu_set *silent;
+    unsigned int removed_cost;
+};
+
+/* How far the model is off. */
 static unsigned int cost(const struct xlx__cpu *cpu,
                          const struct xlx__cpu_model *m,
-                         const struct xlx__cpu_set *silent)
+                         const struct measure *by)
 {
     struct xlx__cpu_set added, removed;
 
     added = xlx__cpu_without(&cpu->features, &m->features);
     removed = xlx__cpu_without(&m->features, &cpu->features);
     ignore_unread(cpu, &removed);
-    added = xlx__cpu_without(&added, silent);
-    removed = xlx__cpu_without(&removed, silent);
-    return xlx__cpu_count(&added) + REMOVED_COST * xlx__cpu_count(&removed);
+    added = xlx__cpu_without(&added, by->silent);
+    removed = xlx__cpu_without(&removed, by->silent);
+    return xlx__cpu_count(&added) +
+           by->removed_cost * xlx__cpu_count(&removed);
 }
 
 /* Whether the vendor has models of the family. */
@@ -96,7 +118,8 @@ static bool has_family(const struct xlx__cpu *cpu)
  * because others only resemble it.  How many faults have been found since, and
  * which firmware cures them, says nothing of the generation. */
 static uint16_t resembling(const struct xlx__cpu *cpu,
-                           const struct xlx__cpu_model *levels, int level)
+                           const struct xlx__cpu_model *levels, int level,
+                           const struct measure *by)
 {
     const struct xlx__cpu_model *m;
     uint16_t base = XLX__CPU_NONE;
@@ -109,7 +132,7 @@ static uint16_t resembling(const struct xlx__cpu *cpu,
         if (below < 0 || !xlx__cpu_is_by(m, cpu->vendor) ||
             (family && m->family != cpu->family))
             continue;
-        c = cost(cpu, m, &xlx__cpu_mitigation) +
+        c = cost(cpu, m, by) +
             LEVEL_COST * (unsigned int)below;
         if (base == XLX__CPU_NONE || c < least) {
             base = m->base;
@@ -119,31 +142,72 @@ static uint16_t resembling(const struct xlx__cpu *cpu,
     return base;
 }
 
-const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu)
+/* The version of that model that is nearest, of those not above the level. */
+static const struct xlx__cpu_model *
+best_version(const struct xlx__cpu *cpu, uint16_t base,
+             const struct xlx__cpu_model *levels, int level,
+             const struct measure *by)
 {
-    static const struct xlx__cpu_set none;
-    const struct xlx__cpu_model *m, *levels, *best = NULL;
-    uint16_t base = generation(cpu);
+    const struct xlx__cpu_model *m, *best = NULL;
     unsigned int least = 0, c;
-    int level;
 
-    if (xlx__cpu_find_model("x86-64", 6, &levels))
-        return NULL;
-    level = abi_level(levels, &cpu->features);
-    if (base == XLX__CPU_NONE)
-        base = resembling(cpu, levels, level);
     if (base == XLX__CPU_NONE)
         return level ? levels + level - 1 : NULL;
     for (m = xlx__cpu_models; m < xlx__cpu_models + XLX__CPU_MODELS; m++) {
-        if (m->base != base)
+        if (m->base != base || abi_level(levels, &m->features) > level)
             continue;
-        c = cost(cpu, m, &none);
+        c = cost(cpu, m, by);
         if (!best || c < least) {
             best = m;
             least = c;
         }
     }
     return best;
+}
+
+const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu)
+{
+    static const struct xlx__cpu_set none;
+    const struct measure in_all = { &none, REMOVED_COST };
+    const struct measure silently = { &xlx__cpu_mitigation, REMOVED_COST };
+    const struct xlx__cpu_model *levels;
+    uint16_t base = generation(cpu);
+    int level;
+
+    if (xlx__cpu_find_model("x86-64", 6, &levels))
+        return NULL;
+    level = abi_level(levels, &cpu->features);
+    if (base != XLX__CPU_NONE && is_plausible(base, levels, level))
+        return best_version(cpu, base, levels, LEVELS, &in_all);
+    base = resembling(cpu, levels, level, &silently);
+    return best_version(cpu, base, levels, level, &in_all);
+}
+
+const struct xlx__cpu_model *
+xlx__cpu_nearest_of_pool(const struct xlx__cpu *cpu, bool one,
+                         const struct xlx__cpu_set *silent)
+{
+    struct xlx__cpu_set without_cures = *silent;
+    const struct measure in_all = { silent, REMOVED_COST };
+    const struct measure silently = { &without_cures, POOL_REMOVED_COST };
+    const struct xlx__cpu_model *levels;
+    uint16_t base = one ? generation(cpu) : XLX__CPU_NONE;
+    const struct xlx__cpu_model *m;
+    unsigned int i;
+    int level;
+
+    if (xlx__cpu_find_model("x86-64", 6, &levels))
+        return NULL;
+    level = abi_level(levels, &cpu->features);
+    if (base != XLX__CPU_NONE && is_plausible(base, levels, level)) {
+        m = best_version(cpu, base, levels, level, &in_all);
+        if (m)
+            return m;
+    }
+    for (i = 0; i < XLX__CPU_WORDS; i++)
+        without_cures.word[i] |= xlx__cpu_mitigation.word[i];
+    base = resembling(cpu, levels, level, &silently);
+    return best_version(cpu, base, levels, level, &in_all);
 }
 
 /* Divides a set into what has a name and what has none. */

@@ -68,13 +68,30 @@ static struct xlx__cpu_set *state_of(const char *value, size_t len,
     return NULL;
 }
 
+/* Words that are known, and are no features. */
+static int not_a_feature(const char *name, size_t len)
+{
+    if (is(name, len, "host") || is(name, len, "max") ||
+        xlx__cpu_is_model(name, len))
+        return xlx__error(ERROR_INVAL, "\"%.*s\" is a model, not a feature: "
+                          "there is one model, and it comes first", (int)len,
+                          name);
+    if (len > 4 && !memcmp(name, "vmx-", 4))
+        return xlx__error(ERROR_NOTFOUND, "\"%.*s\" is about VMX, of which Xen "
+                          "gives guests all or nothing: leave it out, \"vmx\" "
+                          "is for all", len < 40 ? (int)len : 40, name);
+    return 0;
+}
+
 static int put_feature(const char *name, size_t len,
                        struct xlx__cpu_set *state, struct xlx__cpu_wish *w)
 {
     unsigned int bit;
     int rc;
 
-    rc = xlx__cpu_find_bit(name, len, &bit);
+    rc = not_a_feature(name, len);
+    if (!rc)
+        rc = xlx__cpu_find_bit(name, len, &bit);
     if (rc)
         return rc;
     xlx__cpu_put(&w->on, bit, false);

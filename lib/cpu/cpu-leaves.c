@@ -186,6 +186,10 @@ int xlx__cpu_decode(const struct xlx__cpu_dump *d, struct xlx__cpu *cpu_r)
     for (i = 0; i < XLX__CPU_WORDS; i++)
         cpu.features.word[i] = word_of(d, &cpu, xlx__cpu_words + i);
     xlx__cpu_drop_copies(&cpu.features);
+    cpu.bare = !xlx__cpu_has(&cpu.features, XLX__CPU_HYPERVISOR);
+    if (d->mixed)
+        cpu.note = "its processors differ: these are the features that all "
+                   "of them have";
     *cpu_r = cpu;
     return 0;
 }

@@ -79,15 +79,25 @@ static int check_fixed(const struct xlx__cpu_plan *p)
     return 0;
 }
 
+/* That of the hosts, or "". */
+static const char *known_vendor(const struct xlx__cpu_plan *p)
+{
+    int i = 0;
+
+    while (i < p->num_hosts - 1 && !*p->hosts[i].usual.vendor)
+        i++;
+    return p->hosts[i].usual.vendor;
+}
+
 /* A guest has its host's vendor.  Models such as kvm64, which are not
  * products, are for any. */
 static int check_vendor(const struct xlx__cpu_plan *p)
 {
     const struct xlx__cpu_model *m = p->wish.model;
-    const char *vendor = p->hosts[0].usual.vendor;
+    const char *vendor = known_vendor(p);
     size_t i;
 
-    for (i = 0; m && i < XLX__CPU_SILICON; i++)
+    for (i = 0; m && *vendor && i < XLX__CPU_SILICON; i++)
         if (xlx__cpu_models[xlx__cpu_silicon[i].index].base == m->base &&
             !xlx__cpu_is_by(m, vendor))
             return xlx__error(ERROR_INVAL, "CPU expression: \"%s\" is of the "
@@ -264,7 +274,8 @@ static int read_hosts(const xlx_cpu_hosts *hosts, struct xlx__cpu_plan *p)
         return xlx__nomem();
     for (i = 0; i < hosts->num_hosts; i++) {
         rc = xlx__cpu_xen_from_public(&hosts->hosts[i], &p->hosts[i]);
-        if (!rc && strcmp(p->hosts[i].usual.vendor, p->hosts[0].usual.vendor))
+        if (!rc && i && *p->hosts[i].usual.vendor && *known_vendor(p) &&
+            strcmp(p->hosts[i].usual.vendor, known_vendor(p)))
             rc = xlx__error(ERROR_INVAL, "its vendor is not that of host 1");
         if (!rc && p->hosts[i].pv != p->hosts[0].pv)
             rc = xlx__error(ERROR_INVAL, "is not about the same kind of "

@@ -28,6 +28,25 @@ static bool has_rsba(const struct xlx__cpu *cpu)
            xlx__cpu_has(&cpu->features, XLX__CPU_RRSBA);
 }
 
+static uint32_t smaller_known(uint32_t a, uint32_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
+/* Vendors that are not known may be any. */
+static int meet_vendor(struct xlx__cpu *pool, const struct xlx__cpu *host,
+                       int number)
+{
+    if (!*pool->vendor)
+        strcpy(pool->vendor, host->vendor);
+    if (!*host->vendor || !strcmp(host->vendor, pool->vendor))
+        return 0;
+    return xlx__error(ERROR_INVAL, "host %d is of the vendor \"%s\", those "
+                      "before of \"%s\": no guest can move between them, and "
+                      "since 4.22 Xen does not even take it", number,
+                      host->vendor, pool->vendor);
+}
+
 /* Makes pool what it has in common with host. */
 static void meet(struct xlx__cpu *pool, const struct xlx__cpu *host)
 {
@@ -35,15 +54,14 @@ static void meet(struct xlx__cpu *pool, const struct xlx__cpu *host)
     uint32_t any, all, *word = pool->features.word;
     unsigned int i;
 
-    if (is_earlier(host, pool)) {
+    /* 0 is not known: XAPI's features come without */
+    if (!pool->family || (host->family && is_earlier(host, pool))) {
         pool->family = host->family;
         pool->model = host->model;
         pool->stepping = host->stepping;
     }
-    if (host->level < pool->level)
-        pool->level = host->level;
-    if (host->xlevel < pool->xlevel)
-        pool->xlevel = host->xlevel;
+    pool->level = smaller_known(host->level, pool->level);
+    pool->xlevel = smaller_known(host->xlevel, pool->xlevel);
     for (i = 0; i < XLX__CPU_WORDS; i++) {
         any = word[i] | host->features.word[i];
         all = word[i] & host->features.word[i];
@@ -54,8 +72,9 @@ static void meet(struct xlx__cpu *pool, const struct xlx__cpu *host)
 }
 
 /* Once at the end; the same comes out when it is done in between. */
-static void finish(struct xlx__cpu *pool)
+static void finish(struct xlx__cpu *pool, bool one)
 {
+    static const struct xlx__cpu_set none;
     bool rsba = has_rsba(pool);
 
     xlx__cpu_put(&pool->features, XLX__CPU_RSBA, rsba);
@@ -65,7 +84,7 @@ static void finish(struct xlx__cpu *pool)
         xlx__cpu_put(&pool->features, XLX__CPU_RSBA, false);
         xlx__cpu_put(&pool->features, XLX__CPU_RRSBA, true);
     }
-    pool->from = xlx__cpu_nearest(pool);
+    pool->from = xlx__cpu_nearest_of_pool(pool, one, &none);
 }
 
 int xlx__cpu_baseline(xlx_ctx *ctx, const xlx_cpus *hosts, xlx_cpu *cpu_r)
@@ -82,13 +101,12 @@ int xlx__cpu_baseline(xlx_ctx *ctx, const xlx_cpus *hosts, xlx_cpu *cpu_r)
             return xlx__error_prefix(rc, "host %d", i + 1);
         if (!i)
             continue;
-        if (strcmp(host.vendor, pool.vendor))
-            return xlx__error(ERROR_INVAL, "host %d is of the vendor \"%s\", "
-                              "those before of \"%s\": no guest can move "
-                              "between them", i + 1, host.vendor, pool.vendor);
+        rc = meet_vendor(&pool, &host, i + 1);
+        if (rc)
+            return rc;
         meet(&pool, &host);
     }
-    finish(&pool);
+    finish(&pool, hosts->num_cpus == 1);
     return xlx__cpu_to_public(&pool, cpu_r);
 }
 
@@ -100,7 +118,28 @@ struct pool {
     struct xlx__cpu_set most;           /* what all hosts can give */
     uint32_t highest;                   /* of the levels */
     bool pv, predicted;
+    int num_hosts;
 };
+
+/* Xen does not run without these, so a host that seems to lack one has not
+ * been read right, and a guest would lack it as well. */
+static int check_usable(const struct xlx__cpu *hardware)
+{
+    static const unsigned int all[] = {
+        XLX__CPU_FPU, XLX__CPU_TSC, XLX__CPU_MSR, XLX__CPU_PAE, XLX__CPU_CX8,
+        XLX__CPU_CMOV, XLX__CPU_FXSR, XLX__CPU_SSE, XLX__CPU_SSE2,
+        XLX__CPU_LM,
+    };
+    char buf[XLX__CPU_NAME_MAX];
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++)
+        if (!xlx__cpu_has(&hardware->features, all[i]))
+            return xlx__error(ERROR_INVAL, "has no %s, without which Xen does "
+                              "not run: is that all of its processor?",
+                              xlx__cpu_bit_name(all[i], buf));
+    return 0;
+}
 
 static int add_host(struct pool *p, const xlx_cpu_host *host, bool first)
 {
@@ -109,8 +148,11 @@ static int add_host(struct pool *p, const xlx_cpu_host *host, bool first)
     int rc;
 
     rc = xlx__cpu_xen_from_public(host, &h);
+    if (!rc)
+        rc = check_usable(&h.hardware);
     if (rc)
         return rc;
+    p->num_hosts++;
     if (first) {
         p->guest = h.usual;
         p->all = p->any = h.usual.features;
@@ -247,6 +289,23 @@ static int wish(const struct pool *p, const struct xlx__cpu_model *m,
     return 0;
 }
 
+/* By what Xen gives guests: features of a model that it gives none need no
+ * word. */
+static int nearest(const struct pool *p, const struct xlx__cpu_model **m_r)
+{
+    struct xlx__cpu_set silent, gives;
+    unsigned int i;
+    int rc;
+
+    rc = xlx__cpu_xen_gives(p->pv, false, &gives);
+    if (rc)
+        return rc;
+    for (i = 0; i < XLX__CPU_WORDS; i++)
+        silent.word[i] = ~gives.word[i] & ~p->guest.features.word[i];
+    *m_r = xlx__cpu_nearest_of_pool(&p->guest, p->num_hosts == 1, &silent);
+    return 0;
+}
+
 static int express(struct pool *p, xlx_cpu_pool *pool_r)
 {
     const struct xlx__cpu_model *m;
@@ -255,7 +314,9 @@ static int express(struct pool *p, xlx_cpu_pool *pool_r)
     int rc;
 
     settle_dangers(p);
-    m = xlx__cpu_nearest(&p->guest);
+    rc = nearest(p, &m);
+    if (rc)
+        return rc;
     rc = wish(p, m, &w);
     if (!rc)
         rc = xlx__cpu_write_expression(m, &w.on, &w.off, &pool_r->cpuid);
@@ -289,6 +350,7 @@ static void take_cpu(xlx_cpu *cpu, xlx_cpu_pool *pool_r)
     pool_r->xlevel = cpu->xlevel;
     pool_r->features = cpu->features;
     pool_r->num_features = cpu->num_features;
+    free(cpu->note);                    /* a pool has none */
     xlx_cpu_init(cpu);
 }
 
@@ -329,5 +391,6 @@ int xlx__cpu_pool_level(xlx_ctx *ctx, const xlx_cpu_hosts *hosts,
     p.guest.family = pool_r->family;
     p.guest.model = pool_r->model;
     p.guest.stepping = pool_r->stepping;
+    strcpy(p.guest.vendor, xlx__text(pool_r->vendor));
     return express(&p, pool_r);
 }

@@ -381,6 +381,56 @@ static const struct xlx__cpu_model *model_of(const char *name, size_t len)
     return NULL;
 }
 
+bool xlx__cpu_is_model(const char *name, size_t len)
+{
+    return model_of(name, len);
+}
+
+/* What makers and shops call generations, and the model that is nearest. */
+static const struct { const char *name, *model; } known_as[] = {
+    { "AlderLake", "Skylake-Client-v4" }, { "RaptorLake", "Skylake-Client-v4" },
+    { "MeteorLake", "Skylake-Client-v4" }, { "ArrowLake", "Skylake-Client-v4" },
+    { "LunarLake", "Skylake-Client-v4" }, { "KabyLake", "Skylake-Client" },
+    { "CoffeeLake", "Skylake-Client" }, { "CometLake", "Skylake-Client" },
+    { "WhiskeyLake", "Skylake-Client" }, { "AmberLake", "Skylake-Client" },
+    { "Skylake", "Skylake-Client" }, { "Cascadelake", "Cascadelake-Server" },
+    { "Icelake", "Icelake-Server" }, { "TigerLake", "Icelake-Server" },
+    { "RocketLake", "Icelake-Server" }, { "EmeraldRapids", "SapphireRapids" },
+    { "JasperLake", "Snowridge" }, { "ElkhartLake", "Snowridge" },
+    { "GeminiLake", "Denverton" }, { "ApolloLake", "Denverton" },
+    { "KnightsLanding", "KnightsMill" }, { "Bulldozer", "Opteron_G4" },
+    { "Piledriver", "Opteron_G5" }, { "Barcelona", "Opteron_G3" },
+    { "Naples", "EPYC" }, { "Rome", "EPYC-Rome" }, { "Milan", "EPYC-Milan" },
+    { "Genoa", "EPYC-Genoa" }, { "Bergamo", "EPYC-Genoa" },
+    { "Turin", "EPYC-Turin" }, { "Zen", "EPYC" }, { "Zen1", "EPYC" },
+    { "Zen2", "EPYC-Rome" }, { "Zen3", "EPYC-Milan" },
+    { "Zen4", "EPYC-Genoa" }, { "Zen5", "EPYC-Turin" },
+    { "Ryzen", "EPYC" }, { "Lujiazui", "x86-64-v2" },
+};
+
+/* Blanks, dashes and underscores between the words of a name do not count. */
+static bool is_called(const char *name, size_t len, const char *other)
+{
+    for (; len; name++, len--) {
+        if (strchr(" -_", *name))
+            continue;
+        if (tolower((unsigned char)*name) != tolower((unsigned char)*other))
+            return false;
+        other++;
+    }
+    return !*other;
+}
+
+static const char *nearest_known(const char *name, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(known_as); i++)
+        if (is_called(name, len, known_as[i].name))
+            return known_as[i].model;
+    return NULL;
+}
+
 int xlx__cpu_find_model(const char *name, size_t len,
                         const struct xlx__cpu_model **model_r)
 {
@@ -399,6 +449,10 @@ int xlx__cpu_find_model(const char *name, size_t len,
     if (len > LOOKUP_MAX)
         return xlx__error(ERROR_NOTFOUND, "no CPU model \"%.*s...\"",
                           LOOKUP_MAX, name);
+    if (nearest_known(name, len))
+        return xlx__error(ERROR_NOTFOUND, "no CPU model \"%.*s\": the nearest "
+                          "is \"%s\"", (int)len, name,
+                          nearest_known(name, len));
     nearest = nearest_to(name, len);
     for (i = 0; i < XLX__CPU_MODEL_NAMES; i++)
         consider(&nearest, xlx__cpu_model_names[i].text);

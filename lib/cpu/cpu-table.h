@@ -152,6 +152,8 @@ int xlx__cpu_find_canonical(const char *name);
 /* The model of a full name, a name without version, or an alias. */
 int xlx__cpu_find_model(const char *name, size_t len,
                         const struct xlx__cpu_model **model_r);
+/* Whether a model has that name. */
+bool xlx__cpu_is_model(const char *name, size_t len);
 /* Whether the processors of the model call their vendor so. */
 bool xlx__cpu_is_by(const struct xlx__cpu_model *m, const char *vendor);
 

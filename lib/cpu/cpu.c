@@ -100,6 +100,8 @@ int xlx__cpu_to_public(const struct xlx__cpu *cpu, xlx_cpu *p)
     p->level = cpu->level;
     p->xlevel = cpu->xlevel;
     rc = xlx__set_string(&p->vendor, cpu->vendor);
+    if (!rc)
+        rc = xlx__set_string(&p->note, cpu->note ? cpu->note : "");
     if (rc)
         return rc;
     rc = xlx__set_string(&p->cpu_model, cpu->from ?
@@ -259,10 +261,13 @@ static int read_plain(const char *text, struct xlx__cpu *cpu_r)
 
     if (xlx__cpu_is_featureset(text)) {
         memset(cpu_r, 0, sizeof(*cpu_r));
+        cpu_r->note = "XAPI's words tell features only, and no vendor";
         return xlx__cpu_parse_featureset(text, &cpu_r->features);
     }
     if (*text == '<' || strstr(text, "<cpu"))
         return xlx__cpu_parse_xml(text, cpu_r);
+    if (xlx__cpu_is_listing(text))
+        return xlx__cpu_parse_listing(text, cpu_r);
     rc = xlx__cpu_dump_parse(text, &dump);
     if (!rc)
         rc = xlx__cpu_decode(&dump, cpu_r);

@@ -14,6 +14,8 @@ struct xlx__cpu {
     uint32_t level, xlevel;
     struct xlx__cpu_set features;
     const struct xlx__cpu_model *from;  /* or the nearest; may be NULL */
+    const char *note;                   /* what is not known, or NULL */
+    bool bare;                          /* leaves without a hypervisor */
 };
 
 /* cpu-expression.c */
@@ -81,6 +83,10 @@ int xlx__cpu_dump_policy(const char *text, const char *title,
 /* cpu-xml.c: <cpudata> or <cpu> of libvirt */
 int xlx__cpu_parse_xml(const char *text, struct xlx__cpu *cpu_r);
 
+/* cpu-listing.c: /proc/cpuinfo, xl info, xe host-cpu-info */
+bool xlx__cpu_is_listing(const char *text);
+int xlx__cpu_parse_listing(const char *text, struct xlx__cpu *cpu_r);
+
 /* "1fcbfbff-f7fa3223-..." of XAPI: only features, of no vendor. */
 bool xlx__cpu_is_featureset(const char *text);
 int xlx__cpu_parse_featureset(const char *text, struct xlx__cpu_set *set_r);
@@ -116,6 +122,13 @@ int xlx__cpu_xen_from_public(const xlx_cpu_host *p, struct xlx__cpu_xen *h_r);
 
 /* cpu-detect.c */
 const struct xlx__cpu_model *xlx__cpu_nearest(const struct xlx__cpu *cpu);
+/* The same for what hosts have in common: by features, because the numbers of
+ * models are not in the order of generations, and never a model with a higher
+ * level of the ABI.  one: of one host, whose number still counts.  silent:
+ * features that do not matter. */
+const struct xlx__cpu_model *
+xlx__cpu_nearest_of_pool(const struct xlx__cpu *cpu, bool one,
+                         const struct xlx__cpu_set *silent);
 /* "MODEL,+ADDED,-REMOVED"; without a model "host". */
 int xlx__cpu_write_expression(const struct xlx__cpu_model *m,
                               const struct xlx__cpu_set *added,

@@ -28,7 +28,7 @@ xl() {
     command -v jq > /dev/null || skip "no jq"
     run -0 --separate-stderr xl cpu-expand --json Haswell-noTSX,+pdpe1gb,-aes
     [ "$(jq -r 'keys_unsorted | join(" ")' <<< "$output")" = \
-        "cpu_model vendor family model stepping level xlevel features" ]
+        "cpu_model vendor family model stepping level xlevel features note" ]
     jq -e '.cpu_model == "Haswell-v2" and .vendor == "GenuineIntel" and
         .family == 6 and .model == 60 and .stepping == 1 and .level == 13 and
         .xlevel == 2147483656 and .features == (.features | sort) and
@@ -266,7 +266,11 @@ policies() {
     [ "$output" = "$tmp/xen: is refused: the host lacks what was asked for
  lost
   la57" ]
-    run -1 xl cpu-check "$tmp/host" --on "$tmp/xen"
+    # a host is not a guest: those that it makes are meant
+    run -0 xl cpu-check "$tmp/xen" --on "$tmp/xen"
+    run -0 --separate-stderr xl cpu-check "$tmp/host" --on "$tmp/host"
+    xl cpu-expand --json Haswell,level=22 > "$tmp/deep"
+    run -1 xl cpu-check "$tmp/deep" --on "$tmp/xen"
     [[ $output == "$tmp/xen: is refused: its largest leaf is 0x16, the host allows 0xd"* ]]
     xl cpu-expand --json IvyBridge,level=13,+adx,+sha-ni > "$tmp/guest"
     run -1 xl cpu-check --xen 4.17.7 --json "$tmp/guest" --on "$tmp/xen"
@@ -274,6 +278,68 @@ policies() {
         (.lost | index("adx") | not)' <<< "$output"
     run -1 xl cpu-check --xen new "$tmp/guest" --on "$tmp/xen"
     [ "$output" = 'xl cpu-check: release: "new" must be like 4.17.5' ]
+}
+
+@test "cpu-check: whose guests run where" {
+    policies > "$tmp/new"
+    sed 's/019c07ab/000c07ab/' "$tmp/new" > "$tmp/old"
+    run -1 xl cpu-check "$tmp/new" "$tmp/old"
+    [ "$(tr -s ' ' <<< "${lines[0]}" | sed 's/ $//')" = "Guests of new old" ]
+    [ "$(tr -s ' ' <<< "${lines[1]}" | sed 's/ $//')" = "new runs loses 3" ]
+    [ "$(tr -s ' ' <<< "${lines[2]}" | sed 's/ $//')" = "old runs runs" ]
+    run -1 xl cpu-check --json "$tmp/new" "$tmp/old"
+    jq -e --arg new "$tmp/new" '.rows[0] | .guest == $new and
+        .verdicts[0].fate == "run" and .verdicts[1].fate == "lose" and
+        (.verdicts[1].lost | length == 3)' <<< "$output"
+    run -0 xl cpu-check "$tmp/new" "$tmp/new"
+    run -1 xl cpu-check "$tmp/new" Haswell
+    [[ $output == *'"Haswell" is not a file: the table is of hosts'* ]]
+    run -2 xl cpu-check "$tmp/new" "$tmp/old" --on "$tmp/new"
+}
+
+# What people post; each has only a part of the features, and says so.
+@test "processors as systems list them" {
+    local file
+    cat > "$tmp/cpuinfo" <<'EOF'
+processor	: 0
+vendor_id	: GenuineIntel
+cpu family	: 6
+model		: 158
+model name	: Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz
+stepping	: 10
+cpuid level	: 22
+flags		: fpu de tsc msr pae cx8 apic sep cmov pat fxsr sse sse2 syscall nx lm constant_tsc nonstop_tsc pni ssse3 cx16 sse4_1 sse4_2 popcnt ibrs ibpb avx xsave md_clear
+bugs		: spectre_v1
+processor	: 1
+EOF
+    run -0 --separate-stderr xl cpu-detect --json "$tmp/cpuinfo"
+    [[ $stderr == *"cpuinfo: Linux lists the features that it knows and uses"* ]]
+    jq -e '.model == 158 and (.cpu_model | startswith("Skylake-Client"))' \
+        <<< "$output"
+    run -0 --separate-stderr xl cpu-diff "$tmp/cpuinfo" kvm64
+    [[ $output == *"-spec-ctrl"* && $output == *"-invtsc"* ]]
+    echo "hw_caps : bfebf3ff:77fafbff:2c100800:00000121:0000000f:d39ffffb:00000008:00000100" > "$tmp/info"
+    # Xen 4.6 and older
+    echo "hw_caps                : bfebf3ff:2c100800:00000000:00000000:77fafbff:00000000:00000121:d39ffffb" > "$tmp/oldinfo"
+    cat > "$tmp/xe" <<'EOF'
+cpu_count       : 16
+          vendor: GenuineIntel
+          family: 6
+           model: 85
+        stepping: 4
+           flags: fpu de tsc
+        features: 7ffefbff-bfebfbff-00000121-2c100800
+    features_hvm: bfebf3ff-77fafbff-2c100800-00000121-0000000f-d39ffffb
+EOF
+    for file in info oldinfo xe; do
+        run -0 --separate-stderr xl cpu-detect "$tmp/$file"
+        [[ $output == *"x86-64-v4"* && -n $stderr ]]
+        run -0 --separate-stderr xl cpu-baseline "$tmp/host" "$tmp/$file"
+        [[ ${lines[0]} == "vendor      GenuineIntel" ]]
+    done
+    cat "$tmp/cpuinfo" "$tmp/cpuinfo" > "$tmp/both"
+    run -1 xl cpu-detect "$tmp/both"
+    [[ $output == *"holds more than one host"* ]]
 }
 
 @test "cpu-models lists the models that cpu-expand takes" {

@@ -539,6 +539,11 @@ static void a_level_of_the_abi_decides(void **state)
     nearest("CentaurHauls", 6, 15, "x86-64-v2,+xcrypt,+vmx", "x86-64-v2");
     nearest("GenuineIotel", 6, 60, "Haswell", "x86-64-v3");
     nearest("CyrixInstead", 6, 0, "pentium", "");
+    nearest("CentaurHauls", 7, 59, "YongFeng,-avx2,-fma", "x86-64-v2");
+    /* numbers that a hypervisor makes up, or that 64-bit processors share
+     * with older ones */
+    nearest("GenuineIntel", 6, 6, "qemu64,+x2apic,-svm", "Conroe-v1");
+    nearest("GenuineIntel", 6, 28, "core2duo,+movbe", "core2duo-v1");
 }
 
 /* Where no model is of the generation, one of the family is nearer than any
@@ -558,7 +563,7 @@ static void the_family_decides(void **state)
             "+rrsba,+intel-psfd,+ipred-ctrl,+rrsba-ctrl,+bhi-ctrl",
             "Skylake-Client-v4");
     /* one maker, two names */
-    nearest("  Shanghai  ", 7, 59, "YongFeng,-avx2,-bmi2", "YongFeng-v1");
+    nearest("  Shanghai  ", 7, 91, "YongFeng,-avx2,-bmi2", "YongFeng-v1");
 }
 
 /* ---- features of XAPI -------------------------------------------------- */

@@ -159,6 +159,15 @@ static void refused(void **state)
         { "sandybridge", ERROR_NOTFOUND, "did you mean \"SandyBridge\"" },
         { "", ERROR_INVAL, "byte 0: a CPU model is expected here" },
         { ",", ERROR_INVAL, "byte 0: a CPU model is expected here" },
+        { "host,host", ERROR_INVAL, "byte 5: \"host\" is a model, not a "
+          "feature: there is one model, and it comes first" },
+        { "486,+Haswell", ERROR_INVAL, "byte 5: \"Haswell\" is a model" },
+        { "486,+vmx-rdrand-exit", ERROR_NOTFOUND, "\"vmx-rdrand-exit\" is "
+          "about VMX, of which Xen gives guests all or nothing" },
+        { "AlderLake", ERROR_NOTFOUND, "no CPU model \"AlderLake\": the "
+          "nearest is \"Skylake-Client-v4\"" },
+        { "alder lake,+avx", ERROR_NOTFOUND, "\"Skylake-Client-v4\"" },
+        { "Zen4", ERROR_NOTFOUND, "the nearest is \"EPYC-Genoa\"" },
         { "host,", ERROR_INVAL, "byte 5: a feature is expected here" },
         { "486,", ERROR_INVAL, "byte 4: a feature is expected here" },
         { "486,,vme", ERROR_INVAL, "byte 4: a feature is expected here" },

@@ -80,6 +80,8 @@ static void add_random(xlx_cpu_hosts *pool, const char *vendor)
         if (bit != XLX__CPU_LM)
             cpu.features.word[bit / 32] ^= UINT32_C(1) << bit % 32;
     }
+    for (n = 0; n < XLX__CPU_WORDS; n++)
+        cpu.features.word[n] |= parse("kvm64").features.word[n];
     xlx__cpu_drop_registers(&cpu.features);
     cpu.level = 0xd + (uint32_t)random() % 16;
     cpu.xlevel = 0x80000021;
@@ -219,7 +221,8 @@ static void only_what_must_be_said(void **state)
            "Haswell-v4,+pdpe1gb");
     levels(model, "Broadwell-noTSX,level=13", "Haswell-v2");
     levels(model, "Haswell-noTSX,level=13,-avx,-bmi1",
-           "Haswell-v2,-avx,-bmi1");
+           "Westmere-v1,+pcid,+x2apic,+movbe,+tsc-deadline,+xsave,+rdrand,"
+           "+rdtscp,+abm,+xsaveopt,+fsgsbase,+smep,+bmi2,+erms,+invpcid");
     /* the same model in configs, other cures in the hosts */
     levels("Haswell-noTSX,level=13,+spec-ctrl,+ssbd,+stibp", model,
            "Haswell-v2,-spec-ctrl");
@@ -228,9 +231,86 @@ static void only_what_must_be_said(void **state)
     /* returns predicted from elsewhere: one bit for both, by ibrs-all */
     levels("Cascadelake-Server-v2,level=13,-mpx,+rsba",
            "Cascadelake-Server-v2,level=13,-mpx",
-           "Cascadelake-Server-v3,+rtm,+rrsba");
+           "Cascadelake-Server-v2,+rrsba");
     levels("Nehalem,level=11", "Nehalem,level=13",
            "Nehalem-v1,+x2apic,level=11");
+}
+
+/* Whatever is first by the numbers, and never above what all have. */
+static void names_by_features(void **state)
+{
+    static const struct { const char *a, *b, *name; } all[] = {
+        { "Westmere,level=13", "SandyBridge,level=13", "Westmere" },
+        { "Skylake-Server-v3,level=13", "Skylake-Client-v4,level=13",
+          "Skylake-Client" },
+        { "Skylake-Client-v4,level=13", "Cascadelake-Server-v3,level=13",
+          "Skylake-Client" },
+        { "Icelake-Server,level=13", "Denverton,level=13", "Denverton" },
+        { "EPYC-Milan", "EPYC-Rome", "EPYC-Rome" },
+    };
+    xlx_cpu_hosts hosts;
+    xlx_cpu_pool pool;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++) {
+        xlx_cpu_hosts_init(&hosts);
+        xlx_cpu_pool_init(&pool);
+        add(&hosts, all[i].a);
+        add(&hosts, all[i].b);
+        assert_ok(xlx__cpu_pool_level(NULL, &hosts, &pool));
+        if (strncmp(pool.cpuid, all[i].name, strlen(all[i].name)))
+            fail_msg("%s and %s: %s", all[i].a, all[i].b, pool.cpuid);
+        check_pool(&hosts);
+        xlx_cpu_hosts_dispose(&hosts);
+        xlx_cpu_pool_dispose(&pool);
+    }
+}
+
+static void vendors_that_are_not_known(void **state)
+{
+    struct xlx__cpu cpu = parse("Haswell-noTSX,level=13");
+    xlx_cpu_hosts hosts;
+    xlx_cpu_pool pool;
+
+    (void)state;
+    xlx_cpu_hosts_init(&hosts);
+    xlx_cpu_pool_init(&pool);
+    cpu.vendor[0] = '\0';
+    cpu.family = cpu.model = cpu.stepping = cpu.level = cpu.xlevel = 0;
+    add_hardware(&hosts, &cpu);
+    add(&hosts, "Broadwell-noTSX,level=13");
+    assert_ok(xlx__cpu_pool_level(NULL, &hosts, &pool));
+    assert_string_equal(pool.vendor, "GenuineIntel");
+    assert_string_equal(pool.cpuid, "Haswell-v2");
+    assert_int_equal(pool.family, 6);
+    check_pool(&hosts);
+    xlx_cpu_hosts_dispose(&hosts);
+    xlx_cpu_pool_dispose(&pool);
+}
+
+static void hosts_on_which_xen_cannot_run(void **state)
+{
+    static const struct { const char *host, *says; } all[] = {
+        { "Haswell,-lm", "host 2: has no lm, without which Xen" },
+        { "Haswell,-fpu", "host 2: has no fpu" },
+        { "pentium3", "host 2: has no sse2" },
+    };
+    xlx_cpu_hosts hosts;
+    xlx_cpu_pool pool;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++) {
+        xlx_cpu_hosts_init(&hosts);
+        xlx_cpu_pool_init(&pool);
+        add(&hosts, "Haswell");
+        add(&hosts, all[i].host);
+        assert_fails(xlx__cpu_pool_level(NULL, &hosts, &pool), ERROR_INVAL,
+                     all[i].says);
+        xlx_cpu_hosts_dispose(&hosts);
+        xlx_cpu_pool_dispose(&pool);
+    }
 }
 
 static void refused(void **state)
@@ -264,6 +344,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_pools),
         cmocka_unit_test(only_what_must_be_said),
+        cmocka_unit_test(names_by_features),
+        cmocka_unit_test(vendors_that_are_not_known),
+        cmocka_unit_test(hosts_on_which_xen_cannot_run),
         cmocka_unit_test(refused),
     };
 
