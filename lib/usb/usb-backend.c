@@ -421,7 +421,8 @@ static int is_ready(void *user)
 
 /* QEMU says which backends it has when it watches for their devices.
  * ERROR_NOT_READY: it has ended. */
-static int wait_ready(xlx_ctx *ctx, uint32_t domid, pid_t pid)
+static int wait_ready(xlx_ctx *ctx, uint32_t domid, pid_t pid,
+                      int64_t deadline)
 {
     struct ready ready = {
         .ctx = ctx, .pid = pid, .start = xlx__process_start(pid),
@@ -431,8 +432,7 @@ static int wait_ready(xlx_ctx *ctx, uint32_t domid, pid_t pid)
 
     snprintf(ready.path, sizeof(ready.path),
              "/local/domain/0/device-model/%u/backends/qusb", domid);
-    rc = xlx__xs_wait(ctx, ready.path, xlx__now_ms() + START_MS, is_ready,
-                      &ready);
+    rc = xlx__xs_wait(ctx, ready.path, deadline, is_ready, &ready);
     if (rc == ERROR_TIMEDOUT)
         rc = xlx__error(rc, "the QEMU for the guest's USB controller does not"
                         " offer one: is it built with Xen's USB backend?");
@@ -446,14 +446,14 @@ static int wait_ready(xlx_ctx *ctx, uint32_t domid, pid_t pid)
 }
 
 static int start_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile,
-                      bool sandbox)
+                      bool sandbox, int64_t deadline)
 {
     pid_t pid;
     int rc;
 
     unlink(pidfile);
     rc = run_qemu(ctx, domid, pidfile, sandbox, &pid);
-    return rc ? rc : wait_ready(ctx, domid, pid);
+    return rc ? rc : wait_ready(ctx, domid, pid, deadline);
 }
 
 struct publication {
@@ -512,24 +512,27 @@ static void end_ours(xlx_ctx *ctx, uint32_t domid)
 
 /* A QEMU that was built without the sandbox ends at once, and one that needs
  * more than it allows. */
-static int start_any(xlx_ctx *ctx, uint32_t domid, const char *pidfile)
+static int start_any(xlx_ctx *ctx, uint32_t domid, const char *pidfile,
+                     int64_t deadline)
 {
     struct xlx__error_text why;
     int rc;
 
-    rc = start_qemu(ctx, domid, pidfile, true);
+    rc = start_qemu(ctx, domid, pidfile, true, deadline);
     if (rc != ERROR_NOT_READY)
         return rc;
     xlx__error_save(&why);
-    rc = start_qemu(ctx, domid, pidfile, false);
+    rc = start_qemu(ctx, domid, pidfile, false, deadline);
     if (!rc)
         xlx__notice(ctx, "%s: it runs without its sandbox now", why.line);
     return rc == ERROR_NOT_READY ? ERROR_FAIL : rc;
 }
 
-int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
+int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid,
+                           const struct xlx__hostdev_patience *patience)
 {
     char *pidfile = NULL;
+    int64_t deadline;
     pid_t pid;
     int rc;
 
@@ -541,13 +544,16 @@ int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid)
     rc = xlx__make_directory(ctx->run_dir);
     if (rc) goto out;
     pid = our_pid(ctx, domid);          /* a killed command left it */
-    rc = pid ? wait_ready(ctx, domid, pid) : start_any(ctx, domid, pidfile);
+    deadline = xlx__hostdev_deadline(patience, xlx__now_ms() + START_MS);
+    rc = pid ? wait_ready(ctx, domid, pid, deadline)
+             : start_any(ctx, domid, pidfile, deadline);
     if (!rc && !our_pid(ctx, domid))
         rc = xlx__error(ERROR_FAIL, "the QEMU for the guest's USB controller "
                         "has ended at once");
     if (!rc)
         rc = publish(ctx, domid, our_pid(ctx, domid));
-    if (rc)
+    /* a watcher that has no more time waits on in its next look */
+    if (rc && !(patience && rc == ERROR_TIMEDOUT))
         end_ours(ctx, domid);
 
  out:

@@ -152,7 +152,7 @@ static int renew_ctrls(struct xlx__usb_change *c, xlx_usb_ctrls *list)
     }
     rc = num ? xlx__usb_record_write(c) : 0;
     if (!rc)
-        rc = xlx__usb_backend_start(c->ctx, c->guest.domid);
+        rc = xlx__usb_backend_start(c->ctx, c->guest.domid, c->patience);
     for (i = 0; !rc && i < list->num_ctrls; i++)
         if (!has_ctrl(c->ctx, c->guest.domid, list->ctrls[i].devid))
             rc = make_ctrl(c, &list->ctrls[i]);

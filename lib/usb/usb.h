@@ -153,7 +153,8 @@ int xlx__usb_qemu_run(const char *const *argv, const char *log, pid_t *pid_r);
 /* Has the domain a QEMU that runs? */
 bool xlx__usb_backend_runs(xlx_ctx *ctx, uint32_t domid);
 /* Starts one for paravirtual controllers, unless there is one. */
-int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid);
+int xlx__usb_backend_start(xlx_ctx *ctx, uint32_t domid,
+                           const struct xlx__hostdev_patience *patience);
 /* Judges rc, the result of asking it: a busy QEMU is not a failure, and one
  * that has ended is a failure with its last words, if they are known. */
 int xlx__usb_backend_check(xlx_ctx *ctx, const xlx_guest *guest, int rc);

@@ -334,7 +334,7 @@ static void reused_number(void **state)
     note(5, other);
     assert_false(xlx__usb_backend_runs(peer_ctx(), 5));
     setenv("LIBXLX_XEN_QEMU", "/bin/false", 1);
-    assert_int_equal(xlx__usb_backend_start(peer_ctx(), 5), ERROR_FAIL);
+    assert_int_equal(xlx__usb_backend_start(peer_ctx(), 5, NULL), ERROR_FAIL);
     unsetenv("LIBXLX_XEN_QEMU");
 
     /* a number that we wrote down ourselves: nobody is ended for it */
@@ -450,7 +450,7 @@ static void sandbox(void **state)
     free(text);
     assert_int_equal(chmod(program, 0700), 0);
     setenv("LIBXLX_XEN_QEMU", program, 1);
-    assert_fails(xlx__usb_backend_start(peer_ctx(), 5), ERROR_FAIL,
+    assert_fails(xlx__usb_backend_start(peer_ctx(), 5, NULL), ERROR_FAIL,
                  "ended at once: no sandbox here");
     unsetenv("LIBXLX_XEN_QEMU");
     text = read_file(seen);
@@ -574,6 +574,63 @@ static void owners(void **state)
     xlx_guest_dispose(&guest);
 }
 
+static int count_findings(struct xlx__usb_change *c)
+{
+    xlx_repair_report report;
+    int num;
+
+    xlx_repair_report_init(&report);
+    /* the rest of it needs libxl */
+    xlx__usb_settle(c, false, &report);
+    num = report.num_findings;
+    assert_true(!num || !report.findings[0].repaired);
+    xlx_repair_report_dispose(&report);
+    return num;
+}
+
+/* A watcher does not try again and again what fails, with the guest's lock
+ * held: no command could detach the device. */
+static void patient(void **state)
+{
+    struct xlx__hostdev_patience patience = { NULL, 0, 0, 0 };
+    struct xlx__usb_change c;
+    (void)state;
+
+    start();
+    memset(&c, 0, sizeof(c));
+    c.ctx = peer_ctx();
+    c.lock.fd = -1;
+    xlx_guest_init(&c.guest);
+    xlx_usb_record_init(&c.record);
+    assert_ok(xlx__hostdev_boot(&c.boot));
+    c.guest.domid = 5;
+    /* pulled out; and there is no libxl to take it off with */
+    entry(&c, "1-7", XLX_USB_STATUS_ATTACHED, "1-7", 3);
+    assert_ok(xlx__usb_entry_is_on(&c, c.record.entries, 5));
+    assert_int_equal(count_findings(&c), 1);
+
+    c.patience = &patience;
+    xlx__hostdev_patience_begin(&patience, xlx__now_ms() + 60000);
+    c.record.entries->status = XLX_USB_STATUS_ATTACHED;
+    assert_int_equal(count_findings(&c), 1);
+    xlx__hostdev_patience_end(&patience);
+    assert_int_equal(patience.num, 1);
+    patience.list[0].next = xlx__now_ms() + 60000;
+    xlx__hostdev_patience_begin(&patience, xlx__now_ms() + 60000);
+    c.record.entries->status = XLX_USB_STATUS_ATTACHED;
+    assert_int_equal(count_findings(&c), 0);
+    assert_true(patience.next > xlx__now_ms());
+    /* a person's command does */
+    c.patience = NULL;
+    assert_int_equal(count_findings(&c), 1);
+    xlx__hostdev_patience_dispose(&patience);
+    c.record.num_entries = 0;
+    c.guest.domid = XLX_DOMID_NONE;
+    xlx__usb_record_write(&c);
+    c.record.num_entries = 1;
+    xlx__usb_end(&c);
+}
+
 static int setup(void **state)
 {
     if (peer_setup(state))
@@ -606,6 +663,7 @@ int main(void)
         cmocka_unit_test(bounded_log),
         cmocka_unit_test_teardown(sandbox, stop),
         cmocka_unit_test_teardown(dead_ports, stop),
+        cmocka_unit_test_teardown(patient, stop),
         cmocka_unit_test(owners),
     };
 
