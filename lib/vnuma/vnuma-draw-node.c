@@ -15,7 +15,7 @@
 #define CORE_GAP 4
 #define CORE_STEP 18                /* a row of cores */
 #define SOCKET_WIDTH 54
-#define MAX_CORE_ROWS 8
+#define MAX_CORE_ROWS 16
 #define MAX_DEVICES 4
 #define BAR 16
 

@@ -337,6 +337,67 @@ static void what_numactl_prints(void **state)
     xlx_vnuma_host_dispose(&h);
 }
 
+/* ---- nonsense ---------------------------------------------------------- */
+
+/* Texts of all kinds with some bytes changed, cut or doubled: taken or
+ * refused, and what is taken is a valid host that can be drawn. */
+static void mutated_texts(void **state)
+{
+    static const char *const texts[] = {
+        "total_memory : 131059\ncpu:    core    socket     node\n"
+        "  0:       0        0        0\n  1:       0        0        1\n"
+        "device           node\n0000:80:01.0      1\n"
+        "node:    memsize    memfree    distances\n"
+        "   0:    2164736      60672      10,21\n"
+        "   1:     65536      60959      21,10\n",
+        "node 0 cpus: 0 1 2 3\nnode 0 size: 16036 MB\nnode 0 free: 1 MB\n"
+        "node 1 cpus: 4-7\nnode 1 size: 16128 MB\nnode 1 free: 2 MB\n"
+        "node distances:\nnode   0   1 \n  0:  10  21 \n  1:  21  10 \n",
+#ifdef HAVE_LIBXML2
+        WITH(MATRIX("kind='5' name='NUMALatency' indexing='os'",
+                    "10 21 21 10")),
+        TOPOLOGY(NODE("0", "0xf", "subtype='HBM'><info name='Assumed' "
+                      "value='memory distance:1 cpus'/></object>")
+                 NODE("1", "0x0,0xf", "subtype='DRAM'/>") PUS),
+#endif
+    };
+    static const char bytes[] = "0123456789 :,-<>'x\n=";
+    unsigned int seed = 7, taken = 0, i;
+    xlx_vnuma_text text;
+    xlx_vnuma_host h;
+    size_t len, at;
+    char *copy;
+    int rc;
+
+    (void)state;
+    for (i = 0; i < 4000; i++) {
+        copy = xlx__printf("%s", texts[i % XLX__ARRAY_SIZE(texts)]);
+        len = strlen(copy);
+        for (rc = 0; rc < 3; rc++) {
+            at = (size_t)rand_r(&seed) % len;
+            if (rand_r(&seed) % 4)
+                copy[at] = bytes[(size_t)rand_r(&seed) %
+                                 (sizeof(bytes) - 1)];
+            else if (rand_r(&seed) % 2)
+                memmove(copy + at, copy + at + 1, len-- - at);
+        }
+        xlx_vnuma_host_init(&h);
+        xlx_vnuma_text_init(&text);
+        rc = xlx__vnuma_host_read(NULL, "text", copy, &h);
+        if (rc)
+            assert_int_equal(rc, ERROR_INVAL);
+        else
+            assert_ok(xlx__vnuma_export(NULL, NULL, &h, i % 2
+                                        ? XLX_VNUMA_FORMAT_SVG
+                                        : XLX_VNUMA_FORMAT_HWLOC, &text));
+        taken += !rc;
+        xlx_vnuma_text_dispose(&text);
+        xlx_vnuma_host_dispose(&h);
+        free(copy);
+    }
+    assert_true(taken > 400 && taken < 3600);
+}
+
 /* ---- holes ------------------------------------------------------------- */
 
 static void holes_are_not_memory(void **state)
@@ -432,6 +493,7 @@ int main(void)
 #endif
         cmocka_unit_test(what_xl_info_prints),
         cmocka_unit_test(what_numactl_prints),
+        cmocka_unit_test(mutated_texts),
         cmocka_unit_test(holes_are_not_memory),
         cmocka_unit_test(pictures_show_what_is_wrong),
     };
