@@ -92,14 +92,30 @@ static bool take_disks(XLU_Config *cfg, struct guest_config *config)
     return true;
 }
 
+static bool begin(struct guest_config *config)
+{
+    config->report = fopen("/dev/null", "we");
+    if (config->report)
+        config->cfg = xlu_cfg_init(config->report, "config");
+    return config->cfg;
+}
+
+bool guest_config_from_disk(int num, const char *const *parts,
+                            struct guest_config *config)
+{
+    config->disks = calloc(1, sizeof(*config->disks));
+    if (!config->disks)
+        xl_no_memory();
+    libxl_device_disk_init(&config->disks[config->num_disks++]);
+    return begin(config) &&
+           !xlu_disk_parse(config->cfg, num, parts, config->disks);
+}
+
 bool guest_config_from_text(const char *text, struct guest_config *config)
 {
     const char *value;
 
-    config->report = fopen("/dev/null", "we");
-    if (config->report)
-        config->cfg = xlu_cfg_init(config->report, "config");
-    if (!config->cfg ||
+    if (!begin(config) ||
         xlu_cfg_readdata(config->cfg, text, (int)strlen(text)))
         return false;
     if (!xlu_cfg_get_string(config->cfg, "name", &value, 1))

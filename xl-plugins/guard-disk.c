@@ -86,6 +86,12 @@ static bool is_on(const XLU_Config *cfg, const char *key, bool value)
 
 /* ---- messages ----------------------------------------------------------- */
 
+/* libxl finds a name for a disk that is attached without one. */
+static const char *name_of(const libxl_device_disk *d)
+{
+    return d->vdev ? d->vdev : "disk";
+}
+
 static void say_what_to_do(const struct guard_start *s,
                            const libxl_device_disk *d)
 {
@@ -93,7 +99,7 @@ static void say_what_to_do(const struct guard_start *s,
     char *command;
 
     if (!strncmp(target, "file:", 5)) {
-        xl_message("%s: write the path alone: target=%s", d->vdev,
+        xl_message("%s: write the path alone: target=%s", name_of(d),
                    !strncmp(rest, "//", 2) ? rest + 2 : rest);
         return;
     }
@@ -102,9 +108,9 @@ static void say_what_to_do(const struct guard_start *s,
                   d->format == LIBXL_DISK_FORMAT_VHD ? "vpc" :
                   libxl_disk_format_to_string(d->format)), target);
     xl_message("%s: have this host connect it to a block device, and name"
-               " that: %s%s, and in the config format=raw,backendtype=phy,"
-               "target=/dev/nbd0; or use \"%s\" instead of xl to start the"
-               " guest regardless", d->vdev, command,
+               " that: %s%s, and as the disk format=raw,backendtype=phy,"
+               "target=/dev/nbd0; or use \"%s\" instead of xl to do it"
+               " regardless", name_of(d), command,
                !strncmp(target, "rbd:", 4) ? " (or: rbd map)" :
                !strncmp(target, "iscsi:", 6) ? " (or: script=block-iscsi)" :
                !strncmp(target, "nbd", 3) ? " (or: nbd-client)" : "",
@@ -119,16 +125,15 @@ static int refuse(const struct guard_start *s, const libxl_device_disk *d,
     if (has_protocol(d->pdev_path)) {
         xl_message("%s: \"%s\" is not a file or device: %s QEMU opens nothing"
                    " else, and so the guest would run without this disk,"
-                   " while stock xl says that all is well", d->vdev,
+                   " while stock xl says that all is well", name_of(d),
                    d->pdev_path, why);
         say_what_to_do(s, d);
         return 1;
     }
     xl_message("%s: \"%s\": %s: with backendtype=qdisk stock xl does not"
                " look, and so the guest would run without this disk; correct"
-               " the name, or use \"%s\" instead of xl to start the guest"
-               " regardless", d->vdev, d->pdev_path, strerror(errno),
-               s->stock);
+               " the name, or use \"%s\" instead of xl to do it regardless",
+               name_of(d), d->pdev_path, strerror(errno), s->stock);
     return 1;
 }
 
@@ -177,6 +182,16 @@ static int check_start(struct guard_start *s)
                                    ? "for a PVH guest" : "for a PV guest");
     }
     return status;
+}
+
+/* Only a disk of the config is ever emulated, except a CD. */
+int guard_disk_attach(struct guard_start *s)
+{
+    const libxl_device_disk *d = s->config.disks;
+
+    if (d->is_cdrom || !is_lost(d))
+        return 0;
+    return refuse(s, d, "for a guest that runs");
 }
 
 const struct guard_concept guard_disk = { .check = check_start };

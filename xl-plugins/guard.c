@@ -219,6 +219,24 @@ static bool read_leave(struct guard_start *s, int argc, char **argv)
     return s->leaving;
 }
 
+/* The guest, and then the parts of a disk. */
+static bool read_attach(struct guard_start *s, int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+
+    if (getopt_long(argc, argv, "h", options, NULL) != -1 ||
+        argc - optind < 2)
+        return false;
+    optind++;
+    s->attaching = true;
+    return guest_config_from_disk(argc - optind,
+                                  (const char *const *)argv + optind,
+                                  &s->config);
+}
+
 /* ---- the concepts ------------------------------------------------------- */
 
 #define CONCEPT(name, ...) extern const struct guard_concept guard_##name;
@@ -301,6 +319,7 @@ static const struct {
     { "restore", read_restore },
     { "save", read_leave },
     { "migrate", read_leave },
+    { "block-attach", read_attach },
 };
 
 /* The dispatcher has made sure that the name, perhaps abbreviated, means one
@@ -318,7 +337,7 @@ static int check(struct guard_start *s, int argc, char **argv)
     xl_command_name = guarded[i].command;
     optind = 0;                     /* a new argv: start again */
     if (guarded[i].read(s, argc, argv))
-        return ask_concepts(s);
+        return s->attaching ? guard_disk_attach(s) : ask_concepts(s);
     return s->unseen;
 }
 

@@ -39,6 +39,9 @@ struct guest_config {
 bool guest_config_from_file(const char *path, const char *extra,
                             struct guest_config *config);
 bool guest_config_from_text(const char *text, struct guest_config *config);
+/* One disk, in the parts that "xl block-attach" takes. */
+bool guest_config_from_disk(int num, const char *const *parts,
+                            struct guest_config *config);
 /* Reads what "xl save" put before the memory, len bytes of it or more. */
 bool guest_config_from_head(const char *head, size_t len,
                             struct guest_config *config);
@@ -80,6 +83,7 @@ struct guard_start {
     int starting;                   /* keeps others from the images until the
                                      * guest has them open; or -1 */
     struct guest_config config;
+    bool attaching;                 /* its one disk, to a guest that runs */
     bool unseen;                    /* it cannot be read; a message was left */
     xlx_ctx *ctx;
     bool only_shows;                /* create -n, xl -N */
@@ -197,6 +201,9 @@ int guard_hostdev_forget(struct guard_start *s,
 
 /* Refuses that a guest leaves with devices of the host, or sets them aside. */
 int guard_hostdev_leave(struct guard_start *s);
+
+/* guard-disk.c: may the disk go to a guest that runs?  Exit status. */
+int guard_disk_attach(struct guard_start *s);
 
 /* Have the guest, or others, the images of the start open by now? */
 bool guard_snapshot_open(struct guard_start *s);

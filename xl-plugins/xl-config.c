@@ -126,3 +126,20 @@ bool xl_config_is_ours(char **args)
     }
     return false;
 }
+
+bool xl_disk_is_ours(char **parts)
+{
+    char *spec = NULL, *longer;
+    bool ours = false;
+
+    for (; *parts; parts++) {
+        longer = xl_printf("%s%s%s", spec ? spec : "", spec ? "," : "",
+                           *parts);
+        free(spec);
+        spec = longer;
+    }
+    if (spec)
+        ours = text_has_lost_disk(spec, strlen(spec));
+    free(spec);
+    return ours;
+}

@@ -153,6 +153,11 @@ static bool leaving_concerns_us(char **args)
     return *args;
 }
 
+static bool attach_concerns_us(char **args)
+{
+    return *args && xl_disk_is_ours(args + 1);
+}
+
 /* The program is run as "xl STOCK-XL ARGS...", argv[0] as we have got it, and
  * becomes "xl ARGS..." of stock xl when it has no objection. */
 static const struct {
@@ -164,6 +169,7 @@ static const struct {
     { "restore", "xl-guard", restore_concerns_us },
     { "save", "xl-guard", leaving_concerns_us },
     { "migrate", "xl-guard", leaving_concerns_us },
+    { "block-attach", "xl-guard", attach_concerns_us },
 };
 
 #define NUM_WRAPPED (sizeof(wrapped) / sizeof(wrapped[0]))

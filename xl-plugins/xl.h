@@ -49,6 +49,8 @@ void xl_stock_exec(char **argv) __attribute__((noreturn));
 /* May the arguments of "xl create", NULL after the last, or the files among
  * them, have one of our keys? */
 bool xl_config_is_ours(char **args);
+/* The same for the parts of a disk, as "xl block-attach" has them. */
+bool xl_disk_is_ours(char **parts);
 
 /* xl-help.c */
 /* The list of stock xl, asked for with argv, and then ours. */

@@ -261,9 +261,10 @@ static int lint_free(const struct xlx__vnuma_config *c,
         return 0;
     return xlx__vnuma_find(f, XLX_VNUMA_EFFECT_REFUSED, "free-memory",
                            "node %u: its %d vnode%s need%s %llu MiB, and %llu "
-                           "MiB are free there", node->node, num,
+                           "MiB are %s there", node->node, num,
                            num == 1 ? "" : "s", num == 1 ? "s" : "",
-                           (unsigned long long)sum, (unsigned long long)has);
+                           (unsigned long long)sum, (unsigned long long)has,
+                           node->free_assumed ? "in all" : "free");
 }
 
 /* Memory that plans do not use unless they are asked to. */

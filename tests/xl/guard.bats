@@ -744,9 +744,9 @@ not a file or device: for a PV guest QEMU opens nothing else, and so the guest \
 would run without this disk, while stock xl says that all is well" ]
     [ "${stderr_lines[1]}" = "xl create: xvda: have this host connect it to a \
 block device, and name that: qemu-nbd --connect=/dev/nbd0 --format=raw \
-nbd:unix:/run/web.sock (or: nbd-client), and in the config format=raw,\
-backendtype=phy,target=/dev/nbd0; or use \"$real\" instead of xl to start the \
-guest regardless" ]
+nbd:unix:/run/web.sock (or: nbd-client), and as the disk format=raw,\
+backendtype=phy,target=/dev/nbd0; or use \"$real\" instead of xl to do it \
+regardless" ]
     [ "${#stderr_lines[@]}" = 2 ]
     for url in nbd://host/web nbd+unix:///web?socket=/run/s rbd:pool/web \
         iscsi://host/iqn.2001-04.org:x/0 https://host/web.img \
@@ -769,7 +769,7 @@ target=$tmp/data.img" ]
     [ "$stderr" = "xl create: xvda: \"$tmp/gone.img\": No such file or \
 directory: with backendtype=qdisk stock xl does not look, and so the guest \
 would run without this disk; correct the name, or use \"$real\" instead of xl \
-to start the guest regardless" ]
+to do it regardless" ]
 }
 
 @test "a URL as the disk of an HVM guest: only what QEMU does not emulate" {
@@ -815,4 +815,26 @@ to start the guest regardless" ]
     config web "$base_image" cpuid=\"host\" > "$tmp/g.cfg"
     not_lost pv "backend=storage,${qdisk}nbd:unix:/s"
     not_lost pv "script=block-x,${qdisk}nbd:unix:/s"
+}
+
+@test "block-attach of a URL is refused, and all other disks are stock xl's" {
+    rm -rf "${tmp:?}/state"
+    extra=(FAKE_RECORD="$tmp/record" FAKE_RUNNING="web,$uuid")
+    for parts in "${qdisk}nbd:unix:/s" \
+        "vdev=xvda format=raw backendtype=qdisk target=nbd:unix:/s"; do
+        # shellcheck disable=SC2086 # words
+        run -1 --separate-stderr xl block-attach web $parts
+        echo "$stderr"
+        [[ $stderr == "xl block-attach: xvda: \"nbd:unix:/s\" is not a file \
+or device: for a guest that runs QEMU opens nothing else, "* ]]
+        [ ! -e "$tmp/record" ]
+    done
+    extra=(FAKE_RUNNING="web,$uuid")
+    same_as_stock -N block-attach web "${qdisk}$tmp/data.img"
+    same_as_stock -N block-attach web format=raw vdev=xvdb "target=rbd:p/i"
+    same_as_stock -N block-attach web "devtype=cdrom,${qdisk}https://h/cd"
+    same_as_stock block-attach web
+    same_as_stock block-attach
+    same_as_stock block-attach -h
+    same_as_stock block-attach nobody "$tmp/gone,raw,xvda,w"
 }
