@@ -20,7 +20,7 @@ static bool is_file(const char *what)
     return !strcmp(what, "-") || strchr(what, '/') || !access(what, F_OK);
 }
 
-/* Of a host, the guests are meant that it makes by default. */
+/* The file of a host means the guests that it makes by default. */
 static int read_guest_file(const char *path, bool pv, xlx_cpu *cpu)
 {
     const char *name;

@@ -2,8 +2,8 @@
 /*
  * Dumps of CPUID leaves as text.  Every program has its own form, but all are
  * lines with hexadecimal numbers, and the beginning of a line tells its kind.
- * The first processor of a dump of many is taken, with the features that all of
- * them have.  Nothing is taken from a dump that is cut.
+ * The first processor of a dump of many is taken, with the features that all
+ * of them have.  Nothing is taken from a dump that is cut.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -349,7 +349,7 @@ bool xlx__cpu_is_featureset(const char *text)
 /* Words that were there before Xen gave its own, in XAPI's order of that time:
  * 1.ecx, 1.edx, 0x80000001.ecx and .edx. */
 #define OLD_WORDS 4
-/* What no processor lacks that Xen runs on: fpu, de, tsc, msr, pae, cx8. */
+/* Xen runs on no processor without fpu, de, tsc, msr, pae, cx8. */
 #define ALL_HAVE UINT32_C(0x175)
 
 static bool is_edx(uint32_t word, uint32_t extended)

@@ -68,7 +68,7 @@ static struct xlx__cpu_set *state_of(const char *value, size_t len,
     return NULL;
 }
 
-/* Words that are known, and are no features. */
+/* Words that are known, and are not features. */
 static int not_a_feature(const char *name, size_t len)
 {
     if (is(name, len, "host") || is(name, len, "max") ||
@@ -77,9 +77,10 @@ static int not_a_feature(const char *name, size_t len)
                           "there is one model, and it comes first", (int)len,
                           name);
     if (len > 4 && !memcmp(name, "vmx-", 4))
-        return xlx__error(ERROR_NOTFOUND, "\"%.*s\" is about VMX, of which Xen "
-                          "gives guests all or nothing: leave it out, \"vmx\" "
-                          "is for all", len < 40 ? (int)len : 40, name);
+        return xlx__error(ERROR_NOTFOUND, "\"%.*s\" is about VMX, of which "
+                          "Xen gives guests all or nothing: leave it out, "
+                          "\"vmx\" is for all", len < 40 ? (int)len : 40,
+                          name);
     return 0;
 }
 

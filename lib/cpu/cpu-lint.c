@@ -254,9 +254,9 @@ static int read_element(const char **s, struct element *e)
     return rc;
 }
 
-/* What libxl's parser takes is never refused, however it was meant: it skips
- * blanks before numbers and registers, cuts numbers to 32 bits, and looks at no
- * more than e.x of a register's name. */
+/* An element that libxl's parser takes is never refused, however it was
+ * meant: libxl skips blanks before numbers and registers, cuts numbers to 32
+ * bits, and looks at no more than e.x of a register's name. */
 static int check_element(const char *text, int number, struct element *e)
 {
     bool takes = libxl_takes_element(text);

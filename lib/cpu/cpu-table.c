@@ -386,10 +386,12 @@ bool xlx__cpu_is_model(const char *name, size_t len)
     return model_of(name, len);
 }
 
-/* What makers and shops call generations, and the model that is nearest. */
+/* Makers' and shops' names of generations, and the nearest model. */
 static const struct { const char *name, *model; } known_as[] = {
-    { "AlderLake", "Skylake-Client-v4" }, { "RaptorLake", "Skylake-Client-v4" },
-    { "MeteorLake", "Skylake-Client-v4" }, { "ArrowLake", "Skylake-Client-v4" },
+    { "AlderLake", "Skylake-Client-v4" },
+    { "RaptorLake", "Skylake-Client-v4" },
+    { "MeteorLake", "Skylake-Client-v4" },
+    { "ArrowLake", "Skylake-Client-v4" },
     { "LunarLake", "Skylake-Client-v4" }, { "KabyLake", "Skylake-Client" },
     { "CoffeeLake", "Skylake-Client" }, { "CometLake", "Skylake-Client" },
     { "WhiskeyLake", "Skylake-Client" }, { "AmberLake", "Skylake-Client" },

@@ -127,7 +127,7 @@ struct xlx__cpu_set xlx__cpu_without(const struct xlx__cpu_set *a,
  * feature is off. */
 void xlx__cpu_drop_registers(struct xlx__cpu_set *set);
 /* Takes off AMD's copies of 1.edx in 0x80000001.edx, which Xen also shows to
- * guests on Intel's processors: they are no features of their own. */
+ * guests on Intel's processors: they are not features of their own. */
 void xlx__cpu_drop_copies(struct xlx__cpu_set *set);
 /* Takes off what is of no use without something that is off. */
 void xlx__cpu_close(struct xlx__cpu_set *set);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What mail, forums and terminals do to a dump, undone: quotes and blanks
+ * Undoes what mail, forums and terminals do to a dump: quotes and blanks
  * before lines, carriage returns, blanks of HTML, quoted-printable, and lines
  * that were wrapped in their middle.
  */

@@ -145,6 +145,32 @@ static void numbers(void **state)
     assert_true(has("Haswell,avx2=0,avx2=x", XLX__CPU_AVX2));
 }
 
+static void names_of_other_things(void **state)
+{
+    static const struct {
+        const char *text;
+        int rc;
+        const char *says;
+    } all[] = {
+        { "host,host", ERROR_INVAL, "byte 5: \"host\" is a model, not a "
+          "feature: there is one model, and it comes first" },
+        { "486,+Haswell", ERROR_INVAL, "byte 5: \"Haswell\" is a model" },
+        { "486,+vmx-rdrand-exit", ERROR_NOTFOUND, "\"vmx-rdrand-exit\" is "
+          "about VMX, of which Xen gives guests all or nothing" },
+        { "AlderLake", ERROR_NOTFOUND, "no CPU model \"AlderLake\": the "
+          "nearest is \"Skylake-Client-v4\"" },
+        { "alder lake,+avx", ERROR_NOTFOUND, "\"Skylake-Client-v4\"" },
+        { "Zen4", ERROR_NOTFOUND, "the nearest is \"EPYC-Genoa\"" },
+    };
+    struct xlx__cpu cpu;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < XLX__ARRAY_SIZE(all); i++)
+        assert_fails(xlx__cpu_parse_expression(all[i].text, &cpu), all[i].rc,
+                     all[i].says);
+}
+
 static void refused(void **state)
 {
     static const struct {
@@ -159,15 +185,6 @@ static void refused(void **state)
         { "sandybridge", ERROR_NOTFOUND, "did you mean \"SandyBridge\"" },
         { "", ERROR_INVAL, "byte 0: a CPU model is expected here" },
         { ",", ERROR_INVAL, "byte 0: a CPU model is expected here" },
-        { "host,host", ERROR_INVAL, "byte 5: \"host\" is a model, not a "
-          "feature: there is one model, and it comes first" },
-        { "486,+Haswell", ERROR_INVAL, "byte 5: \"Haswell\" is a model" },
-        { "486,+vmx-rdrand-exit", ERROR_NOTFOUND, "\"vmx-rdrand-exit\" is "
-          "about VMX, of which Xen gives guests all or nothing" },
-        { "AlderLake", ERROR_NOTFOUND, "no CPU model \"AlderLake\": the "
-          "nearest is \"Skylake-Client-v4\"" },
-        { "alder lake,+avx", ERROR_NOTFOUND, "\"Skylake-Client-v4\"" },
-        { "Zen4", ERROR_NOTFOUND, "the nearest is \"EPYC-Genoa\"" },
         { "host,", ERROR_INVAL, "byte 5: a feature is expected here" },
         { "486,", ERROR_INVAL, "byte 4: a feature is expected here" },
         { "486,,vme", ERROR_INVAL, "byte 4: a feature is expected here" },
@@ -247,6 +264,7 @@ int main(void)
         cmocka_unit_test(every_bit_can_be_written),
         cmocka_unit_test(switches),
         cmocka_unit_test(numbers),
+        cmocka_unit_test(names_of_other_things),
         cmocka_unit_test(refused),
         cmocka_unit_test(long_ones),
     };
