@@ -96,6 +96,22 @@ static bool read_json(const char *name, const char *text,
     return is_host;
 }
 
+/* XAPI's words for guests already are what Xen gives at most: nothing is to be
+ * predicted.  They tell no levels. */
+static int put_given(struct xlx__cpu *cpu, xlx_cpu_host *host_r)
+{
+    const unsigned int last = XLX__CPU_NULL_SEL_CLR_BASE / 32;
+    size_t i;
+    int rc = 0;
+
+    cpu->level = XLX__CPU_MAX_LEVEL;
+    cpu->xlevel = cpu->features.word[last] ? XLX__CPU_MAX_XLEVEL
+                                           : XLX__CPU_EXTENDED + 8;
+    for (i = 0; !rc && i < XLX__ARRAY_SIZE(policies); i++)
+        rc = put(cpu, policies[i].to, host_r);
+    return rc;
+}
+
 /* Only the hardware. */
 static int read_hardware(const char *name, const char *text,
                          xlx_cpu_host *host_r)
@@ -103,8 +119,11 @@ static int read_hardware(const char *name, const char *text,
     struct xlx__cpu cpu;
     int rc = xlx__cpu_read_text(name, text, &cpu);
 
-    host_r->predicted = true;
-    return rc ? rc : put(&cpu, offsetof(xlx_cpu_host, hardware), host_r);
+    if (rc)
+        return rc;
+    host_r->predicted = !cpu.given;
+    return cpu.given ? put_given(&cpu, host_r)
+                     : put(&cpu, offsetof(xlx_cpu_host, hardware), host_r);
 }
 
 /* Whether it is the output of xen-cpuid -p, or a part of that. */

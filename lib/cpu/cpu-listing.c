@@ -115,6 +115,7 @@ static int put_words(struct listing *l, const char *s, const char *end)
     if (rc)
         return rc;
     l->has_words = true;
+    l->cpu->given = xlx__cpu_has(&l->words, XLX__CPU_HYPERVISOR);
     l->cpu->note = "XAPI tells the features that Xen has for guests, and no "
                    "others of the hardware";
     return 0;

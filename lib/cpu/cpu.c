@@ -262,7 +262,9 @@ static int read_plain(const char *text, struct xlx__cpu *cpu_r)
     if (xlx__cpu_is_featureset(text)) {
         memset(cpu_r, 0, sizeof(*cpu_r));
         cpu_r->note = "XAPI's words tell features only, and no vendor";
-        return xlx__cpu_parse_featureset(text, &cpu_r->features);
+        rc = xlx__cpu_parse_featureset(text, &cpu_r->features);
+        cpu_r->given = xlx__cpu_has(&cpu_r->features, XLX__CPU_HYPERVISOR);
+        return rc;
     }
     if (*text == '<' || strstr(text, "<cpu"))
         return xlx__cpu_parse_xml(text, cpu_r);

@@ -16,6 +16,7 @@ struct xlx__cpu {
     const struct xlx__cpu_model *from;  /* or the nearest; may be NULL */
     const char *note;                   /* what is not known, or NULL */
     bool bare;                          /* leaves without a hypervisor */
+    bool given;                         /* words of what Xen gives guests */
 };
 
 /* cpu-expression.c */

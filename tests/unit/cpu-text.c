@@ -468,6 +468,30 @@ static void copies_are_no_features(void **state)
     assert_true(same(&with, &without));
 }
 
+/* They are what guests get: those lose nothing there. */
+static void words_of_guests_as_a_host(void **state)
+{
+    static const char words[] = "1fcbfbff-80b82221-2993fbff-00000403-00000000"
+        "-00000000-00000000-00000000-00001000-9c000000-00000000\n";
+    xlx_cpu_verdict v;
+    xlx_cpu_host h;
+    xlx_cpu guest;
+
+    (void)state;
+    xlx_cpu_init(&guest);
+    xlx_cpu_host_init(&h);
+    xlx_cpu_verdict_init(&v);
+    assert_ok(xlx__cpu_host_read(NULL, "x", words, false, &h));
+    assert_false(h.predicted);
+    assert_ok(xlx__cpu_guest_read(NULL, "x", words, false, &guest));
+    assert_ok(xlx__cpu_check(NULL, &guest, &h, NULL, &v));
+    assert_int_equal(v.fate, XLX_CPU_FATE_RUN);
+    assert_int_equal(v.num_lost, 0);
+    xlx_cpu_verdict_dispose(&v);
+    xlx_cpu_host_dispose(&h);
+    xlx_cpu_dispose(&guest);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +504,7 @@ int main(void)
         cmocka_unit_test(no_hvm),
         cmocka_unit_test(xapis_old_order),
         cmocka_unit_test(copies_are_no_features),
+        cmocka_unit_test(words_of_guests_as_a_host),
     };
 
     return cmocka_run_group_tests_name("cpu-text", tests, NULL, NULL);
