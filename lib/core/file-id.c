@@ -6,9 +6,12 @@
 
 void xlx__file_id(const struct stat *st, struct xlx__file_id *id_r)
 {
+    bool device = S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode);
+
     id_r->block = S_ISBLK(st->st_mode);
-    id_r->dev = id_r->block ? st->st_rdev : st->st_dev;
-    id_r->ino = id_r->block ? 0 : st->st_ino;
+    id_r->character = S_ISCHR(st->st_mode);
+    id_r->dev = device ? st->st_rdev : st->st_dev;
+    id_r->ino = device ? 0 : st->st_ino;
 }
 
 bool xlx__file_id_of(const char *path, struct xlx__file_id *id_r)
@@ -24,7 +27,8 @@ bool xlx__file_id_of(const char *path, struct xlx__file_id *id_r)
 bool xlx__file_id_same(const struct xlx__file_id *a,
                        const struct xlx__file_id *b)
 {
-    return a->block == b->block && a->dev == b->dev && a->ino == b->ino;
+    return a->block == b->block && a->character == b->character &&
+           a->dev == b->dev && a->ino == b->ino;
 }
 
 bool xlx__file_same(const char *a, const char *b)

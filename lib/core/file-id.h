@@ -11,11 +11,12 @@
 
 #include "core/internal.h"
 
-/* The inode of a file, the number of a block device. */
+/* The inode of a file, the number of a device. */
 struct xlx__file_id {
     bool block;
     dev_t dev;
-    ino_t ino;                      /* 0 of a block device */
+    ino_t ino;                      /* 0 of a device */
+    bool character;                 /* a character device */
 };
 
 void xlx__file_id(const struct stat *st, struct xlx__file_id *id_r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading and writing the small texts of sysfs and configfs.
+ * Reading and writing the small texts of sysfs and configfs, and where the
+ * kernel shows them.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -31,6 +32,20 @@ const char *xlx__configfs_dir(void)
     return dir ? dir : "/sys/kernel/config";
 }
 
+const char *xlx__proc_dir(void)
+{
+    const char *dir = secure_getenv("LIBXLX_PROC_DIR");
+
+    return dir ? dir : "/proc";
+}
+
+const char *xlx__dev_dir(void)
+{
+    const char *dir = secure_getenv("LIBXLX_DEV_DIR");
+
+    return dir ? dir : "/dev";
+}
+
 static char *format(const char *fmt, va_list ap)
     __attribute__((format(printf, 1, 0)));
 
@@ -42,6 +57,38 @@ static char *format(const char *fmt, va_list ap)
 }
 
 /* ---- reading ------------------------------------------------------------ */
+
+/* Why xlx__attr_text() or xlx__attr_link() gave NULL, in this thread. */
+static _Thread_local int failure;
+
+int xlx__attr_failure(void)
+{
+    return failure;
+}
+
+static void *fail(int rc)
+{
+    failure = rc;
+    return NULL;
+}
+
+/* The kernel's answer is "there is nothing", in one of its words for that; all
+ * other errors say that we could not look. */
+static bool is_absent(int errnoval)
+{
+    switch (errnoval) {
+    case ENOENT:
+    case ENOTDIR:
+    case ENODEV:
+    case ENXIO:
+    case EINVAL:
+    case EISDIR:
+    case EOPNOTSUPP:
+        return true;
+    default:
+        return false;
+    }
+}
 
 /* Takes spaces off both ends, in place. */
 static void trim(char *text)
@@ -56,12 +103,13 @@ static void trim(char *text)
     text[len - start] = '\0';
 }
 
+/* errno is that of the failure. */
 static int read_path(const char *path, char **text_r)
 {
     char *text = NULL;
+    int fd, rc, r_errno = 0;
     size_t len = 0;
     ssize_t r;
-    int fd, rc;
 
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
@@ -70,6 +118,7 @@ static int read_path(const char *path, char **text_r)
         return xlx__error(ERROR_FAIL, "%s: cannot open: %m", path);
     text = malloc(MAX_TEXT + 1);
     if (!text) {
+        r_errno = ENOMEM;
         rc = xlx__nomem();
         goto out;
     }
@@ -78,6 +127,7 @@ static int read_path(const char *path, char **text_r)
         if (r < 0 && errno == EINTR)
             continue;
         if (r < 0) {
+            r_errno = errno;
             rc = xlx__error(ERROR_FAIL, "%s: cannot read: %m", path);
             goto out;
         }
@@ -94,6 +144,7 @@ static int read_path(const char *path, char **text_r)
  out:
     free(text);
     close(fd);
+    errno = r_errno;
     return rc;
 }
 
@@ -115,52 +166,64 @@ int xlx__attr_read(char **text_r, const char *fmt, ...)
 
 char *xlx__attr_text(const char *fmt, ...)
 {
+    struct xlx__error_text before;
     char *path, *text = NULL;
     va_list ap;
+    int rc;
 
     va_start(ap, fmt);
     path = format(fmt, ap);
     va_end(ap);
     if (!path)
-        return NULL;
-    if (read_path(path, &text))
+        return fail(xlx__nomem());
+    xlx__error_save(&before);
+    rc = read_path(path, &text);
+    if (rc && (rc == ERROR_NOTFOUND || is_absent(errno))) {
+        xlx__error_restore(&before);
+        rc = 0;
         text = strdup("");
+        if (!text)
+            rc = xlx__nomem();
+    }
     free(path);
-    return text;
+    return rc ? fail(rc) : text;
 }
 
 char *xlx__attr_link(const char *fmt, ...)
 {
-    char to[PATH_MAX], *path, *slash;
+    char to[PATH_MAX], *path, *slash, *name;
     ssize_t len;
     va_list ap;
+    int rc;
 
     va_start(ap, fmt);
     path = format(fmt, ap);
     va_end(ap);
     if (!path)
-        return NULL;
+        return fail(xlx__nomem());
     len = readlink(path, to, sizeof(to) - 1);
+    rc = len < 0 && !is_absent(errno)
+        ? xlx__error(xlx__errno_rc(errno), "%s: cannot read: %m", path) : 0;
     free(path);
-    if (len < 0)
-        return strdup("");
-    to[len] = '\0';
+    if (rc)
+        return fail(rc);
+    to[len < 0 ? 0 : len] = '\0';
     slash = strrchr(to, '/');
-    return strdup(slash ? slash + 1 : to);
+    name = strdup(slash ? slash + 1 : to);
+    return name ? name : fail(xlx__nomem());
 }
 
 bool xlx__attr_exists(const char *fmt, ...)
 {
-    bool exists;
-    char *path;
+    char path[PATH_MAX];
     va_list ap;
+    int n;
 
     va_start(ap, fmt);
-    path = format(fmt, ap);
+    n = vsnprintf(path, sizeof(path), fmt, ap);
     va_end(ap);
-    exists = path && !access(path, F_OK);
-    free(path);
-    return exists;
+    return n > 0 && n < (int)sizeof(path) &&
+           (!access(path, F_OK) || !is_absent(errno));
 }
 
 /* ---- writing ------------------------------------------------------------ */
@@ -231,9 +294,12 @@ static int read_names(DIR *dir, bool (*wanted)(const char *), char ***list,
     struct dirent *entry;
     char **more;
 
-    while (dir && *num < MAX_NAMES && (entry = readdir(dir))) {
+    while (errno = 0, (entry = readdir(dir))) {
         if (entry->d_name[0] == '.' || (wanted && !wanted(entry->d_name)))
             continue;
+        if (*num >= MAX_NAMES)
+            return xlx__error(ERROR_BUFFERFULL, "more than %d names",
+                              MAX_NAMES);
         more = realloc(*list, (size_t)(*num + 1) * sizeof(*more));
         if (!more)
             return xlx__nomem();
@@ -243,7 +309,8 @@ static int read_names(DIR *dir, bool (*wanted)(const char *), char ***list,
             return xlx__nomem();
         (*num)++;
     }
-    return 0;
+    return !errno || is_absent(errno)
+        ? 0 : xlx__error(xlx__errno_rc(errno), "cannot list it: %m");
 }
 
 int xlx__attr_list(char ***names_r, int *num_r, bool (*wanted)(const char *),
@@ -260,8 +327,15 @@ int xlx__attr_list(char ***names_r, int *num_r, bool (*wanted)(const char *),
     if (!path)
         return xlx__nomem();
     dir = opendir(path);
-    rc = read_names(dir, wanted, &list, &num);
-    if (rc) goto out;
+    if (dir)
+        rc = read_names(dir, wanted, &list, &num);
+    else
+        rc = is_absent(errno) ? 0 : xlx__error(xlx__errno_rc(errno),
+                                               "cannot list it: %m");
+    if (rc) {
+        xlx__error_prefix(rc, "%s", path);
+        goto out;
+    }
     if (num)
         qsort(list, (size_t)num, sizeof(*list), by_name);
     names = join(list, num);

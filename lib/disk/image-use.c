@@ -213,7 +213,7 @@ static int note_raws(struct xlx__image_world *world)
             rc = xlx__image_index_raw(&world->index, &world->claims[i]->id);
     for (i = 0; !rc && i < world->vbds.num; i++) {
         const struct xlx__vbd *v = &world->vbds.list[i];
-        struct xlx__file_id id = { false, v->dev, v->ino };
+        struct xlx__file_id id = { .dev = v->dev, .ino = v->ino };
 
         if (v->raw && !v->disk && v->ino)
             rc = xlx__image_index_raw(&world->index, &id);
