@@ -25,6 +25,8 @@ static bool take_option(const char *option, xlx_scsi_dev *dev)
         return dev->readonly = true;
     if (!strcmp(option, "shared"))
         return dev->shared = true;
+    if (!strcmp(option, "force"))
+        return dev->force = true;
     if (!strncmp(option, backend, strlen(backend)))
         return !xlx_scsi_backstore_from_string(option + strlen(backend),
                                                &dev->backstore);
@@ -74,8 +76,8 @@ static int read_vscsi(const struct guard_start *s, xlx_scsi_devs *devs)
         if (parse(element, &devs->devs[i]))
             continue;
         xl_message("vscsi: element %d: \"%s\": must be PDEV,VDEV and then any "
-                   "of read-only, shared, backend=KIND; the backend must be "
-                   "in Domain-0", i + 1, element);
+                   "of read-only, shared, force, backend=KIND; the backend "
+                   "must be in Domain-0", i + 1, element);
         return 1;
     }
     return 0;
@@ -103,12 +105,13 @@ static char *attach_line(const xlx_guest *guest, const xlx_scsi_info *dev)
 
     if (!name || !guest->name)
         return NULL;
-    line = xl_format("xl scsi-attach --backend=%s%s%s --",
+    line = xl_format("xl scsi-attach --backend=%s%s%s%s --",
                      xlx_scsi_backstore_to_string(
                          dev->dev.backstore == XLX_SCSI_BACKSTORE_TARGET
                          ? XLX_SCSI_BACKSTORE_AUTO : dev->dev.backstore),
                      dev->dev.readonly ? " --read-only" : "",
-                     dev->dev.shared ? " --shared" : "");
+                     dev->dev.shared ? " --shared" : "",
+                     dev->dev.force ? " --force" : "");
     line = guard_append_word(line, guest->name);
     line = guard_append_word(line, name);
     return guard_append_word(line, dev->dev.vdev);

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The parts of this host that use a disk, from mountinfo, swaps and sysfs.
+ * The parts of the host above a disk, by sysfs, and loop devices.
  */
-#include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "core/kernfs.h"
-#include "core/number.h"
 #include "disk/block.h"
 
 static int found(char **use_r, char *use)
@@ -18,73 +21,23 @@ static int found(char **use_r, char *use)
     return use ? 0 : xlx__nomem();
 }
 
-static bool is_node(const char *path, dev_t devno)
-{
-    struct stat st;
-
-    return *path == '/' && !stat(path, &st) && S_ISBLK(st.st_mode) &&
-           st.st_rdev == devno;
-}
-
-/* Where it is mounted: fields 3 and 5, and the source after " - TYPE ", of
- * proc(5)'s mountinfo.  btrfs has a number of its own there.  sscanf() reads
- * words here, bounded, and no number. */
-static int find_mount(const char *name, dev_t devno, char **use_r)
-{
-    char line[8192], where[4096], source[4096], number[32];
-    FILE *f = fopen("/proc/self/mountinfo", "re");
-    char *rest, want[32];
-    int rc = 0;
-
-    if (!f)
-        return xlx__error(ERROR_FAIL, "/proc/self/mountinfo: %m");
-    snprintf(want, sizeof(want), "%u:%u", major(devno), minor(devno));
-    while (!*use_r && fgets(line, sizeof(line), f)) {
-        rest = strstr(line, " - ");
-        if (!rest || sscanf(line, "%*s %*s %31s %*s %4095s", number,
-                            where) != 2 ||
-            sscanf(rest, " - %*s %4095s", source) != 1)
-            continue;
-        if (!strcmp(number, want) || is_node(source, devno))
-            rc = found(use_r, xlx__printf("%s is mounted on %s", name,
-                                          where));
-        if (rc) break;
-    }
-    fclose(f);
-    return rc;
-}
-
-static int find_swap(const char *name, dev_t devno, char **use_r)
-{
-    FILE *f = fopen("/proc/swaps", "re");
-    char line[4200], path[4096];
-    int rc = 0;
-
-    if (!f)
-        return 0;                       /* a kernel without swap */
-    while (!*use_r && fgets(line, sizeof(line), f))
-        if (sscanf(line, "%4095s", path) == 1 && is_node(path, devno))
-            rc = found(use_r, xlx__printf("%s is used for swap", name));
-    fclose(f);
-    return rc;
-}
-
 /* Device mapper, md and bcache are above it. */
-static int find_holder(const char *name, const char *folder, char **use_r)
+int xlx__block_holder(const char *name, const char *dir, char **use_r)
 {
     char **holders, *dm = NULL, *level = NULL;
     int num, rc;
 
-    rc = xlx__attr_list(&holders, &num, NULL, "%s/holders", folder);
+    rc = xlx__attr_list(&holders, &num, NULL, "%s/holders", dir);
     if (rc) return rc;
     if (!num)
         goto out;
     dm = xlx__attr_text("%s/class/block/%s/dm/name", xlx__sysfs_dir(),
                         holders[0]);
-    level = xlx__attr_text("%s/class/block/%s/md/level", xlx__sysfs_dir(),
-                           holders[0]);
+    if (dm)
+        level = xlx__attr_text("%s/class/block/%s/md/level",
+                               xlx__sysfs_dir(), holders[0]);
     if (!dm || !level)
-        rc = xlx__nomem();
+        rc = xlx__attr_failure();
     else if (*dm)
         rc = found(use_r, xlx__printf("%s is part of the volume or map %s",
                                       name, dm));
@@ -101,74 +54,57 @@ static int find_holder(const char *name, const char *folder, char **use_r)
     return rc;
 }
 
-static int find_use(const char *name, const char *folder, char **use_r)
-{
-    uint32_t maj, min;
-    const char *p;
-    char *number;
-    int rc;
-
-    rc = find_holder(name, folder, use_r);
-    if (rc || *use_r)
-        return rc;
-    number = xlx__attr_text("%s/dev", folder);
-    if (!number)
-        return xlx__nomem();
-    p = number;
-    if (xlx__take_u32(&p, UINT32_MAX, &maj) && xlx__take_word(&p, ":") &&
-        xlx__parse_u32(p, UINT32_MAX, &min)) {
-        rc = find_mount(name, makedev(maj, min), use_r);
-        if (!rc && !*use_r)
-            rc = find_swap(name, makedev(maj, min), use_r);
-    }
-    free(number);
-    return rc;
-}
-
-int xlx__block_use(const char *disk, char **use_r)
-{
-    char *folder, *part, **names = NULL;
-    int i, num = 0, rc;
-
-    folder = xlx__printf("%s/class/block/%s", xlx__sysfs_dir(), disk);
-    if (!folder)
-        return xlx__nomem();
-    rc = find_use(disk, folder, use_r);
-    if (!rc && !*use_r)
-        rc = xlx__attr_list(&names, &num, NULL, "%s", folder);
-    for (i = 0; !rc && !*use_r && i < num; i++) {
-        if (!xlx__attr_exists("%s/%s/partition", folder, names[i]))
-            continue;
-        part = xlx__printf("%s/%s", folder, names[i]);
-        rc = part ? find_use(names[i], part, use_r)
-                  : xlx__nomem();
-        free(part);
-    }
-    free(names);
-    free(folder);
-    return rc;
-}
-
-/* ---- a file ------------------------------------------------------------- */
+/* ---- loop devices ------------------------------------------------------- */
 
 static bool is_loop(const char *name)
 {
     return !strncmp(name, "loop", 4);
 }
 
-/* Is it behind the loop device of that name? */
-static int is_behind(const char *name, const struct stat *ours, bool *yes_r)
+/* By the kernel's own word, because the path in sysfs may be of another mount
+ * namespace, or lead to another file by now.  False when it cannot be asked.
+ */
+static bool ask_loop(const char *name, struct xlx__file_id *id_r)
 {
-    char *file = xlx__attr_text("%s/class/block/%s/loop/backing_file",
-                                xlx__sysfs_dir(), name);
-    struct stat its;
+    char *path = xlx__printf("%s/%s", xlx__dev_dir(), name);
+    struct loop_info64 info;
+    int fd, r = -1;
 
+    fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (fd >= 0) {
+        r = ioctl(fd, LOOP_GET_STATUS64, &info);
+        close(fd);
+    }
+    free(path);
+    if (r)
+        return false;
+    memset(id_r, 0, sizeof(*id_r));
+    id_r->block = info.lo_rdevice != 0;
+    id_r->dev = info.lo_rdevice ? info.lo_rdevice : info.lo_device;
+    id_r->ino = info.lo_rdevice ? 0 : info.lo_inode;
+    return true;
+}
+
+int xlx__block_behind_loop(const char *name, struct xlx__file_id *id_r,
+                           bool *has_r)
+{
+    static const char deleted[] = " (deleted)";
+    size_t len, cut = sizeof(deleted) - 1;
+    char *file;
+    int rc = 0;
+
+    file = xlx__attr_text("%s/class/block/%s/loop/backing_file",
+                          xlx__sysfs_dir(), name);
     if (!file)
-        return xlx__nomem();
-    *yes_r = *file && !stat(file, &its) && its.st_dev == ours->st_dev &&
-             its.st_ino == ours->st_ino;
+        return xlx__attr_failure();
+    len = strlen(file);
+    *has_r = len && (ask_loop(name, id_r) || xlx__file_id_of(file, id_r));
+    /* a file that has no name any more is not the one that is asked about */
+    if (len && !*has_r && (len < cut || strcmp(file + len - cut, deleted)))
+        rc = xlx__error(ERROR_FAIL, "%s: which file is behind it cannot be "
+                        "found out: %s: %m", name, file);
     free(file);
-    return 0;
+    return rc;
 }
 
 static int is_writable(const char *name, bool *yes_r)
@@ -176,7 +112,7 @@ static int is_writable(const char *name, bool *yes_r)
     char *ro = xlx__attr_text("%s/class/block/%s/ro", xlx__sysfs_dir(), name);
 
     if (!ro)
-        return xlx__nomem();
+        return xlx__attr_failure();
     *yes_r = strcmp(ro, "1");
     free(ro);
     return 0;
@@ -185,16 +121,17 @@ static int is_writable(const char *name, bool *yes_r)
 int xlx__block_use_file(const char *path, char **use_r, bool *writes_r)
 {
     bool behind = false, writes = false;
+    struct xlx__file_id ours, its;
     char **names = NULL;
-    struct stat ours;
     int i, num = 0, rc;
 
-    if (stat(path, &ours))
+    if (!xlx__file_id_of(path, &ours))
         return xlx__error(ERROR_NOTFOUND, "%s: %m", path);
     rc = xlx__attr_list(&names, &num, is_loop, "%s/class/block",
                         xlx__sysfs_dir());
     for (i = 0; !rc && !writes && i < num; i++) {
-        rc = is_behind(names[i], &ours, &behind);
+        rc = xlx__block_behind_loop(names[i], &its, &behind);
+        behind = behind && xlx__file_id_same(&its, &ours);
         if (!rc && behind)
             rc = is_writable(names[i], &writes);
         if (rc || !behind || (*use_r && !writes))

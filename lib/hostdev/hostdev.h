@@ -8,6 +8,8 @@
  *   hostdev-owner.c  which guest has a device
  *   hostdev-boot.c   which domain of a record is still the guest's
  *   hostdev-identity.c  which device of the host is the recorded one
+ *   hostdev-use.h    who uses a device, whoever it is: hostdev-use.c,
+ *                    hostdev-tree.c, hostdev-records.c, hostdev-open.c
  *
  * A repair compares each entry of a guest's record with what is there.  A pure
  * function of the concept, its plan, says what is to be done about the entry;

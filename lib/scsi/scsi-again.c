@@ -66,7 +66,7 @@ static int prepare(struct xlx__scsi_repair *r, xlx_scsi_entry *e,
     rc = xlx__scsi_find_again(e, r->c->boot, p);
     if (rc) return rc;
     /* it may have been mounted since; those who share it have it open */
-    rc = xlx__scsi_check_use(r->c, e, p, !e->dev.shared);
+    rc = xlx__scsi_check_use(r->c, e, p, e->dev.shared);
     if (rc) return rc;
     return xlx__scsi_note_device(e, p);
 }

@@ -346,9 +346,10 @@ int xlx__scsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
 /* ---- the host's --------------------------------------------------------- */
 
 /* Names its user: a guest, or this host. */
-static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+static int set_used(xlx_ctx *ctx, struct xlx__hostdev_world *world,
                     struct xlx__scsi_pdev *p)
 {
+    char *use = NULL;
     xlx_scsi_entry e;
     xlx_guest guest;
     int rc;
@@ -363,13 +364,17 @@ static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
         if (!p->unit.used_by)
             rc = xlx__nomem();
     } else if (rc == ERROR_NOTFOUND) {
-        rc = xlx__scsi_host_use(ctx, p, vbds, false, true,
-                                &p->unit.used_by);
+        rc = xlx__scsi_guest_use(world, p, false, &use);
+        if (!rc && !use)
+            rc = xlx__scsi_host_use(world, p, false, false, &use);
         if (rc && rc != ERROR_NOMEM) {
             /* this one cannot be looked at: that is what there is to say */
-            rc = xlx__set_string(&p->unit.used_by, xlx_error_get());
+            use = strdup(xlx_error_get());
+            rc = use ? 0 : xlx__nomem();
             xlx__error_clear();
         }
+        free(p->unit.used_by);
+        p->unit.used_by = use;
     }
     xlx_guest_dispose(&guest);
     xlx_scsi_entry_dispose(&e);
@@ -378,12 +383,12 @@ static int set_used(xlx_ctx *ctx, const struct xlx__vbds *vbds,
 
 int xlx__scsi_unit_list(xlx_ctx *ctx, xlx_scsi_units *list)
 {
+    struct xlx__hostdev_world *world = NULL;
     struct xlx__scsi_hctl *hctls = NULL;
     struct xlx__scsi_pdev p;
-    struct xlx__vbds vbds;
     int i, num, rc;
 
-    rc = xlx__vbds_read(ctx, &vbds);
+    rc = xlx__hostdev_world_open(ctx, &world);
     if (!rc)
         rc = xlx__scsi_units(&hctls, &num);
     if (rc) goto out;
@@ -394,7 +399,7 @@ int xlx__scsi_unit_list(xlx_ctx *ctx, xlx_scsi_units *list)
         xlx__scsi_pdev_init(&p);
         rc = xlx__scsi_find_hctl(&hctls[i], &p);
         if (!rc)
-            rc = set_used(ctx, &vbds, &p);
+            rc = set_used(ctx, world, &p);
         if (rc == ERROR_NOTFOUND) {     /* pulled out since */
             xlx__error_clear();
             rc = 0;
@@ -407,7 +412,7 @@ int xlx__scsi_unit_list(xlx_ctx *ctx, xlx_scsi_units *list)
     }
 
  out:
-    xlx__vbds_dispose(&vbds);
+    xlx__hostdev_world_close(world);
     free(hctls);
     return rc;
 }

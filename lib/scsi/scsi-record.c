@@ -117,10 +117,8 @@ int xlx__scsi_open(xlx_ctx *ctx, const xlx_guest *guest,
 void xlx__scsi_end(struct xlx__scsi_change *c)
 {
     xlx__unlock(&c->lock);
-    if (c->vbds)
-        xlx__vbds_dispose(c->vbds);
-    free(c->vbds);
     free(c->boot);
+    xlx__hostdev_world_close(c->world);
     xlx_scsi_record_dispose(&c->record);
     xlx_guest_dispose(&c->guest);
 }

@@ -329,7 +329,7 @@ static int check_one(struct xlx__scsi_change *c, xlx_scsi_entry *e,
         return rc;
     rc = check_foreign(e);
     if (rc) return rc;
-    return xlx__scsi_check_use(c, e, p, !had);
+    return xlx__scsi_check_use(c, e, p, had);
 }
 
 /* From here on the devices are the guest's.  Any other process that wants one
@@ -340,8 +340,10 @@ static int reserve(struct xlx__scsi_change *c, struct plan *plan,
     struct xlx__lock host = XLX__LOCK_NONE;
     int i, rc;
 
-    rc = xlx__lock_host(c->ctx, "scsi", &host);
+    rc = xlx__lock_host(c->ctx, "devices", &host);
     if (rc) return rc;
+    xlx__hostdev_world_close(c->world); /* what it is from here on counts */
+    c->world = NULL;
     rc = xlx__scsi_each_adapter(plan->list, plan->num, check_vdevs, c);
     for (i = 0; !rc && !dry_run && i < plan->num; i++)
         rc = xlx__scsi_target_remove_copies(&plan->entries[i]);

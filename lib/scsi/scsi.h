@@ -27,10 +27,10 @@
 
 #include "core/internal.h"
 #include "core/lock.h"
-#include "disk/vbd.h"
 #include "gen-calls.h"
 #include "gen-records.h"
 #include "guest/device.h"
+#include "hostdev/hostdev-use.h"
 #include "hostdev/hostdev.h"
 
 /* ---- scsi-address.c ----------------------------------------------------- */
@@ -116,18 +116,21 @@ int xlx__scsi_find_again(const xlx_scsi_entry *e, const char *boot,
 
 /* ---- scsi-use.c --------------------------------------------------------- */
 
-/* Names the part of this host that uses it, or the guest that has it as an
- * ordinary disk, for a message, "" when nothing does; the caller's to free.
- * readonly: we would not write to it; exclusive: also try whether the kernel
- * would give it to us. */
-int xlx__scsi_host_use(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
-                       const struct xlx__vbds *vbds, bool readonly,
-                       bool exclusive, char **use_r);
-/* The same of the device of an entry, and of other paths to it;
+/* Which guest has it, as an ordinary disk or by USB, for a message; *use_r
+ * stays as it is when none has.  readonly: we would not write to it. */
+int xlx__scsi_guest_use(struct xlx__hostdev_world *world,
+                        const struct xlx__scsi_pdev *p, bool readonly,
+                        char **use_r);
+/* The same of the part of this host that uses it.  shared: our target has it
+ * for another guest. */
+int xlx__scsi_host_use(struct xlx__hostdev_world *world,
+                       const struct xlx__scsi_pdev *p, bool shared,
+                       bool patient, char **use_r);
+/* Both of the device of an entry, and of other paths to it;
  * ERROR_DEVICE_EXISTS. */
 struct xlx__scsi_change;
 int xlx__scsi_check_use(struct xlx__scsi_change *c, const xlx_scsi_entry *e,
-                        const struct xlx__scsi_pdev *p, bool exclusive);
+                        const struct xlx__scsi_pdev *p, bool shared);
 
 /* ---- scsi-target-name.c ------------------------------------------------- */
 
@@ -280,7 +283,7 @@ struct xlx__scsi_change {
     struct xlx__lock lock;
     xlx_scsi_record record;
     char *boot;                     /* this start of the host */
-    struct xlx__vbds *vbds;         /* NULL until something needs it */
+    struct xlx__hostdev_world *world;   /* NULL until something needs it */
     struct xlx__hostdev_patience *patience;     /* a watcher's, or NULL */
 };
 /* The lock and the record; end() also after a failure. */

@@ -283,15 +283,34 @@ int xlx__usb_guest_use(xlx_ctx *ctx, const xlx_usb_host_device *d,
     return *use_r ? 0 : xlx__nomem();
 }
 
+static int find_user(xlx_ctx *ctx, struct xlx__hostdev_world *world,
+                     const xlx_usb_host_device *d, char **use_r)
+{
+    int rc;
+
+    rc = xlx__usb_guest_use(ctx, d, NULL, use_r);
+    if (!rc && !*use_r)
+        rc = xlx__usb_disk_use(world, d, use_r);
+    if (!rc && !*use_r)
+        rc = xlx__usb_host_use(world, d, 0, false, use_r);
+    return rc;
+}
+
 static int set_used(xlx_ctx *ctx, const xlx_usb_policy *policy,
-                    const struct xlx__vbds *vbds, xlx_usb_host_device *d)
+                    struct xlx__hostdev_world *world, xlx_usb_host_device *d)
 {
     char *use = NULL;
     int rc;
 
-    rc = xlx__usb_guest_use(ctx, d, NULL, &use);
-    if (!rc && !use)
-        rc = xlx__usb_host_use(ctx, vbds, d, &use);
+    rc = find_user(ctx, world, d, &use);
+    if (rc && rc != ERROR_NOMEM) {
+        /* this one cannot be looked at: that is what there is to say */
+        use = strdup(xlx_error_get());
+        rc = use ? 0 : xlx__nomem();
+        xlx__error_clear();
+    } else if (!rc && !use) {
+        rc = xlx__set_string(&use, "");
+    }
     if (rc) return rc;
     free(d->used_by);
     d->used_by = use;
@@ -303,11 +322,11 @@ static int set_used(xlx_ctx *ctx, const xlx_usb_policy *policy,
 int xlx__usb_host_list(xlx_ctx *ctx, xlx_usb_host_devices *list)
 {
     xlx_usb_policy policy;
-    struct xlx__vbds vbds;
+    struct xlx__hostdev_world *world = NULL;
     int i, num, rc;
 
     xlx_usb_policy_init(&policy);
-    rc = xlx__vbds_read(ctx, &vbds);
+    rc = xlx__hostdev_world_open(ctx, &world);
     if (!rc)
         rc = xlx__usb_policy_get(ctx, &policy);
     if (rc) goto out;
@@ -322,10 +341,10 @@ int xlx__usb_host_list(xlx_ctx *ctx, xlx_usb_host_devices *list)
             xlx_usb_host_device_dispose(&list->devices[i]);
     }
     for (i = 0; !rc && i < list->num_devices; i++)
-        rc = set_used(ctx, &policy, &vbds, &list->devices[i]);
+        rc = set_used(ctx, &policy, world, &list->devices[i]);
 
  out:
-    xlx__vbds_dispose(&vbds);
+    xlx__hostdev_world_close(world);
     xlx_usb_policy_dispose(&policy);
     return rc;
 }

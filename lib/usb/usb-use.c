@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The parts of this host that use a USB device: a mounted stick, or one that a
- * guest has as its disk, a network card that is up, a program that has it
- * open.  A guest that is given such a device takes it away from under them.
+ * The users of a USB device, because of which a guest cannot have it:
+ * lib/hostdev finds them, also by the disk, the serial line, the sound card
+ * and so on that it is for this host.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -10,105 +10,82 @@
 #include <string.h>
 
 #include "core/kernfs.h"
-#include "core/number.h"
-#include "disk/block.h"
+#include "core/xs.h"
+#include "hostdev/hostdev-use.h"
 #include "usb/usb.h"
 
-#define IFF_UP 1                    /* linux/if.h; clashes with net/if.h */
-
-/* Is the entry of a class in sysfs below the device?  It is a link to a
- * directory with the device's name in its path. */
-static bool is_below(const char *class, const char *name,
-                     const xlx_usb_host_device *d)
+static int read_tree(const xlx_usb_host_device *d,
+                     struct xlx__hostdev_tree *tree)
 {
-    char real[PATH_MAX], *path, *part;
-    bool below;
+    char *dir = xlx__printf("%s/bus/usb/devices/%s", xlx__sysfs_dir(),
+                            d->path);
+    int rc;
 
-    path = xlx__printf("%s/class/%s/%s", xlx__sysfs_dir(), class, name);
-    part = xlx__printf("/%s/", d->path);
-    below = path && part && realpath(path, real) && strstr(real, part);
-    free(path);
-    free(part);
-    return below;
-}
-
-static int find_disk(xlx_ctx *ctx, const struct xlx__vbds *vbds,
-                     const xlx_usb_host_device *d, char **use_r)
-{
-    char **names;
-    int i, num, rc;
-
-    rc = xlx__attr_list(&names, &num, NULL, "%s/class/block",
-                        xlx__sysfs_dir());
-    if (rc) return rc;
-    for (i = 0; !rc && !*use_r && i < num; i++) {
-        if (!is_below("block", names[i], d))
-            continue;
-        rc = xlx__block_use(names[i], use_r);
-        if (!rc && !*use_r)
-            rc = xlx__vbds_use_disk(ctx, vbds, names[i], false, use_r);
-    }
-    free(names);
+    memset(tree, 0, sizeof(*tree));
+    rc = dir ? xlx__hostdev_tree_read(dir, tree) : xlx__nomem();
+    free(dir);
     return rc;
 }
 
-static int find_network(const xlx_usb_host_device *d, char **use_r)
-{
-    char **names, *flags;
-    uint64_t bits;
-    int i, num, rc;
-
-    rc = xlx__attr_list(&names, &num, NULL, "%s/class/net",
-                        xlx__sysfs_dir());
-    if (rc) return rc;
-    for (i = 0; !rc && !*use_r && i < num; i++) {
-        if (!is_below("net", names[i], d))
-            continue;
-        flags = xlx__attr_text("%s/class/net/%s/flags", xlx__sysfs_dir(),
-                               names[i]);
-        bits = 0;
-        if (flags && xlx__parse_hex(flags, UINT32_MAX, &bits) &&
-            bits & IFF_UP)
-            *use_r = xlx__printf("its network card %s is up", names[i]);
-        if (!flags || (bits & IFF_UP && !*use_r))
-            rc = xlx__nomem();
-        free(flags);
-    }
-    free(names);
-    return rc;
-}
-
-/* usbfs: a program works with it, and QEMU could not. */
-static int find_program(const xlx_usb_host_device *d, char **use_r)
-{
-    int i;
-
-    for (i = 0; i < d->num_interfaces; i++)
-        if (!strcmp(xlx__text(d->interfaces[i].driver), "usbfs")) {
-            *use_r = xlx__printf("a program has its interface %s",
-                                 d->interfaces[i].name);
-            return *use_r ? 0 : xlx__nomem();
-        }
-    return 0;
-}
-
-int xlx__usb_host_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+int xlx__usb_disk_use(struct xlx__hostdev_world *world,
                       const xlx_usb_host_device *d, char **use_r)
+{
+    struct xlx__hostdev_tree tree;
+    struct xlx__hostdev_question q = { .tree = &tree };
+    int rc;
+
+    rc = read_tree(d, &tree);
+    if (!rc)
+        rc = xlx__hostdev_guest_use(world, XLX__HOSTDEV_USB, &q, use_r);
+    xlx__hostdev_tree_dispose(&tree);
+    return rc;
+}
+
+int xlx__usb_host_use(struct xlx__hostdev_world *world,
+                      const xlx_usb_host_device *d, pid_t own, bool patient,
+                      char **use_r)
+{
+    struct xlx__hostdev_tree tree;
+    struct xlx__hostdev_question q = {
+        .tree = &tree, .own = own, .patient = patient,
+    };
+    int rc;
+
+    rc = read_tree(d, &tree);
+    if (!rc)
+        rc = xlx__hostdev_host_use(world, &q, use_r);
+    xlx__hostdev_tree_dispose(&tree);
+    return rc;
+}
+
+/* The guest's QEMU may not have closed a device that it had until now. */
+static pid_t own_qemu(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    uint64_t pid = 0;
+    char path[64];
+
+    if (!guest || guest->domid == XLX_DOMID_NONE)
+        return 0;
+    snprintf(path, sizeof(path), "/local/domain/%u/image/device-model-pid",
+             guest->domid);
+    if (xlx__xs_read_uint(ctx, XBT_NULL, path, INT_MAX, &pid))
+        xlx__error_clear();
+    return (pid_t)pid;
+}
+
+int xlx__usb_check_host(xlx_ctx *ctx, struct xlx__hostdev_world *world,
+                        const xlx_guest *guest, const xlx_usb_host_device *d)
 {
     char *use = NULL;
     int rc;
 
-    rc = find_disk(ctx, vbds, d, &use);
-    if (!rc && !use)
-        rc = find_network(d, &use);
-    if (!rc && !use)
-        rc = find_program(d, &use);
-    if (!rc && !use)
-        rc = xlx__set_string(&use, "");
-    if (rc) {
-        free(use);
-        return rc;
-    }
-    *use_r = use;
-    return 0;
+    rc = xlx__usb_host_use(world, d, own_qemu(ctx, guest), true, &use);
+    if (rc)
+        xlx__error_prefix(rc, "%s: it is not known whether this host uses it "
+                          "(--force attaches it all the same)", d->path);
+    else if (use)
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "%s: this host uses it: %s; "
+                        "--force attaches it all the same", d->path, use);
+    free(use);
+    return rc;
 }

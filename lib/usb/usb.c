@@ -47,10 +47,27 @@ static int check_policy(xlx_ctx *ctx, const xlx_usb_host_device *d)
     return rc;
 }
 
+static int check_host(xlx_ctx *ctx, struct xlx__hostdev_world *world,
+                      const xlx_guest *guest, const xlx_usb_host_device *d,
+                      bool force)
+{
+    char *use = NULL;
+    int rc;
+
+    rc = xlx__usb_disk_use(world, d, &use);
+    if (!rc && use)
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "%s: %s", d->path, use);
+    free(use);
+    if (rc || force)
+        return rc;
+    rc = check_policy(ctx, d);
+    return rc ? rc : xlx__usb_check_host(ctx, world, guest, d);
+}
+
 int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,
                         const xlx_usb_host_device *d, bool force)
 {
-    struct xlx__vbds vbds;
+    struct xlx__hostdev_world *world = NULL;
     char *use = NULL;
     int rc;
 
@@ -61,22 +78,11 @@ int xlx__usb_check_free(xlx_ctx *ctx, const xlx_guest *guest,
     if (!rc && use)
         rc = xlx__error(ERROR_DEVICE_EXISTS, "%s: %s", d->path, use);
     free(use);
-    if (rc || force)
-        return rc;
-    rc = check_policy(ctx, d);
     if (rc) return rc;
-    use = NULL;
-    rc = xlx__vbds_read(ctx, &vbds);
+    rc = xlx__hostdev_world_open(ctx, &world);
     if (!rc)
-        rc = xlx__usb_host_use(ctx, &vbds, d, &use);
-    xlx__vbds_dispose(&vbds);
-    if (rc) goto out;
-    if (*use)
-        rc = xlx__error(ERROR_DEVICE_EXISTS, "%s: this host uses it: %s",
-                        d->path, use);
-
- out:
-    free(use);
+        rc = check_host(ctx, world, guest, d, force);
+    xlx__hostdev_world_close(world);
     return rc;
 }
 
@@ -196,7 +202,7 @@ static int reserve(struct xlx__usb_change *c, const xlx_usb_host_device *d,
     struct xlx__lock host = XLX__LOCK_NONE;
     int rc;
 
-    rc = xlx__lock_host(c->ctx, "usb", &host);
+    rc = xlx__lock_host(c->ctx, "devices", &host);
     if (rc) return rc;
     rc = already_has(c, d);
     if (rc) goto out;

@@ -31,9 +31,9 @@
 
 #include "core/internal.h"
 #include "core/lock.h"
-#include "disk/vbd.h"
 #include "gen-calls.h"
 #include "gen-records.h"
+#include "hostdev/hostdev-use.h"
 #include "hostdev/hostdev.h"
 
 #define XLX__USB_ANY 256            /* any subclass or protocol */
@@ -103,10 +103,17 @@ char *xlx__usb_node(const xlx_usb_host_device *d);
 
 /* ---- usb-use.c ---------------------------------------------------------- */
 
-/* Names the part of this host that uses it, or the guest that has its disk,
- * for a message, "" when nothing does; the caller's to free. */
-int xlx__usb_host_use(xlx_ctx *ctx, const struct xlx__vbds *vbds,
+/* Which guest has its disk, for a message; *use_r stays as it is when none
+ * has. */
+int xlx__usb_disk_use(struct xlx__hostdev_world *world,
                       const xlx_usb_host_device *d, char **use_r);
+/* The same of the part of this host that uses it.  own: the guest's QEMU. */
+int xlx__usb_host_use(struct xlx__hostdev_world *world,
+                      const xlx_usb_host_device *d, pid_t own, bool patient,
+                      char **use_r);
+/* ERROR_DEVICE_EXISTS when this host uses it. */
+int xlx__usb_check_host(xlx_ctx *ctx, struct xlx__hostdev_world *world,
+                        const xlx_guest *guest, const xlx_usb_host_device *d);
 
 /* ---- usb-keep.c --------------------------------------------------------- */
 

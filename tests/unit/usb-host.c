@@ -192,6 +192,20 @@ static void put_listed(const char *name, const char *below)
     free(to);
 }
 
+/* Not below a device. */
+static void put_file(const char *name, const char *text)
+{
+    char *path = xlx__printf("%s/%s", folder, name);
+    FILE *f;
+
+    make_way(path);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    free(path);
+}
+
 static void put_device(const char *path, const char *address, const char *id,
                        const char *serial, const char *interface)
 {
@@ -240,10 +254,15 @@ static const unsigned char camera[] = {
 
 static int make_sysfs(void **state)
 {
+    char *proc;
+
     (void)state;
     folder = unit_folder();
     setenv("LIBXLX_SYSFS_DIR", folder, 1);
     setenv("LIBXLX_DEV_DIR", folder, 1);
+    proc = xlx__printf("%s/proc", folder);
+    setenv("LIBXLX_PROC_DIR", proc, 1);
+    free(proc);
     put_device("1-1", "2\n", "0951\n1666\n", "AB12\n", "06\n50\n");
     put_device("1-2", "10\n", "0951\n1666\n", "AB13\n", "06\n50\n");
     put_device("2-1", "3\n", "046d\n0825\n", NULL, "06\n50\n");
@@ -258,10 +277,16 @@ static int make_sysfs(void **state)
              "../../../../bus/usb/drivers/usbfs");
     /* one that is just going: its directory has no files any more */
     put_listed("1-9", "");
-    put("1-1", "1-1:1.0/host0/block/sdx/size", "8\n");
+    put("1-1", "1-1:1.0/host0/block/sdx/dev", "8:112\n");
+    put_file("sdx", "");
+    put_file("proc/1/comm", "init\n");
+    put_file("proc/self/mountinfo", "");
+    put_link("proc/self/ns/mnt", "mnt:[1]");
     put_link("class/block/sdx", "../../devices/pci0/usb1/1-1/1-1:1.0/host0"
              "/block/sdx");
     put("2-1", "2-1:1.0/net/eth7/flags", "0x1003\n");
+    put("2-1", "2-1:1.0/net/eth7/ifindex", "7\n");
+    put("2-1", "2-1:1.0/bInterfaceClass", "ff\n");
     put_link("class/net/eth7", "../../devices/pci0/usb2/2-1/2-1:1.0/net/eth7");
     return 0;
 }
@@ -271,6 +296,7 @@ static int remove_sysfs(void **state)
     (void)state;
     unsetenv("LIBXLX_SYSFS_DIR");
     unsetenv("LIBXLX_DEV_DIR");
+    unsetenv("LIBXLX_PROC_DIR");
     unit_folder_remove(folder);
     return 0;
 }
@@ -368,16 +394,18 @@ static void finding(void **state)
 
 static void uses(const char *path, const char *says)
 {
-    const struct xlx__vbds no_vbds = { NULL, 0 };
+    struct xlx__hostdev_world *world;
     xlx_usb_host_devices list;
     char *use = NULL;
 
     xlx_usb_host_devices_init(&list);
     assert_ok(xlx__usb_devices(&list));
-    assert_ok(xlx__usb_host_use(NULL, &no_vbds,
-                                xlx__usb_by_path(&list, path), &use));
-    assert_string_equal(use, says);
+    assert_ok(xlx__hostdev_world_open(NULL, &world));
+    assert_ok(xlx__usb_host_use(world, xlx__usb_by_path(&list, path), 0,
+                                false, &use));
+    assert_string_equal(xlx__text(use), says);
     free(use);
+    xlx__hostdev_world_close(world);
     xlx_usb_host_devices_dispose(&list);
 }
 
