@@ -4,6 +4,7 @@
  * device about itself are input like any other: a stick can be made to say
  * anything.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,15 +18,20 @@
 
 /* ---- attributes --------------------------------------------------------- */
 
-static uint32_t number_of(const char *name, const char *attribute, int base)
+/* 0 when there is none, or it is not a number.  A failure goes to *rc, which
+ * may have that of an earlier one. */
+static uint32_t number_of(const char *name, const char *attribute, int base,
+                          int *rc)
 {
     char *text;
     uint64_t value = 0;
 
     text = xlx__attr_text(DEVICES "/%s/%s", xlx__sysfs_dir(), name,
                           attribute);
-    if (!text)
+    if (!text) {
+        *rc = xlx__attr_failure();
         return 0;
+    }
     if (base == 16)
         xlx__parse_hex(text, UINT32_MAX, &value);
     else
@@ -43,7 +49,7 @@ static int text_of(const char *name, const char *attribute, char **text_r)
     text = xlx__attr_text(DEVICES "/%s/%s", xlx__sysfs_dir(), name,
                           attribute);
     if (!text)
-        return xlx__nomem();
+        return xlx__attr_failure();
     for (p = text; *p; p += n ? n : 1) {
         n = xlx__utf8_length(p, strlen(p));
         if (!n || (unsigned char)*p < ' ' || *p == 0x7f)
@@ -102,6 +108,8 @@ static int read_descriptors(const char *name, xlx_usb_host_device *d)
         goto out;
     }
     f = fopen(path, "re");
+    if (!f && errno != ENOENT && errno != ENODEV)
+        rc = xlx__error(xlx__errno_rc(errno), "%s: %m", path);
     if (f)
         d->isochronous =
             has_isochronous((unsigned char *)bytes,
@@ -120,16 +128,18 @@ static int read_descriptors(const char *name, xlx_usb_host_device *d)
 static int add_interface(const char *name, xlx_usb_host_device *d)
 {
     xlx_usb_interface *i = xlx__usb_host_device_interfaces_append(d);
+    int rc = 0;
 
     if (!i)
         return ERROR_NOMEM;
-    i->device_class = number_of(name, "bInterfaceClass", 16);
-    i->subclass = number_of(name, "bInterfaceSubClass", 16);
-    i->protocol = number_of(name, "bInterfaceProtocol", 16);
+    i->device_class = number_of(name, "bInterfaceClass", 16, &rc);
+    i->subclass = number_of(name, "bInterfaceSubClass", 16, &rc);
+    i->protocol = number_of(name, "bInterfaceProtocol", 16, &rc);
+    if (rc) return rc;
     i->driver = xlx__attr_link(DEVICES "/%s/driver", xlx__sysfs_dir(),
                                   name);
     if (!i->driver)
-        return xlx__nomem();
+        return xlx__attr_failure();
     return xlx__set_string(&i->name, name);
 }
 
@@ -193,13 +203,14 @@ static int read_device(const char *name, char *const *names, int num,
 
     rc = xlx__set_string(&d->path, name);
     if (rc) return rc;
-    d->bus = number_of(name, "busnum", 10);
-    d->address = number_of(name, "devnum", 10);
-    d->vendor = number_of(name, "idVendor", 16);
-    d->product = number_of(name, "idProduct", 16);
-    d->device_class = number_of(name, "bDeviceClass", 16);
-    d->subclass = number_of(name, "bDeviceSubClass", 16);
-    d->protocol = number_of(name, "bDeviceProtocol", 16);
+    d->bus = number_of(name, "busnum", 10, &rc);
+    d->address = number_of(name, "devnum", 10, &rc);
+    d->vendor = number_of(name, "idVendor", 16, &rc);
+    d->product = number_of(name, "idProduct", 16, &rc);
+    d->device_class = number_of(name, "bDeviceClass", 16, &rc);
+    d->subclass = number_of(name, "bDeviceSubClass", 16, &rc);
+    d->protocol = number_of(name, "bDeviceProtocol", 16, &rc);
+    if (rc) return rc;
     d->speed = speed_of(name);
     rc = text_of(name, "serial", &d->serial);
     if (rc) return rc;
@@ -239,7 +250,7 @@ int xlx__usb_devices(xlx_usb_host_devices *list)
         }
     }
     free(names);
-    return rc;
+    return rc ? rc : xlx__usb_find_keyboards(list);
 }
 
 bool xlx__usb_is_hub(const xlx_usb_host_device *d)
@@ -260,9 +271,7 @@ const char *xlx__usb_title(const xlx_usb_host_device *d,
 
 char *xlx__usb_node(const xlx_usb_host_device *d)
 {
-    const char *dir = secure_getenv("LIBXLX_DEV_DIR");
-
-    return xlx__printf("%s/bus/usb/%03u/%03u", dir ? dir : "/dev", d->bus,
+    return xlx__printf("%s/bus/usb/%03u/%03u", xlx__dev_dir(), d->bus,
                        d->address);
 }
 

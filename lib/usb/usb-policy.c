@@ -2,7 +2,7 @@
 /*
  * Which devices may be given to guests: the lines of the administrator's file,
  * of which the first that names the device decides, and after them what holds
- * for every host: no hub, and not the keyboard with which it is operated.
+ * for every host: no hub, and no keyboard with which it is operated.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +20,8 @@ static const char *policy_path(void)
     return path ? path : XLX_USB_POLICY;
 }
 
-/* "allow SELECTOR" or "deny SELECTOR"; "any" is every device. */
+/* "allow SELECTOR" or "deny SELECTOR"; "any" is every device, "keyboard" each
+ * on which this host's administrator types. */
 static int parse_rule(char *line, xlx_usb_rule *rule)
 {
     char *word, *rest;
@@ -33,11 +34,13 @@ static int parse_rule(char *line, xlx_usb_rule *rule)
     else if (strcmp(word, "deny"))
         return xlx__error(ERROR_INVAL, "\"%s\": must be allow or deny", word);
     if (!*rest)
-        return xlx__error(ERROR_INVAL, "a selector or \"any\" is missing");
+        return xlx__error(ERROR_INVAL, "a selector, \"keyboard\" or "
+                          "\"any\" is missing");
     rc = xlx__set_string(&rule->text, rest);
     if (rc) return rc;
     rule->any = !strcmp(rest, "any");
-    if (rule->any)
+    rule->keyboard = !strcmp(rest, "keyboard");
+    if (rule->any || rule->keyboard)
         return 0;
     rc = xlx__usb_selector_read(NULL, rest, &rule->selector);
     if (rc) return rc;
@@ -86,7 +89,7 @@ static int read_rules(FILE *f, const char *path, xlx_usb_policy *policy)
 static int add_built_in(xlx_usb_policy *policy)
 {
     static const char *const rules[] = {
-        "deny class:hub", "deny class:keyboard", "allow any",
+        "deny class:hub", "deny keyboard", "allow any",
     };
     char line[32];
     size_t i;
@@ -119,13 +122,25 @@ int xlx__usb_policy_get(xlx_ctx *ctx, xlx_usb_policy *policy)
 }
 
 /* The objection of the rule, for a message. */
-static char *reason(const xlx_usb_rule *rule, const char *path)
+static char *reason(const xlx_usb_rule *rule, const char *path,
+                    const xlx_usb_host_device *d)
 {
     if (rule->line)
         return xlx__printf("%s:%u: deny %s", path, rule->line, rule->text);
     if (!strcmp(rule->text, "class:hub"))
         return xlx__printf("it is a hub: attach what is plugged into it");
-    return xlx__printf("it is a keyboard of this host");
+    return xlx__printf("it is a keyboard of this host (%s), and the built-in "
+                       "rule is \"deny keyboard\": a line \"allow %04x:%04x\" "
+                       "in %s lets guests have it", xlx__text(d->keyboard),
+                       d->vendor, d->product, path);
+}
+
+static bool names(const xlx_usb_rule *rule, const xlx_usb_host_device *d)
+{
+    if (rule->any)
+        return true;
+    return rule->keyboard ? *xlx__text(d->keyboard) != '\0'
+                          : xlx__usb_selector_matches(&rule->selector, d);
 }
 
 int xlx__usb_judge(const xlx_usb_policy *policy,
@@ -137,10 +152,10 @@ int xlx__usb_judge(const xlx_usb_policy *policy,
 
     for (i = 0; i < policy->num_rules; i++) {
         rule = &policy->rules[i];
-        if (!rule->any && !xlx__usb_selector_matches(&rule->selector, d))
+        if (!names(rule, d))
             continue;
         denied = rule->allow ? xlx__printf("%s", "")
-                             : reason(rule, xlx__text(policy->path));
+                             : reason(rule, xlx__text(policy->path), d);
         if (!denied)
             return xlx__nomem();
         break;

@@ -7,6 +7,7 @@
  *   usb-node.c       the device that a file of the host leads to
  *   usb-host.c       the devices of the host
  *   usb-identity.c   which of them is the recorded one
+ *   usb-keyboard.c   which of them the administrator types on
  *   usb-use.c        the part of the host that uses one
  *   usb-keep.c       keeping devices from the host's drivers
  *   usb-policy.c     which of them guests may have
@@ -100,6 +101,11 @@ const char *xlx__usb_title(const xlx_usb_host_device *d,
 bool xlx__usb_is_hub(const xlx_usb_host_device *d);
 /* The node with which programs open it, with LIBXLX_DEV_DIR for tests. */
 char *xlx__usb_node(const xlx_usb_host_device *d);
+
+/* ---- usb-keyboard.c ----------------------------------------------------- */
+
+/* Fills in keyboard of each device of the list, which are all of them. */
+int xlx__usb_find_keyboards(xlx_usb_host_devices *list);
 
 /* ---- usb-use.c ---------------------------------------------------------- */
 

@@ -471,7 +471,8 @@ static void policies(void **state)
 
     setenv("LIBXLX_USB_POLICY", "/nonexistent/policy", 1);
     denied("1-1", "");
-    denied("1-2", "keyboard of this host");
+    denied("1-2", "keyboard of this host (1-2:1.0), and the built-in rule is "
+           "\"deny keyboard\": a line \"allow 0951:1666\" in /nonexistent/");
     denied("2-2", "it is a hub");
     write_policy("# ours\n\n  allow class:keyboard  \ndeny\t0951:1666\r\n"
                  "allow 2-1\ndeny any\n");
@@ -480,13 +481,81 @@ static void policies(void **state)
     denied("2-1", "");
     denied("2-2", "policy:6: deny any");
     policy_fails("allow any\npermit any\n", ":2: \"permit\"");
-    policy_fails("deny\n", ":1: a selector or \"any\" is missing");
+    policy_fails("deny\n", ":1: a selector, \"keyboard\" or \"any\" is");
     policy_fails("deny 1-2 x\n", ":1: selector \"1-2 x\"");
     policy_fails("deny /sys/x\n", ":1: selector \"/sys/x\": a rule");
     memset(long_line, 'x', 6000);
     long_line[6000] = '\0';
     policy_fails(long_line, ":1: the line is too long");
     free(long_line);
+    unsetenv("LIBXLX_USB_POLICY");
+}
+
+/* The kernel's account of the keys: all letters; a few media keys. */
+#define ALL_KEYS "1000000000007 ff9f207ac14057ff febeffdfffefffff " \
+                 "fffffffffffffffe\n"
+#define MEDIA_KEYS "c000 400000000 0\n"
+
+static void put_input(const char *device, const char *below, const char *keys)
+{
+    char *name = xlx__printf("%s:1.0/%s/input/input9/capabilities/key",
+                             device, below);
+    char *to = xlx__printf("../../devices/pci0/usb%c/%s/%s:1.0/%s/input/"
+                           "input9", device[0], device, device, below);
+
+    put(device, name, keys);
+    put_link("class/input/input9", to);
+    free(name);
+    free(to);
+}
+
+static void drop_link(const char *at)
+{
+    char *path = xlx__printf("%s/%s", folder, at);
+
+    assert_int_equal(unlink(path), 0);
+    free(path);
+}
+
+/* On which device is typed is what the kernel has made of it. */
+static void keyboards(void **state)
+{
+    (void)state;
+
+    setenv("LIBXLX_USB_POLICY", "/nonexistent/policy", 1);
+    /* without the boot protocol, or by Bluetooth */
+    denied("1-1", "");
+    put_input("1-1", "0003:0951:1666.0001", ALL_KEYS);
+    denied("1-1", "it is a keyboard of this host (input9)");
+    drop_link("class/input/input9");
+    put_input("1-1", "bluetooth/hci0/hci0:256/0005:1", ALL_KEYS);
+    denied("1-1", "it is a keyboard of this host (input9)");
+    drop_link("class/input/input9");
+    put_input("1-1", "0003:0951:1666.0001", MEDIA_KEYS);
+    denied("1-1", "");
+    /* a receiver that has the boot protocol, and only a mouse */
+    drop_link("devices/pci0/usb1/1-2/1-2:1.0/driver");
+    put_link("devices/pci0/usb1/1-2/1-2:1.0/driver",
+             "../../../../bus/usb/drivers/usbhid");
+    denied("1-2", "");
+    /* with a keyboard; it is a security key when it has FIDO as well */
+    drop_link("class/input/input9");
+    put_input("1-2", "0003:0951:1666.0002", ALL_KEYS);
+    denied("1-2", "it is a keyboard of this host (input9)");
+    put("1-2", "1-2:1.1/0003:0951:1666.0003/report_descriptor",
+        "\x06\xd0\xf1\x09\x01");
+    put_link("bus/hid/devices/0003:0951:1666.0003",
+             "../../../devices/pci0/usb1/1-2/1-2:1.1/0003:0951:1666.0003");
+    denied("1-2", "");
+    drop_link("bus/hid/devices/0003:0951:1666.0003");
+    denied("1-2", "it is a keyboard");
+    put("1-2", "idVendor", "1050\n");
+    denied("1-2", "");
+    put("1-2", "idVendor", "0951\n");
+    write_policy("allow keyboard\n");
+    denied("1-2", "");
+    write_policy("deny keyboard\n");
+    denied("1-2", "policy:1: deny keyboard");
     unsetenv("LIBXLX_USB_POLICY");
 }
 
@@ -537,6 +606,7 @@ int main(void)
         cmocka_unit_test(finding),
         cmocka_unit_test(used),
         cmocka_unit_test(policies),
+        cmocka_unit_test(keyboards),
         cmocka_unit_test(fits),
     };
 
