@@ -167,6 +167,18 @@ int xlx__scsi_note_device(xlx_scsi_entry *e, const struct xlx__scsi_pdev *p)
     return rc ? rc : xlx__scsi_note_instance(e, p);
 }
 
+int xlx__scsi_forget_place(xlx_scsi_entry *e)
+{
+    xlx_scsi_identity kind;
+    const char *value;
+    int rc = 0;
+
+    kind = xlx__scsi_identity_kind(xlx__text(e->identity), &value);
+    if (*xlx__text(e->hctl) || kind == XLX_SCSI_IDENTITY_BLOCK)
+        rc = xlx__set_string(&e->path, "");
+    return rc ? rc : xlx__set_string(&e->hctl, "");
+}
+
 /* ---- all candidates ----------------------------------------------------- */
 
 struct candidates {

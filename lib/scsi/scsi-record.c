@@ -87,6 +87,8 @@ int xlx__scsi_note_boot(struct xlx__scsi_change *c)
         if (!xlx__hostdev_is_earlier(e->boot, c->boot))
             continue;
         rc = xlx__set_string(&e->boot, c->boot);
+        if (!rc && e->domid == XLX_DOMID_NONE)
+            rc = xlx__scsi_forget_place(e);
         if (rc) return rc;
         changed = true;
     }

@@ -109,6 +109,9 @@ bool xlx__scsi_is_entrys(const xlx_scsi_entry *e, const char *boot,
                          const struct xlx__scsi_pdev *p);
 /* Notes in the entry what the device is, and where. */
 int xlx__scsi_note_device(xlx_scsi_entry *e, const struct xlx__scsi_pdev *p);
+/* Its device was not found since the host was started: another one may be at
+ * the address that it had. */
+int xlx__scsi_forget_place(xlx_scsi_entry *e);
 /* Finds the entry's device wherever it is now.  ERROR_NOTFOUND, or ERROR_INVAL
  * when several could be it, or one could be another. */
 int xlx__scsi_find_again(const xlx_scsi_entry *e, const char *boot,
