@@ -113,6 +113,11 @@ static int say_nodes(const struct planner *p, xlx_vnuma_plan *plan)
     return rc;
 }
 
+static const char *s_of(uint64_t number)
+{
+    return number == 1 ? "" : "s";
+}
+
 /* Why one node less is not enough. */
 static int say_count(const struct planner *p, xlx_vnuma_plan *plan)
 {
@@ -134,15 +139,16 @@ static int say_count(const struct planner *p, xlx_vnuma_plan *plan)
     }
     if (p->k == 1)
         return xlx__vnuma_append_string(&plan->reasons, &plan->num_reasons,
-            "1 node: %u vCPUs and %llu MiB fit on node %u, so the guest "
-            "needs no virtual NUMA", p->spec->vcpus, (unsigned long long)mib,
+            "1 node: %u vCPU%s and %llu MiB fit on node %u, so the guest "
+            "needs no virtual NUMA", p->spec->vcpus, s_of(p->spec->vcpus),
+            (unsigned long long)mib,
             plan->topology.vnodes[0].pnode);
     if (p->spec->follow_host)
         return 0;
     return xlx__vnuma_append_string(&plan->reasons, &plan->num_reasons,
-        "%d vnodes: on one node there is room for at most %u vCPUs and %llu "
-        "MiB with what belongs to them; no fewer equal ones fit", p->k, cpus,
-        (unsigned long long)memory);
+        "%d vnodes: on one node there is room for at most %u vCPU%s and "
+        "%llu MiB with what belongs to them; no fewer equal ones fit", p->k,
+        cpus, s_of(cpus), (unsigned long long)memory);
 }
 
 static int warn(xlx_vnuma_plan *plan, const char *text)
@@ -227,13 +233,15 @@ static int does_not_fit(const struct planner *p)
         cpus += xlx__vnuma_vcpu_room(p, i);
         used++;
     }
-    return xlx__error(ERROR_FAIL, "%u vCPUs and %llu MiB do not fit: the "
-                      "host's %d node%s%s ha%s room for %llu vCPUs, and %llu "
-                      "MiB free%s", s->vcpus, (unsigned long long)memory, used,
+    return xlx__error(ERROR_FAIL, "%u vCPU%s and %llu MiB do not fit: the "
+                      "host's %d node%s%s ha%s room for %llu vCPU%s, and %llu "
+                      "MiB free%s", s->vcpus, s_of(s->vcpus),
+                      (unsigned long long)memory, used,
                       used == 1 ? "" : "s",
                       used < num ? " with cpus and ordinary memory" : "",
                       used == 1 ? "s" : "ve",
-                      (unsigned long long)cpus, (unsigned long long)mib,
+                      (unsigned long long)cpus, s_of(cpus),
+                      (unsigned long long)mib,
                       s->vcpus > cpus || memory > mib ? "" :
                       p->split ? ", but there is no way between some of them"
                       : s->follow_host ? ", but not in parts like its nodes"
@@ -250,8 +258,9 @@ static int check_plan(const struct planner *p, const xlx_vnuma_plan *plan)
     rc = xlx__vnuma_lint(NULL, "plan", plan->config, p->host, &found);
     for (i = 0; !rc && i < found.num_findings; i++)
         if (found.findings[i].effect != XLX_VNUMA_EFFECT_NOTE)
-            rc = xlx__error(ERROR_FAIL, "%u vCPUs and %llu MiB do not fit: in "
-                            "%d vnodes, %s", p->spec->vcpus,
+            rc = xlx__error(ERROR_FAIL, "%u vCPU%s and %llu MiB do not fit: "
+                            "in %d vnodes, %s", p->spec->vcpus,
+                            s_of(p->spec->vcpus),
                             (unsigned long long)p->spec->memory /
                             XLX__VNUMA_MIB, p->k, found.findings[i].what);
     xlx_vnuma_findings_dispose(&found);
