@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -184,4 +185,19 @@ int peer_count_fds(void)
         n++;
     closedir(dir);
     return n;
+}
+
+void peer_proc(void)
+{
+    static const char *const dirs[] = {
+        "proc", "proc/1", "proc/self", "proc/self/ns",
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
+        if (mkdir(peer_path(dirs[i]), 0755) && errno != EEXIST)
+            fail_msg("%s: %s", peer_path(dirs[i]), strerror(errno));
+    if (symlink("mnt:[1]", peer_path("proc/self/ns/mnt")) && errno != EEXIST)
+        fail_msg("proc: %s", strerror(errno));
+    setenv("LIBXLX_PROC_DIR", peer_path("proc"), 1);
 }

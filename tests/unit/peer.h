@@ -19,6 +19,10 @@ xlx_ctx *peer_ctx(void);
 /* "DIR/NAME"; valid until the next call */
 const char *peer_path(const char *name);
 
+/* A proc without processes, for questions who uses a device: not every machine
+ * lets a test look at all of its own. */
+void peer_proc(void);
+
 /* Runs tests/unit/PROGRAM with the arguments, up to a NULL, and waits until it
  * prints "ready". */
 pid_t peer_start(const char *program, ...);

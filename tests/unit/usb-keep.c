@@ -124,6 +124,7 @@ static int start(void **state)
 
     setenv("LIBXLX_SYSFS_DIR", peer_path(""), 1);
     setenv("LIBXLX_DEV_DIR", peer_path(""), 1);
+    peer_proc();
     setenv("LIBXLX_USB_KEPT", peer_path("kept.rules"), 1);
     setenv("LIBXLX_USB_POLICY", "/nonexistent/policy", 1);
     put(PROBE, "");
