@@ -7,9 +7,68 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/file-id.h"
 #include "core/store.h"
 #include "gen-records.h"
 #include "guest/guest.h"
+
+int xlx__guest_record_disks(xlx_ctx *ctx, uint32_t domid,
+                            xlx_guest_record *record)
+{
+    libxl_device_disk *disks;
+    libxl_ctx *xl;
+    int i, num, rc = 0;
+    char **path;
+
+    if (xlx__ctx_libxl(ctx, &xl)) {
+        xlx__error_clear();
+        return 0;
+    }
+    for (i = 0; i < record->num_disks; i++)
+        free(record->disks[i]);
+    free(record->disks);
+    record->disks = NULL;
+    record->num_disks = 0;
+    disks = libxl_device_disk_list(xl, domid, &num);
+    for (i = 0; disks && !rc && i < num; i++) {
+        if (!disks[i].pdev_path || *disks[i].pdev_path != '/')
+            continue;
+        path = reallocarray(record->disks, (size_t)record->num_disks + 1,
+                            sizeof(*path));
+        if (!path) {
+            rc = xlx__nomem();
+            break;
+        }
+        record->disks = path;
+        record->disks[record->num_disks] = NULL;
+        rc = xlx__set_string(&record->disks[record->num_disks++],
+                             disks[i].pdev_path);
+    }
+    if (disks)
+        libxl_device_disk_list_free(disks, num);
+    return rc;
+}
+
+/* Asks the record that each guest has, whatever else is kept of it.  One of an
+ * older version, or of a guest without disks, names none. */
+static int guest_record_names(xlx_ctx *ctx, const libxl_uuid *uuid,
+                              const libxl_device_disk *disks, int num,
+                              bool *any_r, bool *yes_r)
+{
+    xlx_guest_record record;
+    int i, j, rc;
+
+    xlx_guest_record_init(&record);
+    rc = xlx__guest_record_load(ctx, uuid, &record, NULL);
+    for (i = 0; !rc && i < record.num_disks; i++) {
+        *any_r = true;
+        for (j = 0; j < num; j++)
+            if (xlx__file_same(record.disks[i], disks[j].pdev_path))
+                *yes_r = true;
+    }
+    xlx_guest_record_dispose(&record);
+    return rc;
+}
 
 int xlx__guest_records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
                             const libxl_device_disk *disks, int num,
@@ -22,11 +81,14 @@ int xlx__guest_records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
         if (xlx__record_kinds[i].names_image)
             rc = xlx__record_kinds[i].names_image(ctx, uuid, disks, num,
                                                   any_r, yes_r);
+    if (!rc && !*yes_r)
+        rc = guest_record_names(ctx, uuid, disks, num, any_r, yes_r);
     return rc;
 }
 
 /* Records under another UUID are this guest's when they have its name, no
- * running domain has that UUID, and one of the disks is the same file. */
+ * running domain has that UUID, and one of the disks is the same file.  Guests
+ * that had and have no disk are told apart by the name alone. */
 static int adopt(xlx_ctx *ctx, const xlx_guest *guest,
                  const libxl_device_disk *disks, int num)
 {
@@ -51,7 +113,7 @@ static int adopt(xlx_ctx *ctx, const xlx_guest *guest,
             continue;
         rc = xlx__guest_records_name(ctx, &old->uuid, disks, num, &any, &same);
         if (rc) goto out;
-        if (same) {
+        if (same || (!any && !num)) {
             rc = xlx__store_adopt(ctx, &old->uuid, &guest->uuid);
             goto out;
         }
@@ -72,11 +134,11 @@ int xlx__guest_adopt(xlx_ctx *ctx, const xlx_guest *guest)
 
     rc = xlx__ctx_libxl(ctx, &xl);
     if (rc) return rc;
+    num = 0;
     disks = libxl_device_disk_list(xl, guest->domid, &num);
-    if (!disks)
-        return 0;
     rc = adopt(ctx, guest, disks, num);
-    libxl_device_disk_list_free(disks, num);
+    if (disks)
+        libxl_device_disk_list_free(disks, num);
     return rc;
 }
 

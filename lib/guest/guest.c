@@ -55,19 +55,27 @@ static int known_guest(xlx_ctx *ctx, const libxl_uuid *uuid, xlx_guest *guest)
     return 0;
 }
 
+/* Its disks are read once for each domain that runs it. */
+static bool is_recorded(const xlx_guest *r, const xlx_guest *guest)
+{
+    return !strcmp(xlx__text(r->name), xlx__text(guest->name)) &&
+           !strcmp(xlx__text(r->qmp_socket), xlx__text(guest->qmp_socket)) &&
+           (guest->domid == XLX_DOMID_NONE || r->domid == guest->domid);
+}
+
 int xlx__guest_remember(xlx_ctx *ctx, const xlx_guest *guest)
 {
     xlx_guest_record record;
+    bool found;
     int rc;
 
     xlx_guest_record_init(&record);
-    rc = known_guest(ctx, &guest->uuid, &record.guest);
-    if (!rc && !strcmp(xlx__text(record.guest.name),
-                       xlx__text(guest->name)) &&
-        !strcmp(xlx__text(record.guest.qmp_socket),
-                xlx__text(guest->qmp_socket)))
+    rc = xlx__guest_record_load(ctx, &guest->uuid, &record, &found);
+    if (!rc && found && is_recorded(&record.guest, guest))
         goto out;
     rc = xlx_guest_copy(ctx, &record.guest, guest);
+    if (!rc && guest->domid != XLX_DOMID_NONE)
+        rc = xlx__guest_record_disks(ctx, guest->domid, &record);
     if (!rc)
         rc = xlx__guest_record_save(ctx, guest, &record);
 
@@ -469,6 +477,23 @@ static int from_records(xlx_ctx *ctx, const char *who,
 
  out:
     xlx_guests_dispose(&known);
+    return rc;
+}
+
+int xlx__guest_hold(xlx_ctx *ctx, const xlx_guest *guest, int64_t *fd_r)
+{
+    struct xlx__lock lock = XLX__LOCK_NONE;
+    xlx_guest self;
+    int rc;
+
+    xlx_guest_init(&self);
+    rc = xlx__record_lock(ctx, guest, &lock, &self);
+    if (!rc) {
+        *fd_r = lock.fd;
+        lock.fd = -1;
+    }
+    xlx__unlock(&lock);
+    xlx_guest_dispose(&self);
     return rc;
 }
 

@@ -35,6 +35,10 @@ int xlx__guest_domain(xlx_ctx *ctx, const char *name, const libxl_uuid *uuid,
 
 /* ---- guest-adopt.c ------------------------------------------------------ */
 
+/* Puts the disks that the domain has into the record; without Xen it has
+ * none. */
+int xlx__guest_record_disks(xlx_ctx *ctx, uint32_t domid,
+                            xlx_guest_record *record);
 /* Do the records under that UUID name one of these disks?  *any_r: is there
  * such a record at all? */
 int xlx__guest_records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
