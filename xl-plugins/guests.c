@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "attached.h"
@@ -124,7 +125,40 @@ int xl_repair_guests(const struct xl_guests *guests,
     return r;
 }
 
+/* ---- the watcher, in lists ---------------------------------------------- */
+
+const char *xl_watcher_word(const xlx_watcher *w)
+{
+    switch (w->status) {
+    case XLX_WATCHER_STATUS_RUNS:    return "runs";
+    case XLX_WATCHER_STATUS_FAILING: return "failing";
+    case XLX_WATCHER_STATUS_MISSING: return "missing";
+    default:                         return "-";
+    }
+}
+
+void xl_note_watcher(struct xl_table *t, const xlx_guest *guest,
+                     const xlx_watcher *w)
+{
+    char when[32] = "";
+    struct tm tm;
+    time_t since = (time_t)w->since;
+
+    if (!*xl_text(w->problem))
+        return;
+    if (w->status == XLX_WATCHER_STATUS_FAILING && since &&
+        localtime_r(&since, &tm))
+        strftime(when, sizeof(when), " since %F %T", &tm);
+    xl_table_note(t, "%s: %s%s%s%s", xl_text(guest->name),
+                  w->status == XLX_WATCHER_STATUS_FAILING
+                  ? "its watcher fails" : "", when, *when ? ": " : "",
+                  w->problem);
+}
+
 /* ---- watch -------------------------------------------------------------- */
+
+/* The exit status for which the unit does not start it again. */
+#define NOTHING_TO_WATCH 3
 
 int xl_watch_guest(const char *who,
                    int (*watch)(xlx_ctx *ctx, const xlx_guest *guest))
@@ -142,7 +176,9 @@ int xl_watch_guest(const char *who,
     /* in the background nobody sees what it prints */
     if (rc != ERROR_LOCK_FAIL)
         syslog(LOG_DAEMON | LOG_ERR, "%s: %s", who, xlx_error_get());
-    return xl_failed(rc);
+    xl_failed(rc);
+    return rc == ERROR_LOCK_FAIL || rc == ERROR_DOMAIN_NOTFOUND
+           ? NOTHING_TO_WATCH : 1;
 }
 
 void xl_start_watcher(const char *command, const xlx_guest *guest)

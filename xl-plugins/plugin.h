@@ -72,6 +72,12 @@ struct xl_repair {
     const char *watch;              /* see xl_start_watcher(), or NULL */
     bool json, dry_run;
 };
+/* The cell for a guest's watcher, and the note below the table when something
+ * is wrong with it. */
+const char *xl_watcher_word(const xlx_watcher *w);
+void xl_note_watcher(struct xl_table *t, const xlx_guest *guest,
+                     const xlx_watcher *w);
+
 int xl_repair_guests(const struct xl_guests *guests,
                      const struct xl_repair *how);
 

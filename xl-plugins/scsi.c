@@ -77,9 +77,12 @@ struct list_state {
     int shown;
 };
 
-static void list_dev(const xlx_guest *guest, const xlx_scsi_info *info,
+static void list_dev(const xlx_scsi_ctrls *list, const xlx_scsi_info *info,
                      struct xl_table *t)
 {
+    const xlx_guest *guest = &list->guest;
+
+
     xl_table_cell(t, "%s", xl_text(guest->name));
     xl_table_cell(t, "%s", xl_text(info->dev.vdev));
     xl_table_cell(t, "%s", xlx_xenbus_state_to_string(info->backend_state));
@@ -91,6 +94,7 @@ static void list_dev(const xlx_guest *guest, const xlx_scsi_info *info,
                   : xlx_scsi_backstore_to_string(info->dev.backstore));
     xl_table_cell(t, "%s%s", info->dev.readonly ? "ro" : "rw",
                   info->dev.shared ? ",shared" : "");
+    xl_table_cell(t, "%s", xl_watcher_word(&list->watcher));
     if (*xl_text(info->problem))
         xl_table_note(t, "%s %s: %s", xl_text(guest->name),
                       xl_text(info->dev.vdev), info->problem);
@@ -114,7 +118,9 @@ static int list_one(const xlx_guest *guest, void *user)
     else
         for (i = 0; i < list.num_ctrls; i++)
             for (j = 0; j < list.ctrls[i].num_devs; j++)
-                list_dev(&list.guest, &list.ctrls[i].devs[j], s->table);
+                list_dev(&list, &list.ctrls[i].devs[j], s->table);
+    if (s->table && list.num_ctrls)
+        xl_note_watcher(s->table, &list.guest, &list.watcher);
     xlx_scsi_ctrls_dispose(&list);
     return r;
 }
@@ -123,7 +129,7 @@ int xl_scsi_list_main(int argc, char **argv)
 {
     static const char *const titles[] = {
         "Domain", "Vdev", "Backend", "Guest", "HCTL", "Device", "By", "Mode",
-        NULL
+        "Watcher", NULL
     };
     struct xl_guests guests = { .list = xlx_scsi_guest_list };
     struct xl_scsi_list_args args;

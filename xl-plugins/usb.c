@@ -153,9 +153,11 @@ static const char *port_state(const xlx_usb_port *port)
     return port->held ? "attached" : "-";
 }
 
-static void show_ctrl(const xlx_guest *guest, const xlx_usb_ctrl *ctrl,
+static void show_ctrl(const xlx_usb_ctrls *list, const xlx_usb_ctrl *ctrl,
                       const xlx_usb_port *port, struct xl_table *t)
 {
+    const xlx_guest *guest = &list->guest;
+
     xl_table_cell(t, "%s", xl_text(guest->name));
     xl_table_cell(t, "%u", ctrl->devid);
     xl_table_cell(t, "%s %u", xlx_usb_type_to_string(ctrl->type),
@@ -167,6 +169,7 @@ static void show_ctrl(const xlx_guest *guest, const xlx_usb_ctrl *ctrl,
         xl_table_cell(t, "-");
         xl_table_cell(t, "-");
         xl_table_cell(t, "-");
+        xl_table_cell(t, "%s", xl_watcher_word(&list->watcher));
         return;
     }
     xl_table_cell(t, "%u/%u", port->number, ctrl->size);
@@ -179,6 +182,7 @@ static void show_ctrl(const xlx_guest *guest, const xlx_usb_ctrl *ctrl,
     xl_table_cell(t, "%s", *xl_text(port->selector) ? port->selector
                                                  : "(another tool)");
     xl_table_cell(t, "%s", xl_or_dash(port->device.name));
+    xl_table_cell(t, "%s", xl_watcher_word(&list->watcher));
     if (*xl_text(port->problem))
         xl_table_note(t, "%s %u/%u: %s", xl_text(guest->name), ctrl->devid,
                       port->number, port->problem);
@@ -201,10 +205,12 @@ static int show_one(const xlx_guest *guest, void *user)
         const xlx_usb_ctrl *ctrl = &list.ctrls[i];
 
         if (!ctrl->num_ports)
-            show_ctrl(&list.guest, ctrl, NULL, s->table);
+            show_ctrl(&list, ctrl, NULL, s->table);
         for (j = 0; j < ctrl->num_ports; j++)
-            show_ctrl(&list.guest, ctrl, &ctrl->ports[j], s->table);
+            show_ctrl(&list, ctrl, &ctrl->ports[j], s->table);
     }
+    if (s->table && list.num_ctrls)
+        xl_note_watcher(s->table, &list.guest, &list.watcher);
     xlx_usb_ctrls_dispose(&list);
     return r;
 }
@@ -213,7 +219,7 @@ int xl_usb_show_main(int argc, char **argv)
 {
     static const char *const titles[] = {
         "Domain", "Ctrl", "Type", "Port", "State", "Path", "Bus:Addr",
-        "Found by", "Name", NULL
+        "Found by", "Name", "Watcher", NULL
     };
     struct xl_guests guests = { .list = xlx_usb_guest_list };
     struct xl_usb_show_args args;

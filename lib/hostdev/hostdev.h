@@ -3,7 +3,8 @@
  * Shared by the concepts that give guests devices of the host (scsi, usb).
  *
  *   hostdev-watch.c  staying with a guest
- *   hostdev-health.c the watcher's state, for lists
+ *   hostdev-health.c what the watcher says of itself
+ *   hostdev-watcher.c  the same, for lists
  *   hostdev-patience.c  what a watcher tries again, and when
  *   hostdev-owner.c  which guest has a device
  *   hostdev-boot.c   which domain of a record is still the guest's
@@ -160,6 +161,12 @@ bool xlx__hostdev_is_earlier(const char *recorded, const char *boot);
  * it.  One that has gone stays, because it may have left something. */
 int xlx__hostdev_check_domain(xlx_ctx *ctx, const libxl_uuid *uuid,
                               uint32_t *domid);
+/* ---- hostdev-watcher.c -------------------------------------------------- */
+
+/* name is "scsi" or "usb"; needed: the guest runs and has devices that are to
+ * come back.  *w is initialised. */
+int xlx__hostdev_watcher(xlx_ctx *ctx, const char *name,
+                         const xlx_guest *guest, bool needed, xlx_watcher *w);
 
 /* ---- hostdev-identity.c ------------------------------------------------- */
 

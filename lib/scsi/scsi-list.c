@@ -264,6 +264,8 @@ int xlx__scsi_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
     if (list->num_ctrls)
         qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
               by_devid);
+    rc = xlx__hostdev_watcher(ctx, "scsi", &list->guest,
+                              running && record.num_entries, &list->watcher);
 
  out:
     free(devids);

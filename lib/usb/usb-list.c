@@ -80,6 +80,7 @@ static int fill_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_ctrl *ctrl,
     if (e && xlx__usb_is_on(e, port->path)) {
         port->status = e->status;
         port->once = e->once;
+        port->configured = e->configured;
         rc = xlx__set_string(&port->selector, e->selector);
     }
     port->present = d;
@@ -161,6 +162,9 @@ int xlx__usb_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
     if (list->num_ctrls)
         qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
               by_devid);
+    rc = xlx__hostdev_watcher(ctx, "usb", &list->guest,
+                              list->guest.domid != XLX_DOMID_NONE &&
+                              record.num_entries, &list->watcher);
 
  out:
     xlx_usb_host_devices_dispose(&devices);
