@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,6 +40,71 @@ void xl_say_usb(const char *done, const xlx_usb_entry *e)
     printf("\n");
 }
 
+/* ---- the watcher -------------------------------------------------------- */
+
+#define SYSTEMCTL_S 20              /* systemd may hang; a guest starts */
+
+/* Does the environment lead elsewhere than the one that a unit has? */
+static bool has_own_places(void)
+{
+    static const char *const others[] = {
+        "LIBXLX_XL", "LIBXLX_DEBUG", "LIBXLX_FORCE_OPEN",
+    };
+    char **e;
+    size_t i;
+
+    for (e = environ; *e; e++) {
+        if (strncmp(*e, "LIBXLX_", strlen("LIBXLX_")))
+            continue;
+        for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+            if (!strncmp(*e, others[i], strlen(others[i])))
+                break;
+        if (i == sizeof(others) / sizeof(others[0]))
+            return true;
+    }
+    return false;
+}
+
+/* The program that starts a watcher as a unit of systemd; NULL where watchers
+ * are plain processes. */
+static const char *find_systemctl(void)
+{
+    const char *named = secure_getenv("LIBXLX_SYSTEMCTL");
+
+    if (named)
+        return *named ? named : NULL;
+#ifdef XL_UNITS
+    if (!geteuid() && !has_own_places() &&
+        !access("/run/systemd/system", F_OK))
+        return "systemctl";
+#endif
+    return NULL;
+}
+
+/* As a unit a watcher is in no session and in the control group of no other
+ * unit, and is started again when it dies.  Its start may wait for the unit
+ * that is starting the guest just now, so nobody waits for it. */
+static bool start_unit(const char *systemctl, const char *unit)
+{
+    int status = -1, null;
+    pid_t pid;
+
+    pid = fork();
+    if (!pid) {
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+            _exit(127);
+        close_range(3, ~0u, 0);
+        alarm(SYSTEMCTL_S);
+        execlp(systemctl, systemctl, "start", "--no-block", unit,
+               (char *)NULL);
+        _exit(127);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return !status;
+}
+
 /* The child of a child, so that nobody has to wait for it. */
 static void become_watcher(const char *program, const char *command,
                            char *uuid)
@@ -54,16 +120,11 @@ static void become_watcher(const char *program, const char *command,
     _exit(127);
 }
 
-void xl_run_watcher(const char *program, const char *command,
-                    const xlx_guest *guest)
+static void start_process(const char *program, const char *command,
+                          char *uuid)
 {
-    char uuid[LIBXL_UUID_FMTLEN + 1];
-    pid_t pid;
+    pid_t pid = fork();
 
-    snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
-             LIBXL_UUID_BYTES(guest->uuid));
-    fflush(NULL);
-    pid = fork();
     if (!pid)
         become_watcher(program, command, uuid);
     if (pid < 0)
@@ -72,4 +133,27 @@ void xl_run_watcher(const char *program, const char *command,
                    strerror(errno));
     else
         waitpid(pid, NULL, 0);
+}
+
+void xl_run_watcher(const char *program, const char *command,
+                    const xlx_guest *guest)
+{
+    const char *systemctl = find_systemctl();
+    char uuid[LIBXL_UUID_FMTLEN + 1], *unit;
+    bool started;
+
+    snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT,
+             LIBXL_UUID_BYTES(guest->uuid));
+    fflush(NULL);
+    if (systemctl) {
+        unit = xl_format("xl-%s@%s.service", command, uuid);
+        started = start_unit(systemctl, unit);
+        if (!started)
+            xl_message("systemd does not start %s: xl %s is a process of "
+                       "this session instead", unit, command);
+        free(unit);
+        if (started)
+            return;
+    }
+    start_process(program, command, uuid);
 }

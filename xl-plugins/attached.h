@@ -12,8 +12,9 @@
 void xl_say_scsi(const char *done, const xlx_scsi_devs *list);
 void xl_say_usb(const char *done, const xlx_usb_entry *e);
 
-/* Runs program, which has that command ("STEM-watch"), in the background.  One
- * that is there already makes the new one end at once. */
+/* Runs program, which has that command ("STEM-watch"), in the background: the
+ * unit of systemd that does so, or where there is no systemd, or it fails, a
+ * plain process.  One that is there already makes the new one end at once. */
 void xl_run_watcher(const char *program, const char *command,
                     const xlx_guest *guest);
 

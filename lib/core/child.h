@@ -65,6 +65,9 @@ int xlx__child_end(struct xlx__child_running *running, char **output_r,
  * and whose end sends end_signal, 0 for none.  The copy may make only calls
  * that are async-signal-safe, and not fork(). */
 pid_t xlx__clone(int end_signal);
+/* Moves a process, where systemd runs, out of the control group of the command
+ * and into NAME-PID.scope; a failure is only a notice (scope.c). */
+void xlx__scope_take(xlx_ctx *ctx, const char *name, pid_t pid);
 /* Closes those descriptors; async-signal-safe. */
 void xlx__close_range(unsigned int first, unsigned int last);
 

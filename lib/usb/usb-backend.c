@@ -448,12 +448,18 @@ static int wait_ready(xlx_ctx *ctx, uint32_t domid, pid_t pid,
 static int start_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile,
                       bool sandbox, int64_t deadline)
 {
+    char name[32];
     pid_t pid;
     int rc;
 
     unlink(pidfile);
     rc = run_qemu(ctx, domid, pidfile, sandbox, &pid);
-    return rc ? rc : wait_ready(ctx, domid, pid, deadline);
+    if (rc) return rc;
+    rc = wait_ready(ctx, domid, pid, deadline);
+    if (rc) return rc;
+    snprintf(name, sizeof(name), "xl-usb-qemu-%u", domid);
+    xlx__scope_take(ctx, name, pid);
+    return 0;
 }
 
 struct publication {

@@ -404,6 +404,53 @@ static void at_once(void **state)
     free(text);
 }
 
+/* ---- a scope ------------------------------------------------------------ */
+
+/* What a busctl that ends with that status was asked for. */
+static void check_scope(int status, const char *wanted)
+{
+    char dir[] = "/tmp/xlx-scope-XXXXXX", line[512] = "";
+    char *program, *calls, *script;
+    FILE *f;
+
+    assert_non_null(mkdtemp(dir));
+    program = xlx__printf("%s/busctl", dir);
+    calls = xlx__printf("%s/calls", dir);
+    f = fopen(program, "w");
+    assert_non_null(f);
+    fprintf(f, "#!/bin/sh\necho \"$*\" >> %s\nexit %d\n", calls, status);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(program, 0700), 0);
+    setenv("LIBXLX_BUSCTL", wanted ? program : "", 1);
+    xlx__scope_take(ctx, "xl-usb-qemu-7", 4711);
+    assert_string_equal(xlx_error_get(), "");
+    unsetenv("LIBXLX_BUSCTL");
+    f = fopen(calls, "r");
+    assert_int_equal(!!f, !!wanted);
+    if (f) {
+        assert_non_null(fgets(line, sizeof(line), f));
+        assert_non_null(strstr(line, wanted));
+        fclose(f);
+    }
+    script = xlx__printf("rm -r %s", dir);
+    assert_ok(run(script, 30000, NULL));
+    free(script);
+    free(calls);
+    free(program);
+}
+
+static void scope(void **state)
+{
+    static const char call[] = "StartTransientUnit ssa(sv)a(sa(sv)) "
+        "xl-usb-qemu-7-4711.scope fail 3 PIDs au 1 4711 "
+        "DefaultDependencies b false";
+    (void)state;
+
+    check_scope(0, call);
+    check_scope(1, call);
+    check_scope(0, NULL);               /* no systemd */
+}
+
 int main(void)
 {
     const struct CMUnitTest child_run[] = {
@@ -424,6 +471,7 @@ int main(void)
         cmocka_unit_test(files),
         cmocka_unit_test(as_owner),
         cmocka_unit_test(at_once),
+        cmocka_unit_test(scope),
     };
     int r;
 
