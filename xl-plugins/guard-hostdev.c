@@ -7,27 +7,26 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard.h"
 #include "text.h"
 
 /* ---- lists -------------------------------------------------------------- */
 
-void guard_hostdev_add(struct guard_hostdevs *list, char *place, bool aside,
-                       char *there)
+void guard_hostdev_add(struct guard_hostdevs *list, struct guard_hostdev dev)
 {
     list->devs = guard_grown(list->devs, list->num, sizeof(*list->devs));
-    list->devs[list->num++] = (struct guard_hostdev){
-        .place = place, .aside = aside, .there = there,
-    };
+    list->devs[list->num++] = dev;
 }
 
-static void free_list(struct guard_hostdevs *list)
+void guard_hostdevs_free(struct guard_hostdevs *list)
 {
     int i;
 
     for (i = 0; i < list->num; i++) {
         free(list->devs[i].place);
+        free(list->devs[i].name);
         free(list->devs[i].there);
     }
     free(list->devs);
@@ -69,7 +68,7 @@ bool guard_hostdev_aside(struct guard_start *s,
                             s->config.has_uuid ? uuid : s->config.name,
                             NULL, &guest) &&
             !kind->list(s->ctx, &guest, &list) && count_aside(&list);
-    free_list(&list);
+    guard_hostdevs_free(&list);
     xlx_guest_dispose(&guest);
     return aside;
 }
@@ -116,7 +115,7 @@ static int keep_kind(struct guard_start *s, const xlx_guest *guest,
     rc = kind->list(s->ctx, guest, &list);
     if (!rc && count_aside(&list) < list.num)
         rc = kind->set_aside(s->ctx, guest);
-    free_list(&list);
+    guard_hostdevs_free(&list);
     return rc;
 }
 
@@ -138,46 +137,169 @@ void guard_hostdev_keep(struct guard_start *s, const char *who)
     xlx_guest_dispose(&guest);
 }
 
-static int forget_all(xlx_ctx *ctx, const xlx_guest *guest,
-                      const struct guard_hostdev_kind *kind)
+/* ---- what is recorded of a guest that starts ---------------------------- */
+
+static bool same(const char *a, const char *b)
+{
+    return a && b && !strcmp(a, b);
+}
+
+/* Does the config ask for that device, or for another one in its place? */
+static bool is_wanted(const struct guard_hostdevs *wanted,
+                      const struct guard_hostdev *dev)
+{
+    int i;
+
+    for (i = 0; i < wanted->num; i++)
+        if (same(wanted->devs[i].place, dev->place) ||
+            same(wanted->devs[i].name, dev->name))
+            return true;
+    return false;
+}
+
+/* Forgets what is not to be attached again; *left_r is the number of the
+ * others.  libxl's error code. */
+static int forget_some(struct guard_start *s, const xlx_guest *guest,
+                       const struct guard_hostdev_kind *kind,
+                       const struct guard_hostdevs *wanted, int *left_r)
 {
     struct guard_hostdevs list = { NULL, 0 };
-    int i, rc = kind->list(ctx, guest, &list);
+    const struct guard_hostdev *dev;
+    int i, rc = kind->list(s->ctx, guest, &list);
 
-    for (i = 0; !rc && i < list.num; i++)
-        rc = kind->forget(ctx, guest, list.devs[i].place);
-    free_list(&list);
+    *left_r = 0;
+    for (i = 0; !rc && i < list.num; i++) {
+        dev = &list.devs[i];
+        /* a guest that is restored has its config in the save file */
+        if (s->our_option || (!s->save_file && dev->configured) ||
+            is_wanted(wanted, dev))
+            rc = kind->forget(s->ctx, guest, dev->place);
+        else
+            ++*left_r;
+    }
+    guard_hostdevs_free(&list);
     return rc;
 }
 
-static int forget_former(struct guard_start *s, const char *who,
-                         const struct guard_hostdev_kind *kind)
+static bool is_file(const char *path)
 {
+    struct stat st;
+
+    return path && !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
+/* The guest that starts, if it is known and does not run: by its UUID, or else
+ * by its name and one of its disks.  One that runs stock xl will complain
+ * of. */
+static bool find_former(struct guard_start *s, xlx_guest *guest)
+{
+    const char *file = is_file(s->config_path) ? s->config_path : NULL;
+    char uuid[LIBXL_UUID_FMTLEN + 1];
+
+    format_uuid(&s->config.uuid, uuid);
+    return !xlx_guest_find(s->ctx, s->config.has_uuid ? uuid : s->config.name,
+                           s->config.has_uuid ? NULL : file, guest) &&
+           guest->domid == XLX_DOMID_NONE;
+}
+
+/* Another guest had that name, and ends with the start of this one: what the
+ * config asks for is taken from it.  It keeps the rest. */
+static int take_over(struct guard_start *s, const xlx_guest *former,
+                     const struct guard_hostdev_kind *kind,
+                     const struct guard_hostdevs *wanted)
+{
+    char uuid[LIBXL_UUID_FMTLEN + 1];
     xlx_guest guest;
-    int rc = 0;
+    int left = 0, rc = 0;
 
     xlx_guest_init(&guest);
-    /* one that runs stock xl will complain of */
-    if (!xlx_guest_find(s->ctx, who, NULL, &guest) &&
-        guest.domid == XLX_DOMID_NONE)
-        rc = forget_all(s->ctx, &guest, kind);
-    if (rc)
-        xl_message("%s", xlx_error_get());
+    if (xlx_guest_find(s->ctx, s->config.name, NULL, &guest) ||
+        guest.domid != XLX_DOMID_NONE ||
+        !libxl_uuid_compare(&guest.uuid, &former->uuid))
+        goto out;
+    rc = forget_some(s, &guest, kind, wanted, &left);
+    format_uuid(&guest.uuid, uuid);
+    if (!rc && left)
+        xl_message("%s devices are recorded of a guest \"%s\" with the UUID "
+                   "%s, which may be another one, and are not attached: if it "
+                   "is this one, write uuid=\"%s\" into its config",
+                   kind->name, s->config.name, uuid, uuid);
+
+ out:
     xlx_guest_dispose(&guest);
+    return rc;
+}
+
+/* So that it is found by the UUID under which they are recorded. */
+static void keep_uuid(struct guard_start *s, const xlx_guest *former)
+{
+    char uuid[LIBXL_UUID_FMTLEN + 1];
+
+    if (s->former)
+        return;
+    format_uuid(&former->uuid, uuid);
+    s->former = xl_format("%s", uuid);
+    if (!s->config.has_uuid && !s->save_file)
+        guard_add_line(s, xl_format("uuid=\"%s\"", uuid));
+}
+
+int guard_hostdev_start(struct guard_start *s,
+                        const struct guard_hostdev_kind *kind,
+                        const struct guard_hostdevs *wanted, bool *again_r)
+{
+    const char *name = s->config.name;
+    xlx_guest former;
+    int left = 0, rc = 0;
+
+    *again_r = false;
+    if (s->only_shows)
+        return 0;
+    xlx_guest_init(&former);
+    if (find_former(s, &former))
+        rc = forget_some(s, &former, kind, wanted, &left);
+    if (!rc)
+        rc = take_over(s, &former, kind, wanted);
+    if (rc) {
+        xl_message("%s", xlx_error_get());
+        /* it asks for none, and no other could be meant */
+        if (!wanted->num && !s->our_option)
+            rc = 0;
+    } else if (left) {
+        keep_uuid(s, &former);
+        /* a name of digits alone would be taken for a domid */
+        *again_r = !s->stays && name[strspn(name, "0123456789")];
+        if (!*again_r)
+            guard_hostdev_watch(kind, &former);
+    }
+    xlx_guest_dispose(&former);
     return rc ? 1 : 0;
 }
 
-int guard_hostdev_forget(struct guard_start *s,
-                         const struct guard_hostdev_kind *kind)
+int guard_hostdev_again(struct guard_start *s,
+                        const struct guard_hostdev_kind *kind,
+                        const char *who)
 {
-    char uuid[LIBXL_UUID_FMTLEN + 1];
-    int status = 0;
+    (void)s;
+    if (guard_hostdev_repair(kind, who))
+        xl_message("\"%s\" starts without the %s devices that could not be "
+                   "attached; xl %s tries again", who, kind->name,
+                   kind->watch);
+    return 0;
+}
 
-    if (s->config.has_uuid) {
-        format_uuid(&s->config.uuid, uuid);
-        status = forget_former(s, uuid, kind);
-    }
-    return status ? status : forget_former(s, s->config.name, kind);
+void guard_hostdev_hold(struct guard_start *s)
+{
+    xlx_guest former;
+    int64_t fd = -1;
+
+    if (!s->former || s->hold >= 0)
+        return;
+    xlx_guest_init(&former);
+    if (xlx_guest_find(s->ctx, s->former, NULL, &former) ||
+        xlx_guest_hold(s->ctx, &former, &fd))
+        xl_message("%s", xlx_error_get());
+    s->hold = (int)fd;
+    xlx_guest_dispose(&former);
 }
 
 /* ---- leaving ------------------------------------------------------------ */
@@ -202,7 +324,7 @@ static void free_leaver(struct guard_start *s)
     int i;
 
     for (i = 0; i < l->num_had; i++)
-        free_list(&l->had[i].list);
+        guard_hostdevs_free(&l->had[i].list);
     free(l->had);
     xlx_guest_dispose(&l->guest);
     free(l);
@@ -406,9 +528,9 @@ static int leave(struct guard_start *s)
     }
     for (i = 0; i < s->leaver->num_had; i++) {
         num += s->leaver->had[i].list.num;
-        status |= s->detach ? 0 : refuse(s->leaver, &s->leaver->had[i]);
+        status |= s->our_option ? 0 : refuse(s->leaver, &s->leaver->had[i]);
     }
-    return s->detach && num ? set_aside(s) : status;
+    return s->our_option && num ? set_aside(s) : status;
 }
 
 int guard_hostdev_leave(struct guard_start *s)

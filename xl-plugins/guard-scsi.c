@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
 #include "guard.h"
 #include "text.h"
 
@@ -46,6 +47,7 @@ static bool parse(const char *element, xlx_scsi_dev *dev)
     while (good && (option = strtok_r(NULL, ",", &save)))
         good = take_option(option, dev);
     if (good) {
+        dev->configured = true;
         dev->pdev = xl_format("%s", pdev);
         dev->vdev = xl_format("%s", vdev);
     }
@@ -129,9 +131,13 @@ static int list_devs(xlx_ctx *ctx, const xlx_guest *guest,
     for (i = 0; !rc && i < list.num_ctrls; i++)
         for (j = 0; j < list.ctrls[i].num_devs; j++) {
             dev = &list.ctrls[i].devs[j];
-            guard_hostdev_add(devs, xl_format("%s", dev->dev.vdev),
-                              dev->status == XLX_SCSI_STATUS_ASIDE,
-                              attach_line(guest, dev));
+            guard_hostdev_add(devs, (struct guard_hostdev){
+                .place = xl_format("%s", dev->dev.vdev),
+                .name = xl_format("%s", xl_text(dev->dev.pdev)),
+                .aside = dev->status == XLX_SCSI_STATUS_ASIDE,
+                .configured = dev->dev.configured,
+                .there = attach_line(guest, dev),
+            });
         }
     xlx_scsi_ctrls_dispose(&list);
     return rc;
@@ -189,27 +195,42 @@ static int attach(struct guard_start *s, const char *who)
     return status;
 }
 
-static int attach_again(struct guard_start *s, const char *who)
+static int attach_aside(struct guard_start *s, const char *who)
 {
     (void)s;
     return guard_hostdev_repair(&hostdev, who);
+}
+
+static int attach_again(struct guard_start *s, const char *who)
+{
+    return guard_hostdev_again(s, &hostdev, who);
 }
 
 /* A guest does not look for what came while it was suspended: the repair wakes
  * its driver when it runs. */
 static int wake(struct guard_start *s, int status)
 {
-    return status ? status : attach_again(s, s->config.name);
+    return status ? status : attach_aside(s, s->config.name);
 }
 
-/* A guest that was saved with --detach. */
+/* A guest that was saved with --detach does not run without them. */
 static int check_restore(struct guard_start *s)
 {
-    if (!guard_hostdev_aside(s, &hostdev))
-        return 0;
+    const struct guard_hostdevs none = { NULL, 0 };
+    int status;
+    bool again;
+
+    if (!s->our_option && guard_hostdev_aside(s, &hostdev)) {
+        guard_afterwards(s, wake);
+        return guard_while_paused(s, "SCSI devices that are set aside",
+                                  attach_aside);
+    }
+    status = s->config.name
+             ? guard_hostdev_start(s, &hostdev, &none, &again) : 0;
+    if (status || !s->config.name || !again)
+        return status;
     guard_afterwards(s, wake);
-    return guard_while_paused(s, "SCSI devices that are set aside",
-                              attach_again);
+    return guard_while_paused(s, "recorded SCSI devices", attach_again);
 }
 
 /* ---- ordinary disks ----------------------------------------------------- */
@@ -254,10 +275,45 @@ static int check_disks(struct guard_start *s)
     return status;
 }
 
+/* An address as the record has it. */
+static char *normal_place(const char *vdev)
+{
+    const char *p = vdev;
+    uint64_t part[4];
+    int i;
+
+    for (i = 0; i < 4; i++)
+        if ((i && *p++ != ':') || !xlx__take_u64(&p, UINT32_MAX, &part[i]))
+            return xl_format("%s", vdev);
+    return xl_format("%u:%u:%u:%u%s", (unsigned)part[0], (unsigned)part[1],
+                     (unsigned)part[2], (unsigned)part[3], p);
+}
+
+static int start_with(struct guard_start *s, const xlx_scsi_devs *devs)
+{
+    struct guard_hostdevs wanted = { NULL, 0 };
+    int i, status = 0;
+    bool again;
+
+    for (i = 0; i < devs->num_devs; i++)
+        guard_hostdev_add(&wanted, (struct guard_hostdev){
+            .place = normal_place(devs->devs[i].vdev),
+            .name = xl_format("%s", devs->devs[i].pdev),
+        });
+    if (devs->num_devs)
+        status = guard_while_paused(s, "vscsi", attach);
+    if (!status)
+        status = guard_hostdev_start(s, &hostdev, &wanted, &again);
+    if (!status && again)
+        status = guard_while_paused(s, "recorded SCSI devices", attach_again);
+    guard_hostdevs_free(&wanted);
+    return status;
+}
+
 static int check_start(struct guard_start *s)
 {
     xlx_scsi_devs devs;
-    int num, status;
+    int status;
 
     if (check_disks(s))
         return 1;
@@ -267,13 +323,10 @@ static int check_start(struct guard_start *s)
         return 0;
     xlx_scsi_devs_init(&devs);
     status = read_vscsi(s, &devs);
-    num = devs.num_devs;
+    if (!status)
+        status = start_with(s, &devs);
     xlx_scsi_devs_dispose(&devs);
-    if (status || !num)
-        return status;
-    status = guard_while_paused(s, "vscsi", attach);
-    return status || s->only_shows ? status
-                                   : guard_hostdev_forget(s, &hostdev);
+    return status;
 }
 
 const struct guard_concept guard_scsi = {

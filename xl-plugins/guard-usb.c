@@ -100,6 +100,7 @@ static bool parse(const char *element, xlx_usb_binding *b)
          option = strtok_r(NULL, ",", &save))
         good = take_option(option, b);
     good = good && !(b->once && b->optional);
+    b->configured = true;
     if (good)
         b->selector = xl_format("%s", selector);
     free(copy);
@@ -299,10 +300,13 @@ static int list_devs(xlx_ctx *ctx, const xlx_guest *guest,
         for (j = 0; j < list.ctrls[i].num_ports; j++) {
             ctrl = &list.ctrls[i];
             port = &ctrl->ports[j];
-            guard_hostdev_add(devs,
-                              xl_format("%u/%u", ctrl->devid, port->number),
-                              port->status == XLX_USB_STATUS_ASIDE,
-                              attach_line(guest, ctrl, port));
+            guard_hostdev_add(devs, (struct guard_hostdev){
+                .place = xl_format("%u/%u", ctrl->devid, port->number),
+                .name = xl_format("%s", xl_text(port->selector)),
+                .aside = port->status == XLX_USB_STATUS_ASIDE,
+                .configured = port->configured,
+                .there = attach_line(guest, ctrl, port),
+            });
         }
     xlx_usb_ctrls_dispose(&list);
     return rc;
@@ -359,50 +363,98 @@ static int attach(struct guard_start *s, const char *who)
 
 /* A guest does not look for what came while it was suspended: it has to run
  * first. */
-static int attach_again(struct guard_start *s, int status)
+static int attach_aside(struct guard_start *s, int status)
 {
     return status ? status
                   : guard_hostdev_repair(&hostdev, s->config.name);
 }
 
-/* A guest that was saved with --detach. */
+static int attach_again(struct guard_start *s, const char *who)
+{
+    return guard_hostdev_again(s, &hostdev, who);
+}
+
+/* A guest that was saved with --detach, or that is recorded with devices. */
 static int check_restore(struct guard_start *s)
 {
-    if (!guard_hostdev_aside(s, &hostdev))
+    const struct guard_hostdevs none = { NULL, 0 };
+    bool again;
+    int status;
+
+    if (!s->config.name)
         return 0;
+    if (s->our_option || !guard_hostdev_aside(s, &hostdev)) {
+        status = guard_hostdev_start(s, &hostdev, &none, &again);
+        if (status || !again)
+            return status;
+    }
     if (s->paused || s->stays)
         xl_message("when \"%s\" runs, xl usb-repair gives it its USB devices",
                    s->config.name);
     else
-        guard_afterwards(s, attach_again);
+        guard_afterwards(s, attach_aside);
     return 0;
+}
+
+static int start_with(struct guard_start *s, const struct bindings *b)
+{
+    struct guard_hostdevs wanted = { NULL, 0 };
+    const xlx_usb_binding *binding;
+    bool again, placed;
+    int i, status = 0;
+
+    for (i = 0; i < b->num; i++) {
+        binding = &b->list[i];
+        placed = binding->ctrl != UINT32_MAX && binding->port;
+        guard_hostdev_add(&wanted, (struct guard_hostdev){
+            .place = placed ? xl_format("%u/%u", binding->ctrl, binding->port)
+                            : NULL,
+            .name = xl_format("%s", binding->selector),
+        });
+    }
+    if (b->num)
+        status = guard_while_paused(s, "usbdev", attach);
+    if (!status)
+        status = guard_hostdev_start(s, &hostdev, &wanted, &again);
+    if (!status && again)
+        status = guard_while_paused(s, "recorded USB devices", attach_again);
+    guard_hostdevs_free(&wanted);
+    return status;
+}
+
+/* Our elements, and whether there are any, because the list for stock xl is
+ * then without them; exit status. */
+static int read_ours(struct guard_start *s, struct bindings *b)
+{
+    XLU_ConfigList *list;
+    int i, num, status;
+
+    if (xlu_cfg_get_list(s->config.cfg, "usbdev", &list, &num, 1))
+        return 0;
+    for (i = 0; i < num; i++)
+        if (!xlu_cfg_get_listitem(list, i))
+            return 0;                   /* stock xl will say so */
+    status = read_usbdev(list, num, b);
+    if (!status && b->num)
+        guard_add_line(s, stock_line(list, num));
+    return status;
 }
 
 static int check_start(struct guard_start *s)
 {
     struct bindings b = { NULL, 0 };
-    XLU_ConfigList *list;
-    int i, num, ours, status;
+    int status;
 
     if (s->save_file)
         return check_restore(s);
     if (!s->config.cfg || !s->config.name)
         return 0;
     add_ctrl_types(s);
-    if (xlu_cfg_get_list(s->config.cfg, "usbdev", &list, &num, 1))
-        return 0;
-    for (i = 0; i < num; i++)
-        if (!xlu_cfg_get_listitem(list, i))
-            return 0;                   /* stock xl will say so */
-    status = read_usbdev(list, num, &b);
-    ours = b.num;
+    status = read_ours(s, &b);
+    if (!status)
+        status = start_with(s, &b);
     bindings_dispose(&b);
-    if (status || !ours)
-        return status;
-    guard_add_line(s, stock_line(list, num));
-    status = guard_while_paused(s, "usbdev", attach);
-    return status || s->only_shows ? status
-                                   : guard_hostdev_forget(s, &hostdev);
+    return status;
 }
 
 const struct guard_concept guard_usb = {

@@ -80,6 +80,22 @@ char *guard_append_string(char *text, const char *s)
 
 /* ---- the command lines of stock xl -------------------------------------- */
 
+/* Takes our option out, which has no short form. */
+static int take_option(struct guard_start *s, const char *option, int argc,
+                       char **argv)
+{
+    int i, n = 0;
+
+    for (i = 0; i < argc; i++) {
+        if (strcmp(argv[i], option))
+            argv[n++] = argv[i];
+        else
+            s->our_option = argv[i];
+    }
+    argv[n] = NULL;
+    return n;
+}
+
 /* False for what stock xl will refuse. */
 static bool read_create(struct guard_start *s, int argc, char **argv)
 {
@@ -98,6 +114,7 @@ static bool read_create(struct guard_start *s, int argc, char **argv)
     bool ok;
     int opt;
 
+    argc = take_option(s, "--no-devices", argc, argv);
     /* stock xl takes a first argument without '=' for the file, even when
      * options follow; the same again in the loop below */
     if (argc > 1 && argv[1][0] != '-' && !strchr(argv[1], '=')) {
@@ -162,6 +179,7 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
     };
     int opt;
 
+    argc = take_option(s, "--no-devices", argc, argv);
     while ((opt = getopt_long(argc, argv, "hFcpdeVA", options, NULL)) != -1) {
         if (opt == '?' || opt == 'h')
             return false;
@@ -177,20 +195,6 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
     return guest_config_from_file(s->config_path, NULL, &s->config);
 }
 
-/* Takes our option out; it has no short form. */
-static int take_detach(struct guard_start *s, int argc, char **argv)
-{
-    int i, n = 0;
-
-    for (i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--detach"))
-            argv[n++] = argv[i];
-        else
-            s->detach = argv[i];
-    }
-    argv[n] = NULL;
-    return n;
-}
 
 /* The guest is the first argument.  The options are those of both commands:
  * what is wrong stock xl will say. */
@@ -206,7 +210,7 @@ static bool read_leave(struct guard_start *s, int argc, char **argv)
     };
     int opt;
 
-    argc = take_detach(s, argc, argv);
+    argc = take_option(s, "--detach", argc, argv);
     while ((opt = getopt_long(argc, argv, "hwcpFC:s:eD", options,
                               NULL)) != -1) {
         if (opt == '?' || opt == 'h')
@@ -269,6 +273,9 @@ static int ask_concepts(struct guard_start *s)
         else
             status = c->check ? c->check(s) : 0;
     }
+    /* each concept has had the lock by now */
+    if (!status && s->num_while_paused)
+        guard_hostdev_hold(s);
     return status;
 }
 
@@ -396,7 +403,7 @@ int guard_while_paused(struct guard_start *s, const char *key,
 /* ---- running stock xl --------------------------------------------------- */
 
 /* The words that were typed, with "-p" after the command if so asked, without
- * --detach, and our lines. */
+ * our option, and our lines. */
 static char **stock_arguments(const struct guard_start *s, int argc,
                               char **argv, bool pause)
 {
@@ -408,7 +415,7 @@ static char **stock_arguments(const struct guard_start *s, int argc,
     if (!args)
         xl_no_memory();
     for (i = 0; i < argc; i++) {
-        if (!s->detach || strcmp(argv[i], s->detach))
+        if (!s->our_option || strcmp(argv[i], s->our_option))
             *p++ = argv[i];
         if (pause && i == s->command)
             *p++ = option;
@@ -472,8 +479,8 @@ static void release_images(struct guard_start *s)
     s->starting = -1;
 }
 
-/* Unlocks it for all that have inherited it: of a migration to this host the
- * xl that watches the guest, which stays as long as the guest. */
+/* Unlocks it for all that may have inherited it: of a migration to this host
+ * the xl that watches the guest, which stays as long as the guest. */
 static void release_guest(struct guard_start *s)
 {
     if (s->hold >= 0) {
@@ -520,6 +527,7 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
 
     free(args);
     release_images(s);
+    release_guest(s);
     if (status)
         return status;
     /* Ctrl-C must not leave a guest that is half made */
@@ -582,6 +590,7 @@ int main(int argc, char **argv)
     xlx_ctx_free(s.ctx);
     free(s.while_paused);
     free(s.afterwards);
+    free(s.former);
     guest_config_free(&s.config);
     return status;
 }

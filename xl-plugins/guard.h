@@ -75,11 +75,16 @@ struct guard_start {
     const char *config_path;        /* or NULL */
     const char *save_file;          /* of restore, else NULL */
     const char *leaving;            /* guest of save and migrate, else NULL */
-    char *detach;                   /* their --detach, which stock xl does not
-                                     * know, or NULL */
+    char *our_option;               /* their --detach, --no-devices of create
+                                     * and restore, which stock xl does not
+                                     * know; or NULL */
     const char *target, *shell;     /* host of migrate, and its -s, or NULL */
     int hold;                       /* keeps our commands from the guest that
-                                     * leaves while stock xl has it; or -1 */
+                                     * leaves while stock xl has it, or from
+                                     * what is recorded of the one that starts
+                                     * until it is there; or -1 */
+    char *former;                   /* UUID of that one when its devices are to
+                                     * be attached again; or NULL */
     int starting;                   /* keeps others from the images until the
                                      * guest has them open; or -1 */
     struct guest_config config;
@@ -146,10 +151,14 @@ char *guard_append_string(char *text, const char *s);
 
 /* ---- guard-hostdev.c: devices of the host, which stay behind ------------ */
 
-/* One that a guest has, or that is set aside for it. */
+/* One that a guest has, or that is set aside for it, or that its config
+ * asks for. */
 struct guard_hostdev {
-    char *place;                    /* in the guest, as our commands say it */
+    char *place;                    /* in the guest, as our commands say it;
+                                     * NULL for any */
+    char *name;                     /* on the host, as the user said it */
     bool aside;
+    bool configured;                /* the config asked for it */
     char *there;                    /* line of shell that attaches it on
                                      * another host; NULL when no other host
                                      * would know what it is */
@@ -174,9 +183,9 @@ struct guard_hostdev_kind {
     int (*forget)(xlx_ctx *ctx, const xlx_guest *guest, const char *place);
 };
 
-/* Takes both texts. */
-void guard_hostdev_add(struct guard_hostdevs *list, char *place, bool aside,
-                       char *there);
+/* Takes its texts. */
+void guard_hostdev_add(struct guard_hostdevs *list, struct guard_hostdev dev);
+void guard_hostdevs_free(struct guard_hostdevs *list);
 /* The guest that stock xl has just made, to be given devices: 0, or 1 after a
  * message. */
 int guard_hostdev_find(struct guard_start *s, const char *who,
@@ -193,11 +202,22 @@ int guard_hostdev_repair(const struct guard_hostdev_kind *kind,
 /* After a failed restore, while its guest is still there: sets the devices
  * that were attached for it aside again, for the next one. */
 void guard_hostdev_keep(struct guard_start *s, const char *who);
-/* A guest by this UUID or name may be known and not run: it ended a moment ago
- * and its watcher has not seen that yet.  Removes its leftovers, because the
- * one that starts now must not meet them. */
-int guard_hostdev_forget(struct guard_start *s,
-                         const struct guard_hostdev_kind *kind);
+/* A guest that is created or restored may have devices recorded, since before
+ * the host was started, or because its end was not seen yet.  Forgets those
+ * that the config now decides about (wanted, or once configured), with
+ * --no-devices all; the others are to be attached again.  Returns an exit
+ * status, and whether kind's repair is to run while the guest is paused; where
+ * it cannot be paused, the watcher is started, which waits for the guest. */
+int guard_hostdev_start(struct guard_start *s,
+                        const struct guard_hostdev_kind *kind,
+                        const struct guard_hostdevs *wanted, bool *again_r);
+/* Runs that repair.  A guest also runs without a device that it was given when
+ * it ran: 0, after a message. */
+int guard_hostdev_again(struct guard_start *s,
+                        const struct guard_hostdev_kind *kind,
+                        const char *who);
+/* Keeps the watcher from forgetting them until the guest is there. */
+void guard_hostdev_hold(struct guard_start *s);
 
 /* Refuses that a guest leaves with devices of the host, or sets them aside. */
 int guard_hostdev_leave(struct guard_start *s);

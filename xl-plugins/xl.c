@@ -133,9 +133,18 @@ static bool have_records(void)
     return found;
 }
 
+/* Stock xl does not know it. */
+static bool has_our_option(char **args)
+{
+    for (; *args; args++)
+        if (!strcmp(*args, "--no-devices"))
+            return true;
+    return false;
+}
+
 static bool create_concerns_us(char **args)
 {
-    return have_records() || xl_config_is_ours(args);
+    return have_records() || has_our_option(args) || xl_config_is_ours(args);
 }
 
 /* A guest that is restored has all of our words already: what is left to ask
@@ -143,8 +152,7 @@ static bool create_concerns_us(char **args)
  * it is not looked at here. */
 static bool restore_concerns_us(char **args)
 {
-    (void)args;
-    return have_records();
+    return have_records() || has_our_option(args);
 }
 
 /* Also without records: a first snapshot may be made while it leaves. */

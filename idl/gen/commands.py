@@ -363,6 +363,9 @@ def completion(model):
         words += ["-n", "-N", "--dry-run"] if c.changes else []
         words += ["-h", "--help"]
         out.append(f"    {c.name}) echo \"{' '.join(words)}\" ;;")
+    # stock xl's, with the options that the guard takes off
+    out += ["    create | restore) echo \"--no-devices\" ;;",
+            "    save | migrate) echo \"--detach\" ;;"]
     out += ["    esac", "}", "", "_xl_values() {", '    case "$1 $2" in']
     for c in model.commands:
         for o in c.options:

@@ -332,6 +332,28 @@ static int check_one(struct xlx__scsi_change *c, xlx_scsi_entry *e,
     return xlx__scsi_check_use(c, e, p, had);
 }
 
+/* The config decides about its devices: what is recorded of one, and is not in
+ * the guest's domain yet, makes way. */
+static int make_way(struct xlx__scsi_change *c, const struct plan *plan)
+{
+    int i, j, rc;
+
+    for (i = 0; i < plan->num; i++)
+        for (j = c->record.num_entries - 1; j >= 0; j--) {
+            const xlx_scsi_entry *e = &c->record.entries[j];
+
+            if (!plan->entries[i].dev.configured ||
+                e->domid == c->guest.domid ||
+                strcmp(xlx__text(e->identity), plan->entries[i].identity))
+                continue;
+            rc = xlx__scsi_disconnect(c->ctx, &e, 1,
+                                      xlx__scsi_deadline(NULL, 1));
+            if (rc) return rc;
+            xlx__scsi_entry_drop(c, e->dev.vdev);
+        }
+    return 0;
+}
+
 /* From here on the devices are the guest's.  Any other process that wants one
  * of them looks while holding the same lock. */
 static int reserve(struct xlx__scsi_change *c, struct plan *plan,
@@ -531,6 +553,8 @@ int xlx__scsi_attach(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) goto out;
     /* the message, if it is wrong, before anything is made */
     rc = fill_attached(ctx, &plan, attached_r);
+    if (rc) goto out;
+    rc = dry_run ? 0 : make_way(&c, &plan);
     if (rc) goto out;
     rc = reserve(&c, &plan, dry_run);
     if (rc || dry_run)

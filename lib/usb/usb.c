@@ -146,6 +146,7 @@ static int describe(const xlx_usb_binding *b, const xlx_usb_selector *s,
     e->once = b->once;
     e->reset = b->reset;
     e->force = b->force;
+    e->configured = b->configured;
     rc = durable(s, d, &e->selector);
     return rc ? rc : keep_socket(s, e);
 }
@@ -299,6 +300,29 @@ static int begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     return xlx__usb_recover(c, dry_run, NULL);
 }
 
+/* The config decides about its devices: what is recorded of one, and is not in
+ * the guest's domain yet, makes way. */
+static void make_way(struct xlx__usb_change *c,
+                     const xlx_usb_host_devices *devices,
+                     const xlx_usb_host_device *d)
+{
+    const xlx_usb_host_device *other;
+    int i = c->record.num_entries;
+    const xlx_usb_entry *e;
+    xlx_usb_selector s;
+
+    while (i--) {
+        e = &c->record.entries[i];
+        xlx_usb_selector_init(&s);
+        if (e->domid != c->guest.domid &&
+            !xlx__usb_selector_read(c->ctx, xlx__text(e->selector), &s) &&
+            !xlx__usb_pick(devices, &s, &other) && other == d)
+            xlx__usb_entry_drop(c, e->ctrl, e->port);
+        xlx_usb_selector_dispose(&s);
+    }
+    xlx__error_clear();
+}
+
 int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
                     const xlx_usb_binding *binding, const xlx_usb_wait *wait,
                     xlx_usb_entry *e)
@@ -330,6 +354,8 @@ int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
         goto out;
     }
     if (rc) goto out;
+    if (binding->configured)
+        make_way(&c, &devices, d);
     rc = make_entry(&c, binding, &s, d, e);
     if (rc) goto out;
     rc = reserve(&c, d, e, dry_run);

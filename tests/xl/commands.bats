@@ -76,6 +76,9 @@ d; \$(e)>" ]
  foo-list            List all foos
  bar                 $tmp/path/xl-bar
  plugins             List the commands that are not stock xl's.
+
+create and restore also take --no-devices: not the SCSI and USB devices that
+are recorded of the guest; save and migrate also take --detach: see man xlx
 EOF
     cat "$tmp/stock" "$tmp/others" | diff - "$tmp/all"
     xl help help | diff "$tmp/all" -

@@ -140,6 +140,213 @@ record() {
     chmod -R go-w "$tmp/state"
 }
 
+# ---- a guest that starts with what is recorded of it ---------------------------
+
+recorded='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"}, "status": "attached",
+    "identity": "wwid naa.5"}'
+
+aside='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb", "backstore": "iblock", "shared": true}, "status": "aside", "identity": "IDENTITY", "path": "/img"}'
+
+# started_again: the guest does not run, and does when stock xl has made it
+started_again() {
+    teller exec/xl-scsi-repair
+    base+=(FAKE_GONE="$tmp/gone")
+    cat > "$tmp/stock" <<X
+#!/bin/sh
+echo "stock \$*" >> "$tmp/calls"
+rm -f "$tmp/gone"
+X
+}
+
+# again ARGS...: xl, after the guest has ended, or the host was rebooted
+again() {
+    rm -f "$tmp/calls"
+    touch "$tmp/gone"
+    run xl "$@"
+    echo "$output"
+    cat "$tmp/calls"
+}
+
+@test "what is recorded is attached again, before the guest runs" {
+    started_again
+    record "$recorded"
+    config "uuid=\"$uuid\""
+    again create -q "$tmp/web.cfg"
+    [ "$status" = 0 ]
+    printf '%s\n' "stock create -p -q $tmp/web.cfg" "xl-scsi-repair web" \
+        "stock unpause web" | diff - "$tmp/calls"
+    # a guest that had to run without one does so now
+    echo web > "$tmp/fail"
+    again create "$tmp/web.cfg"
+    [ "$status" = 0 ]
+    [[ $output == *'"web" starts without the SCSI devices that could not be attached; xl scsi-watch tries again'* ]]
+    [ "$(tail -n 1 "$tmp/calls")" = "stock unpause web" ]
+    rm "$tmp/fail"
+    # restored from an old save file
+    again restore "$tmp/web.cfg" /save
+    printf '%s\n' "stock restore -p $tmp/web.cfg /save" "xl-scsi-repair web" \
+        "stock unpause web" "xl-scsi-repair web" | diff - "$tmp/calls"
+    # nothing is attached or forgotten when stock xl only shows something
+    again create -n "$tmp/web.cfg"
+    [ "$(cat "$tmp/calls")" = "stock create -n $tmp/web.cfg" ]
+    # it runs already: stock xl complains
+    rm -f "$tmp/calls" "$tmp/gone"
+    run -0 xl create "$tmp/web.cfg"
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    [ "$(jq '.entries | length' "$tmp/state/$uuid/scsi.json")" = 1 ]
+}
+
+@test "its watcher does not take it for ended while it is made" {
+    started_again
+    record "$recorded"
+    config "uuid=\"$uuid\""
+    cat > "$tmp/stock" <<X
+#!/bin/sh
+flock -n "$tmp/run/guest-$uuid.lock" true || echo "\$1 locked" >> "$tmp/calls"
+rm -f "$tmp/gone"
+X
+    again create "$tmp/web.cfg"
+    printf '%s\n' "create locked" "xl-scsi-repair web" | diff - "$tmp/calls"
+}
+
+@test "--no-devices: nothing is attached, and nothing stays reserved" {
+    started_again
+    record "$recorded"
+    config "uuid=\"$uuid\""
+    again create --no-devices -q "$tmp/web.cfg"
+    [ "$status" = 0 ]
+    [ "$(cat "$tmp/calls")" = "stock create -q $tmp/web.cfg" ]
+    [ ! -e "$tmp/state/$uuid" ]
+    # without records stock xl does not meet the word either
+    again create --no-devices "$tmp/web.cfg"
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    again restore --no-devices "$tmp/web.cfg" /save
+    [ "$(cat "$tmp/calls")" = "stock restore $tmp/web.cfg /save" ]
+    record "$aside"
+    again restore --no-devices "$tmp/web.cfg" /save
+    [ "$(cat "$tmp/calls")" = "stock restore $tmp/web.cfg /save" ]
+    [ ! -e "$tmp/state/$uuid" ]
+}
+
+@test "the config decides about its own devices, and about a place" {
+    started_again
+    # an element that was taken out of the config
+    record "${recorded/\"sdb\"/\"sdb\", \"configured\": true}"
+    config "uuid=\"$uuid\""
+    again create "$tmp/web.cfg"
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    [ ! -e "$tmp/state/$uuid" ]
+    # another device in its place, and the same one in another place
+    for element in sdc,00:0:1:0 sdb,0:0:2:0; do
+        record "$recorded"
+        config "uuid=\"$uuid\""$'\n'"vscsi=['$element']"
+        again create "$tmp/web.cfg"
+        [ "$status" = 0 ]
+        [ "$(wc -l < "$tmp/calls")" = 3 ]
+        [[ "$(sed -n 2p "$tmp/calls")" == "vscsidev_add web no-wait "* ]]
+        [ ! -e "$tmp/state/$uuid" ]
+    done
+    # the others come after those of the config
+    record "$recorded"
+    config "uuid=\"$uuid\""$'\n'"vscsi=['sdc,0:0:2:0']"
+    again create "$tmp/web.cfg"
+    printf '%s\n' "stock create -p $tmp/web.cfg" \
+        "vscsidev_add web no-wait 0:0:2:0=sdc,auto" "xl-scsi-repair web" \
+        "stock unpause web" | diff - "$tmp/calls"
+}
+
+@test "where a guest cannot be made paused, its watcher waits for it" {
+    started_again
+    teller exec/xl-scsi-watch
+    record "$recorded"
+    config "uuid=\"$uuid\""
+    again create -c "$tmp/web.cfg"
+    [ "$status" = 0 ]
+    timeout 60 sh -c "until grep -q 'xl-scsi-watch $uuid' '$tmp/calls'; do sleep 0.1; done"
+    grep -qx "stock create -c $tmp/web.cfg" "$tmp/calls"
+    ! grep -q unpause "$tmp/calls"
+}
+
+@test "a guest without a uuid is known by a disk, and not by its name" {
+    started_again
+    truncate -s 1M "$tmp/img"
+    record "$recorded"
+    sed -i "s|\"domid\": 7}|&, \"disks\": [\"$tmp/img\"]|" \
+        "$tmp/state/$uuid/guest.json"
+    config "disk=['$tmp/img,raw,xvda,w']"
+    again create "$tmp/web.cfg"
+    printf '%s\n' "stock create -p $tmp/web.cfg uuid=\"$uuid\"" \
+        "xl-scsi-repair web" "stock unpause web" | diff - "$tmp/calls"
+    truncate -s 1M "$tmp/other"
+    config "disk=['$tmp/other,raw,xvda,w']"
+    again create "$tmp/web.cfg"
+    [ "$status" = 0 ]
+    [[ $output == *'SCSI devices are recorded of a guest "web" with the UUID '"$uuid, which may be another one"* ]]
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    [ -e "$tmp/state/$uuid/scsi.json" ]
+}
+
+# ---- watchers --------------------------------------------------------------------
+
+@test "a watcher is a unit where systemd runs, and a process where it fails" {
+    teller exec/xl-scsi-watch; teller systemctl
+    config "$two"
+    base+=(LIBXLX_SYSTEMCTL="$tmp/systemctl")
+    run -0 xl create "$tmp/web.cfg"
+    echo "$output"
+    grep -qx "systemctl start --no-block xl-scsi-watch@$uuid.service" "$tmp/calls"
+    ! grep -q '^xl-scsi-watch' "$tmp/calls"
+    echo start > "$tmp/fail"
+    run -0 xl create "$tmp/web.cfg"
+    echo "$output"
+    [[ $output == *"systemd does not start xl-scsi-watch@$uuid.service: xl scsi-watch is a process of this session instead"* ]]
+    timeout 60 sh -c "until grep -q '^xl-scsi-watch $uuid' '$tmp/calls'; do sleep 0.1; done"
+}
+
+# list_devices [ARGS...]: xl scsi-list
+list_devices() {
+    local path=$top_builddir/xl-plugins/.libs/xl-scsi
+    [ -x "$path" ] || path=$top_builddir/xl-plugins/xl-scsi
+    ln -sf "$path" "$tmp/exec/xl-scsi-list"
+    run -0 xl scsi-list "$@"
+    echo "$output"
+}
+
+@test "a list shows whether the watcher runs, and what it cannot do" {
+    record "$recorded"
+    list_devices
+    [[ ${lines[0]} == *Watcher ]] && [[ ${lines[1]} == *missing ]]
+    [[ $output == *"web: no xl scsi-watch runs, so that its devices are not attached when it is started again: xl scsi-repair web starts one"* ]]
+    list_devices --json
+    [ "$(jq -r '.[].watcher.status' <<< "$output")" = missing ]
+    # one that runs
+    local lock=$tmp/run/scsi-watch-$uuid.lock
+    mkdir -p "$tmp/run"
+    printf '1 1 0 0 0\n\n' > "$lock"
+    exec 9<> "$lock"
+    flock 9
+    list_devices
+    [[ ${lines[1]} == *runs ]]
+    [ "${#lines[@]}" = 3 ]
+    # one that fails
+    printf '1 1 1700000000 1700000001 2\npdev sdb: it is gone\n' > "$lock"
+    list_devices
+    [[ ${lines[1]} == *failing ]]
+    [[ $output == *"web: its watcher fails since 2023-11-1"*": pdev sdb: it is gone"* ]]
+    list_devices --json
+    [ "$(jq -c '.[].watcher | [.status, .failures, .last, .problem]' <<< "$output")" = \
+        '["failing",2,1700000001,"pdev sdb: it is gone"]' ]
+    # one that died of it
+    flock -u 9
+    list_devices
+    [[ $output == *"starts one (the last one said: pdev sdb: it is gone)"* ]]
+    # a guest that does not run needs none
+    touch "$tmp/gone"
+    base+=(FAKE_GONE="$tmp/gone")
+    list_devices
+    [[ ${lines[1]} == *- ]]
+}
+
 # ---- ordinary disks ------------------------------------------------------------
 
 @test "a disk that is another guest's SCSI device is not given to two" {
@@ -199,8 +406,6 @@ entry='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb"}, "status": "attached",
     run -0 xl create --detach "$tmp/web.cfg"
     [ "$(tail -n 1 "$tmp/calls")" = "stock create --detach $tmp/web.cfg" ]
 }
-
-aside='{"dev": {"vdev": "0:0:1:0", "pdev": "sdb", "backstore": "iblock", "shared": true}, "status": "aside", "identity": "IDENTITY", "path": "/img"}'
 
 @test "a device that another host does not know cannot go there" {
     record "${aside/IDENTITY/hctl 1:0:0:0}"

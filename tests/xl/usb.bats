@@ -306,14 +306,37 @@ vscsi_too() {
         diff - "$tmp/calls"
 }
 
-@test "a guest that is made again does not meet its old devices" {
-    record "$aside"
+# made_again CONFIG ARGS...: xl create of a guest that ended, with that recorded
+made_again() {
+    record "$1"
     touch "$tmp/gone"
-    base+=(FAKE_GONE="$tmp/gone")
-    printf '#!/bin/sh\nrm -f "%s"\n' "$tmp/gone" > "$tmp/stock"
-    config "usbdev=['selector=1-2']"
-    run -0 xl create "$tmp/web.cfg"
+    rm -f "$tmp/calls"
+    printf '#!/bin/sh\necho "stock $*" >> "%s"\nrm -f "%s"\n' "$tmp/calls" \
+        "$tmp/gone" > "$tmp/stock"
+    config "$2"
+    shift 2
+    run -0 xl create "$@" "$tmp/web.cfg"
     echo "$output"
-    [ "$(grep -c '^usb_attach web' "$tmp/calls")" = 1 ]
+    cat "$tmp/calls"
+}
+
+@test "a guest that is made again has what is recorded, unless the config decides" {
+    base+=(FAKE_GONE="$tmp/gone")
+    teller exec/xl-usb-repair
+    local key="uuid='$uuid'"
+    made_again "$entry" "$key"
+    printf '%s\n' "stock create -p $tmp/web.cfg" "xl-usb-repair web" \
+        "stock unpause web" | diff - "$tmp/calls"
+    made_again "$entry" "$key" --no-devices
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
     [ ! -e "$tmp/state/$uuid/usb.json" ]
+    made_again "${entry/'"ctrl"'/'"configured": true, "ctrl"'}" "$key"
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    # by its selector, or by its port
+    for element in selector=1-2 selector=1-3,controller=0,port=2; do
+        made_again "$entry" "$key"$'\n'"usbdev=['$element']"
+        [ "$(grep -c '^usb_attach web' "$tmp/calls")" = 1 ]
+        ! grep -q repair "$tmp/calls"
+        [ ! -e "$tmp/state/$uuid/usb.json" ]
+    done
 }

@@ -9,6 +9,8 @@ _xl_options() {
     shape-find) echo "--all -a --limit -l --kind --sort-by --near -h --help" ;;
     shape-check) echo "--fill --json -h --help" ;;
     shape-draw) echo "--fill --thickness --kind -k -n -N --dry-run -h --help" ;;
+    create | restore) echo "--no-devices" ;;
+    save | migrate) echo "--detach" ;;
     esac
 }
 
