@@ -355,7 +355,9 @@ int xlx__scsi_target_remove_copies(const xlx_scsi_entry *entry)
 
     if (entry->dev.backstore == XLX_SCSI_BACKSTORE_TARGET)
         return 0;
-    name = strchr(entry->backstore, '/') + 1;
+    name = strchr(xlx__text(entry->backstore), '/');
+    if (!name++)
+        return 0;                       /* a record that names none */
     lun = xlx__scsi_target_lun(entry);
     rc = lun ? unlink_other(lun, entry) : xlx__nomem();
     free(lun);
