@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/child.h"
 #include "core/process.h"
 #include "core/xs.h"
 #include "guest/qmp.h"
