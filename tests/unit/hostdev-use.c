@@ -15,6 +15,8 @@
 #include <sys/swap.h>
 #include <sys/sysmacros.h>
 
+#include "core/kernfs.h"
+#include "disk/block.h"
 #include "gen-calls.h"
 #include "gen-records.h"
 #include "hostdev-rig.h"
@@ -213,6 +215,33 @@ static void limits(void **state)
         free(use);
     }
     assert_true(told);
+    unlink(path_of(LUN "block/sdx/holders/dm-0/x"));
+    rmdir(path_of(LUN "block/sdx/holders/dm-0"));
+}
+
+/* Each of the questions on its own. */
+static void no_files(void **state)
+{
+    struct rlimit before, limit;
+    char *text, *use = NULL;
+    char **names = NULL;
+    int rc, rc_holder, num;
+    (void)state;
+
+    put(LUN "block/sdx/holders/dm-0/x", "");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    rc_holder = xlx__block_holder("sdx", path_of(LUN "block/sdx"), &use);
+    rc = xlx__attr_list(&names, &num, NULL, "%s", path_of(LUN "block/sdx"));
+    text = xlx__attr_text("%s", path_of(LUN "block/sdx/dev"));
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(rc_holder, ERROR_FAIL);
+    assert_int_equal(rc, ERROR_FAIL);
+    assert_null(text);
+    assert_int_equal(xlx__attr_failure(), ERROR_FAIL);
+    assert_null(use);
     unlink(path_of(LUN "block/sdx/holders/dm-0/x"));
     rmdir(path_of(LUN "block/sdx/holders/dm-0"));
 }
@@ -549,6 +578,7 @@ int main(void)
         cmocka_unit_test(usb_node),
         cmocka_unit_test(kernel),
         cmocka_unit_test(limits),
+        cmocka_unit_test(no_files),
         cmocka_unit_test(unknown),
         cmocka_unit_test(each_other),
         cmocka_unit_test(hung),
