@@ -54,7 +54,7 @@ static bool has_own_places(void)
     size_t i;
 
     for (e = environ; *e; e++) {
-        if (strncmp(*e, "LIBXLX_", strlen("LIBXLX_")))
+        if (strncmp(*e, "LIBXLX", strlen("LIBXLX")))
             continue;
         for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
             if (!strncmp(*e, others[i], strlen(others[i])))

@@ -422,6 +422,7 @@ static void check_scope(int status, const char *wanted)
     assert_int_equal(fclose(f), 0);
     assert_int_equal(chmod(program, 0700), 0);
     setenv("LIBXLX_BUSCTL", wanted ? program : "", 1);
+    xlx__error_clear();
     xlx__scope_take(ctx, "xl-usb-qemu-7", 4711);
     assert_string_equal(xlx_error_get(), "");
     unsetenv("LIBXLX_BUSCTL");
