@@ -25,6 +25,9 @@ void xl_say_scsi(const char *done, const xlx_scsi_devs *list)
                dev->readonly ? ", read-only" : "",
                dev->shared ? ", shared" : "");
     }
+    for (i = 0; i < list->num_skipped; i++)
+        printf("Left out %s: %s\n", xl_text(list->skipped[i].pdev),
+               xl_text(list->skipped[i].why));
 }
 
 void xl_say_usb(const char *done, const xlx_usb_entry *e)

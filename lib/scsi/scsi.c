@@ -135,41 +135,97 @@ static int plan_add(xlx_ctx *ctx, const xlx_guest *guest,
     return xlx__scsi_note_device(e, p);
 }
 
+/* Says which one the guest does not get. */
+static int skip(xlx_scsi_devs *attached, const char *pdev, const char *why)
+{
+    xlx_scsi_skipped *s = xlx__scsi_devs_skipped_append(attached);
+    int rc;
+
+    if (!s)
+        return ERROR_NOMEM;
+    rc = xlx__set_string(&s->pdev, pdev);
+    return rc ? rc : xlx__set_string(&s->why, why);
+}
+
+/* The devices of that host adapter. */
+static int find_on_host(uint32_t host, struct xlx__scsi_pdev **pdevs_r,
+                        int *num_r)
+{
+    struct xlx__scsi_pdev *pdevs = NULL;
+    struct xlx__scsi_hctl *list;
+    int i, num, n = 0, rc;
+
+    rc = xlx__scsi_units(&list, &num);
+    if (rc) return rc;
+    pdevs = calloc((size_t)num + 1, sizeof(*pdevs));
+    if (!pdevs)
+        rc = xlx__nomem();
+    for (i = 0; !rc && i < num; i++) {
+        if (list[i].host != host)
+            continue;
+        xlx__scsi_pdev_init(&pdevs[n]);
+        rc = xlx__scsi_find_hctl(&list[i], &pdevs[n++]);
+    }
+    free(list);
+    *pdevs_r = pdevs;
+    *num_r = n;
+    return rc;
+}
+
 /* Every device of the host adapter that *one is on, under the address that it
- * has on the host. */
+ * has on the host, or another one when the guest cannot have that. */
 static int plan_host(xlx_ctx *ctx, const xlx_guest *guest,
                      const xlx_scsi_dev *dev,
-                     const struct xlx__scsi_pdev *one, struct plan *plan)
+                     const struct xlx__scsi_pdev *one, struct plan *plan,
+                     xlx_scsi_devs *attached)
 {
+    char text[XLX__SCSI_HCTL_MAX], vdev[XLX__SCSI_HCTL_MAX];
     xlx_scsi_dev each = *dev;    /* its texts are not ours */
-    char text[XLX__SCSI_HCTL_MAX];
-    struct xlx__scsi_hctl *list;
-    struct xlx__scsi_pdev p;
-    int i, num, rc;
+    struct xlx__scsi_host_dev *devs = NULL;
+    struct xlx__scsi_pdev *pdevs = NULL;
+    int i, num = 0, rc;
 
     if (!*xlx__text(one->unit.hctl))
         return xlx__error(ERROR_INVAL, "pdev %s: it is on no SCSI host "
                           "adapter, so the vdev cannot be \"host\"",
                           dev->pdev);
-    rc = xlx__scsi_units(&list, &num);
-    if (rc) return rc;
-    for (i = 0; !rc && i < num; i++) {
-        if (list[i].host != one->hctl.host)
-            continue;
-        xlx__scsi_format_hctl(&list[i], text);
-        each.pdev = text;
-        xlx__scsi_pdev_init(&p);
-        rc = xlx__scsi_find_hctl(&list[i], &p);
-        if (!rc)
-            rc = plan_add(ctx, guest, &each, text, &p, plan);
-        xlx__scsi_pdev_dispose(&p);
+    rc = find_on_host(one->hctl.host, &pdevs, &num);
+    if (rc) goto out;
+    devs = calloc((size_t)num + 1, sizeof(*devs));
+    if (!devs) {
+        rc = xlx__nomem();
+        goto out;
     }
-    free(list);
+    for (i = 0; i < num; i++) {
+        devs[i].hctl = pdevs[i].hctl;
+        devs[i].type = pdevs[i].unit.type;
+    }
+    xlx__scsi_place_all(devs, num);
+    each.pdev = text;
+    for (i = 0; !rc && i < num; i++) {
+        xlx__scsi_format_hctl(&devs[i].hctl, text);
+        if (devs[i].why)
+            rc = skip(attached, text, devs[i].why);
+        else
+            rc = plan_add(ctx, guest, &each,
+                          xlx__scsi_format_hctl(&devs[i].vdev, vdev),
+                          &pdevs[i], plan);
+    }
+    if (!rc && !plan->num)
+        rc = xlx__error(ERROR_INVAL, "pdev %s: its host adapter has no device "
+                        "that the guest can have", dev->pdev);
+
+ out:
+    for (i = 0; i < num; i++)
+        xlx__scsi_pdev_dispose(&pdevs[i]);
+    free(pdevs);
+    free(devs);
     return rc;
 }
 
 static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
-                     const xlx_scsi_devs *devs, struct plan *plan)
+                     const xlx_scsi_devs *devs, struct plan *plan,
+                     xlx_scsi_devs *attached)
 {
     struct xlx__scsi_pdev p;
     int i, j, rc = 0;
@@ -184,7 +240,7 @@ static int make_plan(xlx_ctx *ctx, const xlx_guest *guest,
         if (!rc)
             rc = strcmp(xlx__text(dev->vdev), "host")
                  ? plan_add(ctx, guest, dev, xlx__text(dev->vdev), &p, plan)
-                 : plan_host(ctx, guest, dev, &p, plan);
+                 : plan_host(ctx, guest, dev, &p, plan, attached);
         xlx__scsi_pdev_dispose(&p);
     }
     if (rc) return rc;
@@ -547,7 +603,7 @@ int xlx__scsi_attach(xlx_ctx *ctx, const xlx_guest *guest,
                         xlx__text(guest->name));
         goto out;
     }
-    rc = make_plan(ctx, &c.guest, devs, &plan);
+    rc = make_plan(ctx, &c.guest, devs, &plan, attached_r);
     if (rc) goto out;
     rc = xlx__scsi_recover(&c, dry_run, NULL);
     if (rc) goto out;

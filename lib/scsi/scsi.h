@@ -11,6 +11,7 @@
  *   scsi-lun.c       the devices in xenstore, and their states
  *   scsi-bus.c       putting them there, waiting, taking them off
  *   scsi-record.c    the record, which is also the journal
+ *   scsi-host.c      addresses for all devices of a host adapter
  *   scsi.c           attach
  *   scsi-detach.c    detach
  *   scsi-list.c      list
@@ -319,6 +320,19 @@ int xlx__scsi_owner(xlx_ctx *ctx, const struct xlx__scsi_pdev *p,
 /* The same by the name of the backstore that the entry uses. */
 int xlx__scsi_backstore_owner(xlx_ctx *ctx, const char *backstore,
                               xlx_scsi_entry *entry_r, xlx_guest *guest_r);
+
+/* ---- scsi-host.c -------------------------------------------------------- */
+
+/* A device of a host adapter that is given to a guest as a whole. */
+struct xlx__scsi_host_dev {
+    struct xlx__scsi_hctl hctl;     /* on the host */
+    const char *type;               /* of the scsi_unit */
+    bool placed;
+    struct xlx__scsi_hctl vdev;     /* when placed */
+    const char *why;                /* it is not; else NULL */
+};
+/* Decides about each of them; looks at nothing else. */
+void xlx__scsi_place_all(struct xlx__scsi_host_dev *devs, int num);
 
 /* ---- scsi.c ------------------------------------------------------------- */
 
