@@ -175,6 +175,25 @@ static int set_serial(const char *path, const xlx_scsi_entry *entry)
     return xlx__attr_write(serial, "%s/wwn/vpd_unit_serial", path);
 }
 
+/* Guests that share a device by pscsi are one initiator to it, so it would
+ * grant each of them the reservation that another one holds.  The target then
+ * refuses the commands.  With iblock it keeps the reservations itself, those of
+ * each guest. */
+static int refuse_reservations(const char *path, const xlx_scsi_entry *entry)
+{
+    int rc;
+
+    if (!entry->dev.shared ||
+        entry->dev.backstore != XLX_SCSI_BACKSTORE_PSCSI)
+        return 0;
+    rc = xlx__attr_write("0", "%s/attrib/emulate_pr", path);
+    if (rc)
+        xlx__error_prefix(rc, "pdev %s: this kernel cannot keep guests that "
+                          "share it from reservations; use iblock",
+                          entry->dev.pdev);
+    return rc;
+}
+
 static int configure(const char *path, const xlx_scsi_entry *entry,
                      const struct xlx__scsi_pdev *p)
 {
@@ -194,6 +213,8 @@ static int configure(const char *path, const xlx_scsi_entry *entry,
         goto out;
     }
     rc = set_serial(path, entry);
+    if (rc) goto out;
+    rc = refuse_reservations(path, entry);
 
  out:
     free(control);

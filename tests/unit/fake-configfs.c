@@ -75,6 +75,7 @@ static void populate(const char *dir)
         { HBA, "hba_info", "HBA Index: 0 plugin: pscsi version: v5.0\n" },
         { OBJECT, "control", "" }, { OBJECT, "enable", "0\n" },
         { OBJECT, "udev_path", "" }, { OBJECT, "attrib", NULL },
+        { OBJECT, "attrib/emulate_pr", "1" },
         { OBJECT, "info", "Status: ACTIVATED  Max Queue Depth: 0\n" },
         { OBJECT, "wwn", NULL },
         { OBJECT, "wwn/vpd_unit_serial", "T10 VPD Unit Serial Number: \n" },

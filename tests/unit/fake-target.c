@@ -2,7 +2,7 @@
 /*
  * For scsi-rtslib.py: our target of one device in a fake configfs.
  *
- *   fake-target make|check|remove UUID H:C:T:L PATH [KIND]
+ *   fake-target make|check|remove UUID H:C:T:L PATH [shared|iblock]
  *
  * Prints the backstore, the target and the LUN; 1 with the message when the
  * library fails.
@@ -35,8 +35,9 @@ int main(int argc, char **argv)
 
     xlx_scsi_entry_init(&e);
     xlx__scsi_pdev_init(&p);
-    e.dev.backstore = argc > 5 ? XLX_SCSI_BACKSTORE_IBLOCK
-                               : XLX_SCSI_BACKSTORE_PSCSI;
+    e.dev.backstore = argc > 5 && !strcmp(argv[5], "iblock")
+                      ? XLX_SCSI_BACKSTORE_IBLOCK : XLX_SCSI_BACKSTORE_PSCSI;
+    e.dev.shared = argc > 5;
     if (argc < 5 || libxl_uuid_from_string(&uuid, argv[2]) ||
         !xlx__scsi_parse_hctl(argv[3], &vdev) ||
         xlx_ctx_alloc(&ctx, NULL, NULL))

@@ -111,14 +111,20 @@ class Host:
         assert not fails or fails in r.stderr, r.stderr
         return r.stdout
 
-    def ours(self, what, path='/dev/sda', fails=None):
+    def ours(self, what, path='/dev/sda', fails=None, how=()):
         env = dict(os.environ, LIBXLX_CONFIGFS_DIR=self.folder,
                    LIBXLX_SYSFS_DIR=self.folder)
-        r = subprocess.run(['./fake-target', what, UUID, '0:0:1:2', path],
+        r = subprocess.run(['./fake-target', what, UUID, '0:0:1:2', path,
+                            *how],
                            env=env, text=True, capture_output=True)
         assert bool(r.returncode) == bool(fails), r.stderr
         assert not fails or fails in r.stderr, r.stderr
         return r.stdout
+
+    def text(self, path):
+        with open(os.path.join(self.folder, 'target/core', path),
+                  encoding='ascii') as file:
+            return file.read()
 
     def there(self, path):
         return os.path.exists(os.path.join(self.folder, 'target', path))
@@ -185,9 +191,7 @@ def saved_copy_is_replaced(host):
     host.ours('check')
     assert host.link() == OURS
     assert not host.there('core/' + copy)
-    with open(host.folder + '/target/core/' + OURS + '/udev_path',
-              encoding='ascii') as file:
-        assert file.read() == '/dev/sdb'
+    assert host.text(OURS + '/udev_path') == '/dev/sdb'
     # theirs is as they saved it
     assert 'theirs' in host.link('naa.5001405000000001', 0, 'loopback')
 
@@ -239,10 +243,24 @@ def beside_after_failure(host):
     assert 'theirs' in host.link('naa.5001405000000001', 0, 'loopback')
 
 
+def reservations(host):
+    """Guests that share a device by pscsi are one initiator to it."""
+    host.ours('make')
+    assert host.text(OURS + '/attrib/emulate_pr') == '1'
+    host.ours('remove')
+    host.ours('make', how=['shared'])
+    assert host.text(OURS + '/attrib/emulate_pr') == '0'
+    host.ours('remove')
+    host.ours('make', how=['iblock'])
+    assert host.text(OURS.replace('pscsi', 'iblock') +
+                     '/attrib/emulate_pr') == '1'
+
+
 def main():
     tests = [names_are_taken, clear_stops_at_ours, tpg_of_a_guest_stays,
              saved_copy_is_replaced, saved_copy_is_removed,
-             beside_guests, beside_after_failure]
+             beside_guests, beside_after_failure,
+             reservations]
     if not python():
         print('1..0 # SKIP no python3-rtslib-fb')
         return

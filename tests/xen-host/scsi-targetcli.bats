@@ -12,6 +12,15 @@ saved=/etc/rtslib-fb-target/saveconfig.json
 iqn=iqn.2003-01.org.linux-iscsi.dom0.x8664:sn.theirs
 naa=naa.5001405000000001
 
+# There is no system bus in dom0, which targetcli asks for handlers of tcmu.
+targetcli() {
+    python3 -c 'import runpy, sys
+from gi.repository import Gio
+Gio.bus_get_sync = lambda *_: None
+sys.argv[0] = "targetcli"
+runpy.run_path("/usr/bin/targetcli", run_name="__main__")' "$@"
+}
+
 setup_file() {
     load guest; load scsi
     scsi_begin
@@ -29,7 +38,7 @@ setup() { load guest; load scsi; scsi_setup; }
 teardown() { scsi_teardown; }
 teardown_file() {
     load guest; load scsi
-    guest_stop g || true
+    guest_destroy g || true
     targetctl clear || true
     scsi_end
 }
