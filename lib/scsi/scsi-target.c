@@ -177,8 +177,8 @@ static int set_serial(const char *path, const xlx_scsi_entry *entry)
 
 /* Guests that share a device by pscsi are one initiator to it, so it would
  * grant each of them the reservation that another one holds.  The target then
- * refuses the commands.  With iblock it keeps the reservations itself, those of
- * each guest. */
+ * refuses the commands.  With iblock it keeps the reservations of each guest
+ * itself. */
 static int refuse_reservations(const char *path, const xlx_scsi_entry *entry)
 {
     int rc;
