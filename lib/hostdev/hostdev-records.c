@@ -283,7 +283,7 @@ static int search_usb(xlx_ctx *ctx, const xlx_guest *guest, void *user)
 static bool usb_names_device(const char *text, void *user)
 {
     const struct search *s = user;
-    uint32_t vendor, product;
+    uint32_t vendor = 0, product = 0;
     char id[16], *place;
     bool named;
 
