@@ -162,12 +162,14 @@ static void loop_devices(void **state)
     (void)state;
 
     setenv("LIBXLX_SYSFS_DIR", folder, 1);
+    setenv("LIBXLX_DEV_DIR", folder, 1);
     put_attr("loop3/loop/backing_file", image);
     put_attr("loop3/ro", "1");
     assert_false(loop_writes("loop3"));
     put_attr("loop4/loop/backing_file", image);
     put_attr("loop4/ro", "0");
     assert_true(loop_writes("loop4"));
+    unsetenv("LIBXLX_DEV_DIR");
     unsetenv("LIBXLX_SYSFS_DIR");
 }
 
