@@ -377,8 +377,9 @@ settled() {
     run -0 xl usb-show g
     echo "$output"
     [[ $output == *QEMU* ]]
-    run -0 xl usb-repair g
+    run xl usb-repair g
     echo "$output"
+    [ "$status" = 0 ]
     wait_for 60 "the stick, back" works a
     served a "$GUESTS/a.img"
     xl usb-detach g 1d6b:0104
