@@ -295,7 +295,7 @@ X
     run -0 xl create "$tmp/web.cfg"
     echo "$output"
     grep -qx "systemctl start --no-block xl-scsi-watch@$uuid.service" "$tmp/calls"
-    ! grep -q '^xl-scsi-watch' "$tmp/calls"
+    run ! grep -q '^xl-scsi-watch' "$tmp/calls"
     echo start > "$tmp/fail"
     run -0 xl create "$tmp/web.cfg"
     echo "$output"
