@@ -24,11 +24,31 @@ bool xlx__scsi_target_is_lost(const xlx_scsi_entry *e, uint32_t domid)
     return lost;
 }
 
+/* Is its backstore still there, for this device?  Then it is the backstore that
+ * has the disk open, and the kernel gives the disk to nobody else. */
+static int is_served(const xlx_scsi_entry *e, const struct xlx__scsi_pdev *p,
+                     bool *yes_r)
+{
+    char *path = xlx__attr_text("%s/target/core/%s/udev_path",
+                                xlx__configfs_dir(), e->backstore);
+    char *enable = path ? xlx__attr_text("%s/target/core/%s/enable",
+                                         xlx__configfs_dir(), e->backstore)
+                        : NULL;
+    int rc = enable ? 0 : xlx__attr_failure();
+
+    if (!rc)
+        *yes_r = !strcmp(path, p->unit.path) && !strcmp(enable, "1");
+    free(enable);
+    free(path);
+    return rc;
+}
+
 /* Its device is looked for by its identity: that path may be another's now. */
 static int make_again(struct xlx__scsi_repair *r, const xlx_scsi_entry *e)
 {
     char *tpg = xlx__scsi_target_tpg(e);
     struct xlx__scsi_pdev p;
+    bool served = false;
     int rc;
 
     xlx__scsi_pdev_init(&p);
@@ -41,7 +61,9 @@ static int make_again(struct xlx__scsi_repair *r, const xlx_scsi_entry *e)
     else
         rc = xlx__scsi_find_again(e, r->c->boot, &p);
     if (rc) goto out;
-    rc = xlx__scsi_check_use(r->c, e, &p, false);
+    rc = is_served(e, &p, &served);
+    if (rc) goto out;
+    rc = xlx__scsi_check_use(r->c, e, &p, served);
     if (rc) goto out;
     rc = xlx__scsi_target_make(r->c->ctx, e, &p);
     if (rc) goto out;
