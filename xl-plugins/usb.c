@@ -131,9 +131,8 @@ int xl_usb_assignable_remove_main(int argc, char **argv)
     rc = xlx_usb_assignable_remove(xl_ctx(), args.selector, args.dry_run);
     if (rc)
         return xl_failed(rc);
-    printf("%s %s\n", args.dry_run ? "Would give to the host's drivers"
-                                   : "Given to the host's drivers:",
-           args.selector);
+    printf("%s: %s\n", args.dry_run ? "Would not be kept any more"
+                                    : "Not kept any more", args.selector);
     return 0;
 }
 

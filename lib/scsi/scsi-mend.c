@@ -24,8 +24,8 @@ bool xlx__scsi_target_is_lost(const xlx_scsi_entry *e, uint32_t domid)
     return lost;
 }
 
-/* Is its backstore still there, for this device?  Then it is the backstore that
- * has the disk open, and the kernel gives the disk to nobody else. */
+/* Is its backstore still there, for this device?  Then it is that which has
+ * the disk open, and the kernel gives it to nobody else. */
 static int is_served(const xlx_scsi_entry *e, const struct xlx__scsi_pdev *p,
                      bool *yes_r)
 {

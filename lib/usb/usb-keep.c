@@ -21,7 +21,6 @@
 #include "usb/usb.h"
 
 #define RULES "/etc/udev/rules.d/71-libxlx-usb.rules"
-#define MARK "# kept: "             /* before the selector of a device */
 #define MAX_RULES (1 << 20)
 
 static const char *rules_path(void)
@@ -117,20 +116,30 @@ static int write_rules(const char *text)
     return rc;
 }
 
-/* The first device of the text, or the next behind it; NULL behind the last.
- */
+/* The next device behind a place in the text; NULL behind the last. */
 static char *next_mark(char *text)
 {
-    char *p = strstr(text, "\n" MARK);
+    char *p = strstr(text, "\n" XLX__USB_KEPT_MARK);
 
     return p ? p + 1 : NULL;
+}
+
+static char *first_mark(char *text)
+{
+    return strncmp(text, XLX__USB_KEPT_MARK, strlen(XLX__USB_KEPT_MARK)) ? next_mark(text) : text;
+}
+
+/* Its selector, the caller's; NULL when memory is short. */
+static char *selector_of(const char *mark)
+{
+    mark += strlen(XLX__USB_KEPT_MARK);
+    return strndup(mark, strcspn(mark, "\n"));
 }
 
 /* Takes the selector out of a mark; false when it is none of ours. */
 static bool read_mark(const char *mark, xlx_usb_selector *s)
 {
-    const char *text = mark + strlen(MARK);
-    char *line = strndup(text, strcspn(text, "\n"));
+    char *line = selector_of(mark);
     bool good = line && !xlx__usb_selector_read(NULL, line, s);
 
     free(line);
@@ -145,7 +154,7 @@ static char *find_mark(char *text, const xlx_usb_host_device *d)
     bool found = false;
     char *mark;
 
-    for (mark = next_mark(text); mark; mark = next_mark(mark)) {
+    for (mark = first_mark(text); mark; mark = next_mark(mark)) {
         xlx_usb_selector_init(&s);
         found = read_mark(mark, &s) && xlx__usb_selector_matches(&s, d);
         xlx_usb_selector_dispose(&s);
@@ -153,6 +162,19 @@ static char *find_mark(char *text, const xlx_usb_host_device *d)
             break;
     }
     return mark;
+}
+
+/* The mark with exactly that selector. */
+static char *find_named(char *text, const char *selector)
+{
+    size_t len = strlen(selector);
+    char *mark;
+
+    for (mark = first_mark(text); mark; mark = next_mark(mark))
+        if (!strncmp(mark + strlen(XLX__USB_KEPT_MARK), selector, len) &&
+            mark[strlen(XLX__USB_KEPT_MARK) + len] == '\n')
+            return mark;
+    return NULL;
 }
 
 int xlx__usb_kept_by(const xlx_usb_host_device *d, char **selector_r)
@@ -163,9 +185,7 @@ int xlx__usb_kept_by(const xlx_usb_host_device *d, char **selector_r)
     rc = read_rules(&text);
     if (rc) return rc;
     mark = find_mark(text, d);
-    if (mark)
-        mark += strlen(MARK);
-    found = mark ? strndup(mark, strcspn(mark, "\n")) : strdup("");
+    found = mark ? selector_of(mark) : strdup("");
     free(text);
     if (!found)
         return xlx__nomem();
@@ -174,116 +194,33 @@ int xlx__usb_kept_by(const xlx_usb_host_device *d, char **selector_r)
     return 0;
 }
 
-/* ---- the rules of a device ---------------------------------------------- */
-
-#define RULE "ACTION==\"add\", SUBSYSTEM==\"usb\", " \
-    "ENV{DEVTYPE}==\"usb_interface\", DRIVER!=\"usbfs\", "
-#define DENY "ATTR{authorized}=\"0\"\n"
-
-/* Serial numbers that mean more than themselves in a rule. */
-static bool is_plain(const char *text)
-{
-    for (; *text; text++)
-        if (*text < ' ' || strchr("\"*?[]|\\$%", *text))
-            return false;
-    return true;
-}
-
-static int rules_for_id(const xlx_usb_host_device *d, const char *selector,
-                        char **rules_r)
-{
-    const char *serial = xlx__text(d->serial);
-
-    if (!is_plain(serial))
-        return xlx__error(ERROR_INVAL, "%s: a rule of udev cannot have its "
-                          "serial number: name its socket", d->path);
-    *rules_r = xlx__printf("%s%s\n" RULE "ATTRS{idVendor}==\"%04x\", "
-                           "ATTRS{idProduct}==\"%04x\"%s%s%s, " DENY,
-                           MARK, selector, d->vendor, d->product,
-                           *serial ? ", ATTRS{serial}==\"" : "", serial,
-                           *serial ? "\"" : "");
-    return *rules_r ? 0 : xlx__nomem();
-}
-
-/* The root hubs of the kernel have the revision in their product number, and
- * the names of directories of sysfs the controller and the ports. */
-static int rules_for_socket(const xlx_usb_host_device *d, const char *selector,
-                            char **rules_r)
-{
-    struct xlx__usb_places places;
-    char *text, *more;
-    int i, rc;
-
-    rc = xlx__usb_places(d->path, &places);
-    if (rc) return rc;
-    text = xlx__printf("%s%s\n", MARK, selector);
-    for (i = 0; text && i < places.num; i++) {
-        more = xlx__printf("%s" RULE "DEVPATH==\"*/%s/usb*/*-%s:*\", "
-                           "ATTRS{idVendor}==\"1d6b\", "
-                           "ATTRS{idProduct}==\"%04u\", " DENY, text,
-                           places.list[i].controller, places.list[i].ports,
-                           places.list[i].revision);
-        free(text);
-        text = more;
-    }
-    *rules_r = text;
-    return text ? 0 : xlx__nomem();
-}
-
-/* By what it is kept: as in a record of a guest. */
-static int describe(const xlx_usb_selector *s, const xlx_usb_host_device *d,
-                    char **selector_r, char **rules_r)
-{
-    bool by_id = s->kind == XLX_USB_SELECTOR_KIND_ID ||
-                 (s->kind != XLX_USB_SELECTOR_KIND_PATH &&
-                  s->kind != XLX_USB_SELECTOR_KIND_SOCKET &&
-                  *xlx__text(d->serial));
-    char *selector = NULL;
-    int rc;
-
-    if (by_id) {
-        selector = xlx__printf("%04x:%04x%s%s", d->vendor, d->product,
-                               *xlx__text(d->serial) ? ":" : "",
-                               xlx__text(d->serial));
-        rc = selector ? rules_for_id(d, selector, rules_r) : xlx__nomem();
-    } else {
-        rc = xlx__usb_socket(d->path, &selector);
-        if (!rc && !*selector)
-            rc = xlx__error(ERROR_INVAL, "%s: its controller has no name that"
-                            " lasts: name the device by its ID", d->path);
-        if (!rc)
-            rc = rules_for_socket(d, selector, rules_r);
-    }
-    if (rc) {
-        free(selector);
-        return rc;
-    }
-    free(*selector_r);
-    *selector_r = selector;
-    return 0;
-}
-
 /* ---- the interfaces ----------------------------------------------------- */
 
-static int authorize(const xlx_usb_host_device *d, bool yes)
+static int authorize_one(const char *name, const char *value, bool dry_run)
 {
-    const char *value = yes ? "1" : "0";
-    int i, rc = 0;
-    char *now;
+    char *now = xlx__attr_text("%s/bus/usb/devices/%s/authorized",
+                               xlx__sysfs_dir(), name);
+    int rc = 0;
 
-    for (i = 0; !rc && i < d->num_interfaces; i++) {
-        now = xlx__attr_text("%s/bus/usb/devices/%s/authorized",
-                             xlx__sysfs_dir(), d->interfaces[i].name);
-        if (!now)
-            return xlx__nomem();
-        if (!*now)
-            rc = xlx__error(ERROR_FAIL, "%s: the kernel cannot keep its "
-                            "drivers from it", d->interfaces[i].name);
-        else if (strcmp(now, value))
-            rc = xlx__attr_write(value, "%s/bus/usb/devices/%s/authorized",
-                                 xlx__sysfs_dir(), d->interfaces[i].name);
-        free(now);
-    }
+    if (!now)
+        return xlx__attr_failure();
+    if (!*now)
+        rc = xlx__error(ERROR_FAIL, "%s: the kernel cannot keep its drivers "
+                        "from it", name);
+    else if (strcmp(now, value) && !dry_run)
+        rc = xlx__attr_write(value, "%s/bus/usb/devices/%s/authorized",
+                             xlx__sysfs_dir(), name);
+    free(now);
+    return rc;
+}
+
+/* dry_run: only looks whether the kernel can. */
+static int authorize(const xlx_usb_host_device *d, bool yes, bool dry_run)
+{
+    int i, rc = 0;
+
+    for (i = 0; !rc && i < d->num_interfaces; i++)
+        rc = authorize_one(d->interfaces[i].name, yes ? "1" : "0", dry_run);
     return rc;
 }
 
@@ -296,7 +233,7 @@ int xlx__usb_lend(const xlx_usb_host_device *d, bool *kept_r)
     if (rc) return rc;
     *kept_r = *selector;
     free(selector);
-    return *kept_r ? authorize(d, true) : 0;
+    return *kept_r ? authorize(d, true, false) : 0;
 }
 
 int xlx__usb_keep_again(const xlx_usb_host_device *d, bool *kept_r)
@@ -308,7 +245,7 @@ int xlx__usb_keep_again(const xlx_usb_host_device *d, bool *kept_r)
     if (rc) return rc;
     *kept_r = *selector;
     free(selector);
-    return *kept_r ? authorize(d, false) : 0;
+    return *kept_r ? authorize(d, false, false) : 0;
 }
 
 /* All drivers that fit look at it, as when it is plugged in. */
@@ -316,7 +253,7 @@ static int give_to_drivers(const xlx_usb_host_device *d)
 {
     int i, rc;
 
-    rc = authorize(d, true);
+    rc = authorize(d, true, false);
     for (i = 0; !rc && i < d->num_interfaces; i++) {
         if (*xlx__text(d->interfaces[i].driver))
             continue;
@@ -351,24 +288,84 @@ static int find(const char *text, xlx_usb_host_devices *list,
     return rc;
 }
 
-/* Adds what rules has, unless the device is kept already. */
-static int add_rules(const xlx_usb_host_device *d, const char *rules)
+/* Cuts a mark out of the text, with its rules; lines of others stay. */
+static void cut(char *mark)
 {
-    static const char head[] =
-        "# Devices that are kept from this host's drivers.  xl "
-        "usb-assignable-add\n# and usb-assignable-remove write this file.\n";
+    char *end = mark;
+
+    do {
+        end += strcspn(end, "\n");
+        end += *end == '\n';
+    } while (!strncmp(end, XLX__USB_KEPT_RULE,
+                       strlen(XLX__USB_KEPT_RULE)));
+    memmove(mark, end, strlen(end) + 1);
+}
+
+static const char head[] =
+    "# Devices that are kept from this host's drivers.  xl usb-assignable-add"
+    "\n# and usb-assignable-remove write this file.\n";
+
+/* Adds what rules has, unless that is there already. */
+static int add_rules(const char *selector, const char *rules, bool *added_r)
+{
     char *text = NULL, *more = NULL;
+    size_t len;
     int rc;
 
     rc = read_rules(&text);
-    if (rc || find_mark(text, d))
+    if (rc || find_named(text, selector))
         goto out;
-    more = xlx__printf("%s%s", *text ? text : head, rules);
+    len = strlen(text);
+    more = xlx__printf("%s%s%s", len ? text : head,
+                       len && text[len - 1] != '\n' ? "\n" : "", rules);
     rc = more ? write_rules(more) : xlx__nomem();
+    *added_r = !rc;
 
  out:
     free(more);
     free(text);
+    return rc;
+}
+
+/* Takes back what was done before a failure, whose message stays. */
+static void take_back(const xlx_usb_host_device *d, const char *selector,
+                      bool added)
+{
+    struct xlx__error_text why;
+    char *text = NULL, *mark;
+
+    if (!added)
+        return;
+    xlx__error_save(&why);
+    if (!read_rules(&text)) {
+        mark = find_named(text, selector);
+        if (mark) {
+            cut(mark);
+            write_rules(text);
+        }
+        if (!find_mark(text, d))
+            give_to_drivers(d);
+    }
+    free(text);
+    xlx__error_restore(&why);
+}
+
+/* The rule comes first: a device that is plugged in again in between is kept
+ * by it. */
+static int keep(const xlx_usb_host_device *d, const char *selector,
+                const char *rules, bool dry_run)
+{
+    bool added = false;
+    int rc;
+
+    rc = authorize(d, false, true);
+    if (rc || dry_run)
+        return rc;
+    rc = add_rules(selector, rules, &added);
+    if (rc) return rc;
+    rc = authorize(d, false, false);
+    if (rc)
+        take_back(d, selector, added);
     return rc;
 }
 
@@ -384,18 +381,16 @@ int xlx__usb_assignable_add(xlx_ctx *ctx, const char *selector, bool force,
 
     xlx_usb_selector_init(&s);
     xlx_usb_host_devices_init(&list);
-    rc = xlx__lock_host(ctx, "usb", &lock);
+    /* that of attachments: a guest gets it before us, or not at all */
+    rc = xlx__lock_host(ctx, "devices", &lock);
     if (rc) goto out;
     rc = find(selector, &list, &s, &d);
     if (rc) goto out;
     rc = xlx__usb_check_free(ctx, NULL, d, force);
     if (rc) goto out;
-    rc = describe(&s, d, &kept, &rules);
-    if (!rc && !dry_run)
-        rc = add_rules(d, rules);
+    rc = xlx__usb_keep_rules(&s, d, &kept, &rules);
     if (rc) goto out;
-    if (!dry_run)
-        rc = authorize(d, false);
+    rc = keep(d, kept, rules, dry_run);
     if (rc) goto out;
     rc = xlx_usb_host_device_copy(ctx, device, d);
     if (!rc)
@@ -410,88 +405,148 @@ int xlx__usb_assignable_add(xlx_ctx *ctx, const char *selector, bool force,
     return rc;
 }
 
-/* Cuts the section of a mark out of the text. */
-static void cut(char *mark)
+/* Finds the mark that the selector names: by what is written there, by its
+ * socket, or by the device. */
+static int find_kept(const char *selector, char *text,
+                     const xlx_usb_host_devices *list, char **mark_r)
 {
-    char *next = next_mark(mark);
+    const xlx_usb_host_device *d = NULL;
+    xlx_usb_selector s;
+    char *socket = NULL;
+    int rc;
 
-    if (next)
-        memmove(mark, next, strlen(next) + 1);
-    else
-        *mark = '\0';
+    xlx_usb_selector_init(&s);
+    rc = xlx__usb_selector_read(NULL, selector, &s);
+    if (rc) goto out;
+    *mark_r = find_named(text, selector);
+    if (*mark_r)
+        goto out;
+    if (s.kind == XLX_USB_SELECTOR_KIND_PATH) {
+        rc = xlx__usb_socket(selector, &socket);
+        if (rc) goto out;
+        *mark_r = *xlx__text(socket) ? find_named(text, socket) : NULL;
+    }
+    if (*mark_r)
+        goto out;
+    rc = xlx__usb_resolve(&s);
+    if (!rc)
+        rc = xlx__usb_pick(list, &s, &d);
+    if (!rc)
+        *mark_r = find_mark(text, d);
+    rc = xlx__forgive(rc, ERROR_NOTFOUND);
+
+ out:
+    free(socket);
+    xlx_usb_selector_dispose(&s);
+    return rc;
 }
 
-/* The mark that has the selector, as it was written or of the device. */
-static char *find_named(char *text, const char *selector,
-                        const xlx_usb_host_device *d)
+static int not_kept(const char *selector, char *text)
 {
-    size_t len = strlen(selector);
-    char *mark;
+    char *names = NULL, *name, *more, *mark;
+    int rc;
 
-    for (mark = next_mark(text); mark; mark = next_mark(mark))
-        if (!strncmp(mark + strlen(MARK), selector, len) &&
-            mark[strlen(MARK) + len] == '\n')
-            return mark;
-    return d ? find_mark(text, d) : NULL;
+    for (mark = first_mark(text); mark; mark = next_mark(mark)) {
+        name = selector_of(mark);
+        more = name ? xlx__printf("%s%s%s", xlx__text(names),
+                                  names ? ", " : "", name) : NULL;
+        free(name);
+        if (!more)
+            break;
+        free(names);
+        names = more;
+    }
+    rc = xlx__error(ERROR_NOTFOUND, "selector \"%s\": no such device is kept "
+                    "from the host's drivers; %s%.400s", selector,
+                    names ? "these are: " : "none is", xlx__text(names));
+    free(names);
+    return rc;
 }
 
-/* The devices that the mark keeps, and that no guest has, go to the host. */
-static int release_all(xlx_ctx *ctx, const char *mark,
+/* Gives one device to the host, unless there is a reason against it. */
+static int release(xlx_ctx *ctx, const xlx_usb_host_device *d, char *rest)
+{
+    char *use = NULL, *other = find_mark(rest, d), *selector = NULL;
+    int rc;
+
+    rc = xlx__usb_guest_use(ctx, d, NULL, &use);
+    if (!rc && other) {
+        selector = selector_of(other);
+        if (selector)
+            xlx__notice(ctx, "%s: it is still kept, by %s", d->path, selector);
+        else
+            rc = xlx__nomem();
+    } else if (!rc && use) {
+        xlx__notice(ctx, "%s: the host's drivers get it later: %s", d->path,
+                    use);
+    } else if (!rc) {
+        rc = give_to_drivers(d);
+    }
+    free(selector);
+    free(use);
+    return rc;
+}
+
+/* The devices that the mark keeps; rest: the text without it. */
+static int release_all(xlx_ctx *ctx, const char *mark, char *rest,
                        const xlx_usb_host_devices *list)
 {
     xlx_usb_selector s;
-    char *use;
     int i, rc = 0;
 
     xlx_usb_selector_init(&s);
-    for (i = 0; !rc && read_mark(mark, &s) && i < list->num_devices; i++) {
-        if (!xlx__usb_selector_matches(&s, &list->devices[i]))
-            continue;
-        use = NULL;
-        rc = xlx__usb_guest_use(ctx, &list->devices[i], NULL, &use);
-        if (!rc && !use)
-            rc = give_to_drivers(&list->devices[i]);
-        free(use);
-    }
+    if (read_mark(mark, &s))
+        for (i = 0; !rc && i < list->num_devices; i++)
+            if (xlx__usb_selector_matches(&s, &list->devices[i]))
+                rc = release(ctx, &list->devices[i], rest);
     xlx_usb_selector_dispose(&s);
     return rc;
+}
+
+/* A file of which only our words are left is not left at all. */
+static int write_rest(const char *rest)
+{
+    if (strcmp(rest, head))
+        return write_rules(rest);
+    if (unlink(rules_path()) && errno != ENOENT)
+        return xlx__error(ERROR_FAIL, "%s: cannot remove: %m", rules_path());
+    return 0;
 }
 
 int xlx__usb_assignable_remove(xlx_ctx *ctx, const char *selector,
                                bool dry_run)
 {
-    const xlx_usb_host_device *d = NULL;
     struct xlx__lock lock = XLX__LOCK_NONE;
+    char *text = NULL, *rest = NULL, *mark = NULL;
     xlx_usb_host_devices list;
-    char *text = NULL, *mark;
-    xlx_usb_selector s;
     int rc;
 
-    xlx_usb_selector_init(&s);
     xlx_usb_host_devices_init(&list);
-    rc = xlx__lock_host(ctx, "usb", &lock);
+    rc = xlx__lock_host(ctx, "devices", &lock);
     if (rc) goto out;
-    rc = xlx__forgive(find(selector, &list, &s, &d), ERROR_NOTFOUND);
+    rc = xlx__usb_devices(&list);
     if (rc) goto out;
     rc = read_rules(&text);
     if (rc) goto out;
-    mark = find_named(text, selector, d);
-    if (!mark) {
-        rc = xlx__error(ERROR_NOTFOUND, "selector \"%s\": no such device is "
-                        "kept from the host's drivers", selector);
+    rc = find_kept(selector, text, &list, &mark);
+    if (!rc && !mark)
+        rc = not_kept(selector, text);
+    if (rc || dry_run)
+        goto out;
+    rest = strdup(text);
+    if (!rest) {
+        rc = xlx__nomem();
         goto out;
     }
-    if (dry_run)
-        goto out;
-    rc = release_all(ctx, mark, &list);
+    cut(rest + (mark - text));
+    rc = release_all(ctx, mark, rest, &list);
     if (rc) goto out;
-    cut(mark);
-    rc = write_rules(text);
+    rc = write_rest(rest);
 
  out:
     xlx__unlock(&lock);
+    free(rest);
     free(text);
     xlx_usb_host_devices_dispose(&list);
-    xlx_usb_selector_dispose(&s);
     return rc;
 }

@@ -10,6 +10,7 @@
  *   usb-keyboard.c   which of them the administrator types on
  *   usb-use.c        the part of the host that uses one
  *   usb-keep.c       keeping devices from the host's drivers
+ *   usb-keep-rule.c  the rules of udev for that
  *   usb-policy.c     which of them guests may have
  *   usb-port.c       controllers and ports of guests, in xenstore
  *   usb-record.c     the record, which is also the journal
@@ -120,6 +121,18 @@ int xlx__usb_host_use(struct xlx__hostdev_world *world,
 /* ERROR_DEVICE_EXISTS when this host uses it. */
 int xlx__usb_check_host(xlx_ctx *ctx, struct xlx__hostdev_world *world,
                         const xlx_guest *guest, const xlx_usb_host_device *d);
+
+/* ---- usb-keep-rule.c ---------------------------------------------------- */
+
+/* Before the selector of a device, and before each of its rules. */
+#define XLX__USB_KEPT_MARK "# kept: "
+#define XLX__USB_KEPT_RULE "ACTION==\"add\", SUBSYSTEM==\"usb\", " \
+    "ENV{DEVTYPE}==\"usb_interface\", DRIVER!=\"usbfs\", "
+/* The selector by which a device is kept, as in a record of a guest, and its
+ * mark and rules. */
+int xlx__usb_keep_rules(const xlx_usb_selector *s,
+                        const xlx_usb_host_device *d, char **selector_r,
+                        char **rules_r);
 
 /* ---- usb-keep.c --------------------------------------------------------- */
 
