@@ -27,7 +27,8 @@ static int rules_for_id(const xlx_usb_host_device *d, const char *selector,
         return xlx__error(ERROR_INVAL, "%s: a rule of udev cannot have its "
                           "serial number: name its socket", d->path);
     *rules_r = xlx__printf("%s%s\n" XLX__USB_KEPT_RULE
-                           "ATTRS{idVendor}==\"%04x\", ATTRS{idProduct}==\"%04x\"%s%s%s, " DENY,
+                           "ATTRS{idVendor}==\"%04x\", "
+                           "ATTRS{idProduct}==\"%04x\"%s%s%s, " DENY,
                            XLX__USB_KEPT_MARK, selector, d->vendor, d->product,
                            *serial ? ", ATTRS{serial}==\"" : "", serial,
                            *serial ? "\"" : "");

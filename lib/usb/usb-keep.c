@@ -126,7 +126,8 @@ static char *next_mark(char *text)
 
 static char *first_mark(char *text)
 {
-    return strncmp(text, XLX__USB_KEPT_MARK, strlen(XLX__USB_KEPT_MARK)) ? next_mark(text) : text;
+    return strncmp(text, XLX__USB_KEPT_MARK, strlen(XLX__USB_KEPT_MARK))
+        ? next_mark(text) : text;
 }
 
 /* Its selector, the caller's; NULL when memory is short. */
