@@ -43,6 +43,19 @@ void xl_say_usb(const char *done, const xlx_usb_entry *e)
     printf("\n");
 }
 
+void xl_say_usb_tree(const char *done, const xlx_usb_tree_devices *found)
+{
+    const xlx_usb_tree *tree = &found->tree;
+    int i;
+
+    printf("%s USB tree %s\n", done, xl_text(tree->selector));
+    for (i = 0; i < found->num_entries; i++)
+        xl_say_usb(done, &found->entries[i]);
+    for (i = 0; i < tree->num_left; i++)
+        printf("Left out %s: %s\n", xl_text(tree->left[i].path),
+               xl_text(tree->left[i].why));
+}
+
 /* ---- the watcher -------------------------------------------------------- */
 
 #define SYSTEMCTL_S 20              /* systemd may hang; a guest starts */

@@ -11,6 +11,8 @@
 /* "Attached PDEV as VDEV", a line for each. */
 void xl_say_scsi(const char *done, const xlx_scsi_devs *list);
 void xl_say_usb(const char *done, const xlx_usb_entry *e);
+/* The same of each device of a tree, and of those that were left out. */
+void xl_say_usb_tree(const char *done, const xlx_usb_tree_devices *found);
 
 /* Runs program, which has that command ("STEM-watch"), in the background: the
  * unit of systemd that does so, or where there is no systemd, or it fails, a

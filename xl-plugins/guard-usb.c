@@ -20,6 +20,7 @@
 #include "text.h"
 
 #define SELECTOR "selector="
+#define TREE "tree "                /* before the selector of one */
 #define USBBACK_DRIVER "/sys/bus/usb/drivers/usbback"
 
 /* Where the selector's key is: first, or last as with xl's own target= for
@@ -61,6 +62,7 @@ static bool take_option(char *option, xlx_usb_binding *b)
     };
     const struct { const char *key; bool *flag; } flags[] = {
         { "force", &b->force }, { "once", &b->once }, { "reset", &b->reset },
+        { "tree", &b->tree },
     };
     char *value = strchr(option, '=');
     size_t i;
@@ -99,7 +101,8 @@ static bool parse(const char *element, xlx_usb_binding *b)
     for (option = strtok_r(options, ",", &save); option && good;
          option = strtok_r(NULL, ",", &save))
         good = take_option(option, b);
-    good = good && !(b->once && b->optional);
+    good = good && !(b->once && b->optional) &&
+           !(b->tree && (b->once || b->optional || b->port));
     b->configured = true;
     if (good)
         b->selector = xl_format("%s", selector);
@@ -140,11 +143,28 @@ static int read_usbdev(XLU_ConfigList *list, int num, struct bindings *b)
         xl_message("usbdev: element %d: \"%s\": must be selector=SELECTOR and "
                    "then any of policy=mandatory|requisite|optional, "
                    "controller=N, port=N, type=TYPE, version=N, once (not "
-                   "with policy=optional), reset, force, or the selector "
+                   "with policy=optional), reset, force, tree (not with "
+                   "policy=optional, port or once), or the selector "
                    "after these when it has a comma", i + 1, element);
         return 1;
     }
     return 0;
+}
+
+/* Devices that are left out do not keep the guest from starting. */
+static int attach_tree(struct guard_start *s, const xlx_guest *guest,
+                       const xlx_usb_binding *binding,
+                       const xlx_usb_wait *wait)
+{
+    xlx_usb_tree_devices found;
+    int rc;
+
+    xlx_usb_tree_devices_init(&found);
+    rc = xlx_usb_tree_attach(s->ctx, guest, binding, wait, &found);
+    if (!rc)
+        xl_say_usb_tree("Attached", &found);
+    xlx_usb_tree_devices_dispose(&found);
+    return rc;
 }
 
 /* Exit status. */
@@ -158,10 +178,12 @@ static int attach_one(struct guard_start *s, const xlx_guest *guest,
     xlx_usb_wait_init(&wait);
     xlx_usb_entry_init(&entry);
     wait.no_wait = true;                /* it does not run yet */
-    rc = xlx_usb_attach(s->ctx, guest, binding, &wait, &entry);
+    rc = binding->tree
+        ? attach_tree(s, guest, binding, &wait)
+        : xlx_usb_attach(s->ctx, guest, binding, &wait, &entry);
     if (rc)
         xl_message("usbdev: %s", xlx_error_get());
-    else
+    else if (!binding->tree)
         xl_say_usb("Attached", &entry);
     xlx_usb_entry_dispose(&entry);
     return rc ? 1 : 0;
@@ -286,6 +308,33 @@ static char *attach_line(const xlx_guest *guest, const xlx_usb_ctrl *ctrl,
     return guard_append_word(line, port->selector);
 }
 
+static bool has_tree(const xlx_usb_ctrls *list, const char *selector)
+{
+    int i;
+
+    for (i = 0; *selector && i < list->num_trees; i++)
+        if (!strcmp(list->trees[i].selector, selector))
+            return true;
+    return false;
+}
+
+/* A tree stands for the devices that were found in it.  It is of this host. */
+static void list_trees(const xlx_usb_ctrls *list, struct guard_hostdevs *devs)
+{
+    const xlx_usb_tree *tree;
+    int i;
+
+    for (i = 0; i < list->num_trees; i++) {
+        tree = &list->trees[i];
+        guard_hostdev_add(devs, (struct guard_hostdev){
+            .place = xl_format(TREE "%s", tree->selector),
+            .name = xl_format(TREE "%s", tree->selector),
+            .aside = tree->aside,
+            .configured = tree->configured,
+        });
+    }
+}
+
 static int list_devs(xlx_ctx *ctx, const xlx_guest *guest,
                      struct guard_hostdevs *devs)
 {
@@ -300,6 +349,8 @@ static int list_devs(xlx_ctx *ctx, const xlx_guest *guest,
         for (j = 0; j < list.ctrls[i].num_ports; j++) {
             ctrl = &list.ctrls[i];
             port = &ctrl->ports[j];
+            if (has_tree(&list, xl_text(port->tree)))
+                continue;
             guard_hostdev_add(devs, (struct guard_hostdev){
                 .place = xl_format("%u/%u", ctrl->devid, port->number),
                 .name = xl_format("%s", xl_text(port->selector)),
@@ -308,6 +359,8 @@ static int list_devs(xlx_ctx *ctx, const xlx_guest *guest,
                 .there = attach_line(guest, ctrl, port),
             });
         }
+    if (!rc)
+        list_trees(&list, devs);
     xlx_usb_ctrls_dispose(&list);
     return rc;
 }
@@ -317,11 +370,25 @@ static int set_aside(xlx_ctx *ctx, const xlx_guest *guest)
     return xlx_usb_set_aside(ctx, guest, NULL);
 }
 
+static int forget_tree(xlx_ctx *ctx, const xlx_guest *guest,
+                       const char *selector)
+{
+    xlx_usb_tree_devices gone;
+    int rc;
+
+    xlx_usb_tree_devices_init(&gone);
+    rc = xlx_usb_tree_detach(ctx, guest, selector, NULL, &gone);
+    xlx_usb_tree_devices_dispose(&gone);
+    return rc;
+}
+
 static int forget(xlx_ctx *ctx, const xlx_guest *guest, const char *place)
 {
     xlx_usb_entry gone;
     int rc;
 
+    if (!strncmp(place, TREE, strlen(TREE)))
+        return forget_tree(ctx, guest, place + strlen(TREE));
     xlx_usb_entry_init(&gone);
     rc = xlx_usb_detach(ctx, guest, place, NULL, &gone);
     xlx_usb_entry_dispose(&gone);
@@ -409,7 +476,8 @@ static int start_with(struct guard_start *s, const struct bindings *b)
         guard_hostdev_add(&wanted, (struct guard_hostdev){
             .place = placed ? xl_format("%u/%u", binding->ctrl, binding->port)
                             : NULL,
-            .name = xl_format("%s", binding->selector),
+            .name = xl_format("%s%s", binding->tree ? TREE : "",
+                              binding->selector),
         });
     }
     if (b->num)

@@ -24,6 +24,34 @@ int xl_usb_watch_main(int argc, char **argv)
 
 /* ---- usb-attach, usb-detach --------------------------------------------- */
 
+static int attach_tree(const struct xl_usb_attach_args *args)
+{
+    xlx_usb_tree_devices found;
+    xlx_guest guest;
+    int rc, r = 0;
+
+    if (args->permanent)
+        return xl_bad_value("usb-attach", "--tree", NULL,
+                            "not together with --permanent");
+    xlx_guest_init(&guest);
+    xlx_usb_tree_devices_init(&found);
+    rc = xlx_guest_find(xl_ctx(), args->domain, NULL, &guest);
+    if (!rc)
+        rc = xlx_usb_tree_attach(xl_ctx(), &guest, &args->usb_binding,
+                                 &args->usb_wait, &found);
+    if (!rc && !args->dry_run)
+        xl_start_watcher("usb-watch", &guest);
+    if (rc)
+        r = xl_failed(rc);
+    else if (args->json)
+        r = xl_print_json(xlx_usb_tree_devices_to_json(xl_ctx(), &found));
+    else
+        xl_say_usb_tree(args->dry_run ? "Would attach" : "Attached", &found);
+    xlx_usb_tree_devices_dispose(&found);
+    xlx_guest_dispose(&guest);
+    return r;
+}
+
 int xl_usb_attach_main(int argc, char **argv)
 {
     struct xl_usb_attach_args args;
@@ -34,6 +62,8 @@ int xl_usb_attach_main(int argc, char **argv)
     r = xl_usb_attach_parse(argc, argv, &args);
     if (r >= 0)
         return r;
+    if (args.usb_binding.tree)
+        return attach_tree(&args);
     if (args.usb_binding.once &&
         (args.permanent || args.usb_binding.optional))
         return xl_bad_value("usb-attach", "--once", NULL, "not together with "
@@ -59,11 +89,53 @@ int xl_usb_attach_main(int argc, char **argv)
     return r;
 }
 
-void xl_usb_detach_print(const struct xl_usb_detach_args *args,
-                         const xlx_guest *guest, const xlx_usb_entry *entry)
+static int detach_tree(const struct xl_usb_detach_args *args,
+                       const xlx_guest *guest, const xlx_usb_wait *wait)
 {
-    (void)guest;
-    xl_say_usb(args->dry_run ? "Would detach" : "Detached", entry);
+    xlx_usb_tree_devices found;
+    int i, rc;
+
+    xlx_usb_tree_devices_init(&found);
+    rc = xlx_usb_tree_detach(xl_ctx(), guest, args->selector, wait, &found);
+    for (i = 0; i < found.tree.num_left; i++)   /* no longer of interest */
+        xlx_usb_left_dispose(&found.tree.left[i]);
+    found.tree.num_left = 0;
+    if (!rc)
+        xl_say_usb_tree(args->dry_run ? "Would detach" : "Detached", &found);
+    xlx_usb_tree_devices_dispose(&found);
+    return rc;
+}
+
+static int detach_device(const struct xl_usb_detach_args *args,
+                         const xlx_guest *guest, const xlx_usb_wait *wait)
+{
+    xlx_usb_entry entry;
+    int rc;
+
+    xlx_usb_entry_init(&entry);
+    rc = xlx_usb_detach(xl_ctx(), guest, args->selector, wait, &entry);
+    if (!rc)
+        xl_say_usb(args->dry_run ? "Would detach" : "Detached", &entry);
+    xlx_usb_entry_dispose(&entry);
+    return rc;
+}
+
+int xl_usb_detach_main(int argc, char **argv)
+{
+    struct xl_usb_detach_args args;
+    xlx_guest guest;
+    int rc, r;
+
+    r = xl_usb_detach_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_guest_init(&guest);
+    rc = xlx_guest_find(xl_ctx(), args.domain, NULL, &guest);
+    if (!rc)
+        rc = args.tree ? detach_tree(&args, &guest, &args.usb_wait)
+                       : detach_device(&args, &guest, &args.usb_wait);
+    xlx_guest_dispose(&guest);
+    return rc ? xl_failed(rc) : 0;
 }
 
 /* ---- usb-assignable ----------------------------------------------------- */
@@ -178,8 +250,11 @@ static void show_ctrl(const xlx_usb_ctrls *list, const xlx_usb_ctrl *ctrl,
         xl_table_cell(t, "%u:%u", port->device.bus, port->device.address);
     else
         xl_table_cell(t, "-");
-    xl_table_cell(t, "%s", *xl_text(port->selector) ? port->selector
-                                                 : "(another tool)");
+    if (*xl_text(port->tree))
+        xl_table_cell(t, "tree %s", port->tree);
+    else
+        xl_table_cell(t, "%s", *xl_text(port->selector) ? port->selector
+                                                     : "(another tool)");
     xl_table_cell(t, "%s", xl_or_dash(port->device.name));
     xl_table_cell(t, "%s", xl_watcher_word(&list->watcher));
     if (*xl_text(port->problem))
@@ -187,11 +262,51 @@ static void show_ctrl(const xlx_usb_ctrls *list, const xlx_usb_ctrl *ctrl,
                       port->number, port->problem);
 }
 
+static void show_tree(const xlx_usb_ctrls *list, const xlx_usb_tree *tree,
+                      struct xl_table *t)
+{
+    int i;
+
+    xl_table_cell(t, "%s", xl_text(list->guest.name));
+    xl_table_cell(t, "-");
+    xl_table_cell(t, "tree");
+    xl_table_cell(t, "-");
+    xl_table_cell(t, "%s", tree->aside ? "aside" : "-");
+    xl_table_cell(t, "-");
+    xl_table_cell(t, "-");
+    xl_table_cell(t, "%s", xl_text(tree->selector));
+    xl_table_cell(t, "-");
+    xl_table_cell(t, "%s", xl_watcher_word(&list->watcher));
+    for (i = 0; i < tree->num_left; i++)
+        xl_table_note(t, "%s tree %s: %s (%04x:%04x) is left out: %s",
+                      xl_text(list->guest.name), tree->selector,
+                      tree->left[i].path, tree->left[i].vendor,
+                      tree->left[i].product, tree->left[i].why);
+}
+
+static void show_rows(const xlx_usb_ctrls *list, struct xl_table *t)
+{
+    const xlx_usb_ctrl *ctrl;
+    int i, j;
+
+    for (i = 0; i < list->num_trees; i++)
+        show_tree(list, &list->trees[i], t);
+    for (i = 0; i < list->num_ctrls; i++) {
+        ctrl = &list->ctrls[i];
+        if (!ctrl->num_ports)
+            show_ctrl(list, ctrl, NULL, t);
+        for (j = 0; j < ctrl->num_ports; j++)
+            show_ctrl(list, ctrl, &ctrl->ports[j], t);
+    }
+    if (list->num_ctrls || list->num_trees)
+        xl_note_watcher(t, &list->guest, &list->watcher);
+}
+
 static int show_one(const xlx_guest *guest, void *user)
 {
     struct show_state *s = user;
     xlx_usb_ctrls list;
-    int i, j, rc, r = 0;
+    int rc, r = 0;
 
     xlx_usb_ctrls_init(&list);
     rc = xlx_usb_ctrl_list(xl_ctx(), guest, &list);
@@ -200,16 +315,8 @@ static int show_one(const xlx_guest *guest, void *user)
     else if (!s->table)
         r = xl_print_element(xlx_usb_ctrls_to_json(xl_ctx(), &list),
                              &s->shown);
-    for (i = 0; !rc && s->table && i < list.num_ctrls; i++) {
-        const xlx_usb_ctrl *ctrl = &list.ctrls[i];
-
-        if (!ctrl->num_ports)
-            show_ctrl(&list, ctrl, NULL, s->table);
-        for (j = 0; j < ctrl->num_ports; j++)
-            show_ctrl(&list, ctrl, &ctrl->ports[j], s->table);
-    }
-    if (s->table && list.num_ctrls)
-        xl_note_watcher(s->table, &list.guest, &list.watcher);
+    else
+        show_rows(&list, s->table);
     xlx_usb_ctrls_dispose(&list);
     return r;
 }

@@ -49,6 +49,7 @@ enum xlx__hostdev_step {
 struct xlx__hostdev_action {
     enum xlx__hostdev_step step;
     bool move;                      /* first to another place */
+    bool on_purpose;                /* somebody took it off: not again */
     const char *why;                /* for the report; NULL for NOTHING */
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Setting a guest's devices aside: detached, but still the guest's.  It is the
- * record alone that keeps them until a repair attaches them again.
+ * record alone that keeps them until a repair attaches them again.  Trees are
+ * not looked through until then.
  */
 #include "core/store.h"
 #include "usb/usb.h"
@@ -29,8 +30,10 @@ static int check_all_ours(struct xlx__usb_change *c)
 static int set_aside(struct xlx__usb_change *c, int64_t deadline)
 {
     xlx_usb_entry *e, *end = c->record.entries + c->record.num_entries;
-    int rc;
+    int i, rc;
 
+    for (i = 0; i < c->record.num_trees; i++)
+        c->record.trees[i].aside = true;
     for (e = c->record.entries; e < end; e++)
         e->status = XLX_USB_STATUS_ASIDE;
     rc = xlx__usb_record_write(c);
@@ -65,7 +68,8 @@ int xlx__usb_set_aside(xlx_ctx *ctx, const xlx_guest *guest,
     rc = xlx__usb_recover(&c, wait && wait->dry_run, NULL);
     if (rc) goto out;
     rc = check_all_ours(&c);
-    if (rc || (wait && wait->dry_run) || !c.record.num_entries)
+    if (rc || (wait && wait->dry_run) ||
+        !(c.record.num_entries || c.record.num_trees))
         goto out;
     rc = set_aside(&c, xlx__usb_deadline(wait));
 

@@ -82,6 +82,8 @@ static int fill_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_ctrl *ctrl,
         port->once = e->once;
         port->configured = e->configured;
         rc = xlx__set_string(&port->selector, e->selector);
+        if (!rc)
+            rc = xlx__set_string(&port->tree, xlx__text(e->tree));
     }
     port->present = d;
     if (!rc && d) {
@@ -123,6 +125,31 @@ static int add_kept(const xlx_usb_entry *e, xlx_usb_ctrls *list)
     return rc;
 }
 
+/* The record has devices that were left out at the last look: they may have
+ * been pulled out. */
+static int add_tree(xlx_ctx *ctx, const xlx_usb_tree *t,
+                    const xlx_usb_host_devices *devices, xlx_usb_ctrls *list)
+{
+    xlx_usb_tree *copy = xlx__usb_ctrls_trees_append(list);
+    const xlx_usb_host_device *d;
+    int i, num, rc;
+
+    if (!copy)
+        return ERROR_NOMEM;
+    rc = xlx_usb_tree_copy(ctx, copy, t);
+    if (rc) return rc;
+    num = copy->num_left;
+    copy->num_left = 0;
+    for (i = 0; i < num; i++) {
+        d = xlx__usb_by_path(devices, copy->left[i].path);
+        if (d && xlx__usb_is_left(&copy->left[i], d))
+            copy->left[copy->num_left++] = copy->left[i];
+        else
+            xlx_usb_left_dispose(&copy->left[i]);
+    }
+    return 0;
+}
+
 static int by_devid(const void *a, const void *b)
 {
     const xlx_usb_ctrl *x = a, *y = b;
@@ -158,13 +185,16 @@ int xlx__usb_ctrl_list(xlx_ctx *ctx, const xlx_guest *guest,
         for (j = 0; !rc && j < list->ctrls[i].num_ports; j++)
             rc = fill_port(ctx, list->guest.domid, &list->ctrls[i], &record,
                            &devices, &list->ctrls[i].ports[j]);
+    for (i = 0; !rc && i < record.num_trees; i++)
+        rc = add_tree(ctx, &record.trees[i], &devices, list);
     if (rc) goto out;
     if (list->num_ctrls)
         qsort(list->ctrls, (size_t)list->num_ctrls, sizeof(*list->ctrls),
               by_devid);
     rc = xlx__hostdev_watcher(ctx, "usb", &list->guest,
                               list->guest.domid != XLX_DOMID_NONE &&
-                              record.num_entries, &list->watcher);
+                              (record.num_entries || record.num_trees),
+                              &list->watcher);
 
  out:
     xlx_usb_host_devices_dispose(&devices);
@@ -222,7 +252,7 @@ static int add_recorded(xlx_ctx *ctx, xlx_guests *list)
         rc = xlx__usb_record_load(ctx, &known.guests[i].uuid, &record, NULL);
         snprintf(who, sizeof(who), LIBXL_UUID_FMT,
                  LIBXL_UUID_BYTES(known.guests[i].uuid));
-        if (!rc && record.num_entries)
+        if (!rc && (record.num_entries || record.num_trees))
             rc = append_guest(ctx, who, list);
         xlx_usb_record_dispose(&record);
     }
@@ -293,6 +323,8 @@ static int find_user(xlx_ctx *ctx, struct xlx__hostdev_world *world,
     int rc;
 
     rc = xlx__usb_guest_use(ctx, d, NULL, use_r);
+    if (!rc && !*use_r)
+        rc = xlx__usb_tree_use(ctx, d, NULL, use_r);
     if (!rc && !*use_r)
         rc = xlx__usb_disk_use(world, d, use_r);
     if (!rc && !*use_r)

@@ -56,20 +56,25 @@ static struct xlx__hostdev_action recover(const xlx_usb_entry *e,
     return XLX__HOSTDEV_LEAVE;
 }
 
-/* The guest runs, and the device is plugged in. */
+/* The guest runs, and the device is plugged in.  One that is in a tree is the
+ * guest's until it is pulled out. */
 static struct xlx__hostdev_action settle_plugged(
     const xlx_usb_entry *e, const struct xlx__usb_seen *seen, bool on_port)
 {
     bool restarted = e->domid != seen->domid;
+    struct xlx__hostdev_action action;
 
     if (e->status == XLX_USB_STATUS_ATTACHED && !restarted && seen->same) {
         if (on_port && seen->held)
             return XLX__HOSTDEV_LEAVE;
-        if (!on_port && !seen->earlier)
-            return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY,
-                                   "another tool took it off");
+        if (!on_port && !seen->earlier) {
+            action = xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY,
+                                     "another tool took it off");
+            action.on_purpose = true;
+            return action;
+        }
     }
-    if (e->once && restarted)
+    if (e->once && restarted && !*xlx__text(e->tree))
         return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY, restarted_once);
     if (e->once && !seen->same)
         return xlx__hostdev_do(XLX__HOSTDEV_TAKE_AWAY, pulled_out_once);

@@ -15,7 +15,7 @@
 
 int xlx__usb_record_write(struct xlx__usb_change *c)
 {
-    return c->record.num_entries
+    return c->record.num_entries || c->record.num_trees
         ? xlx__usb_record_save(c->ctx, &c->guest, &c->record)
         : xlx__usb_record_remove(c->ctx, &c->guest);
 }
@@ -28,6 +28,14 @@ static void forget_domain(xlx_usb_entry *e)
     if (e->domid != XLX_DOMID_NONE && e->status == XLX_USB_STATUS_ASIDE)
         e->status = XLX_USB_STATUS_MISSING;
     e->domid = XLX_DOMID_NONE;
+}
+
+/* All devices of the host have been plugged in since. */
+static void forget_left(xlx_usb_tree *t)
+{
+    t->domid = XLX_DOMID_NONE;
+    while (t->num_left)
+        xlx_usb_left_dispose(&t->left[--t->num_left]);
 }
 
 int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
@@ -43,6 +51,9 @@ int xlx__usb_record_read(xlx_ctx *ctx, const libxl_uuid *uuid,
         if (*xlx__text(e->boot) && xlx__hostdev_is_earlier(e->boot, boot))
             forget_domain(e);
     }
+    for (i = 0; i < record->num_trees; i++)
+        if (xlx__hostdev_is_earlier(record->trees[i].boot, boot))
+            forget_left(&record->trees[i]);
     return 0;
 }
 
@@ -80,10 +91,17 @@ int xlx__usb_note_boot(struct xlx__usb_change *c)
 {
     xlx_usb_entry *e, *end = c->record.entries + c->record.num_entries;
     bool changed = false;
-    int rc;
+    int i, rc;
 
     if (c->guest.domid == XLX_DOMID_NONE)
         return 0;
+    for (i = 0; i < c->record.num_trees; i++) {
+        if (!xlx__hostdev_is_earlier(c->record.trees[i].boot, c->boot))
+            continue;
+        rc = xlx__set_string(&c->record.trees[i].boot, c->boot);
+        if (rc) return rc;
+        changed = true;
+    }
     for (e = c->record.entries; e < end; e++) {
         if (!xlx__hostdev_is_earlier(e->boot, c->boot))
             continue;

@@ -119,8 +119,9 @@ static int64_t deadline_of_step(const struct xlx__usb_change *c)
 
 /* Detaches it for good; without success it stays, as DETACHING. */
 static int take_entry_away(struct repair *r, xlx_usb_entry *e,
-                           const char *why)
+                           const struct xlx__hostdev_action *action)
 {
+    const char *why = action->why;
     xlx_usb_entry was;
     int failed, rc;
 
@@ -128,9 +129,13 @@ static int take_entry_away(struct repair *r, xlx_usb_entry *e,
         return report_done(r, e, why, "it would be taken back", 0);
     xlx_usb_entry_init(&was);
     rc = xlx_usb_entry_copy(r->c->ctx, &was, e);
-    if (rc) return rc;
+    if (!rc && action->on_purpose)
+        rc = xlx__usb_leave_out(r->c, e);
+    if (rc) goto out;
     failed = xlx__usb_take_off(r->c, e, deadline_of_step(r->c));
     rc = report_done(r, &was, why, "taken back", failed);
+
+ out:
     xlx_usb_entry_dispose(&was);
     return rc;
 }
@@ -259,7 +264,7 @@ static int carry_out(struct repair *r, xlx_usb_entry *e,
     case XLX__HOSTDEV_RETRY:
         return keep_entry(r, e, false, action->why);
     case XLX__HOSTDEV_TAKE_AWAY:
-        return take_entry_away(r, e, action->why);
+        return take_entry_away(r, e, action);
     case XLX__HOSTDEV_ATTACH:
         return attach_again(r, e, d, action->why);
     case XLX__HOSTDEV_WAIT:
@@ -406,11 +411,29 @@ int xlx__usb_settle(struct xlx__usb_change *c, bool dry_run,
     rc = repair_stage(&r, XLX__HOSTDEV_RECOVER);
     if (rc) return rc;
     rc = repair_stage(&r, XLX__HOSTDEV_SETTLE);
-    if (rc || c->guest.domid == XLX_DOMID_NONE)
-        return rc;
+    if (rc) return rc;
+    if (c->guest.domid == XLX_DOMID_NONE)
+        return xlx__usb_drop_trees(c, dry_run, report);
     rc = dry_run ? 0 : xlx__usb_note_boot(c);
     if (rc) return rc;
     return clear_foreign(c, dry_run, report);
+}
+
+/* After xl restore the trees of the guest are looked through again. */
+static int return_trees(struct repair *r)
+{
+    xlx_usb_tree *t, *end = r->c->record.trees + r->c->record.num_trees;
+    bool changed = false;
+    int rc;
+
+    if (r->c->guest.domid == XLX_DOMID_NONE)
+        return 0;
+    for (t = r->c->record.trees; t < end; t++) {
+        changed |= t->aside;
+        t->aside = false;
+    }
+    rc = changed && !r->dry_run ? xlx__usb_record_write(r->c) : 0;
+    return rc ? rc : xlx__usb_scan_trees(r->c, r->dry_run, r->report);
 }
 
 int xlx__usb_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
@@ -425,6 +448,8 @@ int xlx__usb_repair(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
     rc = xlx__usb_settle(&c, dry_run, report);
     if (rc) goto out;
     rc = repair_stage(&r, XLX__HOSTDEV_RETURN);
+    if (!rc)
+        rc = return_trees(&r);
 
  out:
     xlx__usb_end(&c);

@@ -396,29 +396,157 @@ bool xlx__usb_in_socket(const xlx_usb_selector *s, const char *path)
     return found;
 }
 
+/* "" when its controller has no name that lasts; NULL without memory. */
+static char *socket_text(const struct roots *roots, const char *path)
+{
+    char canonical[PATH_SIZE];
+    const struct root *root;
+
+    make_canonical(roots, path, canonical);
+    root = root_of(roots, canonical);
+    if (!root || !*root->controller || !root->revision)
+        return strdup("");
+    return xlx__printf("%s-usbv%u-0:%s", root->controller, root->revision,
+                       strchr(canonical, '-') + 1);
+}
+
 int xlx__usb_socket(const char *path, char **socket_r)
 {
     struct roots roots = { NULL, 0 };
-    char canonical[PATH_SIZE];
-    const struct root *root;
-    char *text = NULL;
+    char *text;
     int rc;
 
     rc = read_roots(&roots);
     if (rc) return rc;
-    make_canonical(&roots, path, canonical);
-    root = root_of(&roots, canonical);
-    if (root && *root->controller && root->revision)
-        text = xlx__printf("%s-usbv%u-0:%s", root->controller, root->revision,
-                           strchr(canonical, '-') + 1);
-    else
-        text = strdup("");
+    text = socket_text(&roots, path);
     free(roots.list);
     if (!text)
         return xlx__nomem();
     free(*socket_r);
     *socket_r = text;
     return 0;
+}
+
+/* Has the root hub the first of these ports? */
+static bool has_first(const struct root *root, const char *ports)
+{
+    uint32_t port = 0;
+
+    return xlx__take_u32(&ports, UINT32_MAX, &port) &&
+           (!root->ports || port <= root->ports);
+}
+
+int xlx__usb_named_socket(const xlx_usb_selector *s, char **socket_r)
+{
+    bool by_bus = s->kind == XLX_USB_SELECTOR_KIND_PATH;
+    struct roots roots = { NULL, 0 };
+    char path[PATH_SIZE], *found = NULL, *text;
+    const struct root *r;
+    int i, rc;
+
+    rc = read_roots(&roots);
+    for (i = 0; !rc && i < roots.num; i++) {
+        r = &roots.list[i];
+        if ((by_bus ? r->bus != s->bus
+             : strcmp(r->controller, xlx__text(s->controller)) ||
+               (s->revision && s->revision != r->revision)) ||
+            !has_first(r, xlx__text(s->ports)))
+            continue;
+        snprintf(path, sizeof(path), "%u-%.36s", r->bus, xlx__text(s->ports));
+        text = socket_text(&roots, path);
+        if (!text)
+            rc = xlx__nomem();
+        else if (found && strcmp(found, text))
+            rc = xlx__error(ERROR_INVAL, "port %s is two sockets: %s and %s: "
+                            "name one of them", s->ports, found, text);
+        free(found);
+        found = text;
+    }
+    free(roots.list);
+    if (!rc && !*xlx__text(found))
+        rc = found ? xlx__error(ERROR_INVAL, "its controller has no name that "
+                                "lasts")
+                   : xlx__error(ERROR_NOTFOUND, "there is no such port");
+    if (rc) {
+        free(found);
+        return rc;
+    }
+    free(*socket_r);
+    *socket_r = found;
+    return 0;
+}
+
+/* ---- whole controllers -------------------------------------------------- */
+
+int xlx__usb_controller(uint32_t bus, char **name_r)
+{
+    struct roots roots = { NULL, 0 };
+    int i, rc;
+
+    rc = read_roots(&roots);
+    if (rc) return rc;
+    rc = xlx__error(ERROR_NOTFOUND, "there is no bus %u", bus);
+    for (i = 0; i < roots.num; i++)
+        if (roots.list[i].bus == bus)
+            rc = *roots.list[i].controller
+                ? xlx__set_string(name_r, roots.list[i].controller)
+                : xlx__error(ERROR_INVAL, "the controller of bus %u has no "
+                             "name that lasts", bus);
+    free(roots.list);
+    if (!rc)
+        xlx__error_clear();
+    return rc;
+}
+
+void xlx__usb_sockets_dispose(struct xlx__usb_sockets *sockets)
+{
+    while (sockets->num)
+        free(sockets->list[--sockets->num]);
+    free(sockets->list);
+    sockets->list = NULL;
+}
+
+int xlx__usb_sockets_add(struct xlx__usb_sockets *sockets, char *text)
+{
+    size_t size = (size_t)sockets->num + 1;
+    char **list;
+
+    list = text ? realloc(sockets->list, size * sizeof(*list)) : NULL;
+    if (!list) {
+        free(text);
+        return xlx__nomem();
+    }
+    sockets->list = list;
+    list[sockets->num++] = text;
+    return 0;
+}
+
+static int add_sockets(const struct roots *roots, const struct root *root,
+                       struct xlx__usb_sockets *sockets)
+{
+    char path[PATH_SIZE];
+    uint32_t port;
+    int rc = 0;
+
+    for (port = 1; !rc && port <= root->ports && port <= UINT8_MAX; port++) {
+        snprintf(path, sizeof(path), "%u-%u", root->bus, port);
+        rc = xlx__usb_sockets_add(sockets, socket_text(roots, path));
+    }
+    return rc;
+}
+
+int xlx__usb_sockets_of(const char *controller,
+                        struct xlx__usb_sockets *sockets)
+{
+    struct roots roots = { NULL, 0 };
+    int i, rc;
+
+    rc = read_roots(&roots);
+    for (i = 0; !rc && i < roots.num; i++)
+        if (!strcmp(roots.list[i].controller, controller))
+            rc = add_sockets(&roots, &roots.list[i], sockets);
+    free(roots.list);
+    return rc;
 }
 
 static void add_place(const struct roots *roots, const char *path,

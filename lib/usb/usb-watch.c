@@ -6,13 +6,16 @@
 #include "hostdev/hostdev.h"
 #include "usb/usb.h"
 
-/* Devices that are set aside are for xl restore. */
+/* Devices and trees that are set aside are for xl restore. */
 static bool has_devices(const xlx_usb_record *record)
 {
     int i;
 
     for (i = 0; i < record->num_entries; i++)
         if (!xlx__usb_is_aside(&record->entries[i]))
+            return true;
+    for (i = 0; i < record->num_trees; i++)
+        if (!record->trees[i].aside)
             return true;
     return false;
 }
@@ -28,8 +31,11 @@ static int look(xlx_ctx *ctx, const struct xlx__hostdev_look *l,
     c.patience = l->patience;
     /* what has changed just now is for the next look */
     if (c.guest.domid == l->guest->domid &&
-        (l->gone || l->guest->domid != XLX_DOMID_NONE))
+        (l->gone || l->guest->domid != XLX_DOMID_NONE)) {
         rc = xlx__usb_settle(&c, false, l->report);
+        if (!rc)
+            rc = xlx__usb_scan_trees(&c, false, l->report);
+    }
     if (rc) goto out;
     *left_r = has_devices(&c.record);
     if (!*left_r)

@@ -201,6 +201,7 @@ static int reserve(struct xlx__usb_change *c, const xlx_usb_host_device *d,
                    const xlx_usb_entry *e, bool dry_run)
 {
     struct xlx__lock host = XLX__LOCK_NONE;
+    char *use = NULL;
     int rc;
 
     rc = xlx__lock_host(c->ctx, "devices", &host);
@@ -209,6 +210,11 @@ static int reserve(struct xlx__usb_change *c, const xlx_usb_host_device *d,
     if (rc) goto out;
     rc = xlx__usb_check_free(c->ctx, &c->guest, d, e->force);
     if (rc) goto out;
+    rc = xlx__usb_tree_use(c->ctx, d, &c->guest, &use);
+    if (!rc && use)
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "%s: %s, and it is in that",
+                        d->path, use);
+    if (rc) goto out;
     if (!dry_run)
         rc = xlx__usb_entry_append(c, e);
     if (rc) goto out;
@@ -216,8 +222,19 @@ static int reserve(struct xlx__usb_change *c, const xlx_usb_host_device *d,
         rc = xlx__usb_record_write(c);
 
  out:
+    free(use);
     xlx__unlock(&host);
     return rc;
+}
+
+int xlx__usb_reserve(struct xlx__usb_change *c, const xlx_usb_binding *b,
+                     const xlx_usb_selector *s, const xlx_usb_host_device *d,
+                     bool dry_run, xlx_usb_entry *e)
+{
+    int rc;
+
+    rc = make_entry(c, b, s, d, e);
+    return rc ? rc : reserve(c, d, e, dry_run);
 }
 
 /* Takes back what was done before the failure rc, whose message stays. */
@@ -243,13 +260,13 @@ static int take_back(struct xlx__usb_change *c, const xlx_usb_entry *e,
                           "usb-repair does that", why.line) : rc;
 }
 
-static int attach(struct xlx__usb_change *c, const xlx_usb_host_device *d,
-                  xlx_usb_entry *e, const xlx_usb_wait *wait)
+int xlx__usb_attach_reserved(struct xlx__usb_change *c,
+                             const xlx_usb_host_device *d, xlx_usb_entry *e,
+                             bool no_wait, int64_t deadline)
 {
     int rc;
 
-    rc = xlx__usb_connect(c, e, d, wait && wait->no_wait,
-                          xlx__usb_deadline(wait));
+    rc = xlx__usb_connect(c, e, d, no_wait, deadline);
     if (rc)
         return take_back(c, e, rc);
     e->status = XLX_USB_STATUS_ATTACHED;
@@ -286,8 +303,8 @@ static int wait_for(struct xlx__usb_change *c, const xlx_usb_binding *b,
     return rc ? rc : xlx__usb_record_write(c);
 }
 
-static int begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
-                 struct xlx__usb_change *c)
+int xlx__usb_begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                   struct xlx__usb_change *c)
 {
     int rc;
 
@@ -337,9 +354,12 @@ int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
     xlx_usb_selector_init(&s);
     xlx_usb_selector_init(&now);
     xlx_usb_host_devices_init(&devices);
-    rc = xlx__usb_selector_read(ctx, xlx__text(binding->selector), &s);
+    rc = binding->tree
+        ? xlx__error(ERROR_INVAL, "selector \"%s\": a tree is for "
+                     "xlx_usb_tree_attach()", xlx__text(binding->selector))
+        : xlx__usb_selector_read(ctx, xlx__text(binding->selector), &s);
     if (rc) goto out_early;
-    rc = begin(ctx, guest, dry_run, &c);
+    rc = xlx__usb_begin(ctx, guest, dry_run, &c);
     if (rc) goto out;
     rc = xlx_usb_selector_copy(ctx, &now, &s);
     if (rc) goto out;
@@ -356,13 +376,12 @@ int xlx__usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) goto out;
     if (binding->configured)
         make_way(&c, &devices, d);
-    rc = make_entry(&c, binding, &s, d, e);
-    if (rc) goto out;
-    rc = reserve(&c, d, e, dry_run);
+    rc = xlx__usb_reserve(&c, binding, &s, d, dry_run, e);
     if (rc || dry_run)
         goto out;
     xlx__fault("usb-attach.intent");
-    rc = attach(&c, d, e, wait);
+    rc = xlx__usb_attach_reserved(&c, d, e, wait && wait->no_wait,
+                                  xlx__usb_deadline(wait));
 
  out:
     xlx__usb_end(&c);
@@ -504,8 +523,15 @@ int xlx__usb_detach(xlx_ctx *ctx, const xlx_guest *guest, const char *which,
     rc = xlx__usb_open(ctx, guest, &c);
     if (rc) goto out;
     rc = find_port(&c, which, entry);
-    if (rc) goto out;
-    if (!(wait && wait->dry_run))
+    if (rc == ERROR_NOTFOUND && xlx__usb_has_tree(&c, which))
+        rc = xlx__error(rc, "\"%s\": the guest has no such USB device, but a "
+                        "USB tree: usb-detach --tree", which);
+    if (rc || (wait && wait->dry_run))
+        goto out;
+    rc = xlx__usb_leave_out(&c, entry);
+    if (!rc && c.record.num_trees)
+        rc = xlx__usb_record_write(&c);
+    if (!rc)
         rc = xlx__usb_take_off(&c, entry, xlx__usb_deadline(wait));
 
  out:

@@ -21,6 +21,9 @@
  *   usb-bus.c        putting devices on ports, and taking them off
  *   usb.c            attach and detach
  *   usb-list.c       list
+ *   usb-tree.c       the parts of the host's USB that guests have as a whole
+ *   usb-tree-name.c  the user's names for them
+ *   usb-tree-scan.c  attaching the devices there
  *   usb-aside.c      set aside
  *   usb-plan.c       what a repair is to do
  *   usb-repair.c     finish, take back, attach again, tidy up
@@ -65,6 +68,23 @@ bool xlx__usb_in_socket(const xlx_usb_selector *s, const char *path);
  * and numbers its buses in another order; "" when its controller has no such
  * name.  *socket_r is replaced. */
 int xlx__usb_socket(const char *path, char **socket_r);
+
+/* The same of the one that a PATH or SOCKET selector names, also when nothing
+ * is plugged in there; an error when it means none, or two. */
+int xlx__usb_named_socket(const xlx_usb_selector *s, char **socket_r);
+/* The controller of a bus, "pci-0000:00:14.0"; *name_r is replaced. */
+int xlx__usb_controller(uint32_t bus, char **name_r);
+/* Several sockets, each as xlx__usb_socket() has it. */
+struct xlx__usb_sockets {
+    char **list;
+    int num;
+};
+void xlx__usb_sockets_dispose(struct xlx__usb_sockets *sockets);
+/* Takes the text, also when that fails; NULL is an error of its own. */
+int xlx__usb_sockets_add(struct xlx__usb_sockets *sockets, char *text);
+/* Adds those of all ports of a controller, of both speeds. */
+int xlx__usb_sockets_of(const char *controller,
+                        struct xlx__usb_sockets *sockets);
 
 /* The ports that are one socket, as sysfs calls controller and ports. */
 struct xlx__usb_place {
@@ -219,7 +239,7 @@ struct xlx__usb_change {
 int xlx__usb_open(xlx_ctx *ctx, const xlx_guest *guest,
                   struct xlx__usb_change *c);
 void xlx__usb_end(struct xlx__usb_change *c);
-/* A record without entries is removed. */
+/* A record without entries and trees is removed. */
 int xlx__usb_record_write(struct xlx__usb_change *c);
 /* Reads a record: what was done to a domain before this start of the host is
  * gone, and counts as done to none. */
@@ -330,6 +350,70 @@ int xlx__usb_entry_is_at(xlx_usb_entry *e, const xlx_usb_host_device *d);
  * dropped after that. */
 int xlx__usb_take_off(struct xlx__usb_change *c, const xlx_usb_entry *e,
                       int64_t deadline);
+
+/* Opens a change of a guest that runs. */
+int xlx__usb_begin(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
+                   struct xlx__usb_change *c);
+/* The first half of an attachment: fills in the entry, and reserves the
+ * device in the record unless dry_run. */
+int xlx__usb_reserve(struct xlx__usb_change *c, const xlx_usb_binding *b,
+                     const xlx_usb_selector *s, const xlx_usb_host_device *d,
+                     bool dry_run, xlx_usb_entry *e);
+/* The second half; takes everything back when it fails. */
+int xlx__usb_attach_reserved(struct xlx__usb_change *c,
+                             const xlx_usb_host_device *d, xlx_usb_entry *e,
+                             bool no_wait, int64_t deadline);
+
+/* ---- usb-tree-name.c ---------------------------------------------------- */
+
+/* The place that the user's text names, as it is recorded: a socket, or a
+ * controller alone.  *selector_r is replaced. */
+int xlx__usb_tree_read(const char *text, char **selector_r);
+/* Adds the sockets that a recorded place is, or is made of. */
+int xlx__usb_tree_sockets(const char *selector,
+                          struct xlx__usb_sockets *sockets);
+/* Is the socket one of these, or on a hub that is plugged in there? */
+bool xlx__usb_is_below(const struct xlx__usb_sockets *sockets,
+                       const char *socket);
+/* Have two recorded places a socket in common? */
+int xlx__usb_trees_overlap(const char *a, const char *b, bool *yes_r);
+/* Is the device there?  A root hub never is. */
+int xlx__usb_is_in_tree(const char *selector, const char *path, bool *yes_r);
+
+/* ---- usb-tree.c --------------------------------------------------------- */
+
+/* Is it the very device, not plugged in again since? */
+bool xlx__usb_is_left(const xlx_usb_left *left, const xlx_usb_host_device *d);
+/* Which guest, except (may be NULL) aside, has the tree that the device is
+ * in, for a message; *use_r stays as it is when none has.  A device that its
+ * guest left out is anybody's. */
+int xlx__usb_tree_use(xlx_ctx *ctx, const xlx_usb_host_device *d,
+                      const xlx_guest *except, char **use_r);
+/* Somebody detaches the device of the entry: no tree of the guest attaches it
+ * again.  Not written yet. */
+int xlx__usb_leave_out(struct xlx__usb_change *c, const xlx_usb_entry *e);
+/* The guest has ended: drops its trees, unless the host was shut down. */
+int xlx__usb_drop_trees(struct xlx__usb_change *c, bool dry_run,
+                        xlx_repair_report *report);
+/* Has the guest a tree by that name? */
+bool xlx__usb_has_tree(const struct xlx__usb_change *c, const char *text);
+
+/* ---- usb-tree-scan.c ---------------------------------------------------- */
+
+/* Looks through one tree of the record: attaches what the guest does not have
+ * yet, and notes what it does not get.  entries: those attached are added;
+ * may be NULL. */
+struct xlx__usb_scan {
+    bool dry_run, no_wait;
+    uint32_t timeout;               /* seconds for each device, 0: as usual */
+    xlx_repair_report *report;      /* may be NULL */
+    xlx_usb_tree_devices *found;    /* may be NULL */
+};
+int xlx__usb_scan_tree(struct xlx__usb_change *c, int index,
+                       const struct xlx__usb_scan *scan);
+/* Each tree of a guest that runs, but for those that are aside. */
+int xlx__usb_scan_trees(struct xlx__usb_change *c, bool dry_run,
+                        xlx_repair_report *report);
 
 /* ---- usb-plan.c --------------------------------------------------------- */
 

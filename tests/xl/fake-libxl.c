@@ -374,6 +374,27 @@ int xlx_scsi_attach(xlx_ctx *ctx, const xlx_guest *guest,
     return rc ? rc : xlx_scsi_devs_copy(ctx, attached_r, devs);
 }
 
+int xlx_usb_tree_attach(xlx_ctx *ctx, const xlx_guest *guest,
+                        const xlx_usb_binding *b, const xlx_usb_wait *wait,
+                        xlx_usb_tree_devices *found)
+{
+    const char *path = getenv("FAKE_ATTACH");
+    FILE *file = path ? fopen(path, "a") : NULL;
+
+    (void)ctx;
+    if (!file)
+        return ERROR_FAIL;
+    fprintf(file, "usb_tree_attach %s%s %s ctrl=%d type=%s%s%s\n",
+            guest->name, wait && wait->no_wait ? " no-wait" : "", b->selector,
+            (int)b->ctrl, xlx_usb_type_to_string(b->type),
+            b->reset ? " reset" : "", b->force ? " force" : "");
+    fclose(file);
+    if (must_fail(b->selector))
+        return ERROR_FAIL;
+    found->tree.selector = strdup(b->selector);
+    return 0;
+}
+
 int xlx_usb_attach(xlx_ctx *ctx, const xlx_guest *guest,
                    const xlx_usb_binding *b, const xlx_usb_wait *wait,
                    xlx_usb_entry *entry_r)

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A host with hubs and two HVM guests, for usb-tree.c: sysfs and xenstore are
+ * fake ones, and usb-tree-world.c does (--wrap) what libxl, QEMU and the
+ * hypervisor do.
+ */
+#ifndef TEST_USB_TREE_WORLD_H
+#define TEST_USB_TREE_WORLD_H
+
+#include "peer.h"
+#include "usb-sysfs.h"
+#include "usb/usb.h"
+
+#define PCI "pci-0000:00:14.0"
+
+extern xlx_ctx *ctx;
+extern xlx_guest guests[2];         /* "web" and "db" */
+extern const char *used_by_host;    /* path of a device, or NULL */
+extern const char *stubborn;        /* path of one that QEMU does not take */
+extern bool being_made;             /* each domain is */
+
+int make_world(void **state);
+int end_world(void **state);
+
+/* A device with that ID and an address that none had before; is_hub: it has
+ * ports. */
+void plug(const char *path, const char *id, bool is_hub);
+void pull(const char *path);
+/* A USB 3 hub in the socket of 1-2 and 2-1. */
+void plug_hub(void);
+/* The guest runs as another domain, which has no ports yet. */
+void restart(int g);
+void end_guest(int g);
+/* An emulated controller of version 3, unless it is there. */
+void make_ctrl(uint32_t domid, uint32_t devid, int ports);
+/* The paths that the guest's ports have, in the order of the ports, joined by
+ * spaces; good until the next call. */
+const char *has(int g);
+
+#endif

@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guests that have a part of the host's USB as a whole: what is there is
+ * attached, and what comes; what is pulled out is taken off; and what the
+ * guest does not get, and why.  usb-tree-world.c is the host.
+ */
+#include <signal.h>
+
+#include "core/report.h"
+#include "usb-tree-world.h"
+
+static struct xlx__hostdev_patience patience;
+static char said[2000];             /* by the last look, a line each */
+
+/* ---- what a test does --------------------------------------------------- */
+
+static int attach_with(int g, const char *selector, bool force, uint32_t ctrl)
+{
+    xlx_usb_tree_devices found;
+    xlx_usb_binding b;
+    int rc;
+
+    xlx_usb_binding_init(&b);
+    xlx_usb_tree_devices_init(&found);
+    assert_ok(xlx__set_string(&b.selector, selector));
+    b.force = force;
+    b.ctrl = ctrl;
+    rc = xlx_usb_tree_attach(ctx, &guests[g], &b, NULL, &found);
+    xlx_usb_tree_devices_dispose(&found);
+    xlx_usb_binding_dispose(&b);
+    return rc;
+}
+
+static int attach(int g, const char *selector)
+{
+    return attach_with(g, selector, false, UINT32_MAX);
+}
+
+static int attach_one(int g, const char *selector, bool force)
+{
+    xlx_usb_binding b;
+    xlx_usb_entry e;
+    int rc;
+
+    xlx_usb_binding_init(&b);
+    xlx_usb_entry_init(&e);
+    assert_ok(xlx__set_string(&b.selector, selector));
+    b.force = force;
+    rc = xlx_usb_attach(ctx, &guests[g], &b, NULL, &e);
+    xlx_usb_entry_dispose(&e);
+    xlx_usb_binding_dispose(&b);
+    return rc;
+}
+
+static int detach(int g, const char *which)
+{
+    xlx_usb_tree_devices found;
+    int rc;
+
+    xlx_usb_tree_devices_init(&found);
+    rc = xlx_usb_tree_detach(ctx, &guests[g], which, NULL, &found);
+    xlx_usb_tree_devices_dispose(&found);
+    return rc;
+}
+
+static int detach_one(int g, const char *which)
+{
+    xlx_usb_entry e;
+    int rc;
+
+    xlx_usb_entry_init(&e);
+    rc = xlx_usb_detach(ctx, &guests[g], which, NULL, &e);
+    xlx_usb_entry_dispose(&e);
+    return rc;
+}
+
+static void note_said(const xlx_repair_report *report)
+{
+    int i, len = 0;
+
+    said[0] = '\0';
+    for (i = 0; i < report->num_findings; i++)
+        len += snprintf(said + len, sizeof(said) - (size_t)len, "%s; %s\n",
+                        report->findings[i].what, report->findings[i].done);
+}
+
+/* As a watcher does. */
+static void look(int g)
+{
+    struct xlx__usb_change c;
+    xlx_repair_report report;
+
+    xlx_repair_report_init(&report);
+    xlx__hostdev_patience_begin(&patience, xlx__now_ms() + 60000);
+    assert_ok(xlx__usb_open(ctx, &guests[g], &c));
+    c.patience = &patience;
+    assert_ok(xlx__usb_settle(&c, false, &report));
+    assert_ok(xlx__usb_scan_trees(&c, false, &report));
+    xlx__usb_end(&c);
+    xlx__hostdev_patience_end(&patience);
+    note_said(&report);
+    xlx_repair_report_dispose(&report);
+}
+
+static void repair(int g)
+{
+    xlx_repair_report report;
+
+    xlx_repair_report_init(&report);
+    assert_ok(xlx_usb_repair(ctx, &guests[g], false, &report));
+    note_said(&report);
+    xlx_repair_report_dispose(&report);
+}
+
+/* The reason why the guest does not get that device; "" when it is not left
+ * out.  Good until the next call. */
+static const char *left(int g, const char *path)
+{
+    static char why[300];
+    xlx_usb_ctrls list;
+    int i, j;
+
+    why[0] = '\0';
+    xlx_usb_ctrls_init(&list);
+    assert_ok(xlx_usb_ctrl_list(ctx, &guests[g], &list));
+    for (i = 0; i < list.num_trees; i++)
+        for (j = 0; j < list.trees[i].num_left; j++)
+            if (!strcmp(list.trees[i].left[j].path, path))
+                snprintf(why, sizeof(why), "%s", list.trees[i].left[j].why);
+    xlx_usb_ctrls_dispose(&list);
+    return why;
+}
+
+static int count_trees(int g)
+{
+    xlx_usb_ctrls list;
+    int num;
+
+    xlx_usb_ctrls_init(&list);
+    assert_ok(xlx_usb_ctrl_list(ctx, &guests[g], &list));
+    num = list.num_trees;
+    xlx_usb_ctrls_dispose(&list);
+    return num;
+}
+
+#define assert_has(g, text) assert_string_equal(has(g), text)
+#define assert_said(text) \
+    do { if (!strstr(said, text)) fail_msg("\"%s\" is not in:\n%s", text, \
+                                           said); } while (0)
+
+/* ---- devices that come and go ------------------------------------------- */
+
+static void what_is_there(void **state)
+{
+    (void)state;
+    plug_hub();
+    plug("1-1", "0951:1666", false);        /* next to it */
+    plug("1-2.1", "0951:1667", false);
+    plug("2-1.3", "0951:1668", false);      /* on the other half */
+    plug("1-2.4", "05e3:0608", true);       /* a hub on the hub */
+    plug("1-2.4.2", "0403:6001", false);
+    assert_ok(attach(0, "1-2"));
+    assert_has(0, "1-2.1 1-2.4.2 2-1.3");
+    look(0);
+    assert_string_equal(said, "");
+    assert_has(0, "1-2.1 1-2.4.2 2-1.3");
+}
+
+static void what_comes(void **state)
+{
+    (void)state;
+    assert_ok(attach(0, "1-2"));
+    assert_has(0, "");
+    look(0);
+    assert_string_equal(said, "");
+    /* a stick in the socket itself, and then a hub with one */
+    plug("2-1", "0951:1666", false);
+    look(0);
+    assert_has(0, "2-1");
+    pull("2-1");
+    look(0);
+    assert_has(0, "");
+    assert_said("it was pulled out");
+    plug_hub();
+    plug("1-2.1", "0951:1667", false);
+    plug("1-1", "0951:1668", false);
+    look(0);
+    assert_has(0, "1-2.1");
+    assert_said("1-2.1 (0951:1667) is plugged in; attached");
+    /* another one in its place */
+    pull("1-2.1");
+    plug("1-2.1", "0403:6001", false);
+    look(0);
+    assert_has(0, "1-2.1");
+    look(0);
+    assert_string_equal(said, "");
+    /* the whole hub */
+    pull("1-2.1");
+    pull("1-2");
+    pull("2-1");
+    look(0);
+    assert_has(0, "");
+    assert_int_equal(count_trees(0), 1);
+}
+
+static void whole_controller(void **state)
+{
+    (void)state;
+    plug("1-1", "0951:1666", false);
+    plug("2-3", "0951:1667", false);
+    plug("3-1", "0951:1668", false);
+    /* on a companion of EHCI's port 3 */
+    plug("5-1", "0403:6001", false);
+    assert_ok(attach(0, "usb2"));
+    assert_has(0, "1-1 2-3");
+    assert_ok(attach(0, "usb3"));
+    assert_has(0, "1-1 2-3 3-1 5-1");
+    assert_int_equal(count_trees(0), 2);
+    assert_ok(detach(0, "usb1"));
+    assert_has(0, "3-1 5-1");
+    assert_ok(detach(0, "usb3"));
+    assert_has(0, "");
+    /* the socket of both speeds */
+    assert_ok(attach(0, "3-3"));
+    assert_has(0, "5-1");
+    assert_ok(detach(0, "5-1"));
+    assert_has(0, "");
+}
+
+/* ---- two guests --------------------------------------------------------- */
+
+static void overlap(void **state)
+{
+    (void)state;
+    plug_hub();
+    assert_ok(attach(0, "1-2"));
+    assert_fails(attach(0, "2-1"), ERROR_DEVICE_EXISTS, "has the USB tree "
+                 PCI "-usbv2-0:2 already");
+    assert_fails(attach(1, "2-1.4"), ERROR_DEVICE_EXISTS,
+                 "guest web has the USB tree " PCI "-usbv2-0:2, and no two");
+    assert_fails(attach(1, PCI), ERROR_DEVICE_EXISTS, "guest web");
+    assert_ok(attach(1, "1-1"));
+    assert_fails(attach(0, "usb1"), ERROR_DEVICE_EXISTS, "already");
+    /* also when the guest does not run */
+    setenv("LIBXLX_BOOT_ID", "boot-2", 1);
+    end_guest(0);
+    assert_fails(attach(1, "1-2.1"), ERROR_DEVICE_EXISTS, "guest web");
+}
+
+static void other_guests(void **state)
+{
+    (void)state;
+    plug_hub();
+    plug("1-2.1", "0951:1666", false);
+    assert_ok(attach_one(1, "0951:1666", false));
+    assert_ok(attach(0, "1-2"));
+    assert_has(0, "");
+    assert_string_equal(left(0, "1-2.1"), "guest db has it");
+    /* the other's look does not take it for the tree's */
+    restart(1);
+    look(1);
+    assert_has(1, "1-2.1");
+    look(0);
+    assert_has(0, "");
+    /* what has just come is the tree's, also before its watcher looked */
+    plug("1-2.3", "0951:1667", false);
+    assert_fails(attach_one(1, "1-2.3", true), ERROR_DEVICE_EXISTS,
+                 "guest web has the USB tree " PCI "-usbv2-0:2");
+    assert_ok(detach_one(1, "1-2.1"));
+    look(0);
+    assert_has(0, "1-2.1 1-2.3");
+    assert_string_equal(left(0, "1-2.1"), "");
+}
+
+/* ---- devices that are left out ------------------------------------------ */
+
+static void left_out(void **state)
+{
+    (void)state;
+    plug("1-1", "0781:5583", false);        /* the policy denies it */
+    plug("1-3", "0951:1666", false);
+    plug("1-4", "0951:1667", false);
+    used_by_host = "1-3";
+    assert_ok(attach(0, "usb1"));
+    assert_has(0, "1-4");
+    assert_non_null(strstr(left(0, "1-1"), "deny 0781:5583"));
+    assert_non_null(strstr(left(0, "1-3"), "sdb1 is mounted on /mnt"));
+    /* it is said once */
+    look(0);
+    assert_string_equal(said, "");
+    plug("2-1", "0781:5583", false);
+    look(0);
+    assert_said("2-1 (0781:5583): not for guests");
+    look(0);
+    assert_string_equal(said, "");
+    /* the reason is gone */
+    used_by_host = NULL;
+    look(0);
+    assert_has(0, "1-4 1-3");
+    assert_string_equal(left(0, "1-3"), "");
+    /* anybody may have what this guest does not get */
+    assert_ok(attach_one(1, "1-1", true));
+    look(0);
+    assert_string_equal(left(0, "1-1"), "guest db has it");
+    pull("2-1");
+    assert_string_equal(left(0, "2-1"), "");
+    assert_ok(detach(0, "usb1"));
+    assert_ok(detach_one(1, "1-1"));
+    assert_ok(attach_with(0, "usb1", true, UINT32_MAX));
+    assert_has(0, "1-1 1-3 1-4");
+}
+
+static void ports_run_out(void **state)
+{
+    (void)state;
+    make_ctrl(guests[0].domid, 3, 2);
+    plug("1-1", "0951:1666", false);
+    plug("1-3", "0951:1667", false);
+    plug("1-4", "0951:1668", false);
+    assert_ok(attach_with(0, "usb1", false, 3));
+    assert_has(0, "1-1 1-3");
+    assert_non_null(strstr(left(0, "1-4"), "controller 3 has no free port"));
+    pull("1-1");
+    look(0);
+    assert_has(0, "1-4 1-3");
+    assert_fails(attach_with(0, "usb3", false, 9), ERROR_NOTFOUND,
+                 "controller 9");
+}
+
+/* What fails is not tried again and again. */
+static void failing(void **state)
+{
+    (void)state;
+    assert_ok(attach(0, "usb1"));
+    plug("1-1", "0951:1666", false);
+    stubborn = "1-1";
+    look(0);
+    assert_said("the guest's QEMU does not open it");
+    assert_has(0, "");
+    assert_string_equal(left(0, "1-1"), "the guest's QEMU does not open it");
+    assert_int_equal(patience.num, 1);
+    stubborn = NULL;
+    look(0);
+    assert_has(0, "");
+    /* a person's repair does */
+    repair(0);
+    assert_has(0, "1-1");
+    assert_string_equal(left(0, "1-1"), "");
+    xlx__hostdev_patience_dispose(&patience);
+}
+
+static void detach_of_one(void **state)
+{
+    xlx_usb_entry e;
+    (void)state;
+
+    plug("1-1", "0951:1666", false);
+    plug("1-3", "0951:1667", false);
+    assert_ok(attach(0, "usb1"));
+    assert_has(0, "1-1 1-3");
+    assert_ok(detach_one(0, "0951:1666"));
+    look(0);
+    repair(0);
+    assert_has(0, "1-3");
+    assert_non_null(strstr(left(0, "1-1"), "it was detached"));
+    restart(0);
+    look(0);
+    assert_has(0, "1-3");
+    /* it is free for others; plugged in again it is the guest's */
+    assert_ok(attach_one(1, "1-1", false));
+    assert_ok(detach_one(1, "1-1"));
+    pull("1-1");
+    plug("1-1", "0951:1666", false);
+    look(0);
+    assert_has(0, "1-1 1-3");
+    /* stock xl takes one off */
+    xlx_usb_entry_init(&e);
+    assert_ok(xlx__usb_clear_port(ctx, guests[0].domid, 0, 1));
+    xlx_usb_entry_dispose(&e);
+    look(0);
+    assert_said("another tool took it off");
+    look(0);
+    assert_has(0, "1-3");
+    /* a device of the guest's own in its tree */
+    assert_ok(attach_one(0, "1-1", false));
+    assert_ok(detach_one(0, "1-1"));
+    look(0);
+    assert_has(0, "1-3");
+    assert_fails(detach_one(0, "usb1"), ERROR_NOTFOUND, "usb-detach --tree");
+}
+
+/* ---- guests that leave, end and start ----------------------------------- */
+
+static void aside(void **state)
+{
+    (void)state;
+    plug("1-1", "0951:1666", false);
+    plug("1-3", "0951:1667", false);
+    assert_ok(attach(0, "usb1"));
+    assert_ok(attach(0, "usb3"));
+    assert_ok(xlx_usb_set_aside(ctx, &guests[0], NULL));
+    assert_has(0, "");
+    plug("1-4", "0951:1668", false);
+    look(0);
+    assert_has(0, "");
+    /* still the guest's, also when it has gone */
+    end_guest(0);
+    look(0);
+    assert_int_equal(count_trees(0), 2);
+    assert_fails(attach_one(1, "1-1", false), ERROR_DEVICE_EXISTS, "web");
+    assert_fails(attach_one(1, "1-4", false), ERROR_DEVICE_EXISTS, "web");
+    pull("1-3");
+    restart(0);
+    look(0);
+    assert_has(0, "");
+    repair(0);
+    assert_has(0, "1-1 1-4");
+    look(0);
+    assert_has(0, "1-1 1-4");
+}
+
+static void reboot(void **state)
+{
+    (void)state;
+    plug("1-1", "0951:1666", false);
+    assert_ok(attach(0, "usb1"));
+    restart(0);
+    being_made = true;
+    plug("1-3", "0951:1667", false);
+    look(0);
+    assert_has(0, "");
+    assert_said("the guest is being started");
+    being_made = false;
+    look(0);
+    assert_has(0, "1-1 1-3");
+    end_guest(0);
+    look(0);
+    assert_int_equal(count_trees(0), 0);
+    assert_ok(attach(1, "usb1"));
+}
+
+static void host_reboot(void **state)
+{
+    (void)state;
+    plug("1-1", "0951:1666", false);
+    plug("1-3", "0951:1667", false);
+    assert_ok(attach(0, "usb1"));
+    assert_ok(detach_one(0, "1-1"));
+    setenv("LIBXLX_BOOT_ID", "boot-2", 1);
+    end_guest(0);
+    pull("1-1");
+    pull("1-3");
+    plug("1-1", "0951:1666", false);
+    plug("1-3", "0951:1667", false);
+    repair(0);
+    assert_int_equal(count_trees(0), 1);
+    restart(0);
+    repair(0);
+    assert_has(0, "1-1 1-3");
+    end_guest(0);
+    look(0);
+    assert_int_equal(count_trees(0), 0);
+}
+
+/* A config asks for its trees whenever the guest is created. */
+static void configured(void **state)
+{
+    xlx_usb_tree_devices found;
+    xlx_usb_binding b;
+    (void)state;
+
+    plug("1-1", "0951:1666", false);
+    assert_ok(attach(0, "1-1"));
+    restart(0);
+    xlx_usb_binding_init(&b);
+    xlx_usb_tree_devices_init(&found);
+    assert_ok(xlx__set_string(&b.selector, "usb1"));
+    b.configured = true;
+    assert_ok(xlx_usb_tree_attach(ctx, &guests[0], &b, NULL, &found));
+    look(0);
+    assert_has(0, "1-1");
+    assert_int_equal(count_trees(0), 1);
+    xlx_usb_tree_devices_dispose(&found);
+    b.once = true;
+    assert_fails(xlx_usb_tree_attach(ctx, &guests[0], &b, NULL, &found),
+                 ERROR_INVAL, "neither once nor optional");
+    b.once = false;
+    b.port = 3;
+    assert_fails(xlx_usb_tree_attach(ctx, &guests[0], &b, NULL, &found),
+                 ERROR_INVAL, "takes no port");
+    xlx_usb_binding_dispose(&b);
+    assert_ok(detach(0, "usb1"));
+    assert_has(0, "");
+}
+
+/* ---- killed, and the record --------------------------------------------- */
+
+static void killed_at(const char *fault, int (*work)(int, const char *))
+{
+    pid_t pid = fork();
+    int status;
+
+    if (!pid) {
+        xlx__ctx_reconnect(ctx);
+        setenv("LIBXLX_FAULT", fault, 1);
+        _exit(work(0, "usb1") ? 1 : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void killed(void **state)
+{
+    (void)state;
+    plug("1-1", "0951:1666", false);
+    killed_at("usb-tree.recorded", attach);
+    assert_has(0, "");
+    look(0);
+    assert_has(0, "1-1");
+    killed_at("usb-tree.dropped", detach);
+    assert_has(0, "1-1");
+    look(0);
+    assert_said("its detachment was not finished");
+    assert_has(0, "");
+    assert_int_equal(count_trees(0), 0);
+}
+
+static void record(void **state)
+{
+    xlx_usb_ctrls list;
+    xlx_usb_record r;
+    (void)state;
+
+    plug("1-1", "0951:1666", false);
+    plug("1-3", "0781:5583", false);
+    assert_ok(attach(0, "usb1"));
+    xlx_usb_record_init(&r);
+    assert_ok(xlx__usb_record_load(ctx, &guests[0].uuid, &r, NULL));
+    assert_int_equal(r.num_entries, 1);
+    assert_string_equal(r.entries[0].tree, PCI);
+    assert_true(r.entries[0].once);
+    assert_int_equal(r.num_trees, 1);
+    assert_string_equal(r.trees[0].selector, PCI);
+    assert_string_equal(r.trees[0].boot, "boot-1");
+    assert_int_equal(r.trees[0].ctrl, UINT32_MAX);
+    assert_int_equal(r.trees[0].num_left, 1);
+    xlx_usb_record_dispose(&r);
+    xlx_usb_ctrls_init(&list);
+    assert_ok(xlx_usb_ctrl_list(ctx, &guests[0], &list));
+    assert_string_equal(list.ctrls[0].ports[0].tree, PCI);
+    assert_int_equal(list.watcher.status, XLX_WATCHER_STATUS_MISSING);
+    xlx_usb_ctrls_dispose(&list);
+    /* a tree alone is a reason to be watched */
+    pull("1-1");
+    look(0);
+    xlx_usb_ctrls_init(&list);
+    assert_ok(xlx_usb_ctrl_list(ctx, &guests[0], &list));
+    assert_int_equal(list.num_trees, 1);
+    assert_int_equal(list.watcher.status, XLX_WATCHER_STATUS_MISSING);
+    xlx_usb_ctrls_dispose(&list);
+}
+
+int main(void)
+{
+    const struct CMUnitTest usb_tree[] = {
+        cmocka_unit_test_setup_teardown(what_is_there, make_world, end_world),
+        cmocka_unit_test_setup_teardown(what_comes, make_world, end_world),
+        cmocka_unit_test_setup_teardown(whole_controller, make_world,
+                                        end_world),
+        cmocka_unit_test_setup_teardown(overlap, make_world, end_world),
+        cmocka_unit_test_setup_teardown(other_guests, make_world, end_world),
+        cmocka_unit_test_setup_teardown(left_out, make_world, end_world),
+        cmocka_unit_test_setup_teardown(ports_run_out, make_world, end_world),
+        cmocka_unit_test_setup_teardown(failing, make_world, end_world),
+        cmocka_unit_test_setup_teardown(detach_of_one, make_world, end_world),
+        cmocka_unit_test_setup_teardown(aside, make_world, end_world),
+        cmocka_unit_test_setup_teardown(reboot, make_world, end_world),
+        cmocka_unit_test_setup_teardown(host_reboot, make_world, end_world),
+        cmocka_unit_test_setup_teardown(configured, make_world, end_world),
+        cmocka_unit_test_setup_teardown(killed, make_world, end_world),
+        cmocka_unit_test_setup_teardown(record, make_world, end_world),
+    };
+
+    return cmocka_run_group_tests(usb_tree, peer_setup, peer_teardown);
+}
