@@ -203,6 +203,9 @@ static int attach_device(struct look *l, const xlx_usb_host_device *d,
         rc = xlx__usb_attach_reserved(l->c, d, &e, l->scan->no_wait,
                                       deadline_of(l));
         xlx__hostdev_tried(l->c->patience, key, facts, rc);
+    } else {
+        rc = xlx__usb_entry_append(l->c, &e);   /* it has that port */
+        if (rc) goto out;
     }
     rc = rc ? leave_out(l, d, true) : note_attached(l, d, &e);
 

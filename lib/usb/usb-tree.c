@@ -304,6 +304,9 @@ int xlx__usb_tree_attach(xlx_ctx *ctx, const xlx_guest *guest,
     xlx__fault("usb-tree.recorded");
     index = c.record.num_trees - 1;
     rc = xlx__usb_scan_tree(&c, index, &scan);
+    if (rc && !scan.dry_run)
+        xlx__error_prefix(rc, "USB tree %s is recorded, and xl usb-repair "
+                          "goes on", place);
     if (!rc)
         rc = xlx_usb_tree_copy(ctx, &found->tree, &c.record.trees[index]);
 

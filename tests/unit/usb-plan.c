@@ -19,6 +19,7 @@
 enum {
     PLUGGED = 1, SAME = 2, HELD = 4, ONCE = 8, MOVE = 16,
     EARLIER = 32,                   /* not since the host was started */
+    TREE = 64 | ONCE,               /* it was found in a tree */
 };
 #define OUT 0                       /* not plugged in */
 #define IN (PLUGGED | SAME)         /* as ever */
@@ -117,6 +118,15 @@ static const struct situation situations[] = {
       XLX__HOSTDEV_PUT_OFF, "ending", "the guest is ending" },
     { SETTLE, 7, XLX_USB_STATUS_MISSING, 7, OUT, OTHER,
       XLX__HOSTDEV_PUT_OFF, "ending", "the guest is ending" },
+    /* one that was found in a tree goes when it is pulled out */
+    { SETTLE, 8, XLX_USB_STATUS_ATTACHED, 7, IN | TREE, EMPTY,
+      XLX__HOSTDEV_ATTACH, "started again without it", NULL },
+    { SETTLE, 8, XLX_USB_STATUS_ATTACHED, 7, ANEW | TREE, EMPTY,
+      XLX__HOSTDEV_TAKE_AWAY, "pulled out", NULL },
+    { SETTLE, 7, XLX_USB_STATUS_ATTACHED, 7, OUT | TREE, OWN,
+      XLX__HOSTDEV_TAKE_AWAY, "pulled out", NULL },
+    { SETTLE, NONE, XLX_USB_STATUS_ATTACHED, NONE, IN | EARLIER | TREE, EMPTY,
+      XLX__HOSTDEV_TAKE_AWAY, "the host was started again", NULL },
     /* another tool uses the port */
     { SETTLE, 7, XLX_USB_STATUS_MISSING, 7, ANEW | MOVE, OTHER,
       XLX__HOSTDEV_ATTACH, "plugged in again", NULL },
@@ -178,10 +188,14 @@ static const struct situation situations[] = {
 static void look_at(const struct situation *s, xlx_usb_entry *e,
                     struct xlx__usb_seen *seen)
 {
+    static char tree[] = "pci-0000:00:14.0";
+
     xlx_usb_entry_init(e);
     e->status = s->status;
     e->domid = s->domid;
     e->once = s->bits & ONCE;
+    if ((s->bits & TREE) == TREE)
+        e->tree = tree;
     *seen = (struct xlx__usb_seen){
         .domid = s->runs, .plugged = s->bits & PLUGGED,
         .same = s->bits & SAME, .held = s->bits & HELD, .port = s->port,
@@ -243,11 +257,30 @@ static void unseen(void **state)
     assert_true(num > 5);
 }
 
+/* A tree attaches again what it finds, but for what somebody took off. */
+static void on_purpose(void **state)
+{
+    struct xlx__hostdev_action action;
+    struct xlx__usb_seen seen;
+    xlx_usb_entry e;
+    size_t i;
+    (void)state;
+
+    for (i = 0; i < XLX__ARRAY_SIZE(situations); i++) {
+        look_at(&situations[i], &e, &seen);
+        action = xlx__usb_plan(situations[i].stage, &e, &seen);
+        assert_int_equal(action.on_purpose,
+                         !strcmp(xlx__text(action.why),
+                                 "another tool took it off"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each),
         cmocka_unit_test(unseen),
+        cmocka_unit_test(on_purpose),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

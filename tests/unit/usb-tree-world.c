@@ -4,6 +4,7 @@
  */
 #include <ftw.h>
 
+#include "core/report.h"
 #include "core/xs.h"
 #include "guest/guest.h"
 #include "hostdev/hostdev-use.h"
@@ -13,6 +14,10 @@ xlx_ctx *ctx;
 xlx_guest guests[2];
 const char *used_by_host, *stubborn;
 bool being_made;
+
+struct xlx__hostdev_patience patience;
+char said[2000];
+bool watched;
 
 static uint32_t next_domid;
 static int next_address;
@@ -156,7 +161,7 @@ int make_world(void **state)
     next_domid = 4;
     next_address = 1;
     used_by_host = stubborn = NULL;
-    being_made = false;
+    being_made = watched = false;
     policy = xlx__printf("%s/policy", folder);
     put(".", "policy", "deny 0781:5583\n");
     setenv("LIBXLX_USB_POLICY", policy, 1);
@@ -312,4 +317,146 @@ int __wrap_xlx__usb_release(struct xlx__usb_change *c,
     (void)c;
     (void)e;
     return 0;
+}
+
+/* ---- what a test does --------------------------------------------------- */
+
+int attach_with(int g, const char *selector, bool force, uint32_t ctrl)
+{
+    xlx_usb_tree_devices found;
+    xlx_usb_binding b;
+    int rc;
+
+    xlx_usb_binding_init(&b);
+    xlx_usb_tree_devices_init(&found);
+    assert_ok(xlx__set_string(&b.selector, selector));
+    b.force = force;
+    b.ctrl = ctrl;
+    rc = xlx_usb_tree_attach(ctx, &guests[g], &b, NULL, &found);
+    xlx_usb_tree_devices_dispose(&found);
+    xlx_usb_binding_dispose(&b);
+    return rc;
+}
+
+int attach(int g, const char *selector)
+{
+    return attach_with(g, selector, false, UINT32_MAX);
+}
+
+int attach_one(int g, const char *selector, bool force)
+{
+    xlx_usb_binding b;
+    xlx_usb_entry e;
+    int rc;
+
+    xlx_usb_binding_init(&b);
+    xlx_usb_entry_init(&e);
+    assert_ok(xlx__set_string(&b.selector, selector));
+    b.force = force;
+    rc = xlx_usb_attach(ctx, &guests[g], &b, NULL, &e);
+    xlx_usb_entry_dispose(&e);
+    xlx_usb_binding_dispose(&b);
+    return rc;
+}
+
+int detach(int g, const char *which)
+{
+    xlx_usb_tree_devices found;
+    int rc;
+
+    xlx_usb_tree_devices_init(&found);
+    rc = xlx_usb_tree_detach(ctx, &guests[g], which, NULL, &found);
+    xlx_usb_tree_devices_dispose(&found);
+    return rc;
+}
+
+int detach_one(int g, const char *which)
+{
+    xlx_usb_entry e;
+    int rc;
+
+    xlx_usb_entry_init(&e);
+    rc = xlx_usb_detach(ctx, &guests[g], which, NULL, &e);
+    xlx_usb_entry_dispose(&e);
+    return rc;
+}
+
+void note_said(const xlx_repair_report *report)
+{
+    int i, len = 0;
+
+    said[0] = '\0';
+    for (i = 0; i < report->num_findings; i++)
+        len += snprintf(said + len, sizeof(said) - (size_t)len, "%s; %s\n",
+                        report->findings[i].what, report->findings[i].done);
+}
+
+int __wrap_xlx__hostdev_watch(xlx_ctx *c, const xlx_guest *guest,
+                              const struct xlx__hostdev_watch *how);
+
+/* One look of the watcher. */
+int __wrap_xlx__hostdev_watch(xlx_ctx *c, const xlx_guest *guest,
+                              const struct xlx__hostdev_watch *how)
+{
+    struct xlx__lock lock = XLX__LOCK_NONE;
+    xlx_repair_report report;
+    struct xlx__hostdev_look l = {
+        .guest = guest, .gone = guest->domid == XLX_DOMID_NONE,
+        .lock = &lock, .patience = &patience, .report = &report,
+    };
+    int rc;
+
+    xlx_repair_report_init(&report);
+    xlx__hostdev_patience_begin(&patience, xlx__now_ms() + 60000);
+    rc = how->look(c, &l, &watched);
+    xlx__hostdev_patience_end(&patience);
+    note_said(&report);
+    xlx_repair_report_dispose(&report);
+    return rc;
+}
+
+void look(int g)
+{
+    assert_ok(xlx_usb_watch(ctx, &guests[g]));
+}
+
+void repair(int g)
+{
+    xlx_repair_report report;
+
+    xlx_repair_report_init(&report);
+    assert_ok(xlx_usb_repair(ctx, &guests[g], false, &report));
+    note_said(&report);
+    xlx_repair_report_dispose(&report);
+}
+
+/* The reason why the guest does not get that device; "" when it is not left
+ * out.  Good until the next call. */
+const char *left(int g, const char *path)
+{
+    static char why[300];
+    xlx_usb_ctrls list;
+    int i, j;
+
+    why[0] = '\0';
+    xlx_usb_ctrls_init(&list);
+    assert_ok(xlx_usb_ctrl_list(ctx, &guests[g], &list));
+    for (i = 0; i < list.num_trees; i++)
+        for (j = 0; j < list.trees[i].num_left; j++)
+            if (!strcmp(list.trees[i].left[j].path, path))
+                snprintf(why, sizeof(why), "%s", list.trees[i].left[j].why);
+    xlx_usb_ctrls_dispose(&list);
+    return why;
+}
+
+int count_trees(int g)
+{
+    xlx_usb_ctrls list;
+    int num;
+
+    xlx_usb_ctrls_init(&list);
+    assert_ok(xlx_usb_ctrl_list(ctx, &guests[g], &list));
+    num = list.num_trees;
+    xlx_usb_ctrls_dispose(&list);
+    return num;
 }

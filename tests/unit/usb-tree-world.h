@@ -37,4 +37,28 @@ void make_ctrl(uint32_t domid, uint32_t devid, int ports);
  * spaces; good until the next call. */
 const char *has(int g);
 
+/* The library's calls for one guest: its code. */
+int attach_with(int g, const char *selector, bool force, uint32_t ctrl);
+int attach(int g, const char *selector);
+int attach_one(int g, const char *selector, bool force);
+int detach(int g, const char *which);
+int detach_one(int g, const char *which);
+/* One look of the watcher, and a repair; the findings are in said, a line
+ * each.  Into watched: is there something left to watch? */
+void look(int g);
+void repair(int g);
+void note_said(const xlx_repair_report *report);
+extern char said[2000];
+extern bool watched;
+extern struct xlx__hostdev_patience patience;   /* the watcher's */
+/* The reason why the guest does not get that device; "" when it is not left
+ * out.  Good until the next call. */
+const char *left(int g, const char *path);
+int count_trees(int g);
+
+#define assert_has(g, text) assert_string_equal(has(g), text)
+#define assert_said(text) \
+    do { if (!strstr(said, text)) fail_msg("\"%s\" is not in:\n%s", text, \
+                                           said); } while (0)
+
 #endif

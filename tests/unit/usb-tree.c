@@ -6,147 +6,7 @@
  */
 #include <signal.h>
 
-#include "core/report.h"
 #include "usb-tree-world.h"
-
-static struct xlx__hostdev_patience patience;
-static char said[2000];             /* by the last look, a line each */
-
-/* ---- what a test does --------------------------------------------------- */
-
-static int attach_with(int g, const char *selector, bool force, uint32_t ctrl)
-{
-    xlx_usb_tree_devices found;
-    xlx_usb_binding b;
-    int rc;
-
-    xlx_usb_binding_init(&b);
-    xlx_usb_tree_devices_init(&found);
-    assert_ok(xlx__set_string(&b.selector, selector));
-    b.force = force;
-    b.ctrl = ctrl;
-    rc = xlx_usb_tree_attach(ctx, &guests[g], &b, NULL, &found);
-    xlx_usb_tree_devices_dispose(&found);
-    xlx_usb_binding_dispose(&b);
-    return rc;
-}
-
-static int attach(int g, const char *selector)
-{
-    return attach_with(g, selector, false, UINT32_MAX);
-}
-
-static int attach_one(int g, const char *selector, bool force)
-{
-    xlx_usb_binding b;
-    xlx_usb_entry e;
-    int rc;
-
-    xlx_usb_binding_init(&b);
-    xlx_usb_entry_init(&e);
-    assert_ok(xlx__set_string(&b.selector, selector));
-    b.force = force;
-    rc = xlx_usb_attach(ctx, &guests[g], &b, NULL, &e);
-    xlx_usb_entry_dispose(&e);
-    xlx_usb_binding_dispose(&b);
-    return rc;
-}
-
-static int detach(int g, const char *which)
-{
-    xlx_usb_tree_devices found;
-    int rc;
-
-    xlx_usb_tree_devices_init(&found);
-    rc = xlx_usb_tree_detach(ctx, &guests[g], which, NULL, &found);
-    xlx_usb_tree_devices_dispose(&found);
-    return rc;
-}
-
-static int detach_one(int g, const char *which)
-{
-    xlx_usb_entry e;
-    int rc;
-
-    xlx_usb_entry_init(&e);
-    rc = xlx_usb_detach(ctx, &guests[g], which, NULL, &e);
-    xlx_usb_entry_dispose(&e);
-    return rc;
-}
-
-static void note_said(const xlx_repair_report *report)
-{
-    int i, len = 0;
-
-    said[0] = '\0';
-    for (i = 0; i < report->num_findings; i++)
-        len += snprintf(said + len, sizeof(said) - (size_t)len, "%s; %s\n",
-                        report->findings[i].what, report->findings[i].done);
-}
-
-/* As a watcher does. */
-static void look(int g)
-{
-    struct xlx__usb_change c;
-    xlx_repair_report report;
-
-    xlx_repair_report_init(&report);
-    xlx__hostdev_patience_begin(&patience, xlx__now_ms() + 60000);
-    assert_ok(xlx__usb_open(ctx, &guests[g], &c));
-    c.patience = &patience;
-    assert_ok(xlx__usb_settle(&c, false, &report));
-    assert_ok(xlx__usb_scan_trees(&c, false, &report));
-    xlx__usb_end(&c);
-    xlx__hostdev_patience_end(&patience);
-    note_said(&report);
-    xlx_repair_report_dispose(&report);
-}
-
-static void repair(int g)
-{
-    xlx_repair_report report;
-
-    xlx_repair_report_init(&report);
-    assert_ok(xlx_usb_repair(ctx, &guests[g], false, &report));
-    note_said(&report);
-    xlx_repair_report_dispose(&report);
-}
-
-/* The reason why the guest does not get that device; "" when it is not left
- * out.  Good until the next call. */
-static const char *left(int g, const char *path)
-{
-    static char why[300];
-    xlx_usb_ctrls list;
-    int i, j;
-
-    why[0] = '\0';
-    xlx_usb_ctrls_init(&list);
-    assert_ok(xlx_usb_ctrl_list(ctx, &guests[g], &list));
-    for (i = 0; i < list.num_trees; i++)
-        for (j = 0; j < list.trees[i].num_left; j++)
-            if (!strcmp(list.trees[i].left[j].path, path))
-                snprintf(why, sizeof(why), "%s", list.trees[i].left[j].why);
-    xlx_usb_ctrls_dispose(&list);
-    return why;
-}
-
-static int count_trees(int g)
-{
-    xlx_usb_ctrls list;
-    int num;
-
-    xlx_usb_ctrls_init(&list);
-    assert_ok(xlx_usb_ctrl_list(ctx, &guests[g], &list));
-    num = list.num_trees;
-    xlx_usb_ctrls_dispose(&list);
-    return num;
-}
-
-#define assert_has(g, text) assert_string_equal(has(g), text)
-#define assert_said(text) \
-    do { if (!strstr(said, text)) fail_msg("\"%s\" is not in:\n%s", text, \
-                                           said); } while (0)
 
 /* ---- devices that come and go ------------------------------------------- */
 
@@ -173,6 +33,7 @@ static void what_comes(void **state)
     assert_has(0, "");
     look(0);
     assert_string_equal(said, "");
+    assert_true(watched);
     /* a stick in the socket itself, and then a hub with one */
     plug("2-1", "0951:1666", false);
     look(0);
@@ -225,6 +86,46 @@ static void whole_controller(void **state)
     assert_has(0, "5-1");
     assert_ok(detach(0, "5-1"));
     assert_has(0, "");
+}
+
+/* Nothing is done, and each device is shown with the port that it would get.
+ */
+static void dry_run(void **state)
+{
+    xlx_usb_tree_devices found;
+    xlx_repair_report report;
+    xlx_usb_binding b;
+    xlx_usb_wait wait;
+    (void)state;
+
+    plug("1-1", "0951:1666", false);
+    plug("1-3", "0951:1667", false);
+    xlx_usb_wait_init(&wait);
+    xlx_usb_binding_init(&b);
+    xlx_usb_tree_devices_init(&found);
+    wait.dry_run = true;
+    assert_ok(xlx__set_string(&b.selector, "usb1"));
+    assert_ok(xlx_usb_tree_attach(ctx, &guests[0], &b, &wait, &found));
+    assert_int_equal(found.num_entries, 2);
+    assert_int_equal(found.entries[0].port, 1);
+    assert_int_equal(found.entries[1].port, 2);
+    assert_int_equal(count_trees(0), 0);
+    xlx_usb_tree_devices_dispose(&found);
+    xlx_usb_binding_dispose(&b);
+    assert_ok(attach(0, "usb1"));
+    plug("1-4", "0951:1668", false);
+    xlx_repair_report_init(&report);
+    assert_ok(xlx_usb_repair(ctx, &guests[0], true, &report));
+    note_said(&report);
+    assert_said("1-4 (0951:1668) is plugged in; it would be attached");
+    assert_has(0, "1-1 1-3");
+    xlx_repair_report_dispose(&report);
+    xlx_usb_tree_devices_init(&found);
+    assert_ok(xlx_usb_tree_detach(ctx, &guests[0], "usb1", &wait, &found));
+    assert_int_equal(found.num_entries, 2);
+    assert_int_equal(count_trees(0), 1);
+    assert_has(0, "1-1 1-3");
+    xlx_usb_tree_devices_dispose(&found);
 }
 
 /* ---- two guests --------------------------------------------------------- */
@@ -403,6 +304,7 @@ static void aside(void **state)
     plug("1-4", "0951:1668", false);
     look(0);
     assert_has(0, "");
+    assert_false(watched);
     /* still the guest's, also when it has gone */
     end_guest(0);
     look(0);
@@ -436,6 +338,7 @@ static void reboot(void **state)
     end_guest(0);
     look(0);
     assert_int_equal(count_trees(0), 0);
+    assert_false(watched);
     assert_ok(attach(1, "usb1"));
 }
 
@@ -567,6 +470,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_comes, make_world, end_world),
         cmocka_unit_test_setup_teardown(whole_controller, make_world,
                                         end_world),
+        cmocka_unit_test_setup_teardown(dry_run, make_world, end_world),
         cmocka_unit_test_setup_teardown(overlap, make_world, end_world),
         cmocka_unit_test_setup_teardown(other_guests, make_world, end_world),
         cmocka_unit_test_setup_teardown(left_out, make_world, end_world),

@@ -59,6 +59,17 @@ stock="type=hostdev, hostbus=1,hostaddr=010"
     [ "$(sed -n 2p "$tmp/calls")" = "usb_attach web no-wait 1-2 ctrl=-1 port=3 type=qusb version=2 optional reset force" ]
 }
 
+@test "an element can be a tree: a hub, a socket or a controller" {
+    config "usbdev=['tree,selector=pci-0000:00:14.0', 'selector=1-2,tree,force,controller=1,reset,type=qusb']"
+    run -0 xl create "$tmp/web.cfg"
+    echo "$output"
+    [ "${lines[0]}" = 'Attached USB tree pci-0000:00:14.0' ]
+    printf '%s\n' "stock create -p $tmp/web.cfg usbdev=[]" \
+        "usb_tree_attach web no-wait pci-0000:00:14.0 ctrl=-1 type=auto" \
+        "usb_tree_attach web no-wait 1-2 ctrl=1 type=qusb reset force" \
+        "stock unpause web" | diff - "$tmp/calls"
+}
+
 @test "any number of elements: no process for any of them, one watcher" {
     local i list=
     teller exec/xl-usb-watch
@@ -148,6 +159,10 @@ usbdev=["selector=1-2,controller=4294967296"]|element 1
 usbdev=["selector=1-2,type=tape"]|element 1
 usbdev=["selector=1-2,once=1"]|element 1
 usbdev=["selector=1-2,port"]|element 1
+usbdev=["selector=1-2,tree=1"]|element 1
+usbdev=["tree,once,selector=1-2"]|tree (not with policy=optional, port or once)
+usbdev=["tree,port=2,selector=1-2"]|element 1
+usbdev=["tree,policy=optional,selector=1-2"]|element 1
 X
     config "usbdev=['selector=1-2']"
     run -1 xl create -F "$tmp/web.cfg"
@@ -205,6 +220,48 @@ aside='{"selector": "0951:1666:A,B", "status": "aside", "ctrl": 0, "port": 2, "t
 
 # entries_left: their ports
 entries_left() { jq -r '.entries[].port' "$tmp/state/$uuid/usb.json"; }
+
+# record_tree [MEMBERS [ENTRY]]: the guest web runs, with a tree
+record_tree() {
+    record "${2:-}], \"trees\": [{\"selector\": \"pci-0000:00:14.0\"${1:+, $1}}"
+}
+in_tree='{"selector": "1-2", "once": true, "tree": "pci-0000:00:14.0", "port": 2, "path": "1-2"}'
+
+@test "a tree stands for its devices, and stays on this host" {
+    for entry in '' "$in_tree"; do
+        record_tree '' "$entry"
+        run -1 xl save web /s
+        echo "$output"
+        [[ $output == *"has USB devices, which cannot go with it: tree pci-0000:00:14.0; with"* ]]
+        run -1 xl migrate --detach web host
+        [[ $output == *"tree pci-0000:00:14.0 has no name that another host"* ]]
+        [ ! -e "$tmp/calls" ]
+    done
+}
+
+@test "a guest that is made again, or restored, has its tree again" {
+    base+=(FAKE_GONE="$tmp/gone")
+    teller exec/xl-usb-repair
+    local key="uuid='$uuid'"
+    made_again "], \"trees\": [{\"selector\": \"pci-0000:00:14.0\"}" "$key"
+    printf '%s\n' "stock create -p $tmp/web.cfg" "xl-usb-repair web" \
+        "stock unpause web" | diff - "$tmp/calls"
+    made_again "$in_tree], \"trees\": [{\"selector\": \"pci-0000:00:14.0\"}" \
+        "$key" --no-devices
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    [ ! -e "$tmp/state/$uuid/usb.json" ]
+    # the config decides about those that came from it
+    made_again "], \"trees\": [{\"selector\": \"pci-0000:00:14.0\", \"configured\": true}" "$key"
+    [ "$(cat "$tmp/calls")" = "stock create $tmp/web.cfg" ]
+    [ ! -e "$tmp/state/$uuid/usb.json" ]
+    record_tree '"aside": true'
+    touch "$tmp/gone"
+    rm "$tmp/calls"
+    run -0 xl restore "$tmp/web.cfg" /save
+    echo "$output"
+    printf '%s\n' "stock restore $tmp/web.cfg /save" "xl-usb-repair web" |
+        diff - "$tmp/calls"
+}
 
 @test "migrated, they are for the other host to wait for" {
     teller path/ssh; teller exec/xl-usb-repair
