@@ -71,3 +71,61 @@ works() { usb_works h a; }
     xl usb-repair
     [ "$(find /var/lib/libxlx -name usb.json)" = "" ]
 }
+
+# ---- everything below a controller ----------------------------------------------
+
+ports() { xl usb-show --json h | jq -r '.[].ctrls[].ports[].path'; }
+no_ports() { [ "$(ports)" = "" ]; }
+stick_b() { usb_works h b; }
+
+@test "a tree: what is plugged in is attached, what is pulled out taken off" {
+    ! guest_gone h || guest_start h
+    gadget_stick b 1d6b:0105
+    run -0 xl usb-attach --tree h platform-dummy_hcd.1
+    echo "$output"
+    [[ $output == *"Attached USB tree platform-dummy_hcd.1"* ]]
+    no_ports
+    run -1 xl usb-attach --tree h platform-dummy_hcd.1
+    gadget_plug b 1
+    wait_for 90 "stick b" stick_b
+    xl usb-show h
+    usb_compare h b "$GUESTS/b.img"
+    gadget_unplug b
+    wait_for 60 "end of the stick in the guest" usb_guest_lacks h b
+    wait_for 60 "the empty port" no_ports
+    # next to the tree
+    usb_driven "$(usb_busid a)" usb-storage
+}
+
+@test "a device of the tree that is detached stays out until it is pulled out" {
+    gadget_plug b 1
+    wait_for 90 "stick b" stick_b
+    xl usb-detach h 1d6b:0105
+    xl usb-repair h
+    no_ports
+    xl usb-show h
+    [ "$(xl usb-show --json h | jq '.[].trees[].left[].detached')" = true ]
+    gadget_unplug b
+    gadget_plug b 1
+    wait_for 90 "stick b" stick_b
+}
+
+@test "the guest reboots: it has what is below its tree" {
+    guest_reboot h
+    wait_for 120 "stick b, back" stick_b
+    usb_compare h b "$GUESTS/b.img"
+}
+
+@test "the tree is detached: the host has its devices, and what comes" {
+    run -0 xl usb-detach --tree h platform-dummy_hcd.1
+    echo "$output"
+    wait_for 30 "the driver in dom0" usb_driven "$(usb_busid b)" usb-storage
+    gadget_unplug b
+    gadget_plug b 1
+    wait_for 30 "the driver in dom0" usb_driven "$(usb_busid b)" usb-storage
+    xl usb-repair
+    no_ports
+    guest_destroy h
+    xl usb-repair
+    [ "$(find /var/lib/libxlx -name usb.json)" = "" ]
+}
