@@ -209,16 +209,18 @@ guest_start() {
     guest_wait_boots "$1" 1
 }
 
-# guest_xl_create NAME: the same, and does not wait for its user space.
+# guest_xl_create NAME: the same, and does not wait for its user space.  The xl
+# that stays with the guest must not hold bats' output: the end of that is
+# waited for before the host is reset under the guest.
 guest_xl_create() {
     local said log
     log=$(guest_log_file "$1")
     [ ! -e "$log" ] || mv -f "$log" "$log.old"
-    said=$(xl create -q "$(guest_config_file "$1")" 2>&1) && return
+    said=$(xl create -q "$(guest_config_file "$1")" 2>&1 3>&-) && return
     if grep -Eq 'timeout|rc=-9' <<< "$said"; then
         guest_gone "$1" || xl destroy "$1"
         tap_note "the emulator is slow: xl create $1 once more"
-        said=$(xl create -q "$(guest_config_file "$1")" 2>&1) && return
+        said=$(xl create -q "$(guest_config_file "$1")" 2>&1 3>&-) && return
     fi
     echo "$said"
     guest_gone "$1" || xl destroy "$1"

@@ -117,8 +117,8 @@ domid_before() { awk -v n="$1" '$1 == n { print $2 }' "$HOST_STATE/domids"; }
     usb_compare h b "$GUESTS/b.img"
     wait_for 60 "the file" eval \
         'guest_run h "ls /sys/bus/scsi/devices/*:0:1:0/block"'
-    guest_run h 'disk=$(ls /sys/bus/scsi/devices/*:0:1:0/block)
-        echo "the file" | dd of=/dev/$disk conv=fsync,sync bs=512'
+    guest_run h 'echo "the file" | dd conv=fsync,sync bs=512
+        of=/dev/$(ls /sys/bus/scsi/devices/*:0:1:0/block)'
     [ "$(head -c 8 "$HOST_STATE/file.img")" = "the file" ]
     for guest in g h k; do
         echo "$guest $(guest_domid $guest)"
@@ -172,7 +172,7 @@ domid_before() { awk -v n="$1" '$1 == n { print $2 }' "$HOST_STATE/domids"; }
 @test "a guest that stock xl started: the repair at boot gives it its disk" {
     local stock
     stock=$(echo /usr/lib/xen-[0-9]*/bin/xl)
-    "$stock" create -q "$(guest_config_file k)"
+    "$stock" create -q "$(guest_config_file k)" 3>&-
     guest_wait_boots k 2
     xl scsi-repair
     xl usb-repair || true       # another device is in that place
