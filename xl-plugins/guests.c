@@ -173,8 +173,8 @@ int xl_watch_guest(const char *who,
     xlx_guest_dispose(&guest);
     if (!rc)
         return 0;
-    /* in the background nobody sees what it prints */
-    if (rc != ERROR_LOCK_FAIL)
+    /* in the background nobody sees what it prints, but of a unit */
+    if (rc != ERROR_LOCK_FAIL && !secure_getenv("JOURNAL_STREAM"))
         syslog(LOG_DAEMON | LOG_ERR, "%s: %s", who, xlx_error_get());
     xl_failed(rc);
     return rc == ERROR_LOCK_FAIL || rc == ERROR_DOMAIN_NOTFOUND

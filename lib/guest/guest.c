@@ -549,8 +549,8 @@ int xlx__guest_find(xlx_ctx *ctx, const char *who, const char *config_file,
     if (rc != ERROR_NOTFOUND)
         return rc;
     if (no_xen != ERROR_NOTFOUND)
-        return xlx__error(no_xen, "%s: no records of such a guest, and no "
-                          "Xen on this host", who);
+        return xlx__error(ERROR_DOMAIN_NOTFOUND, "%s: no records of such a "
+                          "guest, and no Xen on this host", who);
     return xlx__error(ERROR_DOMAIN_NOTFOUND, "%s: no such guest is running "
                       "(a guest that is shut down needs --config FILE)", who);
 }

@@ -78,8 +78,8 @@ static void say_error(struct watch *w, const char *error)
     if (!w->reminded || h->last - w->reminded >= wait) {
         w->reminded = h->last;
         memcpy(w->said, h->error, sizeof(w->said));
-        xlx__notice(w->ctx, "xl %s-watch %s: %s; it tries again",
-                    w->how->name, xlx__text(w->guest.name), h->error);
+        xlx__notice(w->ctx, "%s: %s; it tries again",
+                    xlx__text(w->guest.name), h->error);
     }
     xlx__hostdev_health_write(&w->lock, h);
 }
