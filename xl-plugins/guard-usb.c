@@ -2,7 +2,8 @@
 /*
  * usbdev=["selector=SELECTOR[,OPTION]...", ...] in a guest's config, or with
  * the selector last: the guest is made paused, each such element is attached,
- * and then it runs.  Elements without a selector are stock xl's, which gets
+ * and then it runs; with the option tree, everything below what the selector
+ * names.  Elements without a selector are stock xl's, which gets
  * them as they are.  usbctrl= is also stock xl's; the type that libxl itself
  * would choose is added to it, because libxl fails to act on its own choice.
  *
