@@ -26,19 +26,20 @@ int xl_usb_watch_main(int argc, char **argv)
 
 static int attach_tree(const struct xl_usb_attach_args *args)
 {
+    const xlx_usb_binding *b = &args->usb_binding;
     xlx_usb_tree_devices found;
     xlx_guest guest;
     int rc, r = 0;
 
-    if (args->permanent)
-        return xl_bad_value("usb-attach", "--tree", NULL,
-                            "not together with --permanent");
+    if (args->permanent || b->once || b->optional || b->port)
+        return xl_bad_value("usb-attach", "tree", NULL, "not together with "
+                            "--permanent, --once, --optional or --port");
     xlx_guest_init(&guest);
     xlx_usb_tree_devices_init(&found);
     rc = xlx_guest_find(xl_ctx(), args->domain, NULL, &guest);
     if (!rc)
-        rc = xlx_usb_tree_attach(xl_ctx(), &guest, &args->usb_binding,
-                                 &args->usb_wait, &found);
+        rc = xlx_usb_tree_attach(xl_ctx(), &guest, b, &args->usb_wait,
+                                 &found);
     if (!rc && !args->dry_run)
         xl_start_watcher("usb-watch", &guest);
     if (rc)
@@ -66,7 +67,7 @@ int xl_usb_attach_main(int argc, char **argv)
         return attach_tree(&args);
     if (args.usb_binding.once &&
         (args.permanent || args.usb_binding.optional))
-        return xl_bad_value("usb-attach", "--once", NULL, "not together with "
+        return xl_bad_value("usb-attach", "once", NULL, "not together with "
                             "--permanent or --optional");
     xlx_guest_init(&guest);
     xlx_usb_entry_init(&entry);

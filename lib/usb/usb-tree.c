@@ -349,10 +349,13 @@ static int find_named(const struct xlx__usb_change *c, const char *text,
 
 bool xlx__usb_has_tree(const struct xlx__usb_change *c, const char *text)
 {
+    struct xlx__error_text own;
     int index = -1;
 
-    if (c->record.num_trees && find_named(c, text, &index))
-        xlx__error_clear();
+    xlx__error_save(&own);
+    if (c->record.num_trees)
+        find_named(c, text, &index);
+    xlx__error_restore(&own);
     return index >= 0;
 }
 

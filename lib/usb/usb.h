@@ -395,7 +395,7 @@ int xlx__usb_leave_out(struct xlx__usb_change *c, const xlx_usb_entry *e);
 /* The guest has ended: drops its trees, unless the host was shut down. */
 int xlx__usb_drop_trees(struct xlx__usb_change *c, bool dry_run,
                         xlx_repair_report *report);
-/* Has the guest a tree by that name? */
+/* Has the guest a tree by that name?  The message of before stays. */
 bool xlx__usb_has_tree(const struct xlx__usb_change *c, const char *text);
 
 /* ---- usb-tree-scan.c ---------------------------------------------------- */

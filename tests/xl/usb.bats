@@ -263,6 +263,62 @@ in_tree='{"selector": "1-2", "once": true, "tree": "pci-0000:00:14.0", "port": 2
         diff - "$tmp/calls"
 }
 
+# ours COMMAND...: of the build tree
+ours() {
+    local command program=$top_builddir/xl-plugins/.libs/xl-usb
+    [ -x "$program" ] || program=$top_builddir/xl-plugins/xl-usb
+    for command; do
+        ln -s "$program" "$tmp/exec/xl-$command"
+        printf '%s\tusb\tx\n' "$command" >> "$tmp/exec/gen-commands.list"
+    done
+}
+
+# stick BUS-PORT BUS ADDRESS: 0951:1666 in a sysfs of this test
+stick() {
+    local dir=$tmp/sys/bus/usb/devices/$1
+    mkdir -p "$dir"
+    echo "$2" > "$dir/busnum"; echo "$3" > "$dir/devnum"
+    echo 0951 > "$dir/idVendor"; echo 1666 > "$dir/idProduct"
+}
+
+@test "usb-show has a line for a tree, and what the guest does not get" {
+    ours usb-show usb-detach usb-attach
+    stick 1-3 1 5
+    stick 1-2 1 6
+    base+=(LIBXLX_SYSFS_DIR="$tmp/sys" FAKE_GONE=/ LIBXLX_BOOT_ID=x)
+    note='"path": "1-3", "bus": 1, "vendor": 2385, "product": 5734, "why": "no port"'
+    record "$in_tree], \"trees\": [{\"selector\": \"pci-0000:00:14.0\", \"boot\": \"x\", \"left\": [{$note, \"address\": 5}, {${note/1-3/1-2}, \"address\": 4}]}"
+    run -0 xl usb-show web
+    echo "$output"
+    [[ ${lines[1]} == "web    -    tree   - "*" pci-0000:00:14.0 "* ]]
+    [[ ${lines[2]} == "web    0    auto 0 2/15 "*" tree pci-0000:00:14.0 "* ]]
+    [[ $output == *"web tree pci-0000:00:14.0: 1-3 (0951:1666) is left out: no port"* ]]
+    [[ $output != *"1-2 (0951:1666) is left out"* ]]
+    run -0 xl usb-show --json web
+    [ "$(jq -r '.[].trees[] | "\(.selector) \(.left | length)"' <<< "$output")" = 'pci-0000:00:14.0 1' ]
+    [ "$(jq -r '.[].ctrls[].ports[].tree' <<< "$output")" = pci-0000:00:14.0 ]
+    run -1 xl usb-detach web pci-0000:00:14.0-usb-0:9
+    echo "$output"
+    [[ $output == *'the guest has no such USB device' ]]
+    run -1 xl usb-detach --tree web usb9
+    echo "$output"
+    run -0 xl usb-detach -N --tree web pci-0000:00:14.0
+    [ "${lines[0]}" = 'Would detach USB tree pci-0000:00:14.0' ]
+    [[ ${lines[1]} == 'Would detach 1-2, port 0/2'* ]]
+    [ "${#lines[@]}" = 2 ]
+    run -0 xl usb-detach --tree web pci-0000:00:14.0
+    [ "${lines[0]}" = 'Detached USB tree pci-0000:00:14.0' ]
+    [ ! -e "$tmp/state/$uuid/usb.json" ]
+    for option in --permanent --once --optional '--controller 0 --port 1'; do
+        # shellcheck disable=SC2086 # words
+        run -2 xl usb-attach --tree $option web usb1
+        echo "$option: $output"
+        [[ $output == "xl usb-attach: --tree: not together with "* ]]
+    done
+    run -2 xl usb-attach --once --permanent web 1-2
+    [[ $output == "xl usb-attach: --once: not together with "* ]]
+}
+
 @test "migrated, they are for the other host to wait for" {
     teller path/ssh; teller exec/xl-usb-repair
     record "$aside, ${aside/'"port": 2'/'"once": true, "port": 3'}"
