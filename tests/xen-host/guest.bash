@@ -216,11 +216,11 @@ guest_xl_create() {
     local said log
     log=$(guest_log_file "$1")
     [ ! -e "$log" ] || mv -f "$log" "$log.old"
-    said=$(xl create -q "$(guest_config_file "$1")" 2>&1 3>&-) && return
+    said=$(xl create -q "$(guest_config_file "$1")" 2>&1 3>&- 4>&-) && return
     if grep -Eq 'timeout|rc=-9' <<< "$said"; then
         guest_gone "$1" || xl destroy "$1"
         tap_note "the emulator is slow: xl create $1 once more"
-        said=$(xl create -q "$(guest_config_file "$1")" 2>&1 3>&-) && return
+        said=$(xl create -q "$(guest_config_file "$1")" 2>&1 3>&- 4>&-) && return
     fi
     echo "$said"
     guest_gone "$1" || xl destroy "$1"

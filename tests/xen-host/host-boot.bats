@@ -172,7 +172,7 @@ domid_before() { awk -v n="$1" '$1 == n { print $2 }' "$HOST_STATE/domids"; }
 @test "a guest that stock xl started: the repair at boot gives it its disk" {
     local stock
     stock=$(echo /usr/lib/xen-[0-9]*/bin/xl)
-    "$stock" create -q "$(guest_config_file k)" 3>&-
+    "$stock" create -q "$(guest_config_file k)" 3>&- 4>&-
     guest_wait_boots k 2
     xl scsi-repair
     xl usb-repair || true       # another device is in that place
