@@ -16,7 +16,7 @@ usb_begin() {
     modprobe dummy_hcd num=4 is_super_speed=1 || return
     modprobe -a libcomposite usb_f_mass_storage usb_f_hid
     mkdir -p /run/udev
-    /lib/systemd/systemd-udevd --daemon > /dev/null 2>&1 3>&-
+    /lib/systemd/systemd-udevd --daemon > /dev/null 2>&1 3>&- 4>&-
     udevadm trigger --subsystem-match=usb
     udevadm settle
 }
