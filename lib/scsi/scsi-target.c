@@ -31,14 +31,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/child.h"
 #include "core/kernfs.h"
 #include "core/store.h"
 #include "scsi/scsi.h"
 
 #define LINK "backstore"
 #define GUARD "acls/xlx-in-use"
-#define MODPROBE_MS 30000
 #define BUSY_MS 5000
 
 /* ---- directories -------------------------------------------------------- */
@@ -91,55 +89,6 @@ static int drop(const char *path, bool *left_r)
     }
     return xlx__error(ERROR_FAIL, "%s: the kernel does not remove it: %m",
                       path);
-}
-
-/* ---- modules ------------------------------------------------------------ */
-
-static int load(xlx_ctx *ctx, const char *module)
-{
-    const char *argv[] = { "modprobe", module, NULL };
-    const struct xlx__child child = {
-        .argv = argv, .timeout_ms = MODPROBE_MS, .max_output = 4096,
-    };
-    int rc;
-
-    rc = xlx__child_run(ctx, &child, NULL, NULL);
-    if (rc)
-        xlx__error_prefix(ERROR_NOT_READY, "this host's kernel lacks a "
-                          "module that SCSI devices need");
-    return rc ? ERROR_NOT_READY : 0;
-}
-
-int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_scsi_backstore kind)
-{
-    const char *configfs = xlx__configfs_dir(), *module;
-    char *fabric;
-    int rc;
-
-    module = kind == XLX_SCSI_BACKSTORE_PSCSI    ? "target_core_pscsi"
-             : kind == XLX_SCSI_BACKSTORE_IBLOCK ? "target_core_iblock"
-             : kind == XLX_SCSI_BACKSTORE_FILEIO ? "target_core_file" : NULL;
-    if (!xlx__attr_exists("%s/target", configfs)) {
-        rc = load(ctx, "target_core_mod");
-        if (rc) return rc;
-        if (!xlx__attr_exists("%s/target", configfs))
-            return xlx__error(ERROR_NOT_READY, "%s/target is not there: "
-                              "mount configfs", configfs);
-    }
-    if (module && !xlx__attr_exists("%s/module/%s", xlx__sysfs_dir(),
-                                    module)) {
-        rc = load(ctx, module);
-        if (rc) return rc;
-    }
-    if (!xlx__attr_exists("%s/bus/xen-backend/drivers/vscsi",
-                          xlx__sysfs_dir())) {
-        rc = load(ctx, "xen-scsiback");
-        if (rc) return rc;
-    }
-    fabric = xlx__printf("%s/target/xen-pvscsi", configfs);
-    rc = make(fabric);
-    free(fabric);
-    return rc;
 }
 
 /* ---- backstore ---------------------------------------------------------- */
@@ -505,9 +454,19 @@ static int make_tpg(const char *tpg, const xlx_scsi_entry *entry)
     return set_nexus(tpg, entry);
 }
 
+/* A backstore that guests share is made, linked to and removed by one command
+ * at a time: what nobody links to yet looks like the rest of a killed command.
+ */
+static int lock_shared(xlx_ctx *ctx, const xlx_scsi_entry *entry,
+                       struct xlx__lock *lock)
+{
+    return entry->dev.shared ? xlx__lock_host(ctx, "shared-target", lock) : 0;
+}
+
 int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
                           const struct xlx__scsi_pdev *p)
 {
+    struct xlx__lock lock = XLX__LOCK_NONE;
     char *tpg, *lun;
     int rc;
 
@@ -517,7 +476,9 @@ int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
         return xlx__scsi_target_check(entry);
     tpg = xlx__scsi_target_tpg(entry);
     lun = xlx__scsi_target_lun(entry);
-    rc = tpg && lun ? xlx__scsi_target_remove_copies(entry) : xlx__nomem();
+    rc = tpg && lun ? lock_shared(ctx, entry, &lock) : xlx__nomem();
+    if (rc) goto out;
+    rc = xlx__scsi_target_remove_copies(entry);
     if (rc) goto out;
     rc = make_backstore(entry, p);
     if (rc) goto out;
@@ -532,6 +493,7 @@ int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
     rc = make_decoy(entry);
 
  out:
+    xlx__unlock(&lock);
     free(lun);
     free(tpg);
     return rc;
@@ -611,8 +573,9 @@ static int remove_link(const char *lun, const xlx_scsi_entry *entry)
     return rc;
 }
 
-int xlx__scsi_target_remove(const xlx_scsi_entry *entry)
+int xlx__scsi_target_remove(xlx_ctx *ctx, const xlx_scsi_entry *entry)
 {
+    struct xlx__lock lock = XLX__LOCK_NONE;
     char *tpg, *lun;
     bool left;
     int rc;
@@ -621,7 +584,9 @@ int xlx__scsi_target_remove(const xlx_scsi_entry *entry)
         return 0;
     tpg = xlx__scsi_target_tpg(entry);
     lun = xlx__scsi_target_lun(entry);
-    rc = tpg && lun ? remove_link(lun, entry) : xlx__nomem();
+    rc = tpg && lun ? lock_shared(ctx, entry, &lock) : xlx__nomem();
+    if (rc) goto out;
+    rc = remove_link(lun, entry);
     if (rc) goto out;
     xlx__fault("scsi-detach.lun");
     rc = drop(lun, &left);
@@ -631,6 +596,7 @@ int xlx__scsi_target_remove(const xlx_scsi_entry *entry)
     rc = remove_backstore(entry->backstore);
 
  out:
+    xlx__unlock(&lock);
     free(lun);
     free(tpg);
     return rc;

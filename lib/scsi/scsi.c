@@ -507,7 +507,7 @@ int xlx__scsi_disconnect(xlx_ctx *ctx, const xlx_scsi_entry *const *entries,
     }
     xlx__fault("scsi-detach.xenstore");
     for (i = 0; !rc && i < num; i++)
-        rc = xlx__scsi_target_remove(entries[i]);
+        rc = xlx__scsi_target_remove(ctx, entries[i]);
     return rc;
 }
 

@@ -7,6 +7,7 @@
  *   scsi-identity.c  which of them is the recorded one
  *   scsi-use.c       the part of the host that uses one
  *   scsi-target-name.c  names of targets, and which are there
+ *   scsi-module.c    modules of the kernel
  *   scsi-target.c    the target in configfs
  *   scsi-lun.c       the devices in xenstore, and their states
  *   scsi-bus.c       putting them there, waiting, taking them off
@@ -170,10 +171,13 @@ int xlx__scsi_target_ours(xlx_scsi_entry **entries_r, libxl_uuid **uuids_r,
 int xlx__scsi_target_copies(const char *backstore, char ***copies_r,
                             int *num_r);
 
-/* ---- scsi-target.c ------------------------------------------------------ */
+/* ---- scsi-module.c ------------------------------------------------------ */
 
 /* Loads the modules of the kernel that are needed and not there. */
 int xlx__scsi_target_modules(xlx_ctx *ctx, xlx_scsi_backstore kind);
+
+/* ---- scsi-target.c ------------------------------------------------------ */
+
 /* Makes what the entry names; what is there already is kept. */
 int xlx__scsi_target_make(xlx_ctx *ctx, const xlx_scsi_entry *entry,
                           const struct xlx__scsi_pdev *p);
@@ -185,7 +189,7 @@ int xlx__scsi_target_remove_copies(const xlx_scsi_entry *entry);
 int xlx__scsi_target_check(const xlx_scsi_entry *entry);
 /* Removes it as far as it is there and ours; a backstore that another guest
  * also uses stays. */
-int xlx__scsi_target_remove(const xlx_scsi_entry *entry);
+int xlx__scsi_target_remove(xlx_ctx *ctx, const xlx_scsi_entry *entry);
 
 /* ---- scsi-lun.c --------------------------------------------------------- */
 

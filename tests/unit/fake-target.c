@@ -21,7 +21,7 @@ static int act(xlx_ctx *ctx, const char *what, const xlx_scsi_entry *e,
         return xlx__scsi_target_make(ctx, e, p);
     if (!strcmp(what, "check"))
         return xlx__scsi_target_check(e);
-    return xlx__scsi_target_remove(e);
+    return xlx__scsi_target_remove(ctx, e);
 }
 
 int main(int argc, char **argv)

@@ -217,7 +217,7 @@ int __wrap_xlx__xs_read(xlx_ctx *c, xs_transaction_t t, const char *path,
 int __wrap_xlx__scsi_target_make(xlx_ctx *c, const xlx_scsi_entry *e,
                                  const struct xlx__scsi_pdev *p);
 int __wrap_xlx__scsi_target_check(const xlx_scsi_entry *e);
-int __wrap_xlx__scsi_target_remove(const xlx_scsi_entry *e);
+int __wrap_xlx__scsi_target_remove(xlx_ctx *c, const xlx_scsi_entry *e);
 int __wrap_xlx__scsi_target_ours(xlx_scsi_entry **e, libxl_uuid **uuids,
                                  int *num);
 int __wrap_xlx__scsi_mend_targets(struct xlx__scsi_repair *r);
@@ -330,8 +330,9 @@ int __wrap_xlx__scsi_target_check(const xlx_scsi_entry *e)
            ? xlx__error(ERROR_FAIL, "no target") : 0;
 }
 
-int __wrap_xlx__scsi_target_remove(const xlx_scsi_entry *e)
+int __wrap_xlx__scsi_target_remove(xlx_ctx *c, const xlx_scsi_entry *e)
 {
+    (void)c;
     made[current][slot_of(e->dev.vdev)] = NOBODY;
     return 0;
 }
