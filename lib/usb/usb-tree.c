@@ -80,6 +80,7 @@ int xlx__usb_leave_out(struct xlx__usb_change *c, const xlx_usb_entry *e)
 
 struct search {
     const xlx_usb_host_device *d;   /* NULL: look for what overlaps place */
+    bool inside;                    /* or for what has the socket place */
     const char *place, *boot;
     char **use_r;
 };
@@ -87,11 +88,19 @@ struct search {
 static int is_wanted(const struct search *s, const xlx_usb_tree *t,
                      bool *yes_r)
 {
+    struct xlx__usb_sockets sockets = { NULL, 0 };
+    int rc;
+
     *yes_r = false;
-    if (!s->d)
+    if (s->d)
+        return is_left_out(t, s->d) ? 0
+            : xlx__usb_is_in_tree(t->selector, s->d->path, yes_r);
+    if (!s->inside)
         return xlx__usb_trees_overlap(t->selector, s->place, yes_r);
-    return is_left_out(t, s->d) ? 0
-        : xlx__usb_is_in_tree(t->selector, s->d->path, yes_r);
+    rc = xlx__usb_tree_sockets(t->selector, &sockets);
+    *yes_r = !rc && xlx__usb_is_below(&sockets, s->place);
+    xlx__usb_sockets_dispose(&sockets);
+    return rc;
 }
 
 static int search_record(xlx_ctx *ctx, const xlx_guest *guest, void *user)
@@ -159,6 +168,31 @@ int xlx__usb_tree_use(xlx_ctx *ctx, const xlx_usb_host_device *d,
     s.place = socket;
     if (!rc && *socket)
         rc = search_guests(ctx, except ? &except->uuid : NULL, &s);
+    free(socket);
+    return rc;
+}
+
+int xlx__usb_check_place(struct xlx__usb_change *c, const xlx_usb_selector *s)
+{
+    char *socket = NULL, *use = NULL;
+    struct search search = { .inside = true, .use_r = &use };
+    int rc;
+
+    if (s->kind != XLX_USB_SELECTOR_KIND_PATH &&
+        s->kind != XLX_USB_SELECTOR_KIND_SOCKET)
+        return 0;
+    rc = xlx__usb_named_socket(s, &socket);
+    if (rc) {                           /* no socket that a tree could have,
+                                         * or one of two */
+        rc = xlx__forgive(rc, ERROR_NOTFOUND);
+        return xlx__forgive(rc, ERROR_INVAL);
+    }
+    search.place = socket;
+    rc = search_guests(c->ctx, &c->guest.uuid, &search);
+    if (!rc && use)
+        rc = xlx__error(ERROR_DEVICE_EXISTS, "%s: %s, and it is in that",
+                        socket, use);
+    free(use);
     free(socket);
     return rc;
 }

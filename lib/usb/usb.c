@@ -286,7 +286,9 @@ static int wait_for(struct xlx__usb_change *c, const xlx_usb_binding *b,
         return xlx__error(ERROR_INVAL, "selector \"%s\": it is not plugged in,"
                           " and only what is named by path, socket or ID can"
                           " be waited for", b->selector);
-    rc = describe(b, s, NULL, e);
+    rc = xlx__usb_check_place(c, s);
+    if (!rc)
+        rc = describe(b, s, NULL, e);
     if (!rc)
         rc = xlx__usb_choose_port(c, b, NULL, e);
     for (i = 0; !rc && i < c->record.num_entries; i++)

@@ -389,6 +389,9 @@ bool xlx__usb_is_left(const xlx_usb_left *left, const xlx_usb_host_device *d);
  * guest left out is anybody's. */
 int xlx__usb_tree_use(xlx_ctx *ctx, const xlx_usb_host_device *d,
                       const xlx_guest *except, char **use_r);
+/* ERROR_DEVICE_EXISTS when the place, where nothing is plugged in, is in a
+ * tree of another guest; other selectors name none. */
+int xlx__usb_check_place(struct xlx__usb_change *c, const xlx_usb_selector *s);
 /* Somebody detaches the device of the entry: no tree of the guest attaches it
  * again.  Not written yet. */
 int xlx__usb_leave_out(struct xlx__usb_change *c, const xlx_usb_entry *e);

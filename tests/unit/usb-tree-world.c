@@ -343,7 +343,7 @@ int attach(int g, const char *selector)
     return attach_with(g, selector, false, UINT32_MAX);
 }
 
-int attach_one(int g, const char *selector, bool force)
+static int attach_by(int g, const char *selector, bool force, bool optional)
 {
     xlx_usb_binding b;
     xlx_usb_entry e;
@@ -353,10 +353,21 @@ int attach_one(int g, const char *selector, bool force)
     xlx_usb_entry_init(&e);
     assert_ok(xlx__set_string(&b.selector, selector));
     b.force = force;
+    b.optional = optional;
     rc = xlx_usb_attach(ctx, &guests[g], &b, NULL, &e);
     xlx_usb_entry_dispose(&e);
     xlx_usb_binding_dispose(&b);
     return rc;
+}
+
+int attach_one(int g, const char *selector, bool force)
+{
+    return attach_by(g, selector, force, false);
+}
+
+int wait_for(int g, const char *selector)
+{
+    return attach_by(g, selector, false, true);
 }
 
 int detach(int g, const char *which)

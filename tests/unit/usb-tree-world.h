@@ -41,6 +41,7 @@ const char *has(int g);
 int attach_with(int g, const char *selector, bool force, uint32_t ctrl);
 int attach(int g, const char *selector);
 int attach_one(int g, const char *selector, bool force);
+int wait_for(int g, const char *selector);
 int detach(int g, const char *which);
 int detach_one(int g, const char *which);
 /* One look of the watcher, and a repair; the findings are in said, a line

@@ -174,6 +174,28 @@ static void other_guests(void **state)
     assert_string_equal(left(0, "1-2.1"), "");
 }
 
+/* A guest that waits: nobody does for a socket in another's tree, and what is
+ * waited for by its ID comes before a tree. */
+static void waiting(void **state)
+{
+    (void)state;
+    assert_ok(attach(0, "1-2"));
+    assert_fails(wait_for(1, "1-2"), ERROR_DEVICE_EXISTS,
+                 "guest web has the USB tree " PCI "-usbv2-0:2, and it is in");
+    assert_fails(wait_for(1, PCI "-usbv2-0:2.1"), ERROR_DEVICE_EXISTS, "web");
+    assert_fails(wait_for(1, "2-1.1"), ERROR_DEVICE_EXISTS, "web");
+    assert_ok(wait_for(1, "1-1"));
+    assert_ok(wait_for(0, "1-2.4"));
+    assert_ok(wait_for(1, "0951:1666"));
+    plug_hub();
+    plug("1-2.1", "0951:1666", false);
+    look(0);
+    assert_has(0, "");
+    assert_string_equal(left(0, "1-2.1"), "guest db has it");
+    look(1);
+    assert_has(1, "1-2.1");
+}
+
 /* ---- devices that are left out ------------------------------------------ */
 
 static int count_noted(int g)
@@ -491,6 +513,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(dry_run, make_world, end_world),
         cmocka_unit_test_setup_teardown(overlap, make_world, end_world),
         cmocka_unit_test_setup_teardown(other_guests, make_world, end_world),
+        cmocka_unit_test_setup_teardown(waiting, make_world, end_world),
         cmocka_unit_test_setup_teardown(left_out, make_world, end_world),
         cmocka_unit_test_setup_teardown(ports_run_out, make_world, end_world),
         cmocka_unit_test_setup_teardown(failing, make_world, end_world),
