@@ -17,6 +17,8 @@
 #include "scsi/scsi.h"
 
 #define WAKE_MS 500
+#define SLICE_MS 1000
+#define GONE_SLICES 3               /* without a domain */
 
 /* Why it was not connected in time. */
 static int explain(xlx_ctx *ctx, const struct xlx__device *dev)
@@ -182,6 +184,25 @@ static int try_add(void *user)
     return xlx__xs_transact(w->ctx, add_in, w);
 }
 
+/* ERROR_NOT_READY when the domain was not there several times. */
+static int count_gone(xlx_ctx *ctx, const struct xlx__device *dev, int *gone)
+{
+    char path[64], *value = NULL;
+    int rc;
+
+    snprintf(path, sizeof(path), "/local/domain/%u", dev->domid);
+    rc = xlx__xs_read(ctx, XBT_NULL, path, &value);
+    free(value);
+    if (rc != ERROR_NOTFOUND) {
+        *gone = 0;
+        return rc;
+    }
+    xlx__error_clear();
+    return ++*gone < GONE_SLICES ? 0
+           : xlx__error(ERROR_NOT_READY, "domain %u has gone: the guest was "
+                        "destroyed, or has ended", dev->domid);
+}
+
 int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
                       const xlx_scsi_entry *const *entries, int num,
                       int64_t deadline)
@@ -189,19 +210,48 @@ int xlx__scsi_bus_add(xlx_ctx *ctx, const struct xlx__device *dev,
     struct adding w = {
         .ctx = ctx, .dev = dev, .entries = entries, .num = num,
     };
-    int rc;
+    int gone = 0, rc;
+    int64_t slice;
 
-    rc = xlx__xs_wait(ctx, dev->backend, deadline, try_add, &w);
-    return rc == ERROR_TIMEDOUT ? explain(ctx, dev) : rc;
+    /* the backend's events do not tell of a domain that is made, or destroyed
+     */
+    do {
+        slice = xlx__now_ms() + SLICE_MS;
+        if (slice > deadline)
+            slice = deadline;
+        rc = xlx__xs_wait(ctx, dev->backend, slice, try_add, &w);
+        if (rc != ERROR_TIMEDOUT)
+            return rc;
+        rc = count_gone(ctx, dev, &gone);
+        if (rc) return rc;
+    } while (slice < deadline);
+    return explain(ctx, dev);
 }
 
 /* ---- waiting for it ----------------------------------------------------- */
 
+/* The state as it was seen, or the node is not written: a write to the one of
+ * a guest that was destroyed would make it again. */
+static int reconfigure(xlx_ctx *ctx, xs_transaction_t t, void *user)
+{
+    const struct adding *w = user;
+    struct xlx__scsi_bus a;
+    int rc;
+
+    rc = xlx__scsi_bus_states(ctx, t, w->dev, &a);
+    if (rc || a.backend != XLX_XENBUS_STATE_CONNECTED ||
+        a.frontend != XLX_XENBUS_STATE_CONNECTED)
+        return rc;
+    return xlx__device_set_state(ctx, t, w->dev->backend,
+                                 XLX_XENBUS_STATE_RECONFIGURING);
+}
+
 /* A LUN that was put there when the backend had just looked. */
 static int nudge(const struct adding *w)
 {
-    return xlx__device_set_state(w->ctx, XBT_NULL, w->dev->backend,
-                                 XLX_XENBUS_STATE_RECONFIGURING);
+    struct adding copy = *w;
+
+    return xlx__xs_transact(w->ctx, reconfigure, &copy);
 }
 
 static int check_lun(const struct adding *w, const struct xlx__scsi_bus *a,

@@ -523,6 +523,75 @@ static void looks(void **state)
 }
 
 /* More devices take longer; who says how long means it. */
+/* "xl destroy", as libxl does it: both directories go. */
+static void destroy(void)
+{
+    assert_ok(xlx__xs_remove(peer_ctx(), XBT_NULL, "/local/domain/5"));
+    xlx__xs_remove(peer_ctx(), XBT_NULL, "/local/domain/0/backend/vscsi/5");
+    xlx__error_clear();
+}
+
+int __real_xlx__scsi_lun_find(xlx_ctx *ctx, xs_transaction_t t,
+                              const struct xlx__device *dev,
+                              const struct xlx__scsi_hctl *vdev,
+                              struct xlx__scsi_lun *lun);
+int __wrap_xlx__scsi_lun_find(xlx_ctx *ctx, xs_transaction_t t,
+                              const struct xlx__device *dev,
+                              const struct xlx__scsi_hctl *vdev,
+                              struct xlx__scsi_lun *lun);
+static bool must_destroy;
+
+int __wrap_xlx__scsi_lun_find(xlx_ctx *ctx, xs_transaction_t t,
+                              const struct xlx__device *dev,
+                              const struct xlx__scsi_hctl *vdev,
+                              struct xlx__scsi_lun *lun)
+{
+    int rc = __real_xlx__scsi_lun_find(ctx, t, dev, vdev, lun);
+
+    if (must_destroy)
+        destroy();
+    must_destroy = false;
+    return rc;
+}
+
+static void destroyed(void **state)
+{
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    int64_t begin = xlx__now_ms();
+    (void)state;
+
+    start(NULL, NULL);
+    destroy();
+    assert_fails(attach(&a, false, 60000), ERROR_NOT_READY,
+                 "domain 5 has gone");
+    assert_true(xlx__now_ms() - begin < 20000);
+    is_gone("/local/domain/5");
+    is_gone("/local/domain/0/backend/vscsi/5");
+}
+
+/* When the LUN has just been looked at: nothing of it is made again. */
+static void destroyed_later(void **state)
+{
+    xlx_scsi_entry a = entry("0:0:0:0", "naa.31", 0);
+    const xlx_scsi_entry *e = &a;
+    struct xlx__device dev;
+    (void)state;
+
+    peer_xenstored("/local/domain/5/device=", B "/state=4", F "/state=4",
+                   B "/vscsi-devs/dev-0/v-dev=0:0:0:0",
+                   B "/vscsi-devs/dev-0/p-dev=naa.31:0",
+                   B "/vscsi-devs/dev-0/state=1", NULL);
+    must_destroy = true;
+    assert_ok(xlx__scsi_adapter(e, &dev));
+    assert_fails(xlx__scsi_bus_wait(peer_ctx(), &dev, &e, 1, false,
+                                    in(10000)), ERROR_NOT_READY,
+                 "the guest has gone");
+    assert_false(must_destroy);
+    is_gone("/local/domain/5");
+    is_gone("/local/domain/0/backend/vscsi/5");
+    xlx__device_dispose(&dev);
+}
+
 static void deadlines(void **state)
 {
     xlx_scsi_wait wait = { .timeout = 7 };
@@ -550,6 +619,8 @@ int main(void)
         cmocka_unit_test_teardown(woken, stop_peer),
         cmocka_unit_test_teardown(round_trips, stop_peer),
         cmocka_unit_test_teardown(looks, stop_peer),
+        cmocka_unit_test_teardown(destroyed, stop_peer),
+        cmocka_unit_test_teardown(destroyed_later, stop_peer),
         cmocka_unit_test(deadlines),
     };
     void *state = NULL;
