@@ -68,7 +68,8 @@ setup() {
 @test "a watcher of a guest that nobody knows is not started again" {
     mkdir "$BATS_TEST_TMPDIR/state"
     for stem in scsi usb; do
-        run -3 env LIBXLX_STATE_DIR="$BATS_TEST_TMPDIR/state" \
+        run -3 env LD_LIBRARY_PATH="$top_builddir/lib/.libs" \
+            LIBXLX_STATE_DIR="$BATS_TEST_TMPDIR/state" \
             LIBXLX_RUN_DIR="$BATS_TEST_TMPDIR/run" \
             "$top_builddir/xl-plugins/xl-$stem-watch" \
             77777777-7d1e-4c5a-9a43-0d5d4f5e6a02
