@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <libxl_utils.h>
+
 #include "core/file-id.h"
 #include "core/store.h"
 #include "gen-records.h"
@@ -167,6 +169,64 @@ int xlx__guest_by_disks(xlx_ctx *ctx, const libxl_device_disk *disks, int num,
         libxl_uuid_copy(NULL, &guest->uuid, &found->uuid);
     else if (!rc)
         libxl_uuid_generate(&guest->uuid);
+    xlx_guests_dispose(&known);
+    return rc;
+}
+
+/* Has one of another UUID its name, and none its UUID? */
+static bool may_be_known(const xlx_guests *known, const xlx_guest *guest)
+{
+    bool named = false;
+    int i;
+
+    for (i = 0; i < known->num_guests; i++) {
+        if (!libxl_uuid_compare(&known->guests[i].uuid, &guest->uuid))
+            return false;
+        if (!strcmp(xlx__text(known->guests[i].name),
+                    xlx__text(guest->name)))
+            named = true;
+    }
+    return named;
+}
+
+static int adopt_domain(xlx_ctx *ctx, libxl_ctx *xl, const libxl_dominfo *info,
+                        const xlx_guests *known)
+{
+    xlx_guest guest;
+    int rc = 0;
+
+    xlx_guest_init(&guest);
+    guest.domid = info->domid;
+    guest.uuid = info->uuid;
+    guest.name = libxl_domid_to_name(xl, info->domid);
+    if (may_be_known(known, &guest))
+        rc = xlx__guest_adopt(ctx, &guest);
+    xlx_guest_dispose(&guest);
+    return rc;
+}
+
+int xlx__guest_adopt_running(xlx_ctx *ctx)
+{
+    libxl_dominfo *list = NULL;
+    xlx_guests known;
+    int i, rc, num = 0;
+    libxl_ctx *xl;
+
+    xlx_guests_init(&known);
+    rc = xlx__guest_records(ctx, &known);
+    if (rc || !known.num_guests) goto out;
+    if (xlx__ctx_libxl(ctx, &xl)) {
+        xlx__error_clear();             /* no domain runs without Xen */
+        goto out;
+    }
+    list = libxl_list_domain(xl, &num);
+    for (i = 0; !rc && i < num; i++)
+        if (list[i].domid && !list[i].dying)
+            rc = adopt_domain(ctx, xl, &list[i], &known);
+    if (list)
+        libxl_dominfo_list_free(list, num);
+
+ out:
     xlx_guests_dispose(&known);
     return rc;
 }

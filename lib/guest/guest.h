@@ -46,6 +46,9 @@ int xlx__guest_records_name(xlx_ctx *ctx, const libxl_uuid *uuid,
                             bool *any_r, bool *yes_r);
 /* A guest that runs takes over the records of the one that it is. */
 int xlx__guest_adopt(xlx_ctx *ctx, const xlx_guest *guest);
+/* The same for all that run: another tool may have started them, at the boot
+ * of the host for instance, with new UUIDs. */
+int xlx__guest_adopt_running(xlx_ctx *ctx);
 /* A name is not an identity: two guests may have it.  A guest without a uuid=
  * is the known one of its name whose records name one of its disks, or which
  * has no records of disks; otherwise it gets a UUID now, which the records and

@@ -330,7 +330,9 @@ int xlx__scsi_guest_list(xlx_ctx *ctx, xlx_guests *list)
     int i, num = 0, rc;
 
     xlx_guests_init(&known);
-    rc = xlx__guest_list(ctx, &known);
+    rc = xlx__guest_adopt_running(ctx);
+    if (!rc)
+        rc = xlx__guest_list(ctx, &known);
     for (i = 0; !rc && i < known.num_guests; i++)
         rc = add_guest(ctx, &known.guests[i].uuid, list);
     if (!rc)

@@ -283,7 +283,9 @@ int xlx__usb_guest_list(xlx_ctx *ctx, xlx_guests *list)
     uint32_t *domids = NULL;
     int i, num = 0, rc;
 
-    rc = add_recorded(ctx, list);
+    rc = xlx__guest_adopt_running(ctx);
+    if (!rc)
+        rc = add_recorded(ctx, list);
     if (!rc)
         rc = xlx__usb_domains(ctx, &domids, &num);
     for (i = 0; !rc && i < num; i++)

@@ -382,6 +382,46 @@ static void hangs(void **state)
     xlx__scsi_end(&c);
 }
 
+/* Another tool started the guest, under another UUID: a repair of all guests
+ * at the boot of the host finds what is recorded of it. */
+static void started_elsewhere(void **state)
+{
+    struct xlx__scsi_change c;
+    xlx_scsi_entry entry;
+    xlx_guests list;
+    (void)state;
+
+    peer_xenstored("/local/domain/5/domid=5", NULL);
+    plug_in("2:0:0:0", WWID);
+    memset(&c, 0, sizeof(c));
+    c.ctx = peer_ctx();
+    c.lock.fd = -1;
+    xlx_guest_init(&c.guest);
+    xlx_scsi_record_init(&c.record);
+    assert_ok(xlx__set_string(&c.guest.name, "web"));
+    c.guest.uuid = uuid;
+    c.guest.uuid.uuid[0] ^= 1;
+    c.guest.domid = 5;
+    entry_init(&entry, WWID);
+    assert_ok(xlx__scsi_entry_append(&c, &entry));
+    assert_ok(xlx__scsi_record_write(&c));
+
+    xlx_guests_init(&list);
+    assert_ok(xlx_scsi_guest_list(peer_ctx(), &list));
+    assert_int_equal(list.num_guests, 1);
+    assert_int_equal(list.guests[0].domid, 5);
+    assert_memory_equal(&list.guests[0].uuid, &uuid, sizeof(uuid));
+    xlx_guests_dispose(&list);
+
+    c.guest.uuid = uuid;
+    c.record.num_entries = 0;
+    assert_ok(xlx__scsi_record_write(&c));
+    c.record.num_entries = 1;
+    pull_out("2:0:0:0");
+    xlx_scsi_entry_dispose(&entry);
+    xlx__scsi_end(&c);
+}
+
 static int stop(void **state)
 {
     drivers_stop();
@@ -412,6 +452,7 @@ int main(void)
         cmocka_unit_test(unknown),
         cmocka_unit_test_teardown(gone, stop),
         cmocka_unit_test_teardown(hangs, stop),
+        cmocka_unit_test_teardown(started_elsewhere, stop),
     };
 
     return cmocka_run_group_tests(scsi_look, setup, teardown);

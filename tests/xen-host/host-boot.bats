@@ -96,10 +96,11 @@ scsi_works() {
         '.[0].ctrls[].devs[] | select(.dev.vdev == $vdev) |
         .backend_state + .frontend_state + .problem')" = connectedconnected ]
 }
-# guest_disk NAME T:L: the first text on its disk
+# guest_disk NAME T:L: the first text on its disk, which is not a stick
 guest_disk() {
-    guest_run "$1" "head -c 200 /dev/\$(ls /sys/bus/scsi/devices/*:0:$2/block \
-        | tail -n1) | tr -d '\\000'"
+    guest_run "$1" "head -c 200 /dev/\$(grep -L Gadget \
+        /sys/bus/scsi/devices/*:0:$2/model | sed 's,model,block,' |
+        xargs ls) | tr -d '\\000'"
 }
 entries() { jq -s 'map(.entries | length) | add' /var/lib/libxlx/*/"$1".json; }
 domid_before() { awk -v n="$1" '$1 == n { print $2 }' "$HOST_STATE/domids"; }
