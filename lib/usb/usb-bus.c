@@ -309,6 +309,22 @@ static int clear_dead_now(xlx_ctx *ctx)
     return rc;
 }
 
+/* A QEMU that ends while it is asked (libusb's errors end it with an
+ * assertion) holds nothing any more; the watcher starts another. */
+static int ended_or(struct xlx__usb_change *c, int rc)
+{
+    struct xlx__error_text why;
+
+    xlx__error_save(&why);
+    usleep(NAP_MS * 1000);              /* its socket closes before it ends */
+    if (xlx__usb_backend_runs(c->ctx, c->guest.domid)) {
+        xlx__error_restore(&why);
+        return rc;
+    }
+    xlx__error_clear();
+    return 0;
+}
+
 /* Until QEMU has closed it, and has nothing on the port that a new path would
  * be ignored for. */
 static int wait_gone(struct xlx__usb_change *c, const xlx_usb_entry *e,
@@ -324,7 +340,7 @@ static int wait_gone(struct xlx__usb_change *c, const xlx_usb_entry *e,
         if (!l.held) {
             rc = xlx__usb_listed(c->ctx, &c->guest, e, &listed);
             if (rc && rc != ERROR_NOT_READY)
-                return rc;
+                return ended_or(c, rc);
             if (!rc && !listed)
                 return 0;
         }
@@ -369,7 +385,9 @@ static int remove_from_qemu(struct xlx__usb_change *c, const xlx_usb_entry *e)
         !xlx__usb_backend_runs(c->ctx, c->guest.domid))
         return 0;
     rc = xlx__usb_listed(c->ctx, &c->guest, e, &listed);
-    return rc || !listed ? rc : xlx__usb_unplug(c->ctx, &c->guest, e);
+    if (!rc && listed)
+        rc = xlx__usb_unplug(c->ctx, &c->guest, e);
+    return rc ? ended_or(c, rc) : 0;
 }
 
 int xlx__usb_disconnect(struct xlx__usb_change *c, const xlx_usb_entry *e,
