@@ -17,6 +17,8 @@ FAULT = re.compile(r'xlx__fault\("((?:snapshot|store)-[^"]+)"')
 # what a deletion says of the image that it has merged away
 GOES_ON = re.compile(r"the guest goes on in (\S+) \(format (\S+)\): a config "
                      r"that names (\S+) must be changed")
+NAME_THAT = re.compile(r"names (\S+), which is not there; the disk is (\S+) "
+                       r"\(format (\S+)\): name that there")
 
 
 class NotNow(Exception):
@@ -263,8 +265,12 @@ class Moves:
                              f"{first.said}; {second.said}")
 
     def xl_repair(self):
-        return self.world.xl("snapshot-repair",
+        done = self.world.xl("snapshot-repair",
                              *oracle.who(self.world, self.guest))
+        # once the record is gone nobody says it again
+        for gone, path, kind in NAME_THAT.findall(done.out):
+            self.told[gone] = path, kind
+        return done
 
     # ---- the guest runs --------------------------------------------------
 
