@@ -397,6 +397,11 @@ static int run_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile,
     return rc;
 }
 
+static void ready_node(uint32_t domid, char path[64])
+{
+    snprintf(path, 64, "/local/domain/0/device-model/%u/backends/qusb", domid);
+}
+
 struct ready {
     xlx_ctx *ctx;
     char path[64];
@@ -431,8 +436,7 @@ static int wait_ready(xlx_ctx *ctx, uint32_t domid, pid_t pid,
     char line[LOG_LINE], *log;
     int rc;
 
-    snprintf(ready.path, sizeof(ready.path),
-             "/local/domain/0/device-model/%u/backends/qusb", domid);
+    ready_node(domid, ready.path);
     rc = xlx__xs_wait(ctx, ready.path, deadline, is_ready, &ready);
     if (rc == ERROR_TIMEDOUT)
         rc = xlx__error(rc, "the QEMU for the guest's USB controller does not"
@@ -449,11 +453,15 @@ static int wait_ready(xlx_ctx *ctx, uint32_t domid, pid_t pid,
 static int start_qemu(xlx_ctx *ctx, uint32_t domid, const char *pidfile,
                       bool sandbox, int64_t deadline)
 {
-    char name[32];
+    char name[32], ready[64];
     pid_t pid;
     int rc;
 
     unlink(pidfile);
+    /* one that was killed left it, and the new one seems ready before it is */
+    ready_node(domid, ready);
+    rc = xlx__forgive(xlx__xs_remove(ctx, XBT_NULL, ready), ERROR_NOTFOUND);
+    if (rc) return rc;
     rc = run_qemu(ctx, domid, pidfile, sandbox, &pid);
     if (rc) return rc;
     rc = wait_ready(ctx, domid, pid, deadline);

@@ -69,7 +69,9 @@ static void sandbox(void **state)
     FILE *f;
     (void)state;
 
-    peer_xenstored("/local/domain/5/domid=5", NULL);
+    /* the second is of one that was killed */
+    peer_xenstored("/local/domain/5/domid=5",
+                   "/local/domain/0/device-model/5/backends/qusb=0", NULL);
     text = xlx__printf("#!/bin/sh\necho \"$*\" >> %s\n"
                        "echo no sandbox here >&2\nexit 1\n", seen);
     f = fopen(program, "w");
