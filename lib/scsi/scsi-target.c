@@ -437,16 +437,15 @@ static int link_lun(const char *lun, const xlx_scsi_entry *entry)
     return rc;
 }
 
-/* The kernel finds the TPG that was made first, so that must not be the
- * decoy. */
+/* The kernel finds the TPG that was made first.  That is the decoy when
+ * targetctl restored a copy of our target, because it saves the newest TPG
+ * first; so the decoy is made again after ours. */
 static int make_tpg(const char *tpg, const xlx_scsi_entry *entry)
 {
     int rc;
 
-    if (!xlx__attr_exists("%s", tpg)) {
-        rc = drop_decoy(entry);
-        if (rc) return rc;
-    }
+    rc = drop_decoy(entry);
+    if (rc) return rc;
     rc = make_both(tpg);
     if (rc) return rc;
     rc = guard_tpg(tpg);

@@ -187,7 +187,11 @@ def saved_copy_is_replaced(host):
     assert host.link() != OURS
     host.ours('check', fails='and not to ' + OURS)
     copy = host.link()
+    decoy = host.folder + '/target/xen-pvscsi/' + WWN + '/tpgt_2'
+    os.chmod(decoy, 0o700)
     host.ours('make', '/dev/sdb')
+    # the kernel finds the older one, which rtslib made before ours
+    assert os.stat(decoy).st_mode & 0o777 == 0o755
     host.ours('check')
     assert host.link() == OURS
     assert not host.there('core/' + copy)
