@@ -14,14 +14,14 @@ cpu=$LIBXLX_EXEC_DIR/.libs/xl-cpu
 
 # Hosts of one vendor, each a model with up to ten features more.
 mkdir "$tmp/hosts"
-awk -v folder="$tmp/hosts" 'BEGIN {
+awk -v dir="$tmp/hosts" 'BEGIN {
     srand(1)
     models = split("SandyBridge IvyBridge Haswell-noTSX Broadwell " \
                    "Skylake-Client Skylake-Server Cascadelake-Server", model)
     features = split("acpi ds dtes64 ht monitor pdcm pdpe1gb smx ss ssbd " \
                      "stibp tm2 tsc_adjust umip vmx xtpr", feature)
     for (n = 1; n <= 10000; n++) {
-        file = sprintf("%s/%05d", folder, n)
+        file = sprintf("%s/%05d", dir, n)
         printf "<cpu>\n  <arch>x86_64</arch>\n  <model>%s</model>\n" \
                "  <vendor>Intel</vendor>\n",
                model[1 + int(rand() * models)] > file

@@ -30,14 +30,14 @@ static void outcome(int rc)
 
 static void setup(void)
 {
-    static char folder[] = "/tmp/libxlx-fuzz-XXXXXX";
+    static char dir[] = "/tmp/libxlx-fuzz-XXXXXX";
     char path[64];
 
-    if (!mkdtemp(folder))
+    if (!mkdtemp(dir))
         abort();
-    snprintf(path, sizeof(path), "%s/state", folder);
+    snprintf(path, sizeof(path), "%s/state", dir);
     setenv("LIBXLX_STATE_DIR", path, 1);
-    snprintf(path, sizeof(path), "%s/run", folder);
+    snprintf(path, sizeof(path), "%s/run", dir);
     setenv("LIBXLX_RUN_DIR", path, 1);
     if (xlx_ctx_alloc(&ctx, NULL, NULL))
         abort();

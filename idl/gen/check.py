@@ -391,8 +391,8 @@ def pages(model, errors):
     functions = {f"xlx_{d.name}" for d in model.calls + model.functions}
     known |= {f"{f}(3)" for f in functions}
     known |= {f"xl-{c.name}(1)" for c in model.commands}
-    folder = os.path.join(model.package.root, "docs")
-    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+    directory = os.path.join(model.package.root, "docs")
+    for name in os.listdir(directory) if os.path.isdir(directory) else []:
         if name.endswith(".pod"):
             known.add(name.removesuffix(".pod") + "(7)")
     known.add("xlx(7)")

@@ -130,8 +130,8 @@ static xentoollog_logger *listener_new(xentoollog_logger *to)
     return &l->vtable;
 }
 
-static int folder_from(const char *variable, const char *standard,
-                       char **folder_r)
+static int dir_from(const char *variable, const char *standard,
+                    char **dir_r)
 {
     const char *value = secure_getenv(variable);
 
@@ -139,7 +139,7 @@ static int folder_from(const char *variable, const char *standard,
         return xlx__error(ERROR_INVAL,
                           "%s: \"%s\": must be an absolute path",
                           variable, value);
-    return xlx__set_string(folder_r, value ? value : standard);
+    return xlx__set_string(dir_r, value ? value : standard);
 }
 
 int xlx_ctx_alloc(xlx_ctx **ctx_r, libxl_ctx *libxl,
@@ -160,9 +160,9 @@ int xlx_ctx_alloc(xlx_ctx **ctx_r, libxl_ctx *libxl,
         rc = xlx__nomem();
         goto out;
     }
-    rc = folder_from("LIBXLX_STATE_DIR", XLX_STATE_DIR, &ctx->state_dir);
+    rc = dir_from("LIBXLX_STATE_DIR", XLX_STATE_DIR, &ctx->state_dir);
     if (rc) goto out;
-    rc = folder_from("LIBXLX_RUN_DIR", XLX_RUN_DIR, &ctx->run_dir);
+    rc = dir_from("LIBXLX_RUN_DIR", XLX_RUN_DIR, &ctx->run_dir);
     if (rc) goto out;
 
     *ctx_r = ctx;

@@ -238,13 +238,13 @@ int xlx__lock_libxl(xlx_ctx *ctx, uint32_t domid, const libxl_uuid *uuid,
                     const char *name, int64_t deadline,
                     struct xlx__lock *lock)
 {
-    const char *folder = secure_getenv("LIBXLX_XEN_LIB_DIR");
+    const char *dir = secure_getenv("LIBXLX_XEN_LIB_DIR");
     struct xlx__lock got = XLX__LOCK_NONE;
     char *path = NULL;
     int rc;
 
     path = xlx__printf("%s/userdata-l.%u." LIBXL_UUID_FMT ".%s",
-                       folder ? folder : XEN_LIB_DIR, domid,
+                       dir ? dir : XEN_LIB_DIR, domid,
                        LIBXL_UUID_BYTES(*uuid), name);
     if (!path) {
         rc = xlx__nomem();

@@ -38,12 +38,12 @@ void xlx__fault(const char *point)
 
 /* A guest's directory and the two names of a file in it. */
 struct place {
-    char *folder, *file, *fresh;
+    char *directory, *file, *fresh;
 };
 
 static void place_dispose(struct place *p)
 {
-    free(p->folder);
+    free(p->directory);
     free(p->file);
     free(p->fresh);
 }
@@ -51,13 +51,13 @@ static void place_dispose(struct place *p)
 static int place_init(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
                       struct place *p)
 {
-    p->folder = xlx__printf("%s/" LIBXL_UUID_FMT, ctx->state_dir,
-                            LIBXL_UUID_BYTES(*uuid));
+    p->directory = xlx__printf("%s/" LIBXL_UUID_FMT, ctx->state_dir,
+                               LIBXL_UUID_BYTES(*uuid));
     p->file = xlx__printf("%s/" LIBXL_UUID_FMT "/%s", ctx->state_dir,
                           LIBXL_UUID_BYTES(*uuid), file);
     p->fresh = xlx__printf("%s/" LIBXL_UUID_FMT "/.%s.new", ctx->state_dir,
                            LIBXL_UUID_BYTES(*uuid), file);
-    if (!p->folder || !p->file || !p->fresh)
+    if (!p->directory || !p->file || !p->fresh)
         return xlx__nomem();
     return 0;
 }
@@ -253,16 +253,17 @@ static int write_fresh(const struct place *p, const char *text, size_t len)
 }
 
 /* The guest's directory; *made_r if it was not there. */
-static int make_guest_folder(xlx_ctx *ctx, const char *folder, bool *made_r)
+static int make_guest_dir(xlx_ctx *ctx, const char *directory, bool *made_r)
 {
     int rc;
 
     rc = xlx__make_directory(ctx->state_dir);
     if (rc) return rc;
-    if (mkdir(folder, 0700)) {
+    if (mkdir(directory, 0700)) {
         if (errno == EEXIST)
             return 0;
-        return xlx__error(ERROR_FAIL, "%s: cannot make directory: %m", folder);
+        return xlx__error(ERROR_FAIL, "%s: cannot make directory: %m",
+                          directory);
     }
     *made_r = true;
     return xlx__store_sync(ctx->state_dir);
@@ -282,9 +283,9 @@ int xlx__store_write(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
                         p.file, MAX_SIZE >> 20);
         goto out;
     }
-    rc = make_guest_folder(ctx, p.folder, &made);
+    rc = make_guest_dir(ctx, p.directory, &made);
     if (rc) goto undo;
-    xlx__fault("store-folder");
+    xlx__fault("store-directory");
     rc = write_fresh(&p, text, len);
     if (rc) goto undo;
     if (rename(p.fresh, p.file)) {
@@ -292,13 +293,13 @@ int xlx__store_write(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
         goto undo;
     }
     xlx__fault("store-renamed");
-    rc = xlx__store_sync(p.folder);
+    rc = xlx__store_sync(p.directory);
     goto out;
 
  undo:
     unlink(p.fresh);
     if (made)
-        rmdir(p.folder);
+        rmdir(p.directory);
  out:
     place_dispose(&p);
     return rc;
@@ -306,11 +307,11 @@ int xlx__store_write(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file,
 
 /* Does the directory keep anything but that file, which may be NULL?  A kill
  * may have left temporary files. */
-static bool keeps_but(const char *folder, const char *file)
+static bool keeps_but(const char *directory, const char *file)
 {
     struct dirent *entry;
     bool found = false;
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir(directory);
 
     if (!dir)
         return false;
@@ -321,9 +322,9 @@ static bool keeps_but(const char *folder, const char *file)
     return found;
 }
 
-static bool keeps_anything(const char *folder)
+static bool keeps_anything(const char *directory)
 {
-    return keeps_but(folder, NULL);
+    return keeps_but(directory, NULL);
 }
 
 bool xlx__store_keeps_other(xlx_ctx *ctx, const libxl_uuid *uuid,
@@ -333,15 +334,15 @@ bool xlx__store_keeps_other(xlx_ctx *ctx, const libxl_uuid *uuid,
     bool keeps;
 
     /* short of memory: to keep a name too long does no harm */
-    keeps = place_init(ctx, uuid, file, &p) || keeps_but(p.folder, file);
+    keeps = place_init(ctx, uuid, file, &p) || keeps_but(p.directory, file);
     place_dispose(&p);
     return keeps;
 }
 
 /* The temporary files of writers that were killed. */
-static void remove_fresh(const char *folder)
+static void remove_fresh(const char *directory)
 {
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir(directory);
     struct dirent *entry;
     size_t len;
 
@@ -355,13 +356,13 @@ static void remove_fresh(const char *folder)
 }
 
 /* Removes a directory that keeps nothing, with what a kill left in it. */
-static int remove_folder(xlx_ctx *ctx, const char *folder)
+static int remove_dir(xlx_ctx *ctx, const char *directory)
 {
-    if (keeps_anything(folder))
-        return xlx__store_sync(folder);
-    remove_fresh(folder);
-    if (rmdir(folder) && errno != ENOENT)
-        return xlx__error(ERROR_FAIL, "%s: cannot remove: %m", folder);
+    if (keeps_anything(directory))
+        return xlx__store_sync(directory);
+    remove_fresh(directory);
+    if (rmdir(directory) && errno != ENOENT)
+        return xlx__error(ERROR_FAIL, "%s: cannot remove: %m", directory);
     return xlx__store_sync(ctx->state_dir);
 }
 
@@ -372,9 +373,9 @@ int xlx__store_remove(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file)
 
     rc = place_init(ctx, uuid, file, &p);
     if (rc) goto out;
-    if (access(p.folder, F_OK)) {
+    if (access(p.directory, F_OK)) {
         if (errno != ENOENT)
-            rc = xlx__error(ERROR_FAIL, "%s: cannot look: %m", p.folder);
+            rc = xlx__error(ERROR_FAIL, "%s: cannot look: %m", p.directory);
         goto out;
     }
     if (unlink(p.file) && errno != ENOENT) {
@@ -382,7 +383,7 @@ int xlx__store_remove(xlx_ctx *ctx, const libxl_uuid *uuid, const char *file)
         goto out;
     }
     xlx__fault("store-removed");
-    rc = remove_folder(ctx, p.folder);
+    rc = remove_dir(ctx, p.directory);
  out:
     place_dispose(&p);
     return rc;
@@ -395,10 +396,10 @@ int xlx__store_tidy(xlx_ctx *ctx, const libxl_uuid *uuid)
 
     rc = place_init(ctx, uuid, "", &p);
     if (rc) goto out;
-    if (!access(p.folder, F_OK)) {
-        remove_fresh(p.folder);
-        if (!keeps_anything(p.folder))
-            rc = remove_folder(ctx, p.folder);
+    if (!access(p.directory, F_OK)) {
+        remove_fresh(p.directory);
+        if (!keeps_anything(p.directory))
+            rc = remove_dir(ctx, p.directory);
     }
  out:
     place_dispose(&p);
@@ -409,7 +410,7 @@ int xlx__store_tidy(xlx_ctx *ctx, const libxl_uuid *uuid)
  * ------------------------------------------------------------ */
 
 /* Only our own way of writing a UUID is a guest's directory. */
-static bool uuid_of_folder(const char *name, libxl_uuid *uuid_r)
+static bool uuid_of_dir(const char *name, libxl_uuid *uuid_r)
 {
     char again[LIBXL_UUID_FMTLEN + 1];
 
@@ -429,16 +430,16 @@ static int add_guest(xlx_ctx *ctx, const char *name, libxl_uuid **uuids,
                      int *num)
 {
     libxl_uuid uuid, *more;
-    char *folder;
+    char *directory;
     bool keeps;
 
-    if (!uuid_of_folder(name, &uuid))
+    if (!uuid_of_dir(name, &uuid))
         return 0;
-    folder = xlx__printf("%s/%s", ctx->state_dir, name);
-    if (!folder)
+    directory = xlx__printf("%s/%s", ctx->state_dir, name);
+    if (!directory)
         goto nomem;
-    keeps = keeps_anything(folder);
-    free(folder);
+    keeps = keeps_anything(directory);
+    free(directory);
     if (!keeps)
         return 0;
     more = realloc(*uuids, (*num + 1) * sizeof(**uuids));
@@ -498,23 +499,23 @@ int xlx__store_adopt(xlx_ctx *ctx, const libxl_uuid *from,
     if (rc) goto out;
     rc = place_init(ctx, to, "", &new);
     if (rc) goto out;
-    if (!keeps_anything(old.folder)) {
+    if (!keeps_anything(old.directory)) {
         rc = xlx__error(ERROR_NOTFOUND, "%s: nothing is kept there",
-                        old.folder);
+                        old.directory);
         goto out;
     }
-    if (keeps_anything(new.folder)) {
+    if (keeps_anything(new.directory)) {
         rc = xlx__error(ERROR_INVAL, "%s: that guest has records already",
-                        new.folder);
+                        new.directory);
         goto out;
     }
-    if (!access(new.folder, F_OK)) {
-        rc = remove_folder(ctx, new.folder);
+    if (!access(new.directory, F_OK)) {
+        rc = remove_dir(ctx, new.directory);
         if (rc) goto out;
     }
-    if (rename(old.folder, new.folder)) {
+    if (rename(old.directory, new.directory)) {
         rc = xlx__error(ERROR_FAIL, "%s: cannot rename to %s: %m",
-                        old.folder, new.folder);
+                        old.directory, new.directory);
         goto out;
     }
     xlx__fault("store-adopted");

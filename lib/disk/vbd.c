@@ -24,10 +24,10 @@ static const char *const kinds[] = { "vbd", "qdisk", "vbd3" };
 /* ---- reading ------------------------------------------------------------ */
 
 /* NULL when there is no such node, and with ERROR_NOMEM. */
-static int read_node(xlx_ctx *ctx, const char *folder, const char *name,
+static int read_node(xlx_ctx *ctx, const char *dir, const char *name,
                      char **text_r)
 {
-    char *path = xlx__printf("%s/%s", folder, name);
+    char *path = xlx__printf("%s/%s", dir, name);
     int rc;
 
     *text_r = NULL;
@@ -108,21 +108,21 @@ static int add_vbd(xlx_ctx *ctx, uint32_t domid, char *backend,
 }
 
 /* Names below a directory, none when there is no such directory. */
-static int list(xlx_ctx *ctx, const char *folder, char ***names_r,
+static int list(xlx_ctx *ctx, const char *dir, char ***names_r,
                 unsigned int *num_r)
 {
     int rc;
 
     *names_r = NULL;
     *num_r = 0;
-    rc = xlx__xs_list(ctx, XBT_NULL, folder, names_r, num_r);
+    rc = xlx__xs_list(ctx, XBT_NULL, dir, names_r, num_r);
     return xlx__forgive(rc, ERROR_NOTFOUND);
 }
 
 static int read_guest(xlx_ctx *ctx, const char *kind, const char *domid,
                       struct xlx__vbds *vbds)
 {
-    char *folder, **devids = NULL;
+    char *dir, **devids = NULL;
     unsigned int i, num = 0;
     uint32_t number;
     int rc;
@@ -132,29 +132,29 @@ static int read_guest(xlx_ctx *ctx, const char *kind, const char *domid,
                           "%s: the name is not a domid, so nobody knows whose"
                           " disks these are: remove the node with xenstore-rm",
                           kind, domid);
-    folder = xlx__printf("/local/domain/0/backend/%s/%s", kind, domid);
-    rc = folder ? list(ctx, folder, &devids, &num)
+    dir = xlx__printf("/local/domain/0/backend/%s/%s", kind, domid);
+    rc = dir ? list(ctx, dir, &devids, &num)
                 : xlx__nomem();
     for (i = 0; !rc && i < num; i++)
-        rc = add_vbd(ctx, number, xlx__printf("%s/%s", folder, devids[i]),
+        rc = add_vbd(ctx, number, xlx__printf("%s/%s", dir, devids[i]),
                      vbds);
     free(devids);
-    free(folder);
+    free(dir);
     return rc;
 }
 
 int xlx__vbds_read(xlx_ctx *ctx, struct xlx__vbds *vbds)
 {
-    char folder[64], **domids;
+    char dir[64], **domids;
     unsigned int i, num;
     size_t k;
     int rc = 0;
 
     memset(vbds, 0, sizeof(*vbds));
     for (k = 0; !rc && k < XLX__ARRAY_SIZE(kinds); k++) {
-        snprintf(folder, sizeof(folder), "/local/domain/0/backend/%s",
+        snprintf(dir, sizeof(dir), "/local/domain/0/backend/%s",
                  kinds[k]);
-        rc = list(ctx, folder, &domids, &num);
+        rc = list(ctx, dir, &domids, &num);
         for (i = 0; !rc && i < num; i++)
             rc = read_guest(ctx, kinds[k], domids[i], vbds);
         free(domids);

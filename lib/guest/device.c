@@ -40,10 +40,10 @@ void xlx__device_dispose(struct xlx__device *dev)
 
 /* ---- making ------------------------------------------------------------- */
 
-static int write_key(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
+static int write_key(xlx_ctx *ctx, xs_transaction_t t, const char *dir,
                      const char *name, const char *value)
 {
-    char *path = xlx__printf("%s/%s", folder, name);
+    char *path = xlx__printf("%s/%s", dir, name);
     int rc;
 
     if (!path)
@@ -53,18 +53,18 @@ static int write_key(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
     return rc;
 }
 
-static int write_number(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
+static int write_number(xlx_ctx *ctx, xs_transaction_t t, const char *dir,
                         const char *name, uint32_t value)
 {
     char text[16];
 
     snprintf(text, sizeof(text), "%u", value);
-    return write_key(ctx, t, folder, name, text);
+    return write_key(ctx, t, dir, name, text);
 }
 
 /* Nodes made below a directory get its permissions. */
-static int make_folder(xlx_ctx *ctx, xs_transaction_t t, const char *path,
-                       uint32_t owner, uint32_t reader)
+static int make_dir(xlx_ctx *ctx, xs_transaction_t t, const char *path,
+                    uint32_t owner, uint32_t reader)
 {
     const struct xs_permissions perms[] = {
         { .id = owner, .perms = XS_PERM_NONE },
@@ -97,7 +97,7 @@ int xlx__device_make(xlx_ctx *ctx, xs_transaction_t t,
 {
     int rc;
 
-    rc = make_folder(ctx, t, dev->frontend, dev->domid, dev->backend_domid);
+    rc = make_dir(ctx, t, dev->frontend, dev->domid, dev->backend_domid);
     if (rc) return rc;
     rc = write_key(ctx, t, dev->frontend, "backend", dev->backend);
     if (rc) return rc;
@@ -108,7 +108,7 @@ int xlx__device_make(xlx_ctx *ctx, xs_transaction_t t,
                                XLX_XENBUS_STATE_INITIALISING);
     if (rc) return rc;
 
-    rc = make_folder(ctx, t, dev->backend, dev->backend_domid, dev->domid);
+    rc = make_dir(ctx, t, dev->backend, dev->backend_domid, dev->domid);
     if (rc) return rc;
     rc = write_key(ctx, t, dev->backend, "frontend", dev->frontend);
     if (rc) return rc;
@@ -139,10 +139,10 @@ int xlx__device_write_secret(xlx_ctx *ctx, xs_transaction_t t,
 
 /* ---- states ------------------------------------------------------------- */
 
-int xlx__device_state(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
+int xlx__device_state(xlx_ctx *ctx, xs_transaction_t t, const char *dir,
                       xlx_xenbus_state *state_r)
 {
-    char *path = xlx__printf("%s/state", folder);
+    char *path = xlx__printf("%s/state", dir);
     uint64_t value = XLX_XENBUS_STATE_UNKNOWN;
     int rc;
 
@@ -158,9 +158,9 @@ int xlx__device_state(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
 }
 
 int xlx__device_set_state(xlx_ctx *ctx, xs_transaction_t t,
-                          const char *folder, xlx_xenbus_state state)
+                          const char *dir, xlx_xenbus_state state)
 {
-    return write_number(ctx, t, folder, "state", state);
+    return write_number(ctx, t, dir, "state", state);
 }
 
 const char *xlx__device_state_name(xlx_xenbus_state state)
@@ -173,15 +173,15 @@ const char *xlx__device_state_name(xlx_xenbus_state state)
 /* ---- what a driver said ------------------------------------------------- */
 
 /* "DRIVER says: TEXT" appended to *said, when there is a text. */
-static void add_said(xlx_ctx *ctx, uint32_t domid, const char *folder,
+static void add_said(xlx_ctx *ctx, uint32_t domid, const char *dir,
                      const char *driver, char **said)
 {
     char *path, *text = NULL, *more, *p;
     const char *rest;
 
-    /* FOLDER is /local/domain/N/REST, and the text in
+    /* DIR is /local/domain/N/REST, and the text in
      * /local/domain/N/error/REST/error */
-    rest = strchr(folder + strlen("/local/domain/"), '/');
+    rest = strchr(dir + strlen("/local/domain/"), '/');
     path = rest ? xlx__printf("/local/domain/%u/error%s/error", domid, rest)
                 : NULL;
     if (!path || xlx__xs_read(ctx, XBT_NULL, path, &text))
@@ -266,13 +266,13 @@ int xlx__device_close(xlx_ctx *ctx, const struct xlx__device *dev,
 /* Removes the node and directories above it, as long as they are empty then.
  */
 static int remove_upwards(xlx_ctx *ctx, xs_transaction_t t,
-                          const char *folder, int levels)
+                          const char *dir, int levels)
 {
     char *path = NULL, **names;
     unsigned int num;
     int rc;
 
-    rc = xlx__set_string(&path, folder);
+    rc = xlx__set_string(&path, dir);
     if (rc) return rc;
     for (;;) {
         rc = xlx__xs_remove(ctx, t, path);

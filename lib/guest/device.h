@@ -48,10 +48,10 @@ int xlx__device_write_secret(xlx_ctx *ctx, xs_transaction_t t,
 
 /* The state in DIRECTORY/state, UNKNOWN when there is none; another text is
  * ERROR_INVAL, because the guest may have written it. */
-int xlx__device_state(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
+int xlx__device_state(xlx_ctx *ctx, xs_transaction_t t, const char *dir,
                       xlx_xenbus_state *state_r);
 int xlx__device_set_state(xlx_ctx *ctx, xs_transaction_t t,
-                          const char *folder, xlx_xenbus_state state);
+                          const char *dir, xlx_xenbus_state state);
 /* "connected", for messages */
 const char *xlx__device_state_name(xlx_xenbus_state state);
 

@@ -166,7 +166,7 @@ static int set_params(xlx_ctx *ctx, xs_transaction_t t, const char *vbd,
 }
 
 struct vbds {
-    char *folder;
+    char *dir;
     const struct xlx__config_image *disks;
     int num;
 };
@@ -178,10 +178,10 @@ static int set_all_params(xlx_ctx *ctx, xs_transaction_t t, void *user)
     char **devids;
     int rc;
 
-    rc = xlx__xs_list(ctx, t, v->folder, &devids, &num_devids);
+    rc = xlx__xs_list(ctx, t, v->dir, &devids, &num_devids);
     if (rc) return rc;
     for (i = 0; !rc && i < num_devids; i++)
-        rc = set_params(ctx, t, v->folder, devids[i], v->disks, v->num);
+        rc = set_params(ctx, t, v->dir, devids[i], v->disks, v->num);
     free(devids);
     return rc;
 }
@@ -192,11 +192,11 @@ static int set_xenstore(xlx_ctx *ctx, uint32_t domid,
     struct vbds v = { NULL, disks, num };
     int rc;
 
-    v.folder = xlx__printf("/libxl/%u/device/vbd", domid);
-    if (!v.folder)
+    v.dir = xlx__printf("/libxl/%u/device/vbd", domid);
+    if (!v.dir)
         return xlx__nomem();
     rc = xlx__xs_transact(ctx, set_all_params, &v);
-    free(v.folder);
+    free(v.dir);
     return rc;
 }
 

@@ -70,12 +70,12 @@ static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
                      const struct xlx__device *dev, const char *name,
                      const xlx_scsi_entry *entry)
 {
-    char *folder, *pdev, *path = NULL;
+    char *dir, *pdev, *path = NULL;
     int rc;
 
-    folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, name);
+    dir = xlx__printf("%s/vscsi-devs/%s", dev->backend, name);
     pdev = xlx__printf("%s:%u", entry->target, entry->lun);
-    path = folder ? xlx__printf("%s/p-dev", folder) : NULL;
+    path = dir ? xlx__printf("%s/p-dev", dir) : NULL;
     if (!pdev || !path) {
         rc = xlx__nomem();
         goto out;
@@ -86,17 +86,17 @@ static int write_lun(xlx_ctx *ctx, xs_transaction_t t,
     rc = xlx__xs_write(ctx, t, path, entry->dev.vdev);
     if (rc) goto out;
     free(path);
-    path = xlx__printf("%s/p-devname", folder);
+    path = xlx__printf("%s/p-devname", dir);
     rc = path ? xlx__device_write_secret(ctx, t, dev, path, entry->dev.pdev)
               : xlx__nomem();
     if (rc) goto out;
-    rc = xlx__device_set_state(ctx, t, folder,
+    rc = xlx__device_set_state(ctx, t, dir,
                                XLX_XENBUS_STATE_INITIALISING);
 
  out:
     free(path);
     free(pdev);
-    free(folder);
+    free(dir);
     return rc;
 }
 
@@ -403,12 +403,12 @@ struct removing {
 static int delete_lun(const struct removing *w, xs_transaction_t t,
                       const char *name)
 {
-    const char *const folders[] = { w->dev->frontend, w->dev->backend };
+    const char *const dirs[] = { w->dev->frontend, w->dev->backend };
     char *path;
     int i, rc = 0;
 
     for (i = 0; !rc && i < 2; i++) {
-        path = xlx__printf("%s/vscsi-devs/%s", folders[i], name);
+        path = xlx__printf("%s/vscsi-devs/%s", dirs[i], name);
         if (!path)
             return xlx__nomem();
         rc = xlx__xs_remove(w->ctx, t, path);

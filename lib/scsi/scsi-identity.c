@@ -21,9 +21,9 @@ static char *attribute(const char *name, const char *attr)
                           attr);
 }
 
-/* The first link in /dev/disk/FOLDER that leads to the device; NULL when there
+/* The first link in /dev/disk/DIR that leads to the device; NULL when there
  * is none. */
-static char *find_link(const char *name, const char *folder)
+static char *find_link(const char *name, const char *dir)
 {
     const char *given = secure_getenv("LIBXLX_DEV_DIR");
     char node[PATH_MAX], real[PATH_MAX], *link = NULL;
@@ -33,10 +33,10 @@ static char *find_link(const char *name, const char *folder)
 
     snprintf(real, sizeof(real), "%s/%s", dev, name);
     if (!realpath(real, node) ||
-        xlx__attr_list(&names, &num, NULL, "%s/disk/%s", dev, folder))
+        xlx__attr_list(&names, &num, NULL, "%s/disk/%s", dev, dir))
         xlx__error_clear();
     for (i = 0; !link && i < num; i++) {
-        link = xlx__printf("%s/disk/%s/%s", dev, folder, names[i]);
+        link = xlx__printf("%s/disk/%s/%s", dev, dir, names[i]);
         if (link && realpath(link, real) && !strcmp(real, node))
             break;
         free(link);

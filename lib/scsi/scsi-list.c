@@ -121,11 +121,11 @@ static xlx_scsi_ctrl *ctrl_of(xlx_scsi_ctrls *list,
 }
 
 /* The guest may have written anything there. */
-static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *folder)
+static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *dir)
 {
     xlx_xenbus_state state = XLX_XENBUS_STATE_UNKNOWN;
 
-    if (xlx__device_state(ctx, XBT_NULL, folder, &state))
+    if (xlx__device_state(ctx, XBT_NULL, dir, &state))
         xlx__error_clear();
     return state;
 }

@@ -25,10 +25,10 @@ void xlx__scsi_luns_free(struct xlx__scsi_lun *luns, int num)
     free(luns);
 }
 
-static int read_text(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
+static int read_text(xlx_ctx *ctx, xs_transaction_t t, const char *dir,
                      const char *name, char **text_r)
 {
-    char *path = xlx__printf("%s/%s", folder, name);
+    char *path = xlx__printf("%s/%s", dir, name);
     int rc;
 
     if (!path)
@@ -40,10 +40,10 @@ static int read_text(xlx_ctx *ctx, xs_transaction_t t, const char *folder,
 
 /* Any other text counts as none. */
 static xlx_xenbus_state state_in(xlx_ctx *ctx, xs_transaction_t t,
-                                 const char *folder, const char *name)
+                                 const char *dir, const char *name)
 {
     xlx_xenbus_state state = XLX_XENBUS_STATE_UNKNOWN;
-    char *path = xlx__printf("%s/vscsi-devs/%s", folder, name);
+    char *path = xlx__printf("%s/vscsi-devs/%s", dir, name);
 
     if (!path || xlx__device_state(ctx, t, path, &state))
         xlx__error_clear();
@@ -56,24 +56,24 @@ static int read_vdev(xlx_ctx *ctx, xs_transaction_t t,
                      const struct xlx__device *dev, const char *name,
                      struct xlx__scsi_lun *lun)
 {
-    char *folder, *vdev = NULL;
+    char *dir, *vdev = NULL;
     int rc;
 
-    folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, name);
+    dir = xlx__printf("%s/vscsi-devs/%s", dev->backend, name);
     lun->name = strdup(name);
-    if (!folder || !lun->name) {
+    if (!dir || !lun->name) {
         rc = xlx__nomem();
         goto out;
     }
-    rc = read_text(ctx, t, folder, "v-dev", &vdev);
+    rc = read_text(ctx, t, dir, "v-dev", &vdev);
     if (rc) goto out;
     if (!xlx__scsi_parse_hctl(vdev, &lun->vdev))
         rc = xlx__error(ERROR_INVAL, "xenstore: %s/v-dev: \"%.64s\": must be "
-                        "H:C:T:L", folder, vdev);
+                        "H:C:T:L", dir, vdev);
 
  out:
     free(vdev);
-    free(folder);
+    free(dir);
     return rc;
 }
 
@@ -81,14 +81,14 @@ int xlx__scsi_lun_read(xlx_ctx *ctx, xs_transaction_t t,
                        const struct xlx__device *dev,
                        struct xlx__scsi_lun *lun)
 {
-    char *folder;
+    char *dir;
     int rc;
 
-    folder = xlx__printf("%s/vscsi-devs/%s", dev->backend, lun->name);
-    if (!folder)
+    dir = xlx__printf("%s/vscsi-devs/%s", dev->backend, lun->name);
+    if (!dir)
         return xlx__nomem();
-    rc = read_text(ctx, t, folder, "p-dev", &lun->pdev);
-    free(folder);
+    rc = read_text(ctx, t, dir, "p-dev", &lun->pdev);
+    free(dir);
     if (rc) return rc;
     lun->backend = state_in(ctx, t, dev->backend, lun->name);
     lun->frontend = state_in(ctx, t, dev->frontend, lun->name);

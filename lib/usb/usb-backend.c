@@ -84,14 +84,14 @@ bool xlx__usb_backend_runs(xlx_ctx *ctx, uint32_t domid)
 /* Has the process that file open? */
 static bool has_open(pid_t pid, const char *node)
 {
-    char folder[64], to[PATH_MAX];
+    char directory[64], to[PATH_MAX];
     struct dirent *entry;
     bool found = false;
     ssize_t len;
     DIR *dir;
 
-    snprintf(folder, sizeof(folder), "/proc/%d/fd", (int)pid);
-    dir = opendir(folder);
+    snprintf(directory, sizeof(directory), "/proc/%d/fd", (int)pid);
+    dir = opendir(directory);
     while (dir && !found && (entry = readdir(dir))) {
         len = readlinkat(dirfd(dir), entry->d_name, to, sizeof(to) - 1);
         if (len < 0)

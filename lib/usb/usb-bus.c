@@ -26,21 +26,21 @@
 
 /* ---- ports -------------------------------------------------------------- */
 
-static char *port_node(const char *folder, uint32_t port)
+static char *port_node(const char *dir, uint32_t port)
 {
-    return xlx__printf("%s/port/%u", folder, port);
+    return xlx__printf("%s/port/%u", dir, port);
 }
 
 int xlx__usb_on_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e,
                      char **path_r)
 {
-    char *folder = NULL, *node = NULL, *path = NULL;
+    char *dir = NULL, *node = NULL, *path = NULL;
     xlx_usb_type type;
     int rc;
 
-    rc = xlx__usb_ctrl_folder(ctx, domid, e->ctrl, &type, &folder);
+    rc = xlx__usb_ctrl_dir(ctx, domid, e->ctrl, &type, &dir);
     if (!rc) {
-        node = port_node(folder, e->port);
+        node = port_node(dir, e->port);
         rc = node ? xlx__xs_read(ctx, XBT_NULL, node, &path)
                   : xlx__nomem();
     }
@@ -49,7 +49,7 @@ int xlx__usb_on_port(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e,
         rc = xlx__set_string(&path, "");
     }
     free(node);
-    free(folder);
+    free(dir);
     if (rc) return rc;
     *path_r = path;
     return 0;
@@ -84,17 +84,17 @@ static int remove_usbdev(xlx_ctx *ctx, uint32_t domid, const xlx_usb_entry *e)
 int xlx__usb_clear_port(xlx_ctx *ctx, uint32_t domid, uint32_t ctrl,
                         uint32_t port)
 {
-    char *folder = NULL, *node;
+    char *dir = NULL, *node;
     xlx_usb_type type;
     int rc;
 
-    rc = xlx__usb_ctrl_folder(ctx, domid, ctrl, &type, &folder);
+    rc = xlx__usb_ctrl_dir(ctx, domid, ctrl, &type, &dir);
     if (rc) return rc;
-    node = port_node(folder, port);
+    node = port_node(dir, port);
     rc = node ? xlx__xs_write(ctx, XBT_NULL, node, "")
               : xlx__nomem();
     free(node);
-    free(folder);
+    free(dir);
     return rc;
 }
 

@@ -52,12 +52,12 @@ static int make_ctrl(struct xlx__usb_change *c, const xlx_usb_ctrl *wanted)
 
 static bool has_ctrl(xlx_ctx *ctx, uint32_t domid, uint32_t ctrl)
 {
-    char *folder = NULL;
+    char *dir = NULL;
     xlx_usb_type type;
-    bool has = !xlx__usb_ctrl_folder(ctx, domid, ctrl, &type, &folder);
+    bool has = !xlx__usb_ctrl_dir(ctx, domid, ctrl, &type, &dir);
 
     xlx__error_clear();
-    free(folder);
+    free(dir);
     return has;
 }
 

@@ -42,10 +42,10 @@ int xlx__usb_domains(xlx_ctx *ctx, uint32_t **domids_r, int *num_r)
 
 /* ---- one controller ----------------------------------------------------- */
 
-static int read_text(xlx_ctx *ctx, const char *folder, const char *name,
+static int read_text(xlx_ctx *ctx, const char *dir, const char *name,
                      char **value_r)
 {
-    char *path = xlx__printf("%s/%s", folder, name);
+    char *path = xlx__printf("%s/%s", dir, name);
     int rc;
 
     if (!path)
@@ -55,10 +55,10 @@ static int read_text(xlx_ctx *ctx, const char *folder, const char *name,
     return rc;
 }
 
-static uint32_t read_number(xlx_ctx *ctx, const char *folder,
+static uint32_t read_number(xlx_ctx *ctx, const char *dir,
                             const char *name, uint32_t max)
 {
-    char *path = xlx__printf("%s/%s", folder, name);
+    char *path = xlx__printf("%s/%s", dir, name);
     uint64_t value;
 
     if (!path || xlx__xs_read_uint(ctx, XBT_NULL, path, max, &value))
@@ -77,10 +77,10 @@ static const struct {
     { "pv", XLX_USB_TYPE_PV },
 };
 
-int xlx__usb_ctrl_folder(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
-                         xlx_usb_type *type_r, char **folder_r)
+int xlx__usb_ctrl_dir(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
+                      xlx_usb_type *type_r, char **dir_r)
 {
-    char *tree, *name = NULL, *folder = NULL;
+    char *tree, *name = NULL, *dir = NULL;
     size_t i;
     int rc;
 
@@ -99,24 +99,24 @@ int xlx__usb_ctrl_folder(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
     if (rc) goto out;
     xlx__error_clear();
     if (*type_r == XLX_USB_TYPE_DEVICEMODEL) {
-        folder = tree;
+        dir = tree;
         tree = NULL;
     } else {
-        rc = read_text(ctx, tree, "backend", &folder);
+        rc = read_text(ctx, tree, "backend", &dir);
     }
     if (!rc) {
-        *folder_r = folder;
-        folder = NULL;
+        *dir_r = dir;
+        dir = NULL;
     }
 
  out:
-    free(folder);
+    free(dir);
     free(name);
     free(tree);
     return rc;
 }
 
-static int add_port(xlx_ctx *ctx, const char *folder, uint32_t number,
+static int add_port(xlx_ctx *ctx, const char *dir, uint32_t number,
                     xlx_usb_ctrl *ctrl)
 {
     char name[32], *path = NULL;
@@ -124,7 +124,7 @@ static int add_port(xlx_ctx *ctx, const char *folder, uint32_t number,
     int rc;
 
     snprintf(name, sizeof(name), "port/%u", number);
-    rc = read_text(ctx, folder, name, &path);
+    rc = read_text(ctx, dir, name, &path);
     if (rc == ERROR_NOTFOUND || (!rc && !*path)) {
         xlx__error_clear();
         free(path);
@@ -143,11 +143,11 @@ static int add_port(xlx_ctx *ctx, const char *folder, uint32_t number,
 }
 
 /* The text that the guest wrote there, as far as it is a state. */
-static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *folder)
+static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *dir)
 {
     xlx_xenbus_state state = XLX_XENBUS_STATE_UNKNOWN;
 
-    if (xlx__device_state(ctx, XBT_NULL, folder, &state))
+    if (xlx__device_state(ctx, XBT_NULL, dir, &state))
         xlx__error_clear();
     return state;
 }
@@ -155,15 +155,15 @@ static xlx_xenbus_state state_of(xlx_ctx *ctx, const char *folder)
 static int read_ctrl(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
                      xlx_usb_ctrl *ctrl)
 {
-    char *folder = NULL, *frontend = NULL;
+    char *dir = NULL, *frontend = NULL;
     uint32_t i;
     int rc;
 
     ctrl->devid = devid;
-    rc = xlx__usb_ctrl_folder(ctx, domid, devid, &ctrl->type, &folder);
+    rc = xlx__usb_ctrl_dir(ctx, domid, devid, &ctrl->type, &dir);
     if (rc) return rc;
-    ctrl->version = read_number(ctx, folder, "usb-ver", 3);
-    ctrl->size = read_number(ctx, folder, "num-ports", MAX_PORTS);
+    ctrl->version = read_number(ctx, dir, "usb-ver", 3);
+    ctrl->size = read_number(ctx, dir, "num-ports", MAX_PORTS);
     if (ctrl->type != XLX_USB_TYPE_DEVICEMODEL) {
         frontend = xlx__printf("/local/domain/%u/device/vusb/%u", domid,
                                devid);
@@ -171,15 +171,15 @@ static int read_ctrl(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
             rc = xlx__nomem();
             goto out;
         }
-        ctrl->backend_state = state_of(ctx, folder);
+        ctrl->backend_state = state_of(ctx, dir);
         ctrl->frontend_state = state_of(ctx, frontend);
     }
     for (i = 1; !rc && i <= ctrl->size; i++)
-        rc = add_port(ctx, folder, i, ctrl);
+        rc = add_port(ctx, dir, i, ctrl);
 
  out:
     free(frontend);
-    free(folder);
+    free(dir);
     return rc;
 }
 

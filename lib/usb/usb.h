@@ -174,8 +174,8 @@ int xlx__usb_judge(const xlx_usb_policy *policy,
 /* ---- usb-port.c --------------------------------------------------------- */
 
 /* The directory that has a controller's port/N; free() it. */
-int xlx__usb_ctrl_folder(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
-                         xlx_usb_type *type_r, char **folder_r);
+int xlx__usb_ctrl_dir(xlx_ctx *ctx, uint32_t domid, uint32_t devid,
+                      xlx_usb_type *type_r, char **dir_r);
 /* Controllers of a domain, with the ports that have a path. */
 int xlx__usb_ctrls(xlx_ctx *ctx, uint32_t domid, xlx_usb_ctrls *list);
 /* The controller of an entry, added to the list when it is not in it; NULL,

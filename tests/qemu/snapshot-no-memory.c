@@ -16,7 +16,7 @@
 #define UUID "6f1b9a0e-53a4-4b0c-9c5e-0123456789ab"
 #define MAX_ALLOCATIONS 20000
 
-static char *folder, *config;
+static char *dir, *config;
 static xlx_ctx *ctx;
 
 /* Runs a shell command in the directory of the test. */
@@ -30,7 +30,7 @@ static void sh(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(command, sizeof(command), fmt, ap);
     va_end(ap);
-    line = xlx__printf("cd %s && { %s; }", folder, command);
+    line = xlx__printf("cd %s && { %s; }", dir, command);
     if (system(line)) {
         print_error("%s\n", line);
         fail();
@@ -81,8 +81,8 @@ static int add_file(const char *path, const struct stat *st, int type,
 /* The sum of all bytes in images and records */
 static uint64_t fingerprint(void)
 {
-    char *images = xlx__printf("%s/images", folder);
-    char *state = xlx__printf("%s/state", folder);
+    char *images = xlx__printf("%s/images", dir);
+    char *state = xlx__printf("%s/state", dir);
 
     sum = 0;
     nftw(images, add_file, 16, FTW_PHYS);
@@ -101,7 +101,7 @@ static int find(xlx_guest *guest)
 static void view_disk(FILE *out, const char *image, const char *format,
                       const char *tag)
 {
-    char *raw = xlx__printf("%s/view.raw", folder);
+    char *raw = xlx__printf("%s/view.raw", dir);
 
     if (*tag)
         sh("qemu-img convert -f %s -O raw -l snapshot.name='%s' %s view.raw "
@@ -445,12 +445,12 @@ static void repairs(void **state)
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    ctx = unit_ctx(folder);
-    config = xlx__printf("%s/guest.cfg", folder);
+    dir = unit_dir();
+    ctx = unit_ctx(dir);
+    config = xlx__printf("%s/guest.cfg", dir);
     sh("printf 'name = \"guest\"\\nuuid = \"" UUID "\"\\n"
        "disk = [ \"%%s,qcow2,xvda,w\" ]\\n' %s/images/xvda.qcow2 > guest.cfg",
-       folder);
+       dir);
     return 0;
 }
 
@@ -459,7 +459,7 @@ static int teardown(void **state)
     (void)state;
     xlx_ctx_free(ctx);
     free(config);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 

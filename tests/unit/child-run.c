@@ -245,8 +245,8 @@ static void own_children(void **state)
  * keeper. */
 static void keeper_killed(void **state)
 {
-    char *folder = unit_folder();
-    char *file = xlx__printf("%s/done", folder);
+    char *dir = unit_dir();
+    char *file = xlx__printf("%s/done", dir);
     char *script = xlx__printf("kill -KILL $PPID; sleep 2; echo > %s", file);
     (void)state;
 
@@ -256,17 +256,17 @@ static void keeper_killed(void **state)
     assert_int_equal(access(file, F_OK), -1);
     free(script);
     free(file);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
 }
 
 /* When the call returns, the program has ended, however that came. */
 static void no_remains(void **state)
 {
-    char *folder = unit_folder(), *script, *file;
+    char *dir = unit_dir(), *script, *file;
     struct stat st;
     (void)state;
 
-    file = xlx__printf("%s/pid", folder);
+    file = xlx__printf("%s/pid", dir);
     script = xlx__printf("echo $$ > %s; exec sleep 1000", file);
     assert_fails(run(script, 1000, NULL), ERROR_TIMEDOUT, "no end");
     free(script);
@@ -275,14 +275,14 @@ static void no_remains(void **state)
     assert_int_equal(stat(file, &st), 0);
     free(script);
     free(file);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
 }
 
 /* A kept program that runs on when we are killed has none of our locks: not
  * the program, not its keeper. */
 static void locks(void **state)
 {
-    char *folder = unit_folder(), *file = xlx__printf("%s/lock", folder);
+    char *dir = unit_dir(), *file = xlx__printf("%s/lock", dir);
     int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600), pipes[2];
     char byte;
     pid_t pid;
@@ -308,7 +308,7 @@ static void locks(void **state)
     close(pipes[0]);
     close(pipes[1]);
     free(file);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
 }
 
 /* ---- limits, files, users ---------------------------------------------- */

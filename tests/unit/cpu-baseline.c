@@ -220,12 +220,12 @@ int main(void)
         cmocka_unit_test(dangers_accumulate),
         cmocka_unit_test(vendors_do_not_mix),
     };
-    char *folder = unit_folder();
+    char *dir = unit_dir();
     int failed;
 
-    ctx = unit_ctx(folder);
+    ctx = unit_ctx(dir);
     failed = cmocka_run_group_tests_name("cpu-baseline", tests, NULL, NULL);
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return failed;
 }

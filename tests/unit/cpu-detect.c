@@ -629,12 +629,12 @@ int main(void)
         cmocka_unit_test(a_level_of_the_abi_decides),
         cmocka_unit_test(the_family_decides),
     };
-    char *folder = unit_folder();
+    char *dir = unit_dir();
     int failed;
 
-    ctx = unit_ctx(folder);
+    ctx = unit_ctx(dir);
     failed = cmocka_run_group_tests_name("cpu-detect", tests, NULL, NULL);
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return failed;
 }

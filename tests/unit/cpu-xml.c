@@ -84,12 +84,12 @@ int main(void)
         cmocka_unit_test(libvirts_cpu_of_a_host_and_of_a_guest),
         cmocka_unit_test(libvirts_cpu_that_says_nothing),
     };
-    char *folder = unit_folder();
+    char *dir = unit_dir();
     int failed;
 
-    ctx = unit_ctx(folder);
+    ctx = unit_ctx(dir);
     failed = cmocka_run_group_tests_name("cpu-xml", tests, NULL, NULL);
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return failed;
 }

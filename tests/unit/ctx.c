@@ -45,7 +45,7 @@ static int clean_env(void **state)
     return 0;
 }
 
-static void folders(void **state)
+static void dirs(void **state)
 {
     xlx_ctx *ctx = NULL;
 
@@ -207,9 +207,9 @@ static void no_xen(void **state)
     xlx_ctx_free(ctx);
 }
 
-static void make_folder(void **state)
+static void make_dir(void **state)
 {
-    char *top = unit_folder(), *deep = xlx__printf("%s/a/b/c", top);
+    char *top = unit_dir(), *deep = xlx__printf("%s/a/b/c", top);
     struct stat st;
     mode_t mask = umask(0);
 
@@ -222,7 +222,7 @@ static void make_folder(void **state)
     assert_int_equal(rmdir(deep), 0);
     fclose(fopen(deep, "w"));
     assert_fails(xlx__make_directory(deep), ERROR_FAIL, deep);
-    unit_folder_remove(top);
+    unit_dir_remove(top);
     free(deep);
 }
 
@@ -235,13 +235,13 @@ static void version(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(folders, clean_env),
+        cmocka_unit_test_setup(dirs, clean_env),
         cmocka_unit_test_setup(callers_logger, clean_env),
         cmocka_unit_test_setup(silent_unless_asked, clean_env),
         cmocka_unit_test_setup(libxl_said, clean_env),
         cmocka_unit_test_setup(calls, clean_env),
         cmocka_unit_test_setup(no_xen, clean_env),
-        cmocka_unit_test(make_folder),
+        cmocka_unit_test(make_dir),
         cmocka_unit_test(version),
     };
 

@@ -11,7 +11,7 @@
 #include "disk/disk.h"
 #include "unit.h"
 
-static char *folder, *image, *other;
+static char *dir, *image, *other;
 static xlx_ctx *ctx;
 
 /* A QEMU that gives these answers, one a command, and is silent then. */
@@ -110,7 +110,7 @@ static void unusable_is(const char *path, const char *format,
 
 static void unusable(void **state)
 {
-    char *fifo = xlx__printf("%s/fifo", folder);
+    char *fifo = xlx__printf("%s/fifo", dir);
     (void)state;
 
     assert_int_equal(mkfifo(fifo, 0600), 0);
@@ -146,7 +146,7 @@ static void long_chains(void **state)
 /* A QEMU that was taken over names a file that is not the guest's. */
 static void not_what_xen_says(void **state)
 {
-    char *same = xlx__printf("%s/same", folder);
+    char *same = xlx__printf("%s/same", dir);
     xlx_disks disks;
     xlx_disk *d;
     (void)state;
@@ -234,11 +234,11 @@ int main(void)
     FILE *f;
     int r;
 
-    folder = unit_folder();
-    setenv("LIBXLX_STATE_DIR", folder, 1);
-    setenv("LIBXLX_RUN_DIR", folder, 1);
-    image = xlx__printf("%s/image", folder);
-    other = xlx__printf("%s/other", folder);
+    dir = unit_dir();
+    setenv("LIBXLX_STATE_DIR", dir, 1);
+    setenv("LIBXLX_RUN_DIR", dir, 1);
+    image = xlx__printf("%s/image", dir);
+    other = xlx__printf("%s/other", dir);
     f = fopen(image, "w");
     fputs("an image", f);
     fclose(f);
@@ -251,6 +251,6 @@ int main(void)
     xlx_ctx_free(ctx);
     free(image);
     free(other);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return r;
 }

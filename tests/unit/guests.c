@@ -33,7 +33,7 @@ static void set(char **s, const char *value)
     *s = check(strdup(value));
 }
 
-static void make_folder(const char *path)
+static void make_dir(const char *path)
 {
     if (mkdir(path, 0700) && errno != EEXIST)
         err(2, "%s", path);
@@ -134,11 +134,11 @@ static void fill_record(xlx_snapshots *record, const char *images, int num)
     }
 }
 
-/* Writes what out has become into folder/file. */
-static void put(const char *folder, const char *file,
+/* Writes what out has become into dir/file. */
+static void put(const char *dir, const char *file,
                 struct xlx__json_out *out)
 {
-    char *path = check(xlx__printf("%s/%s", folder, file)), *text;
+    char *path = check(xlx__printf("%s/%s", dir, file)), *text;
     size_t len;
 
     if (xlx__json_out_finish(out, &text, &len))
@@ -153,7 +153,7 @@ static void make_guest(const char *state, int n, xlx_snapshots *record)
     xlx_guest *guest = &record->guest;
     struct xlx__json_out *out;
     xlx_guest_record name;
-    char *folder;
+    char *dir;
 
     xlx_guest_record_init(&name);
     guest->uuid.uuid[14] = (uint8_t)(n >> 8);
@@ -162,16 +162,16 @@ static void make_guest(const char *state, int n, xlx_snapshots *record)
     guest->name = check(xlx__printf("guest-%04d", n));
     if (xlx_guest_copy(NULL, &name.guest, guest))
         errx(2, "%s", xlx_error_get());
-    folder = check(xlx__printf("%s/" LIBXL_UUID_FMT, state,
-                               LIBXL_UUID_BYTES(guest->uuid)));
-    make_folder(folder);
+    dir = check(xlx__printf("%s/" LIBXL_UUID_FMT, state,
+                            LIBXL_UUID_BYTES(guest->uuid)));
+    make_dir(dir);
     out = xlx__json_out_new(true);
     xlx__guest_record_gen(out, &name);
-    put(folder, "guest.json", out);
+    put(dir, "guest.json", out);
     out = xlx__json_out_new(true);
     xlx__snapshots_gen(out, record);
-    put(folder, "snapshots.json", out);
-    free(folder);
+    put(dir, "snapshots.json", out);
+    free(dir);
     xlx_guest_record_dispose(&name);
 }
 
@@ -181,8 +181,8 @@ void guests_make(const char *state, const char *images, int num_guests,
     xlx_snapshots record;
     int i;
 
-    make_folder(state);
-    make_folder(images);
+    make_dir(state);
+    make_dir(images);
     for (i = 0; i <= num_snapshots; i++)
         make_layer(images, i);
     xlx_snapshots_init(&record);

@@ -17,7 +17,7 @@
 #define THIS "11111111-2222-3333-4444-555555555555"
 #define BEFORE "99999999-8888-7777-6666-555555555555"
 
-static char *folder;
+static char *dir;
 static xlx_guest web;
 
 /* Domain 7 is the guest with that UUID; it has a LUN of a target that two
@@ -276,9 +276,9 @@ static void halfway(void **state)
 
 static int setup(void **state)
 {
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_CONFIGFS_DIR", folder, 1);
+    dir = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", dir, 1);
+    setenv("LIBXLX_CONFIGFS_DIR", dir, 1);
     setenv("LIBXLX_BOOT_ID", THIS, 1);
     if (peer_setup(state))
         return -1;
@@ -292,7 +292,7 @@ static int teardown(void **state)
 {
     xlx_guest_dispose(&web);
     peer_teardown(state);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 

@@ -429,12 +429,12 @@ static int setup(void **unused)
     (void)unused;
     if (!access("/dev/shm", W_OK))      /* thousands of small files */
         setenv("TMPDIR", "/dev/shm", 1);
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_CONFIGFS_DIR", folder, 1);
-    setenv("LIBXLX_DEV_DIR", folder, 1);
+    root = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", root, 1);
+    setenv("LIBXLX_CONFIGFS_DIR", root, 1);
+    setenv("LIBXLX_DEV_DIR", root, 1);
     setenv("LIBXLX_USB_POLICY", "/nonexistent", 1);
-    ctx = unit_ctx(folder);
+    ctx = unit_ctx(root);
     xlx_guest_init(&guests[0].id);
     xlx_guest_init(&guests[1].id);
     libxl_uuid_from_string(&guests[0].id.uuid,
@@ -451,7 +451,7 @@ static int teardown(void **unused)
     xlx_guest_dispose(&guests[0].id);
     xlx_guest_dispose(&guests[1].id);
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(root);
     return 0;
 }
 

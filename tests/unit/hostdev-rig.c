@@ -6,7 +6,7 @@
 
 #include "hostdev-rig.h"
 
-static char *folder;
+static char *directory;
 xlx_ctx *ctx;
 
 char *path_of(const char *name)
@@ -15,8 +15,8 @@ char *path_of(const char *name)
     static unsigned int next;
     char *path = ring[next++ % 8], *p;
 
-    snprintf(path, sizeof(ring[0]), "%s/%s", folder, name);
-    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); *p++ = '/') {
+    snprintf(path, sizeof(ring[0]), "%s/%s", directory, name);
+    for (p = path + strlen(directory) + 1; (p = strchr(p, '/')); *p++ = '/') {
         *p = '\0';
         mkdir(path, 0755);
     }
@@ -91,8 +91,8 @@ void put_usb(const char *dir, const char *number)
 int make_host(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    ctx = unit_ctx(folder);
+    directory = unit_dir();
+    ctx = unit_ctx(directory);
     setenv("LIBXLX_SYSFS_DIR", path_of("sys"), 1);
     setenv("LIBXLX_PROC_DIR", path_of("proc"), 1);
     setenv("LIBXLX_DEV_DIR", path_of("dev"), 1);
@@ -126,6 +126,6 @@ int remove_host(void **state)
     unsetenv("LIBXLX_DEV_DIR");
     unsetenv("LIBXLX_CONFIGFS_DIR");
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(directory);
     return 0;
 }

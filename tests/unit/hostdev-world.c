@@ -13,7 +13,7 @@
 #include "guest/guest.h"
 #include "hostdev-world.h"
 
-char *folder;
+char *root;
 uint64_t seed;
 
 /* ---- the world ---------------------------------------------------------- */
@@ -77,7 +77,7 @@ static int remove_one(const char *path, const struct stat *st, int type,
 
 void remove_below(const char *name)
 {
-    char *path = xlx__printf("%s/%s", folder, name);
+    char *path = xlx__printf("%s/%s", root, name);
 
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(path);
@@ -89,8 +89,8 @@ static void put(const char *dir, const char *name, const char *value,
     char path[300], *p;
     FILE *f;
 
-    snprintf(path, sizeof(path), "%s/%s/%s", folder, dir, name);
-    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); *p++ = '/') {
+    snprintf(path, sizeof(path), "%s/%s/%s", root, dir, name);
+    for (p = path + strlen(root) + 1; (p = strchr(p, '/')); *p++ = '/') {
         *p = '\0';
         mkdir(path, 0755);
     }

@@ -32,7 +32,7 @@ struct guest {
     int disk[SLOTS], stick[SLOTS];  /* what it was given, or NOBODY */
 };
 
-extern char *folder;
+extern char *root;
 extern uint64_t seed;
 extern struct disk disks[DISKS];
 extern struct stick sticks[STICKS];

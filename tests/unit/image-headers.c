@@ -11,7 +11,7 @@
 
 #include "disk/image.h"
 
-static char *folder, *path;
+static char *dir, *path;
 
 /* Big-endian numbers at an offset of the file under test */
 static void put(long offset, const void *bytes, size_t len)
@@ -96,7 +96,7 @@ static void backing_is(const char *wanted)
 
 static void backing_names(void **state)
 {
-    char *beside = xlx__printf("%s/base", folder);
+    char *beside = xlx__printf("%s/base", dir);
     (void)state;
 
     backing_is(NULL);
@@ -129,7 +129,7 @@ static void backing_spellings(void **state)
         "json:{\"driver\":\"file\",\"filename\":\"/a/b\"}",
         "json:{\"file\":{\"filename\":\"/a/b\"}}",
     };
-    char *colon = xlx__printf("%s/./a:b", folder);
+    char *colon = xlx__printf("%s/./a:b", dir);
     size_t i;
     (void)state;
 
@@ -204,7 +204,7 @@ static void backing_formats(void **state)
 /* To open some files does something: they are not opened. */
 static void no_files(void **state)
 {
-    char *fifo = xlx__printf("%s/fifo", folder), *backing = NULL;
+    char *fifo = xlx__printf("%s/fifo", dir), *backing = NULL;
     bool yes;
     (void)state;
 
@@ -431,7 +431,7 @@ static void locks(void **state)
 
 static void sameness(void **state)
 {
-    char *other = xlx__printf("%s/other", folder);
+    char *other = xlx__printf("%s/other", dir);
     (void)state;
 
     assert_int_equal(symlink(path, other), 0);
@@ -464,10 +464,10 @@ int main(void)
     };
     int r;
 
-    folder = unit_folder();
-    path = xlx__printf("%s/image", folder);
+    dir = unit_dir();
+    path = xlx__printf("%s/image", dir);
     r = cmocka_run_group_tests(image_headers, NULL, NULL);
     free(path);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return r;
 }

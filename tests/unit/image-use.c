@@ -12,7 +12,7 @@
 
 #define BACKEND "/local/domain/0/backend"
 
-static char *folder, *image, *clone;
+static char *dir, *image, *clone;
 
 /* A qcow2 header, all of it zero but the name of the backing file */
 static void put_header(const char *path, const char *backing)
@@ -130,7 +130,7 @@ static void raw_disk(void **state)
 
 static void put_attr(const char *name, const char *text)
 {
-    char *path = xlx__printf("%s/class/block/%s", folder, name), *p;
+    char *path = xlx__printf("%s/class/block/%s", dir, name), *p;
     FILE *f;
 
     for (p = path + 1; (p = strchr(p, '/')); *p++ = '/') {
@@ -161,8 +161,8 @@ static void loop_devices(void **state)
 {
     (void)state;
 
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_DEV_DIR", folder, 1);
+    setenv("LIBXLX_SYSFS_DIR", dir, 1);
+    setenv("LIBXLX_DEV_DIR", dir, 1);
     put_attr("loop3/loop/backing_file", image);
     put_attr("loop3/ro", "1");
     assert_false(loop_writes("loop3"));
@@ -177,9 +177,9 @@ static int setup(void **state)
 {
     if (peer_setup(state))
         return -1;
-    folder = unit_folder();
-    image = xlx__printf("%s/web.qcow2", folder);
-    clone = xlx__printf("%s/clone", folder);
+    dir = unit_dir();
+    image = xlx__printf("%s/web.qcow2", dir);
+    clone = xlx__printf("%s/clone", dir);
     put_header(image, "");
     return 0;
 }
@@ -192,7 +192,7 @@ static int no_clone(void **state)
 
 static int teardown(void **state)
 {
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     free(image);
     free(clone);
     return peer_teardown(state);

@@ -22,13 +22,13 @@ static struct {
     int dancing;
 } *shared;                          /* by all processes */
 
-static char *folder, *path;
+static char *dir, *path;
 
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    path = xlx__printf("%s/userdata-l.7.uuid.qmp-socket-lock", folder);
+    dir = unit_dir();
+    path = xlx__printf("%s/userdata-l.7.uuid.qmp-socket-lock", dir);
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return path && shared != MAP_FAILED ? 0 : -1;
@@ -39,7 +39,7 @@ static int teardown(void **state)
     (void)state;
     munmap(shared, sizeof(*shared));
     free(path);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 
@@ -200,12 +200,12 @@ static void released_despite_fork(void **state)
 static void cannot_work(void **state)
 {
     struct xlx__lock lock = XLX__LOCK_NONE;
-    char *wrong = xlx__printf("%s/no/such", folder);
+    char *wrong = xlx__printf("%s/no/such", dir);
 
     (void)state;
     assert_fails(xlx__lock_file(wrong, xlx__now_ms() + 60000, &lock),
                  ERROR_FAIL, wrong);
-    assert_fails(xlx__lock_file(folder, xlx__now_ms() + 60000, &lock),
+    assert_fails(xlx__lock_file(dir, xlx__now_ms() + 60000, &lock),
                  ERROR_FAIL, "Is a directory");
     assert_int_equal(lock.fd, -1);
     free(wrong);

@@ -9,15 +9,15 @@
 #include "core/lock.h"
 #include "unit.h"
 
-static char *folder;
+static char *dir;
 static xlx_ctx *ctx;
 static libxl_uuid one, two;
 
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    ctx = unit_ctx(folder);
+    dir = unit_dir();
+    ctx = unit_ctx(dir);
     libxl_uuid_from_string(&one, "01234567-89ab-cdef-0123-456789abcdef");
     libxl_uuid_from_string(&two, "11234567-89ab-cdef-0123-456789abcdef");
     return 0;
@@ -27,7 +27,7 @@ static int teardown(void **state)
 {
     (void)state;
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 
@@ -42,7 +42,7 @@ static void one_a_guest(void **state)
     xlx__unlock(&b);
     snprintf(want, sizeof(want),
              "guest 01234567-89ab-cdef-0123-456789abcdef is being changed: "
-             "%s holds the lock %s/run/guest-", holder, folder);
+             "%s holds the lock %s/run/guest-", holder, dir);
     free(holder);
     assert_fails(xlx__lock_guest(ctx, &one, &b), ERROR_LOCK_FAIL, want);
     assert_int_equal(b.fd, -1);
@@ -56,7 +56,7 @@ static void file_removed_meanwhile(void **state)
 {
     struct xlx__lock a = XLX__LOCK_NONE, b = XLX__LOCK_NONE;
     char *path = xlx__printf("%s/run/guest-01234567-89ab-cdef-0123-"
-                             "456789abcdef.lock", folder);
+                             "456789abcdef.lock", dir);
 
     (void)state;
     assert_ok(xlx__lock_guest(ctx, &one, &a));
@@ -96,12 +96,12 @@ static void host_waits(void **state)
 static void libxls_name(void **state)
 {
     char *path = xlx__printf("%s/userdata-l.7.01234567-89ab-cdef-0123-"
-                             "456789abcdef.qmp-socket-lock", folder);
+                             "456789abcdef.qmp-socket-lock", dir);
     struct xlx__lock lock = XLX__LOCK_NONE;
     int fd, rc;
 
     (void)state;
-    setenv("LIBXLX_XEN_LIB_DIR", folder, 1);
+    setenv("LIBXLX_XEN_LIB_DIR", dir, 1);
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     assert_int_equal(flock(fd, LOCK_EX), 0);
     assert_fails(xlx__lock_libxl(ctx, 7, &one, "qmp-socket-lock", 0, &lock),

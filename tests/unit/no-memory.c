@@ -11,7 +11,7 @@
 #include "starve.h"
 #include "unit.h"
 
-static char *folder;
+static char *dir;
 static xlx_ctx *ctx;
 static libxl_uuid uuid;
 
@@ -117,7 +117,7 @@ static int work_lock(void)
     rc = xlx__lock_host(ctx, "test", &lock);
     xlx__unlock(&lock);
     if (rc) return rc;
-    snprintf(path, sizeof(path), "%s/lock", folder);
+    snprintf(path, sizeof(path), "%s/lock", dir);
     rc = xlx__lock_file(path, 0, &lock);
     xlx__unlock(&lock);
     return rc;
@@ -251,8 +251,8 @@ static void locked(void **state)
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    ctx = unit_ctx(folder);
+    dir = unit_dir();
+    ctx = unit_ctx(dir);
     libxl_uuid_generate(&uuid);
     return 0;
 }
@@ -261,7 +261,7 @@ static int teardown(void **state)
 {
     (void)state;
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 

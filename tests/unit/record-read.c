@@ -12,7 +12,7 @@
 #include "unit.h"
 #include "usb/usb.h"
 
-static char *folder;
+static char *dir;
 static xlx_ctx *ctx;
 static xlx_guest guest;
 
@@ -228,8 +228,8 @@ static void kinds(void **state)
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    ctx = unit_ctx(folder);
+    dir = unit_dir();
+    ctx = unit_ctx(dir);
     xlx_guest_init(&guest);
     libxl_uuid_generate(&guest.uuid);
     return xlx__set_string(&guest.name, "web");
@@ -240,7 +240,7 @@ static int teardown(void **state)
     (void)state;
     xlx_guest_dispose(&guest);
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 

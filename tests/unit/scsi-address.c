@@ -8,7 +8,7 @@
 #include "scsi/scsi.h"
 #include "unit.h"
 
-static char *folder;
+static char *dir;
 
 /* ---- text --------------------------------------------------------------- */
 
@@ -126,11 +126,11 @@ static void spellings(void **state)
 static void put(const char *address, const char *name, const char *value,
                 size_t len)
 {
-    char *path = xlx__printf("%s/class/scsi_device/%s/device/%s", folder,
+    char *path = xlx__printf("%s/class/scsi_device/%s/device/%s", dir,
                              address, name), *p;
     FILE *f;
 
-    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); p++) {
+    for (p = path + strlen(dir) + 1; (p = strchr(p, '/')); p++) {
         *p = '\0';
         mkdir(path, 0755);
         *p = '/';
@@ -167,8 +167,8 @@ static void put_unit(const char *address, const char *type,
 static int make_sysfs(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
+    dir = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", dir, 1);
     put_unit("2:0:0:0", "0\n", "naa.5000c500a1b2c3d4\n", "block/sdb");
     put("2:0:0:0", "scsi_generic/sg1", NULL, 0);
     put("2:0:0:0", "vpd_pg80", "\0\x80\0\x08  SER1  ", 12);
@@ -191,7 +191,7 @@ static int remove_sysfs(void **state)
 {
     (void)state;
     unsetenv("LIBXLX_SYSFS_DIR");
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 
@@ -287,9 +287,9 @@ static void by_identifier(void **state)
 
 static void files(void **state)
 {
-    char *path = xlx__printf("%s/lun", folder);
-    char *comma = xlx__printf("%s/a,b", folder);
-    char *dangling = xlx__printf("%s/dangling", folder);
+    char *path = xlx__printf("%s/lun", dir);
+    char *comma = xlx__printf("%s/a,b", dir);
+    char *dangling = xlx__printf("%s/dangling", dir);
     struct xlx__scsi_pdev p;
     FILE *f = fopen(path, "w");
     (void)state;
@@ -313,7 +313,7 @@ static void files(void **state)
     assert_int_equal(symlink("/nonexistent", dangling), 0);
     assert_fails(xlx__scsi_find(dangling, &p), ERROR_NOTFOUND, "No such");
     xlx__scsi_pdev_dispose(&p);
-    assert_fails(xlx__scsi_find(folder, &p), ERROR_INVAL,
+    assert_fails(xlx__scsi_find(dir, &p), ERROR_INVAL,
                  "neither a device nor a file");
     xlx__scsi_pdev_dispose(&p);
     assert_fails(xlx__scsi_find("/dev/null", &p), ERROR_INVAL,

@@ -15,25 +15,25 @@
 
 pid_t drivers_pid;
 
-static int get(struct xs_handle *xsh, const char *folder, const char *name)
+static int get(struct xs_handle *xsh, const char *dir, const char *name)
 {
     char node[256], *value;
     unsigned int len;
     int state;
 
-    snprintf(node, sizeof(node), "%s/%s", folder, name);
+    snprintf(node, sizeof(node), "%s/%s", dir, name);
     value = xs_read(xsh, XBT_NULL, node, &len);
     state = value ? atoi(value) : 0;
     free(value);
     return state;
 }
 
-static void put(struct xs_handle *xsh, const char *folder, const char *name,
+static void put(struct xs_handle *xsh, const char *dir, const char *name,
                 int state)
 {
     char node[256], value[8];
 
-    snprintf(node, sizeof(node), "%s/%s", folder, name);
+    snprintf(node, sizeof(node), "%s/%s", dir, name);
     snprintf(value, sizeof(value), "%d", state);
     xs_write(xsh, XBT_NULL, node, value, strlen(value));
 }

@@ -14,7 +14,7 @@
 #define BEFORE "99999999-8888-7777-6666-555555555555"
 #define WWID "naa.5000c500a1b2c3d4"
 
-static char *folder;
+static char *dir;
 static xlx_ctx *ctx;
 
 static void put(const char *value, size_t len, const char *fmt, ...)
@@ -30,8 +30,8 @@ static void put(const char *value, size_t len, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(name, sizeof(name), fmt, ap);
     va_end(ap);
-    path = xlx__printf("%s/%s", folder, name);
-    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); p++) {
+    path = xlx__printf("%s/%s", dir, name);
+    for (p = path + strlen(dir) + 1; (p = strchr(p, '/')); p++) {
         *p = '\0';
         mkdir(path, 0755);
         *p = '/';
@@ -67,9 +67,9 @@ static void disk(const char *hctl, const char *wwid, const char *serial,
 
 static void unplug(const char *hctl)
 {
-    char *path = xlx__printf("%s/class/scsi_device/%s", folder, hctl);
+    char *path = xlx__printf("%s/class/scsi_device/%s", dir, hctl);
 
-    unit_folder_remove(path);
+    unit_dir_remove(path);
 }
 
 static xlx_scsi_entry record(const char *pdev, const char *boot)
@@ -209,7 +209,7 @@ static void note_block(const char *name, const char *boot, xlx_scsi_entry *e)
 
 static void remove_block(const char *name)
 {
-    unit_folder_remove(xlx__printf("%s/class/block/%s", folder, name));
+    unit_dir_remove(xlx__printf("%s/class/block/%s", dir, name));
 }
 
 /* Volumes, arrays, NVMe, multipath maps, loops: their numbers change. */
@@ -264,8 +264,8 @@ static void number_alone(void **state)
 
 static void files(void **state)
 {
-    char *path = xlx__printf("%s/lun", folder);
-    char *other = xlx__printf("%s/other", folder);
+    char *path = xlx__printf("%s/lun", dir);
+    char *other = xlx__printf("%s/other", dir);
     xlx_scsi_entry e;
     (void)state;
 
@@ -369,11 +369,11 @@ static void owners(void **state)
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_DEV_DIR", folder, 1);
+    dir = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", dir, 1);
+    setenv("LIBXLX_DEV_DIR", dir, 1);
     setenv("LIBXLX_BOOT_ID", THIS, 1);
-    ctx = unit_ctx(folder);
+    ctx = unit_ctx(dir);
     return 0;
 }
 
@@ -381,7 +381,7 @@ static int teardown(void **state)
 {
     (void)state;
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 

@@ -23,7 +23,7 @@
 
 static const char uuid_text[] = "5e1c7d7e-8c2b-4b7e-9d55-7d3b8c1f4a10";
 static libxl_uuid uuid;
-static char *folder;
+static char *dir;
 static int removed;
 
 /* ---- libxl: domain 5 is the guest --------------------------------------- */
@@ -98,11 +98,11 @@ char *libxl_domid_to_name(libxl_ctx *libxl, uint32_t domid)
 
 static void put(const char *address, const char *name, const char *text)
 {
-    char *path = xlx__printf("%s/class/scsi_device/%s/device/%s", folder,
+    char *path = xlx__printf("%s/class/scsi_device/%s/device/%s", dir,
                              address, name), *p;
     FILE *f;
 
-    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); p++) {
+    for (p = path + strlen(dir) + 1; (p = strchr(p, '/')); p++) {
         *p = '\0';
         mkdir(path, 0755);
         *p = '/';
@@ -127,8 +127,8 @@ static void plug_in(const char *address, const char *wwid)
 /* Its directory is kept, so that no other gets its number. */
 static void pull_out(const char *address)
 {
-    char *from = xlx__printf("%s/class/scsi_device/%s", folder, address);
-    char *to = xlx__printf("%s/removed-%d", folder, removed++);
+    char *from = xlx__printf("%s/class/scsi_device/%s", dir, address);
+    char *to = xlx__printf("%s/removed-%d", dir, removed++);
 
     assert_int_equal(rename(from, to), 0);
     free(from);
@@ -225,7 +225,7 @@ static void unknown(void **state)
     assert_int_equal(look(&e), XLX__SCSI_UNSEEN);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
 
-    class = xlx__printf("%s/class/scsi_device", folder);
+    class = xlx__printf("%s/class/scsi_device", dir);
     assert_int_equal(rmdir(class), 0);
     assert_int_equal(look(&e), XLX__SCSI_UNSEEN);
     assert_int_equal(mkdir(class, 0755), 0);
@@ -431,9 +431,9 @@ static int stop(void **state)
 static int setup(void **state)
 {
     libxl_uuid_from_string(&uuid, uuid_text);
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_CONFIGFS_DIR", folder, 1);
+    dir = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", dir, 1);
+    setenv("LIBXLX_CONFIGFS_DIR", dir, 1);
     return peer_setup(state);
 }
 
@@ -441,7 +441,7 @@ static int teardown(void **state)
 {
     unsetenv("LIBXLX_SYSFS_DIR");
     unsetenv("LIBXLX_CONFIGFS_DIR");
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return peer_teardown(state);
 }
 

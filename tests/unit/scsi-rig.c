@@ -11,7 +11,7 @@
 #include "scsi-drivers.h"
 #include "scsi-rig.h"
 
-static char *folder;
+static char *directory;
 libxl_uuid uuid;
 struct xlx__scsi_change c;
 char said[600];
@@ -25,7 +25,7 @@ char *path_of(const char *name)
     static unsigned int next;
     char *path = ring[next++ % 4];
 
-    snprintf(path, sizeof(ring[0]), "%s/%s", folder, name);
+    snprintf(path, sizeof(ring[0]), "%s/%s", directory, name);
     return path;
 }
 
@@ -33,7 +33,7 @@ void make(const char *name)
 {
     char *path = path_of(name), *p;
 
-    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); *p++ = '/') {
+    for (p = path + strlen(directory) + 1; (p = strchr(p, '/')); *p++ = '/') {
         *p = '\0';
         mkdir(path, 0755);
     }
@@ -97,7 +97,7 @@ void plug_in(const char *address, const char *wwid, bool disk)
 void pull_out(const char *address)
 {
     static int removed;
-    char *to = xlx__printf("%s/removed-%d", folder, removed++);
+    char *to = xlx__printf("%s/removed-%d", directory, removed++);
     char *from = xlx__printf("class/scsi_device/%s", address);
 
     assert_int_equal(rename(path_of(from), to), 0);
@@ -117,10 +117,10 @@ int __wrap_xlx__hostdev_try_open(const struct xlx__hostdev_node *node,
     (void)node;
     *free_r = true;
     assert_ok(xlx__attr_list(&names, &num, NULL,
-                             "%s/target/core/pscsi_7892088", folder));
+                             "%s/target/core/pscsi_7892088", directory));
     for (i = 0; i < num; i++) {
         enable = xlx__attr_text("%s/target/core/pscsi_7892088/%s/enable",
-                                folder, names[i]);
+                                directory, names[i]);
         if (enable && *enable == '1')
             *free_r = false;
         free(enable);
@@ -248,7 +248,7 @@ void delete_backstore(const xlx_scsi_entry *e)
 char *attribute(const char *name)
 {
     static char text[300];
-    char *is = xlx__attr_text("%s/" OURS "/%s", folder, name);
+    char *is = xlx__attr_text("%s/" OURS "/%s", directory, name);
 
     assert_non_null(is);
     snprintf(text, sizeof(text), "%s", is);
@@ -261,9 +261,9 @@ int begin(void **state)
 {
     if (peer_setup(state))
         return -1;
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_CONFIGFS_DIR", folder, 1);
+    directory = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", directory, 1);
+    setenv("LIBXLX_CONFIGFS_DIR", directory, 1);
     setenv("LIBXLX_DEV_DIR", path_of("dev"), 1);
     setenv("LIBXLX_PROC_DIR", path_of("proc"), 1);
     make("target/core");
@@ -302,6 +302,6 @@ int end(void **state)
     for (i = 0; i < XLX__ARRAY_SIZE(variables); i++)
         unsetenv(variables[i]);
     peer_xenstored_stop(state);
-    unit_folder_remove(folder);
+    unit_dir_remove(directory);
     return peer_teardown(state);
 }

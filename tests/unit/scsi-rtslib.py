@@ -23,14 +23,14 @@ FAKE = os.path.abspath('.libs/fake-configfs.so')
 
 # ---- in a process with the fake kernel --------------------------------------
 
-def root(folder):
+def root(directory):
     """The real rtslib on the fake configfs."""
     from rtslib_fb import RTSRoot, node, root, target, tcm, fabric
-    node.CFSNode.configfs_dir = folder + '/target'
+    node.CFSNode.configfs_dir = directory + '/target'
     root.mount_configfs = lambda: None
     for module in root, fabric:
         module.modprobe = lambda name: None
-    tcm.lock_file = folder + '/lock'
+    tcm.lock_file = directory + '/lock'
     tcm.is_dev_in_use = lambda path: False
     tcm.convert_scsi_path_to_hctl = lambda path: (0, 0, 0, 0)
     # as the kernel has it: the newest directory first
@@ -39,7 +39,7 @@ def root(folder):
     return RTSRoot()
 
 
-def theirs(folder):
+def theirs(directory):
     """An administrator's disk, exported by loopback."""
     from rtslib_fb import (FabricModule, LUN, PSCSIStorageObject, Target, TPG)
     disk = PSCSIStorageObject('theirs', dev='/dev/sdz')
@@ -47,7 +47,7 @@ def theirs(folder):
     LUN(tpg, 0, storage_object=disk)
 
 
-def beside(what, folder):
+def beside(what, directory):
     """What xlx-targetctl does."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)),
                           '../../python/xlx-targetctl')
@@ -55,15 +55,15 @@ def beside(what, folder):
     spec = importlib.util.spec_from_loader('targetctl', loader)
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
-    sys.exit(module.main(what, folder + '/saved'))
+    sys.exit(module.main(what, directory + '/saved'))
 
 
-def act(what, folder):
-    r = root(folder)
+def act(what, directory):
+    r = root(directory)
     if what.startswith('beside-'):
-        beside(what.split('-')[1], folder)
+        beside(what.split('-')[1], directory)
     if what == 'theirs':
-        theirs(folder)
+        theirs(directory)
     elif what == 'list':
         print(json.dumps([[t.fabric_module.name, t.wwn] +
                           [[lun.lun, lun.storage_object.name]
@@ -71,7 +71,7 @@ def act(what, folder):
                           for t in r.targets] +
                          [so.name for so in r.storage_objects]))
     elif what == 'save':
-        r.save_to_file(folder + '/saved')
+        r.save_to_file(directory + '/saved')
     elif what == 'clear':
         r.clear_existing(confirm=True)
     elif what.startswith('remove:'):
@@ -80,7 +80,7 @@ def act(what, folder):
         os.rmdir(tpg + '/lun/lun_2')
         os.rmdir(tpg)
     elif what == 'restore':
-        print(r.restore_from_file(folder + '/saved'))
+        print(r.restore_from_file(directory + '/saved'))
 
 
 # ---- the tests --------------------------------------------------------------
@@ -96,24 +96,24 @@ def python():
 
 class Host:
     def __init__(self):
-        self.folder = tempfile.mkdtemp()
+        self.directory = tempfile.mkdtemp()
         for each in ('target/core', 'target/xen-pvscsi', 'target/loopback',
                      'module/target_core_pscsi', 'module/target_core_iblock',
                      'bus/xen-backend/drivers/vscsi'):
-            os.makedirs(os.path.join(self.folder, each))
+            os.makedirs(os.path.join(self.directory, each))
 
     def rtslib(self, what, fails=None):
         env = dict(os.environ, LD_PRELOAD=FAKE,
                    ASAN_OPTIONS='verify_asan_link_order=0:detect_leaks=0')
-        r = subprocess.run([python(), '-B', __file__, what, self.folder],
+        r = subprocess.run([python(), '-B', __file__, what, self.directory],
                            env=env, text=True, capture_output=True)
         assert bool(r.returncode) == bool(fails), r.stderr
         assert not fails or fails in r.stderr, r.stderr
         return r.stdout
 
     def ours(self, what, path='/dev/sda', fails=None, how=()):
-        env = dict(os.environ, LIBXLX_CONFIGFS_DIR=self.folder,
-                   LIBXLX_SYSFS_DIR=self.folder)
+        env = dict(os.environ, LIBXLX_CONFIGFS_DIR=self.directory,
+                   LIBXLX_SYSFS_DIR=self.directory)
         r = subprocess.run(['./fake-target', what, UUID, '0:0:1:2', path,
                             *how],
                            env=env, text=True, capture_output=True)
@@ -122,23 +122,23 @@ class Host:
         return r.stdout
 
     def text(self, path):
-        with open(os.path.join(self.folder, 'target/core', path),
+        with open(os.path.join(self.directory, 'target/core', path),
                   encoding='ascii') as file:
             return file.read()
 
     def there(self, path):
-        return os.path.exists(os.path.join(self.folder, 'target', path))
+        return os.path.exists(os.path.join(self.directory, 'target', path))
 
     def link(self, wwn=WWN, lun=2, fabric='xen-pvscsi'):
         """The backstore behind a LUN."""
         lun = '%s/target/%s/%s/tpgt_1/lun/lun_%d' % (
-            self.folder, fabric, wwn, lun)
+            self.directory, fabric, wwn, lun)
         links = [os.path.join(lun, name) for name in os.listdir(lun)]
         return os.readlink([p for p in links if os.path.islink(p)][0]) \
             .split('/core/')[1]
 
     def saved(self):
-        with open(self.folder + '/saved', encoding='ascii') as file:
+        with open(self.directory + '/saved', encoding='ascii') as file:
             return json.load(file)
 
 
@@ -150,7 +150,7 @@ def names_are_taken(host):
     assert NAME in listed and 'theirs' in listed, listed
     host.ours('check')
     host.ours('remove')
-    assert os.listdir(host.folder + '/target/xen-pvscsi') == []
+    assert os.listdir(host.directory + '/target/xen-pvscsi') == []
     assert host.rtslib('list') == \
         '[["loopback", "naa.5001405000000001", [0, "theirs"]], "theirs"]\n'
 
@@ -163,13 +163,13 @@ def clear_stops_at_ours(host):
     assert host.link() == OURS
     host.ours('remove')
     host.rtslib('clear')
-    assert os.listdir(host.folder + '/target/core') == []
+    assert os.listdir(host.directory + '/target/core') == []
 
 
 def tpg_of_a_guest_stays(host):
     """Even when the newest does not come first."""
     host.ours('make')
-    tpg = host.folder + '/target/xen-pvscsi/' + WWN + '/tpgt_1'
+    tpg = host.directory + '/target/xen-pvscsi/' + WWN + '/tpgt_1'
     host.rtslib('remove:' + tpg, 'Directory not empty')
     host.ours('check', fails='has no ' + WWN)
     host.ours('make')
@@ -187,7 +187,7 @@ def saved_copy_is_replaced(host):
     assert host.link() != OURS
     host.ours('check', fails='and not to ' + OURS)
     copy = host.link()
-    decoy = host.folder + '/target/xen-pvscsi/' + WWN + '/tpgt_2'
+    decoy = host.directory + '/target/xen-pvscsi/' + WWN + '/tpgt_2'
     os.chmod(decoy, 0o700)
     host.ours('make', '/dev/sdb')
     # the kernel finds the older one, which rtslib made before ours
@@ -209,7 +209,7 @@ def saved_copy_is_removed(host):
     copy = host.link()
     host.ours('remove')
     assert not host.there('core/' + copy)
-    assert os.listdir(host.folder + '/target/xen-pvscsi') == []
+    assert os.listdir(host.directory + '/target/xen-pvscsi') == []
     assert 'theirs' in host.link('naa.5001405000000001', 0, 'loopback')
 
 
@@ -220,13 +220,13 @@ def beside_guests(host):
     for _ in 1, 2:
         host.rtslib('beside-clear')
         assert not host.there('loopback/naa.5001405000000001')
-        assert os.listdir(host.folder + '/target/core') == ['pscsi_7892088']
+        assert os.listdir(host.directory + '/target/core') == ['pscsi_7892088']
         host.ours('check')
         host.rtslib('beside-restore')
         host.ours('check')
         assert host.link() == OURS
         assert 'theirs' in host.link('naa.5001405000000001', 0, 'loopback')
-        assert sorted(os.listdir(host.folder + '/target/core')) == \
+        assert sorted(os.listdir(host.directory + '/target/core')) == \
             ['pscsi_0', 'pscsi_7892088']
         # also from a file without guests' targets
         host.rtslib('beside-save')
@@ -279,7 +279,7 @@ def main():
             print('not ok %d - %s' % (i, test.__name__))
             print('# ' + str(error).replace('\n', '\n# '))
         finally:
-            shutil.rmtree(host.folder)
+            shutil.rmtree(host.directory)
 
 
 if len(sys.argv) > 2:

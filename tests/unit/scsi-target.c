@@ -13,15 +13,15 @@
 #define THEIRS "target/xen-pvscsi/naa.5000000000000001/tpgt_1/lun/"
 
 static xlx_ctx *ctx;
-static char *folder;
+static char *directory;
 static libxl_uuid uuid;
 
 /* The directory with all above it; the caller's. */
 static char *make(const char *path)
 {
-    char *full = xlx__printf("%s/%s", folder, path), *p;
+    char *full = xlx__printf("%s/%s", directory, path), *p;
 
-    for (p = full + strlen(folder) + 1; (p = strchr(p, '/')); *p++ = '/') {
+    for (p = full + strlen(directory) + 1; (p = strchr(p, '/')); *p++ = '/') {
         *p = '\0';
         mkdir(full, 0755);
     }
@@ -97,9 +97,9 @@ static void owners(void **state)
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    setenv("LIBXLX_CONFIGFS_DIR", folder, 1);
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
+    directory = unit_dir();
+    setenv("LIBXLX_CONFIGFS_DIR", directory, 1);
+    setenv("LIBXLX_SYSFS_DIR", directory, 1);
     free(make("module/target_core_pscsi"));
     free(make("bus/xen-backend/drivers/vscsi"));
     if (libxl_uuid_from_string(&uuid, UUID))
@@ -113,7 +113,7 @@ static int teardown(void **state)
     xlx_ctx_free(ctx);
     unsetenv("LIBXLX_CONFIGFS_DIR");
     unsetenv("LIBXLX_SYSFS_DIR");
-    unit_folder_remove(folder);
+    unit_dir_remove(directory);
     return 0;
 }
 

@@ -41,26 +41,26 @@ int stat(const char *path, struct stat *st)
 
 /* ---- counts ------------------------------------------------------------- */
 
-static char *folder;
+static char *dir;
 
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
+    dir = unit_dir();
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 
 static void make(int num_guests, int num_snapshots)
 {
-    char *state = xlx__printf("%s/state", folder);
-    char *images = xlx__printf("%s/images", folder);
+    char *state = xlx__printf("%s/state", dir);
+    char *images = xlx__printf("%s/images", dir);
 
     assert_non_null(state);
     assert_non_null(images);
@@ -72,7 +72,7 @@ static void make(int num_guests, int num_snapshots)
 /* Lists that many guests, newly made; leaves opens and stats. */
 static void list(int num_guests, int num_snapshots)
 {
-    xlx_ctx *ctx = unit_ctx(folder);
+    xlx_ctx *ctx = unit_ctx(dir);
     xlx_snapshots snapshots;
     xlx_guests known;
     int i;
@@ -170,7 +170,7 @@ static void memory_of_one_guest(void **state)
 #if defined(__SANITIZE_ADDRESS__)
     skip();                                 /* its memory would be counted */
 #endif
-    xlx_ctx_free(unit_ctx(folder));         /* for its environment */
+    xlx_ctx_free(unit_ctx(dir));         /* for its environment */
     make(1000, 100);
     assert_int_equal(run_list(&peak_kib), 1000 * 100);
     if (peak_kib >= MAX_PEAK_KIB)

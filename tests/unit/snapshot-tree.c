@@ -8,7 +8,7 @@
 #include "snapshot/snapshot.h"
 
 static xlx_ctx *ctx;
-static char *folder;
+static char *dir;
 
 static void add(xlx_snapshots *record, const char *name, const char *parent)
 {
@@ -93,10 +93,10 @@ int main(void)
     };
     int r;
 
-    folder = unit_folder();
-    ctx = unit_ctx(folder);
+    dir = unit_dir();
+    ctx = unit_ctx(dir);
     r = cmocka_run_group_tests(snapshot_tree, NULL, NULL);
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return r;
 }

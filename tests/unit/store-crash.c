@@ -15,15 +15,15 @@
 
 #define ONE "01234567-89ab-cdef-0123-456789abcdef"
 
-static char *folder;
+static char *directory;
 static xlx_ctx *ctx;
 static libxl_uuid one, two;
 
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    ctx = unit_ctx(folder);
+    directory = unit_dir();
+    ctx = unit_ctx(directory);
     libxl_uuid_from_string(&one, ONE);
     libxl_uuid_from_string(&two, "11234567-89ab-cdef-0123-456789abcdef");
     return 0;
@@ -33,7 +33,7 @@ static int teardown(void **state)
 {
     (void)state;
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(directory);
     return 0;
 }
 
@@ -121,7 +121,7 @@ static int adopt_two(int n)
 }
 
 /* The path of the guest's directory. */
-static char *guest_folder(void)
+static char *guest_dir(void)
 {
     char *path = xlx__printf("%s/" ONE, ctx->state_dir);
 
@@ -137,7 +137,7 @@ static void need_fault_points(void)
 }
 
 static const char *const before_rename[] = {
-    "store-folder", "store-created", "store-written",
+    "store-directory", "store-created", "store-written",
 };
 
 static void killed_in_first_write(void **state)
@@ -150,7 +150,7 @@ static void killed_in_first_write(void **state)
 
     (void)state;
     need_fault_points();
-    path = guest_folder();
+    path = guest_dir();
     for (i = 0; i < XLX__ARRAY_SIZE(before_rename); i++) {
         assert_true(killed_at(before_rename[i], write_one, 1));
         assert_fails(read_n(&one, &n), ERROR_NOTFOUND, "");
@@ -181,7 +181,7 @@ static void killed_in_later_write(void **state)
 
     (void)state;
     need_fault_points();
-    path = guest_folder();
+    path = guest_dir();
     for (i = 0; i < XLX__ARRAY_SIZE(before_rename); i++) {
         for (nth = 1; nth <= 3; nth++) {
             assert_ok(write_n(&one, 100));
@@ -212,7 +212,7 @@ static void killed_in_remove_and_adopt(void **state)
 
     (void)state;
     need_fault_points();
-    path = guest_folder();
+    path = guest_dir();
     assert_ok(write_n(&one, 1));
     assert_true(killed_at("store-removed", remove_one, 0));
     assert_fails(read_n(&one, &n), ERROR_NOTFOUND, "");
@@ -298,7 +298,7 @@ static void processes(void **state)
 
 static int on_small_disk(void)
 {
-    char *path = guest_folder();
+    char *path = guest_dir();
     char *text = calloc(1, 1 << 20);
     int64_t n;
     int rc;

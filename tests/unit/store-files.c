@@ -12,15 +12,15 @@
 #define ONE "01234567-89ab-cdef-0123-456789abcdef"
 #define TWO "11234567-89ab-cdef-0123-456789abcdef"
 
-static char *folder;
+static char *dir;
 static xlx_ctx *ctx;
 static libxl_uuid one, two;
 
 static int setup(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    ctx = unit_ctx(folder);
+    dir = unit_dir();
+    ctx = unit_ctx(dir);
     libxl_uuid_from_string(&one, ONE);
     libxl_uuid_from_string(&two, TWO);
     return 0;
@@ -30,7 +30,7 @@ static int teardown(void **state)
 {
     (void)state;
     xlx_ctx_free(ctx);
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 
@@ -53,7 +53,7 @@ static int read_n(const libxl_uuid *uuid, const char *file, int64_t *n_r)
     return rc;
 }
 
-/* A path below the state folder, until the next call. */
+/* A path below the state directory, until the next call. */
 static const char *below(const char *rest)
 {
     static char path[512];
@@ -124,7 +124,7 @@ static void refused(void **state)
         put_raw(below(ONE "/a.json"), cases[i].text);
         assert_fails(read_n(&one, "a.json", &n), cases[i].rc,
                      cases[i].message);
-        assert_ptr_equal(strstr(xlx_error_get(), folder), xlx_error_get());
+        assert_ptr_equal(strstr(xlx_error_get(), dir), xlx_error_get());
     }
     assert_ok(xlx__store_remove(ctx, &one, "a.json"));
 }
@@ -240,7 +240,7 @@ static void adopt(void **state)
 static void sync_of_others(void **state)
 {
     (void)state;
-    assert_ok(xlx__store_sync(folder));
+    assert_ok(xlx__store_sync(dir));
     assert_fails(xlx__store_sync(below("none")), ERROR_NOTFOUND, "none");
 }
 

@@ -64,7 +64,7 @@ static inline char *unit_process(pid_t pid)
 }
 
 /* A directory of this test's own, and its removal. */
-static inline char *unit_folder(void)
+static inline char *unit_dir(void)
 {
     const char *top = getenv("TMPDIR");
     char *path;
@@ -75,7 +75,7 @@ static inline char *unit_folder(void)
     return path;
 }
 
-static inline void unit_folder_remove(char *path)
+static inline void unit_dir_remove(char *path)
 {
     pid_t pid = fork();
 
@@ -87,11 +87,11 @@ static inline void unit_folder_remove(char *path)
     free(path);
 }
 
-/* A context whose state and locks are below folder. */
-static inline xlx_ctx *unit_ctx(const char *folder)
+/* A context whose state and locks are below dir. */
+static inline xlx_ctx *unit_ctx(const char *dir)
 {
-    char *state = xlx__printf("%s/state", folder);
-    char *run = xlx__printf("%s/run", folder);
+    char *state = xlx__printf("%s/state", dir);
+    char *run = xlx__printf("%s/run", dir);
     xlx_ctx *ctx = NULL;
 
     setenv("LIBXLX_STATE_DIR", state, 1);

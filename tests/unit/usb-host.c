@@ -8,7 +8,7 @@
 #include "unit.h"
 #include "usb/usb.h"
 
-static char *folder;
+static char *dir;
 
 /* ---- text --------------------------------------------------------------- */
 
@@ -146,7 +146,7 @@ static void make_way(char *path)
 {
     char *p;
 
-    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); p++) {
+    for (p = path + strlen(dir) + 1; (p = strchr(p, '/')); p++) {
         *p = '\0';
         mkdir(path, 0755);
         *p = '/';
@@ -156,7 +156,7 @@ static void make_way(char *path)
 static void put_bytes(const char *device, const char *name,
                       const void *bytes, size_t len)
 {
-    char *path = xlx__printf("%s/" TREE, folder, device[0], device, name);
+    char *path = xlx__printf("%s/" TREE, dir, device[0], device, name);
     FILE *f;
 
     make_way(path);
@@ -174,7 +174,7 @@ static void put(const char *device, const char *name, const char *text)
 
 static void put_link(const char *at, const char *to)
 {
-    char *path = xlx__printf("%s/%s", folder, at);
+    char *path = xlx__printf("%s/%s", dir, at);
 
     make_way(path);
     assert_int_equal(symlink(to, path), 0);
@@ -195,7 +195,7 @@ static void put_listed(const char *name, const char *below)
 /* Not below a device. */
 static void put_file(const char *name, const char *text)
 {
-    char *path = xlx__printf("%s/%s", folder, name);
+    char *path = xlx__printf("%s/%s", dir, name);
     FILE *f;
 
     make_way(path);
@@ -257,10 +257,10 @@ static int make_sysfs(void **state)
     char *proc;
 
     (void)state;
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_DEV_DIR", folder, 1);
-    proc = xlx__printf("%s/proc", folder);
+    dir = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", dir, 1);
+    setenv("LIBXLX_DEV_DIR", dir, 1);
+    proc = xlx__printf("%s/proc", dir);
     setenv("LIBXLX_PROC_DIR", proc, 1);
     free(proc);
     put_device("1-1", "2\n", "0951\n1666\n", "AB12\n", "06\n50\n");
@@ -297,7 +297,7 @@ static int remove_sysfs(void **state)
     unsetenv("LIBXLX_SYSFS_DIR");
     unsetenv("LIBXLX_DEV_DIR");
     unsetenv("LIBXLX_PROC_DIR");
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return 0;
 }
 
@@ -374,13 +374,13 @@ static void finding(void **state)
     is_found("0951:1666:AB12", "1-1");
     is_found("046d:0825", "2-1");
     is_found("class:keyboard", "1-2");
-    path = xlx__printf("%s/class/block/sdx", folder);
+    path = xlx__printf("%s/class/block/sdx", dir);
     is_found(path, "1-1");
     free(path);
-    path = xlx__printf("%s/bus/usb/devices/2-1:1.0", folder);
+    path = xlx__printf("%s/bus/usb/devices/2-1:1.0", dir);
     is_found(path, "2-1");
     free(path);
-    assert_fails(find(folder, &found), ERROR_INVAL, "no USB device");
+    assert_fails(find(dir, &found), ERROR_INVAL, "no USB device");
     assert_fails(find("/nonexistent", &found), ERROR_NOTFOUND, "No such");
     assert_fails(find("0951:1666", &found), ERROR_INVAL, "more than one "
                  "device: 1-1 (0951:1666 Stick of? Doom), 1-2 (0951:1666");
@@ -444,7 +444,7 @@ static void denied(const char *path, const char *says)
 
 static void write_policy(const char *text)
 {
-    char *path = xlx__printf("%s/policy", folder);
+    char *path = xlx__printf("%s/policy", dir);
     FILE *f = fopen(path, "w");
 
     assert_non_null(f);
@@ -511,7 +511,7 @@ static void put_input(const char *device, const char *below, const char *keys)
 
 static void drop_link(const char *at)
 {
-    char *path = xlx__printf("%s/%s", folder, at);
+    char *path = xlx__printf("%s/%s", dir, at);
 
     assert_int_equal(unlink(path), 0);
     free(path);

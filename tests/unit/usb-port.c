@@ -18,7 +18,7 @@
 #define Q5 "/local/domain/0/backend/qusb/5/0"
 #define L6 "/libxl/6/device/vusb/3"
 
-static char *folder;
+static char *dir;
 
 static pid_t qemus[8];
 static int num_qemus;
@@ -96,10 +96,10 @@ static void start(void)
 
 static char *put(const char *name, const char *text)
 {
-    char *at = xlx__printf("%s/%s", folder, name), *p;
+    char *at = xlx__printf("%s/%s", dir, name), *p;
     FILE *f;
 
-    for (p = at + strlen(folder) + 1; (p = strchr(p, '/')); p++) {
+    for (p = at + strlen(dir) + 1; (p = strchr(p, '/')); p++) {
         *p = '\0';
         mkdir(at, 0755);
         *p = '/';
@@ -556,9 +556,9 @@ static int setup(void **state)
 {
     if (peer_setup(state))
         return -1;
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_DEV_DIR", folder, 1);
+    dir = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", dir, 1);
+    setenv("LIBXLX_DEV_DIR", dir, 1);
     return 0;
 }
 
@@ -566,7 +566,7 @@ static int teardown(void **state)
 {
     unsetenv("LIBXLX_SYSFS_DIR");
     unsetenv("LIBXLX_DEV_DIR");
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     return peer_teardown(state);
 }
 

@@ -203,8 +203,8 @@ static void host_boot(void **state)
     e.status = XLX_USB_STATUS_MISSING;
     assert_ok(xlx__set_string(&e.selector, "1-1"));
     assert_ok(xlx__usb_socket("1-1", &e.socket));
-    unit_folder_remove(strdup(folder));
-    mkdir(folder, 0755);
+    unit_dir_remove(strdup(root));
+    mkdir(root, 0755);
     put_xhci(3, 4);
     put_root(EHCI ".7", 1, " 2.00\n", "6\n");
     assert_ok(xlx__set_string(&d.path, "1-1"));
@@ -262,7 +262,7 @@ static void nodes(void **state)
     is_found("/dev/ttyUSB0", "1-1");
     is_found("ttyUSB0", "1-1");
     is_found("/dev/serial/by-id/usb-FTDI_A1-if00-port0", "1-1");
-    path = xlx__printf("%s/dev/char/1:3", folder);
+    path = xlx__printf("%s/dev/char/1:3", root);
     is_found(path, "1-1");
     free(path);
     assert_fails(find("/dev/sda", &found), ERROR_INVAL, "selector "

@@ -6,13 +6,13 @@
 
 #include "usb-sysfs.h"
 
-char *folder;
+char *root;
 
 static void make_way(char *path)
 {
     char *p;
 
-    for (p = path + strlen(folder) + 1; (p = strchr(p, '/')); p++) {
+    for (p = path + strlen(root) + 1; (p = strchr(p, '/')); p++) {
         *p = '\0';
         mkdir(path, 0755);
         *p = '/';
@@ -21,7 +21,7 @@ static void make_way(char *path)
 
 void put(const char *at, const char *name, const char *text)
 {
-    char *path = xlx__printf("%s/%s/%s", folder, at, name);
+    char *path = xlx__printf("%s/%s/%s", root, at, name);
     FILE *f;
 
     make_way(path);
@@ -35,8 +35,8 @@ void put(const char *at, const char *name, const char *text)
 /* to is below the same directory. */
 void put_link(const char *at, const char *to)
 {
-    char *path = xlx__printf("%s/%s", folder, at);
-    char *full = *to == '/' ? strdup(to) : xlx__printf("%s/%s", folder, to);
+    char *path = xlx__printf("%s/%s", root, at);
+    char *full = *to == '/' ? strdup(to) : xlx__printf("%s/%s", root, to);
 
     make_way(path);
     assert_int_equal(symlink(full, path), 0);
@@ -151,9 +151,9 @@ void put_ehci(void)
 int begin_sysfs(void **state)
 {
     (void)state;
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
-    setenv("LIBXLX_DEV_DIR", folder, 1);
+    root = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", root, 1);
+    setenv("LIBXLX_DEV_DIR", root, 1);
     return 0;
 }
 
@@ -162,6 +162,6 @@ int remove_sysfs(void **state)
     (void)state;
     unsetenv("LIBXLX_SYSFS_DIR");
     unsetenv("LIBXLX_DEV_DIR");
-    unit_folder_remove(folder);
+    unit_dir_remove(root);
     return 0;
 }

@@ -10,13 +10,13 @@
 #define XHCI "devices/pci0000:00/0000:00:14.0"
 #define EHCI "devices/pci0000:00/0000:00:1d"
 
-extern char *folder;                /* the sysfs, and /dev */
+extern char *root;                  /* the sysfs, and /dev */
 
 /* An empty one, and its end. */
 int begin_sysfs(void **state);
 int remove_sysfs(void **state);
 
-/* The file, or link, below folder, with all directories above it. */
+/* The file, or link, below root, with all directories above it. */
 void put(const char *at, const char *name, const char *text);
 void put_link(const char *at, const char *to);
 /* In bus/usb/devices, as a link to its directory. */

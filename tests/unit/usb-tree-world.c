@@ -53,11 +53,11 @@ void plug(const char *path, const char *id, bool is_hub)
 
 void pull(const char *path)
 {
-    char *at = xlx__printf("%s/devices/x/%s", folder, path);
+    char *at = xlx__printf("%s/devices/x/%s", root, path);
 
     assert_int_equal(nftw(at, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     free(at);
-    at = xlx__printf("%s/bus/usb/devices/%s", folder, path);
+    at = xlx__printf("%s/bus/usb/devices/%s", root, path);
     assert_int_equal(unlink(at), 0);
     free(at);
 }
@@ -162,14 +162,14 @@ int make_world(void **state)
     next_address = 1;
     used_by_host = stubborn = NULL;
     being_made = watched = false;
-    policy = xlx__printf("%s/policy", folder);
+    policy = xlx__printf("%s/policy", root);
     put(".", "policy", "deny 0781:5583\n");
     setenv("LIBXLX_USB_POLICY", policy, 1);
     setenv("LIBXLX_BOOT_ID", "boot-1", 1);
     free(policy);
     put_xhci(1, 2);
     put_ehci();
-    ctx = unit_ctx(folder);
+    ctx = unit_ctx(root);
     peer_xenstored("/local/domain/0/name=Domain-0", NULL);
     make_guest(0, "web", "5e1c7d7e-8c2b-4b7e-9d55-7d3b8c1f4a10");
     make_guest(1, "db", "5e1c7d7e-8c2b-4b7e-9d55-7d3b8c1f4a11");

@@ -11,7 +11,7 @@
 
 #define BACKEND "/local/domain/0/backend"
 
-static char *folder, *image;
+static char *dir, *image;
 
 /* Guest 5 has the kernel's disk 8:16, that is sdb, and an image by QEMU; guest
  * 6 a partition of sdc, read-only; of guest 7 only directories are left. */
@@ -128,9 +128,9 @@ static void no_xen(void **state)
 
 static void make(const char *path)
 {
-    char *full = xlx__printf("%s/%s", folder, path), *p;
+    char *full = xlx__printf("%s/%s", dir, path), *p;
 
-    for (p = full + strlen(folder) + 1; (p = strchr(p, '/')); *p++ = '/') {
+    for (p = full + strlen(dir) + 1; (p = strchr(p, '/')); *p++ = '/') {
         *p = '\0';
         mkdir(full, 0755);
     }
@@ -140,7 +140,7 @@ static void make(const char *path)
 
 static void number(const char *number, const char *path)
 {
-    char *from = xlx__printf("%s/dev/block/%s", folder, number);
+    char *from = xlx__printf("%s/dev/block/%s", dir, number);
     char *to = xlx__printf("../../class/block/%s", path);
 
     assert_int_equal(symlink(to, from), 0);
@@ -154,8 +154,8 @@ static int setup(void **state)
 
     if (peer_setup(state))
         return -1;
-    folder = unit_folder();
-    setenv("LIBXLX_SYSFS_DIR", folder, 1);
+    dir = unit_dir();
+    setenv("LIBXLX_SYSFS_DIR", dir, 1);
     make("dev/block");
     make("class/block/sdb");
     make("class/block/sdc/sdc1");
@@ -163,7 +163,7 @@ static int setup(void **state)
     number("8:16", "sdb");
     number("8:33", "sdc/sdc1");
     number("8:48", "sdd");
-    image = xlx__printf("%s/web.qcow2", folder);
+    image = xlx__printf("%s/web.qcow2", dir);
     fd = open(image, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     close(fd);
     return fd < 0;
@@ -172,7 +172,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     unsetenv("LIBXLX_SYSFS_DIR");
-    unit_folder_remove(folder);
+    unit_dir_remove(dir);
     free(image);
     return peer_teardown(state);
 }
