@@ -189,6 +189,14 @@ int xlx__disk_find_node(struct xlx__qmp *qmp, const char *image,
     return 0;
 }
 
+/* The commands that deal with a job are those of who began it. */
+static const char *way_out(const char *id, const char *theirs)
+{
+    return !strncmp(id, "xlx-mirror-", 11) || !strncmp(id, "xlx-pull-", 9)
+        ? "see xl disk-jobs, and end it with xl disk-job-finish or -cancel"
+        : theirs;
+}
+
 int xlx__disk_no_jobs(struct xlx__qmp *qmp)
 {
     const struct xlx__json *result, *job;
@@ -208,16 +216,20 @@ int xlx__disk_no_jobs(struct xlx__qmp *qmp)
     if (rc) return rc;
     if (!strcmp(status, "concluded"))
         return xlx__error(ERROR_NOT_READY, "QEMU keeps the %s job \"%s\", "
-                          "which has ended: the tool that began it must "
-                          "dismiss it (job-dismiss)", type, id);
+                          "which has ended: %s", type, id,
+                          way_out(id, "the tool that began it must dismiss it "
+                                  "(job-dismiss)"));
     if (!strcmp(status, "pending"))
         return xlx__error(ERROR_NOT_READY, "QEMU keeps the %s job \"%s\", "
-                          "which has ended: the tool that began it must "
-                          "finalize it (job-finalize)", type, id);
+                          "which waits for its last step: %s", type, id,
+                          way_out(id, "the tool that began it must finalize "
+                                  "it (job-finalize)"));
     if (!strcmp(status, "ready"))
         return xlx__error(ERROR_NOT_READY, "QEMU is busy with the %s job "
                           "\"%s\", which goes on until it is completed or "
-                          "cancelled (job-complete, job-cancel)", type, id);
+                          "cancelled: %s", type, id,
+                          way_out(id, "job-complete, job-cancel"));
     return xlx__error(ERROR_NOT_READY, "QEMU is busy with the %s job \"%s\": "
-                      "wait for it, or cancel it", type, id);
+                      "%s", type, id, way_out(id, "wait for it, or cancel "
+                                              "it"));
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A new qcow2 image over another one.  We make the empty file, which nobody
- * else can have, and qemu-img writes it; it gets the file as a descriptor and
- * not by name, so that one that goes on after we were killed makes no second
- * file once somebody has removed the first.
+ * A new image file, and a new qcow2 image over another one.  We make the empty
+ * file, which nobody else can have, and qemu-img writes it; it gets the file
+ * as a descriptor and not by name, so that one that goes on after we were
+ * killed makes no second file once somebody has removed the first.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,6 +57,26 @@ static int reserve(int dir, const char *name, const char *path,
     }
     *fd_r = fd;
     return 0;
+}
+
+int xlx__image_make_empty(const char *path, const char *like)
+{
+    const char *name;
+    bool shared;
+    int dir, fd, rc;
+
+    rc = xlx__image_dir_open(path, &dir, &name, &shared);
+    if (rc) return rc;
+    rc = reserve(dir, name, path, like, &fd);
+    if (rc) goto out;
+    rc = xlx__image_sync(dir, path);
+    if (rc)
+        xlx__image_unlink_made(dir, name, fd);
+    close(fd);
+
+ out:
+    close(dir);
+    return rc;
 }
 
 /* -u: the image below is in use; its size is known from QEMU */

@@ -76,7 +76,7 @@ static int dup_member(const struct xlx__json *obj, const char *key, char **s)
 
 static int read_info(const struct xlx__json *info, struct xlx__image *image)
 {
-    int64_t virtual_size, allocated;
+    int64_t virtual_size, allocated = 0;
     int rc;
 
     rc = dup_member(info, "format", &image->format);
@@ -92,8 +92,10 @@ static int read_info(const struct xlx__json *info, struct xlx__image *image)
     if (rc) return rc;
     rc = xlx__json_member_int64(info, "virtual-size", &virtual_size);
     if (rc) return rc;
-    rc = xlx__json_member_int64(info, "actual-size", &allocated);
-    if (rc) return rc;
+    if (xlx__json_member(info, "actual-size")) {        /* not over NBD */
+        rc = xlx__json_member_int64(info, "actual-size", &allocated);
+        if (rc) return rc;
+    }
     image->virtual_size = virtual_size;
     image->allocated = allocated;
     return 0;

@@ -44,6 +44,9 @@ int xlx__image_make_start(xlx_ctx *ctx, const char *path,
                           uint64_t virtual_size,
                           struct xlx__image_making *making);
 int xlx__image_make_end(struct xlx__image_making *making);
+/* Makes an empty file with the owner and the access of the image that it is to
+ * be like: ERROR_DEVICE_EXISTS when something is there. */
+int xlx__image_make_empty(const char *path, const char *like);
 
 /* ---- image.c, image-qcow2.c --------------------------------------------- */
 

@@ -15,6 +15,8 @@
 #include "snapshot/snapshot.h"
 
 #define MAX_NAME 200                /* bytes; QEMU cuts a tag at 255 */
+#define LOCK_MS 10000               /* the watcher of the guest's devices may
+                                     * be looking at them */
 
 /* ---- record ------------------------------------------------------------- */
 
@@ -148,11 +150,9 @@ int xlx__snapshot_add_string(char ***list, int *num, const char *s)
 
 /* ---- one change --------------------------------------------------------- */
 
-int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
-                       struct xlx__snapshot_change *c)
+static int init(xlx_ctx *ctx, const xlx_guest *guest,
+                struct xlx__snapshot_change *c)
 {
-    int rc;
-
     memset(c, 0, sizeof(*c));
     c->ctx = ctx;
     c->lock.fd = -1;
@@ -160,10 +160,27 @@ int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
     xlx_guest_init(&c->self);
     c->guest = &c->self;
     xlx_snapshots_init(&c->record);
+    return xlx_guest_copy(ctx, &c->self, guest);
+}
 
-    rc = xlx_guest_copy(ctx, &c->self, guest);
+int xlx__snapshot_look(xlx_ctx *ctx, const xlx_guest *guest,
+                       struct xlx__snapshot_change *c)
+{
+    int rc;
+
+    rc = init(ctx, guest, c);
+    return rc ? rc : xlx__snapshot_look_again(c);
+}
+
+int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
+                       struct xlx__snapshot_change *c)
+{
+    int rc;
+
+    rc = init(ctx, guest, c);
     if (rc) return rc;
-    rc = xlx__lock_guest(ctx, &guest->uuid, &c->lock);
+    rc = xlx__lock_guest_until(ctx, &guest->uuid, xlx__now_ms() + LOCK_MS,
+                               &c->lock);
     if (rc) return rc;
     return xlx__snapshot_look_again(c);
 }

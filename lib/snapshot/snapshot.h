@@ -57,8 +57,11 @@ struct xlx__snapshot_change {
 
 /* ---- snapshot-record.c -------------------------------------------------- */
 
-/* Takes the lock and looks whether the guest runs.  The end releases
- * what has been got, also after a failure. */
+/* Looks whether the guest runs, and changes nothing.  The end releases what
+ * has been got, also after a failure. */
+int xlx__snapshot_look(xlx_ctx *ctx, const xlx_guest *guest,
+                       struct xlx__snapshot_change *c);
+/* The same with the lock. */
 int xlx__snapshot_open(xlx_ctx *ctx, const xlx_guest *guest,
                        struct xlx__snapshot_change *c);
 /* The guest, which does not run, stays so until end: nobody starts it on one

@@ -4,7 +4,8 @@
 #
 # A file of lib/ includes headers of its own directory and of those below it:
 # core, then guest, then disk, then hostdev, which scsi and usb share, then the
-# concepts, which do not know each other.
+# concepts, which do not know each other; but mirror is on top of snapshot,
+# whose record says in which images a guest's disks are.
 
 cd "$top_srcdir/lib" || exit
 
@@ -13,6 +14,7 @@ below_guest='core'
 below_disk='core guest'
 below_hostdev='core guest disk'
 below_concept='core guest disk'
+below_mirror='core guest disk snapshot'
 # the concepts with devices of the host
 below_devices='core guest disk hostdev'
 
@@ -49,6 +51,7 @@ for directory in */; do
     guest) allowed=$below_guest ;;
     disk) allowed=$below_disk ;;
     hostdev) allowed=$below_hostdev ;;
+    mirror) allowed=$below_mirror ;;
     scsi | usb) allowed=$below_devices ;;
     *) allowed=$below_concept ;;
     esac

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The start of a copy.  The record knows of the job before the file is made,
+ * and of the file before QEMU writes to it, so that whoever comes after a kill
+ * finds what there is to be removed.
+ *
+ * QEMU makes the image in our empty file itself (mode absolute-paths): it then
+ * knows that all of it is zero, and copies what the disk holds instead of
+ * writing zeroes to the end of it first.  The new node belongs to the job and
+ * not to a monitor, so that it goes with the job.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/store.h"
+#include "disk/disk.h"
+#include "disk/image.h"
+#include "mirror/mirror.h"
+
+/* QEMU writes the header of the image before it answers. */
+#define START_MS 60000
+
+int xlx__mirror_find_disk(struct xlx__mirror *m, const char *vdev,
+                          const xlx_disk **disk_r)
+{
+    const xlx_disk *disk;
+    int rc;
+
+    if (!m->c.served)
+        return xlx__error(ERROR_NOT_READY, "no QEMU serves the guest's disks: "
+                          "it is shut down, or has none of QEMU's");
+    rc = xlx__snapshot_connect(&m->c);
+    if (!rc)
+        rc = xlx__disk_list_with(m->c.ctx, m->c.guest, m->c.qmp, &m->c.disks);
+    if (rc) return rc;
+    disk = xlx__snapshot_seen_disk(&m->c.disks, vdev);
+    if (!disk)
+        return xlx__error(ERROR_NOTFOUND, "the guest has no disk \"%s\"",
+                          vdev);
+    if (*xlx__text(disk->unusable))
+        return xlx__error(ERROR_INVAL, "%s: %s", vdev, disk->unusable);
+    if (disk->cdrom || disk->readonly)
+        return xlx__error(ERROR_INVAL, "%s: %s", vdev, disk->cdrom
+                          ? "it is a CD-ROM drive"
+                          : "the guest cannot write to it: copy its image "
+                            "with qemu-img");
+    if (xlx__mirror_job_on(&m->jobs, vdev))
+        return xlx__error(ERROR_NOT_READY, "%s: a job is on it: see xl "
+                          "disk-jobs", vdev);
+    *disk_r = disk;
+    return 0;
+}
+
+int xlx__mirror_new_job(struct xlx__mirror *m, xlx_disk_job_kind kind,
+                        const xlx_disk *disk, xlx_disk_job *job)
+{
+    struct xlx__job handle;
+    int rc;
+
+    job->kind = kind;
+    job->started = time(NULL);
+    rc = xlx__set_string(&job->vdev, disk->vdev);
+    if (rc) return rc;
+    rc = xlx__set_string(&job->image, disk->path);
+    if (rc) return rc;
+    rc = xlx__mirror_handle(&m->c, job, &handle);
+    if (rc) return rc;
+    return xlx__set_string(&job->id, handle.id);
+}
+
+int xlx__mirror_record(struct xlx__mirror *m, const xlx_disk_job *job,
+                       xlx_disk_job **entry_r)
+{
+    int rc;
+
+    *entry_r = xlx__disk_jobs_jobs_append(&m->jobs);
+    if (!*entry_r)
+        return ERROR_NOMEM;
+    rc = xlx_disk_job_copy(m->c.ctx, *entry_r, job);
+    return rc ? rc : xlx__mirror_save(m);
+}
+
+static int start_qemu_job(struct xlx__mirror *m, const xlx_disk *disk,
+                          const xlx_disk_job *job)
+{
+    struct xlx__json_out *args;
+    char node[32];
+
+    /* the guest may be on a copy of before, which another tool gave it */
+    snprintf(node, sizeof(node), "%.22s-%08x", job->id,
+             (unsigned int)xlx__now_ms());
+    args = xlx__json_out_new(false);
+    xlx__json_out_object(args);
+    xlx__json_out_kv(args, "job-id", job->id);
+    xlx__json_out_kv(args, "device", disk->node);
+    xlx__json_out_kv(args, "target", job->target);
+    xlx__json_out_kv(args, "format", job->format);
+    xlx__json_out_kv(args, "node-name", node);
+    xlx__json_out_kv(args, "sync", "full");
+    xlx__json_out_kv(args, "mode", job->made ? "absolute-paths" : "existing");
+    xlx__json_out_kv(args, "copy-mode", job->sync_writes ? "write-blocking"
+                                                         : "background");
+    xlx__json_out_key(args, "speed");
+    xlx__json_out_uint64(args, job->speed);
+    /* so that the verdict can be read by whoever comes later */
+    xlx__json_out_kv_bool(args, "auto-dismiss", false);
+    xlx__json_out_end(args);
+    return xlx__qmp_call_within(m->c.qmp, START_MS, "drive-mirror", args,
+                                NULL);
+}
+
+int xlx__mirror_started(struct xlx__mirror *m, xlx_disk_job *entry)
+{
+    int rc;
+
+    rc = xlx__mirror_qemu(&m->c, &entry->qemu);
+    return rc ? rc : xlx__mirror_save(m);
+}
+
+/* QEMU opened the copy by its name, which others may have given to another
+ * file. */
+static int check_opened(struct xlx__mirror *m, const xlx_disk_job *job)
+{
+    struct xlx__file_id id;
+    int rc;
+
+    if (!job->made)
+        return 0;
+    rc = xlx__image_is_seen(job->target, job->target_id);
+    if (rc) return rc;
+    return xlx__snapshot_check_open(&m->c, (const char *const *)&job->target,
+                                    1, &id);
+}
+
+static int perform(struct xlx__mirror *m, const xlx_disk *disk,
+                   xlx_disk_job *job)
+{
+    struct xlx__error_text why;
+    struct xlx__job handle;
+    xlx_disk_job *entry;
+    int rc;
+
+    rc = xlx__mirror_handle(&m->c, job, &handle);
+    if (rc) return rc;
+    rc = xlx__mirror_record(m, job, &entry);
+    if (rc) return rc;
+    xlx__fault("disk-mirror.recorded");
+    rc = xlx__mirror_make_target(m, entry);
+    if (rc) goto undo;
+    xlx__fault("disk-mirror.identified");
+    rc = start_qemu_job(m, disk, entry);
+    if (rc) goto undo;
+    xlx__fault("disk-mirror.started");
+    rc = check_opened(m, entry);
+    if (!rc)
+        rc = xlx__mirror_started(m, entry);
+    if (!rc)
+        return xlx_disk_job_copy(m->c.ctx, job, entry);
+
+ undo:
+    xlx__job_cancel(&handle);
+    xlx__error_save(&why);
+    (void)xlx__mirror_drop(m, entry, false);
+    xlx__error_restore(&why);
+    return xlx__error_prefix(rc, "%s", job->vdev);
+}
+
+int xlx__disk_mirror(xlx_ctx *ctx, const xlx_guest *guest,
+                     const xlx_disk_mirror_spec *spec, xlx_disk_job *job)
+{
+    struct xlx__mirror m;
+    const xlx_disk *disk;
+    int rc;
+
+    if (!*xlx__text(spec->vdev) || !*xlx__text(spec->target))
+        return xlx__error(ERROR_INVAL, "the name of the %s is empty",
+                          *xlx__text(spec->vdev) ? "target" : "disk");
+    rc = xlx__mirror_begin(ctx, guest, spec->dry_run, &m);
+    if (rc) goto out;
+    rc = xlx__mirror_find_disk(&m, spec->vdev, &disk);
+    if (rc) goto out;
+    rc = xlx__mirror_new_job(&m, XLX_DISK_JOB_KIND_MIRROR, disk, job);
+    if (rc) goto out;
+    job->sync_writes = spec->sync_writes;
+    job->speed = spec->speed;
+    rc = xlx__mirror_plan_target(&m, spec, disk, job);
+    if (rc || spec->dry_run) goto out;
+    rc = perform(&m, disk, job);
+
+ out:
+    xlx__mirror_end(&m);
+    return rc;
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * xl disk-mirror, disk-pull, disk-jobs and disk-job-*.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/number.h"
+#include "gen-commands.h"
+#include "plugin.h"
+#include "text.h"
+
+const struct xl_command *const xl_commands = xl_mirror_commands;
+
+/* ---- words -------------------------------------------------------------- */
+
+/* "50m" is 50 MiB a second; exit status. */
+static int read_speed(const char *text, uint64_t *speed_r)
+{
+    static const char units[] = "kmgt";
+    const char *p = text, *unit;
+    unsigned int shift = 0;
+    uint64_t value;
+
+    if (xlx__take_u64(&p, INT64_MAX, &value)) {
+        unit = *p ? strchr(units, *p | 0x20) : NULL;
+        if (unit) {
+            shift = 10 * (unsigned int)(unit - units + 1);
+            p++;
+        }
+        if (!*p && value <= (uint64_t)INT64_MAX >> shift) {
+            *speed_r = value << shift;
+            return 0;
+        }
+    }
+    return xl_fail("speed \"%s\": bytes a second, with k, m or g for powers of"
+                   " 1024", text);
+}
+
+/* From where the user is; malloc()ed. */
+static char *absolute(const char *path)
+{
+    char *here, *text;
+
+    if (*path == '/' || !*path || !strncmp(path, "nbd:", 4))
+        return xl_format("%s", path);
+    here = getcwd(NULL, 0);
+    if (!here) {
+        xl_fail("the current directory: %s", strerror(errno));
+        return NULL;
+    }
+    text = xl_format("%s/%s", strcmp(here, "/") ? here : "", path);
+    free(here);
+    return text;
+}
+
+static int find(const char *who, xlx_guest *guest)
+{
+    return xlx_guest_find(xl_ctx(), who, NULL, guest);
+}
+
+/* ---- start, and wait ---------------------------------------------------- */
+
+static void say(bool dry_run, const xlx_disk_job *job)
+{
+    bool done = job->state == XLX_DISK_JOB_STATE_DONE;
+
+    if (job->kind == XLX_DISK_JOB_KIND_MIRROR)
+        printf("%s %s to %s (%s)\n", dry_run ? "Would copy"
+               : done ? "Copied" : "Copying", job->vdev, job->target,
+               job->format);
+    else if (*xl_text(job->target))
+        printf("%s %s, which %s based on %s\n", dry_run ? "Would pull into"
+               : done ? "Pulled into" : "Pulling into", job->image,
+               done ? "is now" : "will be", job->target);
+    else
+        printf("%s %s, which %s based on nothing\n", dry_run
+               ? "Would pull into" : done ? "Pulled into" : "Pulling into",
+               job->image, done ? "is now" : "will be");
+    if (!dry_run && !done)
+        printf("See how far it is with xl disk-jobs\n");
+}
+
+/* The job that the command itself has started goes with it. */
+static int give_up(const xlx_guest *guest, const char *vdev, int rc)
+{
+    int r = xl_failed(rc);
+    xlx_disk_job job;
+
+    xlx_disk_job_init(&job);
+    rc = xlx_disk_job_cancel(xl_ctx(), guest, vdev, &job);
+    xlx_disk_job_dispose(&job);
+    return rc ? xl_failed(rc) : r;
+}
+
+/* Exit status. */
+static int wait_for(const xlx_guest *guest, const char *vdev,
+                    xlx_disk_job *job)
+{
+    int rc;
+
+    xlx_disk_job_dispose(job);
+    xlx_disk_job_init(job);
+    rc = xlx_disk_job_wait(xl_ctx(), guest, vdev, xl_progress(), job);
+    if (rc == ERROR_ABORTED)
+        return give_up(guest, vdev, rc);
+    if (rc || job->state != XLX_DISK_JOB_STATE_READY)
+        return rc ? xl_failed(rc) : 0;
+    xlx_disk_job_dispose(job);
+    xlx_disk_job_init(job);
+    rc = xlx_disk_job_finish(xl_ctx(), guest, vdev, job);
+    return rc ? xl_failed(rc) : 0;
+}
+
+static int print_job(bool json, bool dry_run, const xlx_disk_job *job)
+{
+    if (json)
+        return xl_print_json(xlx_disk_job_to_json(xl_ctx(), job));
+    say(dry_run, job);
+    return 0;
+}
+
+int xl_disk_mirror_main(int argc, char **argv)
+{
+    struct xl_disk_mirror_args args;
+    xlx_disk_mirror_spec *spec = &args.disk_mirror_spec;
+    char *target = NULL;
+    xlx_guest guest;
+    xlx_disk_job job;
+    int rc, r;
+
+    r = xl_disk_mirror_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_guest_init(&guest);
+    xlx_disk_job_init(&job);
+    r = args.speed ? read_speed(args.speed, &spec->speed) : 0;
+    if (r) goto out;
+    target = absolute(args.target);
+    r = !target;
+    if (r) goto out;
+    spec->target = target;
+    rc = find(args.domain, &guest);
+    if (!rc)
+        rc = xlx_disk_mirror(xl_ctx(), &guest, spec, &job);
+    r = rc ? xl_failed(rc) : 0;
+    if (!r && !args.dry_run && !args.no_wait)
+        r = wait_for(&guest, spec->vdev, &job);
+    if (!r)
+        r = print_job(args.json, args.dry_run, &job);
+
+ out:
+    free(target);
+    xlx_disk_job_dispose(&job);
+    xlx_guest_dispose(&guest);
+    return r;
+}
+
+int xl_disk_pull_main(int argc, char **argv)
+{
+    struct xl_disk_pull_args args;
+    xlx_disk_pull_spec *spec = &args.disk_pull_spec;
+    char *until = NULL;
+    xlx_guest guest;
+    xlx_disk_job job;
+    int rc, r;
+
+    r = xl_disk_pull_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_guest_init(&guest);
+    xlx_disk_job_init(&job);
+    r = args.speed ? read_speed(args.speed, &spec->speed) : 0;
+    if (!r && args.until) {
+        until = absolute(args.until);
+        r = !until;
+        spec->until = until;
+    }
+    if (r) goto out;
+    rc = find(args.domain, &guest);
+    if (!rc)
+        rc = xlx_disk_pull(xl_ctx(), &guest, spec, &job);
+    r = rc ? xl_failed(rc) : 0;
+    if (!r && !args.dry_run && !args.no_wait)
+        r = wait_for(&guest, spec->vdev, &job);
+    if (!r)
+        r = print_job(args.json, args.dry_run, &job);
+
+ out:
+    free(until);
+    xlx_disk_job_dispose(&job);
+    xlx_guest_dispose(&guest);
+    return r;
+}
+
+/* ---- list --------------------------------------------------------------- */
+
+struct list_state {
+    struct xl_table *table;         /* NULL: JSON */
+    bool named;                     /* also guests without jobs */
+    int shown;
+};
+
+static void add_row(struct xl_table *t, const xlx_guest *guest,
+                    const xlx_disk_job *job)
+{
+    char size[XL_SIZE_MAX];
+    bool works = job->state == XLX_DISK_JOB_STATE_RUNNING;
+
+    xl_table_cell(t, "%s", xl_or_dash(guest->name));
+    xl_table_cell(t, "%s", xl_or_dash(job->vdev));
+    xl_table_cell(t, "%s", job->kind == XLX_DISK_JOB_KIND_OTHER
+                  ? "other" : xlx_disk_job_kind_to_string(job->kind));
+    xl_table_cell(t, "%s", xlx_disk_job_state_to_string(job->state));
+    if (job->total)
+        xl_table_cell(t, "%u%%", (unsigned int)((double)job->done * 100 /
+                                                (double)job->total));
+    else
+        xl_table_cell(t, "-");
+    if (works && job->rate)
+        xl_table_cell(t, "%s/s", xl_size(job->rate, size));
+    else
+        xl_table_cell(t, "-");
+    if (works && job->left)
+        xl_table_cell(t, "%llu:%02llu", (unsigned long long)job->left / 60,
+                      (unsigned long long)job->left % 60);
+    else
+        xl_table_cell(t, "-");
+    xl_table_cell(t, "%s", job->kind == XLX_DISK_JOB_KIND_OTHER
+                  ? xl_text(job->id) : xl_or_dash(job->target));
+    if (*xl_text(job->error))
+        xl_table_note(t, "%s: %s", *xl_text(job->vdev) ? job->vdev
+                                                       : xl_text(job->id),
+                      job->error);
+}
+
+static int list_one(const xlx_guest *guest, void *user)
+{
+    struct list_state *s = user;
+    xlx_disk_jobs list;
+    int i, rc, r = 0;
+
+    xlx_disk_jobs_init(&list);
+    rc = xlx_disk_job_list(xl_ctx(), guest, &list);
+    if (rc) {
+        r = xl_failed(rc);
+    } else if (!list.num_jobs && !s->named) {
+        /* one of many: nothing to say */
+    } else if (!s->table) {
+        r = xl_print_element(xlx_disk_jobs_to_json(xl_ctx(), &list),
+                             &s->shown);
+    } else {
+        for (i = 0; i < list.num_jobs; i++, s->shown++)
+            add_row(s->table, guest, &list.jobs[i]);
+    }
+    xlx_disk_jobs_dispose(&list);
+    return r;
+}
+
+int xl_disk_jobs_main(int argc, char **argv)
+{
+    static const char *const titles[] = {
+        "Domain", "Disk", "Job", "State", "Done", "Rate", "Left", "Target",
+        NULL
+    };
+    struct xl_guests guests = { .list = xlx_guest_list };
+    struct list_state s = { .table = NULL };
+    struct xl_disk_jobs_args args;
+    int r;
+
+    r = xl_disk_jobs_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    guests.names = args.domain;
+    guests.num_names = args.num_domain;
+    s.named = args.num_domain > 0;
+    if (args.json)
+        printf("[\n");
+    else
+        s.table = xl_table_new(titles);
+    r = xl_each_guest(&guests, list_one, &s);
+    if (args.json)
+        printf("%s]\n", s.shown ? "\n" : "");
+    else
+        xl_table_print(s.table);
+    return r;
+}
+
+/* ---- change ------------------------------------------------------------- */
+
+void xl_disk_job_finish_print(const struct xl_disk_job_finish_args *args,
+                              const xlx_guest *guest, const xlx_disk_job *job)
+{
+    (void)args;
+    (void)guest;
+    say(false, job);
+}
+
+void xl_disk_job_cancel_print(const struct xl_disk_job_cancel_args *args,
+                              const xlx_guest *guest, const xlx_disk_job *job)
+{
+    (void)args;
+    (void)guest;
+    printf("Cancelled the %s of %s\n",
+           xlx_disk_job_kind_to_string(job->kind), job->vdev);
+}
+
+static int set(const char *who, const char *disk, xlx_disk_job_change change,
+               uint64_t speed)
+{
+    xlx_guest guest;
+    xlx_disk_job job;
+    int rc;
+
+    xlx_guest_init(&guest);
+    xlx_disk_job_init(&job);
+    rc = find(who, &guest);
+    if (!rc)
+        rc = xlx_disk_job_set(xl_ctx(), &guest, disk, change, speed, &job);
+    xlx_disk_job_dispose(&job);
+    xlx_guest_dispose(&guest);
+    return rc ? xl_failed(rc) : 0;
+}
+
+int xl_disk_job_pause_main(int argc, char **argv)
+{
+    struct xl_disk_job_pause_args args;
+    int r;
+
+    r = xl_disk_job_pause_parse(argc, argv, &args);
+    return r >= 0 ? r : set(args.domain, args.disk,
+                            XLX_DISK_JOB_CHANGE_PAUSE, 0);
+}
+
+int xl_disk_job_resume_main(int argc, char **argv)
+{
+    struct xl_disk_job_resume_args args;
+    int r;
+
+    r = xl_disk_job_resume_parse(argc, argv, &args);
+    return r >= 0 ? r : set(args.domain, args.disk,
+                            XLX_DISK_JOB_CHANGE_RESUME, 0);
+}
+
+int xl_disk_job_speed_main(int argc, char **argv)
+{
+    struct xl_disk_job_speed_args args;
+    uint64_t speed;
+    int r;
+
+    r = xl_disk_job_speed_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    r = read_speed(args.speed, &speed);
+    return r ? r : set(args.domain, args.disk, XLX_DISK_JOB_CHANGE_SPEED,
+                       speed);
+}
