@@ -247,9 +247,9 @@ refused() {
     xl block-detach g xvdz
     xl scsi-attach g "$a" 0:0:0:0
     run -1 xl scsi-attach g /dev/sda 0:0:0:1
-    [[ $output == *'guest "g" has it as 0:0:0:0'* ]]
+    [[ $output == *'recorded for this guest already, as 0:0:0:0'* ]]
     run -1 xl scsi-attach --shared g /dev/sda 0:0:0:1
-    [[ $output == *'and not shared'* ]]
+    [[ $output == *'recorded for this guest already, as 0:0:0:0'* ]]
     run -1 xl scsi-attach g "$b" 0:0:0:0
     [[ $output == *'the guest has it already'* ]]
     # the target that we made for it is no other device
