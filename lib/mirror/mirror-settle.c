@@ -257,7 +257,11 @@ int xlx__mirror_load(struct xlx__snapshot_change *c, xlx_disk_jobs *jobs)
         !*xlx__text(jobs->guest.qmp_socket))
         return xlx_guest_copy(c->ctx, &jobs->guest, c->guest);
     rc = xlx__set_string(&c->self.qmp_socket, jobs->guest.qmp_socket);
-    return rc ? rc : xlx__snapshot_look_again(c);
+    if (!rc)
+        rc = xlx__snapshot_look_again(c);
+    if (rc != ERROR_NOTFOUND) return rc;
+    xlx__error_clear();             /* it has ended */
+    return xlx__set_string(&c->self.qmp_socket, "");
 }
 
 int xlx__mirror_open(xlx_ctx *ctx, const xlx_guest *guest, bool dry_run,
