@@ -1,0 +1,134 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copies of the disk of a running guest, and a disk that gets out of its
+# template, on Xen's own QEMU: the guest writes its ticks all the time.
+# xen-host: guests pv pvh
+# xen-host: deadline 1200
+# xen-host: run asked
+
+setup_file() { load guest; guests_begin; }
+setup() { load guest; D=$GUESTS; }
+teardown_file() { load guest; guests_end; }
+
+state() { xl disk-jobs --json g | jq -r '.[].jobs[0].state // "none"'; }
+is() { [ "$(state)" = "$1" ]; }
+no_jobs() { [ "$(guest_qmp g query-jobs)" = '[]' ]; }
+
+# at_least IMAGE TICK: it is whole, up to that tick
+at_least() {
+    run disk_blocks "$1"
+    echo "$1: $output, want $2"
+    [ "$status" = 0 ]
+    [ "$(sed -n 1p <<< "$output")" -ge "$2" ]
+}
+
+running_guest() {
+    guest_gone g || return 0
+    [ -e "$D/a.qcow2" ] || disk_create "$D/a.qcow2"
+    guest_create g "$GUEST_TYPE" "qcow2:$D/a.qcow2"
+    guest_wait_tick g 3
+}
+
+@test "a copy in each format holds all that was written before it ended" {
+    running_guest
+    for format in qcow2 raw; do
+        xl disk-mirror --no-wait --format $format g xvda "$D/copy.$format"
+        wait_for 60 "the copy" is ready
+        guest_wait_more g 3
+        last=$(guest_tick g)
+        xl disk-job-finish g xvda
+        at_least "$D/copy.$format" "$last"
+        no_jobs
+        # it is not written to any more, and the guest goes on
+        cksum "$D/copy.$format" > "$D/sum"
+        guest_wait_more g 2
+        cksum "$D/copy.$format" | cmp - "$D/sum"
+    done
+    # the guest that has the copy has its ticks
+    rm "$D/copy.raw"
+}
+
+@test "a copy to a block device, of the size of the disk" {
+    running_guest
+    truncate -s 64M "$D/device"
+    loop=$(disk_loop "$D/device")
+    last=$(guest_tick g)
+    xl disk-mirror --sync-writes g xvda "$loop"
+    at_least "$D/device" "$last"
+    mkfs.ext4 -q "$loop"
+    mkdir -p /run/m
+    mount "$loop" /run/m
+    run xl disk-mirror g xvda "$loop"
+    umount /run/m
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *'is mounted on /run/m'* ]]
+    losetup -d "$loop"
+}
+
+@test "xl save and xl migrate refuse while a job works" {
+    running_guest
+    xl disk-mirror --no-wait g xvda "$D/copy2"
+    wait_for 60 "the copy" is ready
+    for command in "save g $D/save" "migrate g localhost"; do
+        # shellcheck disable=SC2086  # words
+        run xl $command
+        echo "$output"
+        [ "$status" = 1 ]
+        [[ $output == *'xlx-mirror-xvda'*'xl disk-jobs'* ]]
+    done
+    xl disk-job-cancel g xvda
+    [ ! -e "$D/copy2" ]
+    no_jobs
+}
+
+@test "the guest reboots: the copy is not complete, and is removed" {
+    running_guest
+    guest_run g 'ticks_off'
+    xl disk-mirror --no-wait --speed 1k g xvda "$D/copy3"
+    guest_ticks_on g
+    guest_reboot g
+    run xl disk-job-cancel g xvda
+    echo "$output"
+    [[ $output == *'an earlier mirror has failed: QEMU ended'* ]]
+    [ ! -e "$D/copy3" ]
+    guest_wait_more g 2
+    # another one is copied as ever
+    last=$(guest_tick g)
+    xl disk-mirror g xvda "$D/copy3"
+    at_least "$D/copy3" "$last"
+}
+
+@test "QEMU's nodes and files are what they were" {
+    running_guest
+    guest_nodes g > "$D/nodes"
+    xl disk-mirror g xvda "$D/copy4"
+    guest_nodes g | diff "$D/nodes" -
+    # the disk can be taken off, which a node of ours would keep from it
+    guest_ticks_off g
+    xl block-detach g xvda
+    wait_for 30 "QEMU to let go of the disk" no_nodes
+    guest_destroy g
+}
+no_nodes() { [ -z "$(guest_nodes g)" ]; }
+
+@test "a disk gets out of its template while the guest writes" {
+    guest_gone g || guest_destroy g
+    mv "$D/a.qcow2" "$D/template.qcow2"
+    cksum "$D/template.qcow2" > "$D/sum"
+    qemu-img create -q -f qcow2 -b "$D/template.qcow2" -F qcow2 "$D/a.qcow2"
+    running_guest
+    xl disk-pull g xvda
+    cksum "$D/template.qcow2" | cmp - "$D/sum"
+    rm "$D/template.qcow2"
+    guest_wait_more g 3
+    last=$(guest_tick g)
+    guest_reboot g
+    guest_wait_tick g $((last + 2))
+    guest_save g "$D/save"
+    guest_restore g "$D/save"
+    guest_wait_more g 2
+    guest_ticks_off g
+    at_least "$D/a.qcow2" "$((last + 2))"
+    no_jobs
+}
