@@ -160,6 +160,11 @@ static void say_what(const struct check *c)
         if (f->frozen && !holds(f))
             xl_message("%s: \"%s\" is open for writing elsewhere: %s",
                        c->config->disks[i].vdev, f->path, f->what);
+        else if (f->frozen && f->reason == XLX_FROZEN_REASON_MOVED)
+            xl_message("%s: the disk of \"%s\" was moved from \"%s\" to"
+                       " \"%s\", and what was written since is there alone",
+                       c->config->disks[i].vdev, name_of(&f->guest), f->path,
+                       f->current_path);
         else if (f->frozen && f->reason != XLX_FROZEN_REASON_SNAPSHOT)
             xl_message("%s: no guest may write to \"%s\": %s",
                        c->config->disks[i].vdev, f->path, f->what);
@@ -327,6 +332,10 @@ static void sort_out(struct check *c)
     for (i = 0; i < c->list.num_images; i++) {
         xlx_frozen_image *f = &c->frozen[i];
 
+        /* another guest may use it */
+        if (f->reason == XLX_FROZEN_REASON_MOVED &&
+            !is_owner(c->config, &f->guest))
+            f->frozen = false;
         if (f->frozen && !holds(f) && may_be_open(c))
             f->frozen = false;
         if (f->frozen && (c->first < 0 || (holds(f) &&

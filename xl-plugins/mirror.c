@@ -57,18 +57,17 @@ static char *absolute(const char *path)
     return text;
 }
 
-static int find(const char *who, xlx_guest *guest)
-{
-    return xlx_guest_find(xl_ctx(), who, NULL, guest);
-}
-
 /* ---- start, and wait ---------------------------------------------------- */
 
 static void say(bool dry_run, const xlx_disk_job *job)
 {
     bool done = job->state == XLX_DISK_JOB_STATE_DONE;
 
-    if (job->kind == XLX_DISK_JOB_KIND_MIRROR)
+    if (job->kind == XLX_DISK_JOB_KIND_MOVE)
+        printf("%s %s to %s (%s)\n", dry_run ? "Would move"
+               : done ? "Moved" : "Moving", job->vdev, job->target,
+               job->format);
+    else if (job->kind == XLX_DISK_JOB_KIND_MIRROR)
         printf("%s %s to %s (%s)\n", dry_run ? "Would copy"
                : done ? "Copied" : "Copying", job->vdev, job->target,
                job->format);
@@ -82,6 +81,8 @@ static void say(bool dry_run, const xlx_disk_job *job)
                job->image, done ? "is now" : "will be");
     if (!dry_run && !done)
         printf("See how far it is with xl disk-jobs\n");
+    if (done && job->kind == XLX_DISK_JOB_KIND_MOVE)
+        printf("A config that names %s must be changed\n", job->image);
 }
 
 /* The job that the command itself has started goes with it. */
@@ -115,85 +116,124 @@ static int wait_for(const xlx_guest *guest, const char *vdev,
     return rc ? xl_failed(rc) : 0;
 }
 
-static int print_job(bool json, bool dry_run, const xlx_disk_job *job)
+/* A command that starts a job. */
+struct start {
+    const char *domain, *vdev;
+    const char *speed, *path;       /* as they were typed, or NULL */
+    bool dry_run, no_wait, json;
+    void *spec;                     /* for the call */
+    int (*call)(const xlx_guest *guest, void *spec, char *path,
+                uint64_t speed, xlx_disk_job *job);
+};
+
+static int start(const struct start *s)
 {
-    if (json)
-        return xl_print_json(xlx_disk_job_to_json(xl_ctx(), job));
-    say(dry_run, job);
-    return 0;
+    uint64_t speed = 0;
+    char *path = NULL;
+    xlx_guest guest;
+    xlx_disk_job job;
+    int rc, r;
+
+    r = s->speed ? read_speed(s->speed, &speed) : 0;
+    if (r)
+        return r;
+    path = s->path ? absolute(s->path) : NULL;
+    if (s->path && !path)
+        return 1;
+    xlx_guest_init(&guest);
+    xlx_disk_job_init(&job);
+    rc = xlx_guest_find(xl_ctx(), s->domain, NULL, &guest);
+    if (!rc)
+        rc = s->call(&guest, s->spec, path, speed, &job);
+    r = rc ? xl_failed(rc) : 0;
+    if (!r && !s->dry_run && !s->no_wait)
+        r = wait_for(&guest, s->vdev, &job);
+    if (!r && s->json)
+        r = xl_print_json(xlx_disk_job_to_json(xl_ctx(), &job));
+    else if (!r)
+        say(s->dry_run, &job);
+    free(path);
+    xlx_disk_job_dispose(&job);
+    xlx_guest_dispose(&guest);
+    return r;
+}
+
+static int start_mirror(const xlx_guest *guest, void *spec, char *path,
+                        uint64_t speed, xlx_disk_job *job)
+{
+    xlx_disk_mirror_spec *s = spec;
+
+    s->target = path;
+    s->speed = speed;
+    return xlx_disk_mirror(xl_ctx(), guest, s, job);
 }
 
 int xl_disk_mirror_main(int argc, char **argv)
 {
     struct xl_disk_mirror_args args;
-    xlx_disk_mirror_spec *spec = &args.disk_mirror_spec;
-    char *target = NULL;
-    xlx_guest guest;
-    xlx_disk_job job;
-    int rc, r;
+    int r;
 
     r = xl_disk_mirror_parse(argc, argv, &args);
     if (r >= 0)
         return r;
-    xlx_guest_init(&guest);
-    xlx_disk_job_init(&job);
-    r = args.speed ? read_speed(args.speed, &spec->speed) : 0;
-    if (r) goto out;
-    target = absolute(args.target);
-    r = !target;
-    if (r) goto out;
-    spec->target = target;
-    rc = find(args.domain, &guest);
-    if (!rc)
-        rc = xlx_disk_mirror(xl_ctx(), &guest, spec, &job);
-    r = rc ? xl_failed(rc) : 0;
-    if (!r && !args.dry_run && !args.no_wait)
-        r = wait_for(&guest, spec->vdev, &job);
-    if (!r)
-        r = print_job(args.json, args.dry_run, &job);
+    return start(&(struct start){
+        .domain = args.domain, .vdev = args.disk_mirror_spec.vdev,
+        .speed = args.speed, .path = args.target, .dry_run = args.dry_run,
+        .no_wait = args.no_wait, .json = args.json,
+        .spec = &args.disk_mirror_spec, .call = start_mirror,
+    });
+}
 
- out:
-    free(target);
-    xlx_disk_job_dispose(&job);
-    xlx_guest_dispose(&guest);
-    return r;
+static int start_move(const xlx_guest *guest, void *spec, char *path,
+                      uint64_t speed, xlx_disk_job *job)
+{
+    xlx_disk_move_spec *s = spec;
+
+    s->target = path;
+    s->speed = speed;
+    return xlx_disk_move(xl_ctx(), guest, s, job);
+}
+
+int xl_disk_move_main(int argc, char **argv)
+{
+    struct xl_disk_move_args args;
+    int r;
+
+    r = xl_disk_move_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    return start(&(struct start){
+        .domain = args.domain, .vdev = args.disk_move_spec.vdev,
+        .speed = args.speed, .path = args.target, .dry_run = args.dry_run,
+        .no_wait = args.no_wait, .json = args.json,
+        .spec = &args.disk_move_spec, .call = start_move,
+    });
+}
+
+static int start_pull(const xlx_guest *guest, void *spec, char *path,
+                      uint64_t speed, xlx_disk_job *job)
+{
+    xlx_disk_pull_spec *s = spec;
+
+    s->until = path;
+    s->speed = speed;
+    return xlx_disk_pull(xl_ctx(), guest, s, job);
 }
 
 int xl_disk_pull_main(int argc, char **argv)
 {
     struct xl_disk_pull_args args;
-    xlx_disk_pull_spec *spec = &args.disk_pull_spec;
-    char *until = NULL;
-    xlx_guest guest;
-    xlx_disk_job job;
-    int rc, r;
+    int r;
 
     r = xl_disk_pull_parse(argc, argv, &args);
     if (r >= 0)
         return r;
-    xlx_guest_init(&guest);
-    xlx_disk_job_init(&job);
-    r = args.speed ? read_speed(args.speed, &spec->speed) : 0;
-    if (!r && args.until) {
-        until = absolute(args.until);
-        r = !until;
-        spec->until = until;
-    }
-    if (r) goto out;
-    rc = find(args.domain, &guest);
-    if (!rc)
-        rc = xlx_disk_pull(xl_ctx(), &guest, spec, &job);
-    r = rc ? xl_failed(rc) : 0;
-    if (!r && !args.dry_run && !args.no_wait)
-        r = wait_for(&guest, spec->vdev, &job);
-    if (!r)
-        r = print_job(args.json, args.dry_run, &job);
-
- out:
-    free(until);
-    xlx_disk_job_dispose(&job);
-    xlx_guest_dispose(&guest);
-    return r;
+    return start(&(struct start){
+        .domain = args.domain, .vdev = args.disk_pull_spec.vdev,
+        .speed = args.speed, .path = args.until, .dry_run = args.dry_run,
+        .no_wait = args.no_wait, .json = args.json,
+        .spec = &args.disk_pull_spec, .call = start_pull,
+    });
 }
 
 /* ---- list --------------------------------------------------------------- */
@@ -317,7 +357,7 @@ static int set(const char *who, const char *disk, xlx_disk_job_change change,
 
     xlx_guest_init(&guest);
     xlx_disk_job_init(&job);
-    rc = find(who, &guest);
+    rc = xlx_guest_find(xl_ctx(), who, NULL, &guest);
     if (!rc)
         rc = xlx_disk_job_set(xl_ctx(), &guest, disk, change, speed, &job);
     xlx_disk_job_dispose(&job);

@@ -40,6 +40,7 @@ static const char *option_for(const struct xlx__image_user *u,
             ? NULL : "based";
     case XLX__USER_CLAIM:
         return u->own || allow->force_based ||
+               u->claim->role == XLX__ROLE_MOVED ||
                (allow->readers && !u->writes) ? NULL : "based";
     default:
         return allow->force_unknown ? NULL : "unknown";

@@ -481,6 +481,7 @@ static const char *role_text(const struct xlx__image_claim *c)
     case XLX__ROLE_FROZEN: return "is an external snapshot of";
     case XLX__ROLE_TAGGED: return "holds an internal snapshot of";
     case XLX__ROLE_NEW: return "was being made for";
+    case XLX__ROLE_MOVED: return "was left by";
     case XLX__ROLE_OLD: return "was about to be removed for";
     default: return "was being merged for";
     }

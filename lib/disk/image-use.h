@@ -31,6 +31,7 @@ enum xlx__image_role {
     XLX__ROLE_TAGGED,               /* an internal snapshot is in it */
     XLX__ROLE_NEW,                  /* was being made (journals only) */
     XLX__ROLE_OLD,                  /* is to be unlinked */
+    XLX__ROLE_MOVED,                /* a disk was moved away from it */
     XLX__ROLE_MERGE_TOP,            /* was being merged down (journals only) */
     XLX__ROLE_MERGE_BASE,           /* was being merged into (likewise) */
 };

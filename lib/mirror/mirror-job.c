@@ -125,6 +125,34 @@ static int finish_mirror(struct xlx__mirror *m, const xlx_disk_job *job)
                          xlx__now_ms() + FINISH_MS, NULL, NULL, &seen);
 }
 
+/* The guest goes on in the copy. */
+static int finish_move(struct xlx__mirror *m, const xlx_disk_job *job)
+{
+    const xlx_snapshot_disk to = {
+        .image = job->target, .format = job->format,
+    };
+    struct xlx__job handle;
+    int rc;
+
+    rc = xlx__mirror_handle(&m->c, job, &handle);
+    return rc ? rc : xlx__snapshot_move(&m->c, job->vdev, &to,
+                                        job->delete_old, &handle);
+}
+
+static int finish(struct xlx__mirror *m, xlx_disk_job *job)
+{
+    int rc;
+
+    if (job->kind == XLX_DISK_JOB_KIND_MOVE)
+        return finish_move(m, job);
+    job->finishing = true;
+    rc = xlx__mirror_save(m);
+    if (rc) return rc;
+    xlx__fault("disk-job-finish.recorded");
+    return job->kind == XLX_DISK_JOB_KIND_PULL
+        ? xlx__mirror_finish_pull(m, job) : finish_mirror(m, job);
+}
+
 int xlx__disk_job_finish(xlx_ctx *ctx, const xlx_guest *guest,
                          const char *vdev, xlx_disk_job *job)
 {
@@ -141,12 +169,7 @@ int xlx__disk_job_finish(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) goto out;
     rc = check_ready(entry);
     if (rc) goto out;
-    entry->finishing = true;
-    rc = xlx__mirror_save(&m);
-    if (rc) goto out;
-    xlx__fault("disk-job-finish.recorded");
-    rc = entry->kind == XLX_DISK_JOB_KIND_PULL
-        ? xlx__mirror_finish_pull(&m, entry) : finish_mirror(&m, entry);
+    rc = finish(&m, entry);
     if (rc) goto out;
     rc = xlx__mirror_settle(&m, vdev, job, &ended);
     if (!rc && job->state == XLX_DISK_JOB_STATE_FAILED)

@@ -126,6 +126,15 @@ static int judge_pull(xlx_disk_job *job)
     return rc;
 }
 
+/* Does the guest go on in it? */
+static bool is_present(const struct xlx__mirror *m, const xlx_disk_job *job)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(&m->c.record, job->vdev);
+
+    return now && xlx__image_same(now->image, job->target);
+}
+
 static int judge_lost(struct xlx__mirror *m, xlx_disk_job *job)
 {
     char *qemu;
@@ -134,6 +143,10 @@ static int judge_lost(struct xlx__mirror *m, xlx_disk_job *job)
 
     if (job->kind == XLX_DISK_JOB_KIND_PULL)
         return judge_pull(job);
+    if (job->kind == XLX_DISK_JOB_KIND_MOVE && is_present(m, job)) {
+        job->state = XLX_DISK_JOB_STATE_DONE;
+        return 0;
+    }
     rc = xlx__mirror_qemu(&m->c, &qemu);
     if (rc) return rc;
     same = !strcmp(qemu, xlx__text(job->qemu));
@@ -173,7 +186,7 @@ static int conclude(struct xlx__mirror *m, const xlx_disk_job *job)
 {
     int rc;
 
-    if (job->kind == XLX_DISK_JOB_KIND_MIRROR)
+    if (job->kind != XLX_DISK_JOB_KIND_PULL)
         return xlx__mirror_sync(job, job->target);
     /* the template may be removed after this */
     rc = xlx__mirror_sync(job, job->image);

@@ -227,6 +227,7 @@ int xlx__mirror_remove_target(struct xlx__mirror *m, const xlx_disk_job *job)
     int rc;
 
     if (!job->made || xlx__mirror_is_url(job->target) ||
+        xlx__snapshots_names_image(&m->c.record, job->target) ||
         lstat(job->target, &st))
         return 0;
     rc = is_served(m, job->target, &served);

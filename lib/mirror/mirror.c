@@ -167,23 +167,25 @@ static int perform(struct xlx__mirror *m, const xlx_disk *disk,
     return xlx__error_prefix(rc, "%s", job->vdev);
 }
 
-int xlx__disk_mirror(xlx_ctx *ctx, const xlx_guest *guest,
-                     const xlx_disk_mirror_spec *spec, xlx_disk_job *job)
+/* wanted: the job as far as the caller knows it */
+static int start(xlx_ctx *ctx, const xlx_guest *guest,
+                 const xlx_disk_mirror_spec *spec, const xlx_disk_job *wanted,
+                 xlx_disk_job *job)
 {
     struct xlx__mirror m;
     const xlx_disk *disk;
     int rc;
 
-    if (!*xlx__text(spec->vdev) || !*xlx__text(spec->target))
-        return xlx__error(ERROR_INVAL, "the name of the %s is empty",
-                          *xlx__text(spec->vdev) ? "target" : "disk");
     rc = xlx__mirror_begin(ctx, guest, spec->dry_run, &m);
     if (rc) goto out;
     rc = xlx__mirror_find_disk(&m, spec->vdev, &disk);
+    if (!rc && wanted->kind == XLX_DISK_JOB_KIND_MOVE)
+        rc = xlx__snapshot_check_move(&m.c, disk);
     if (rc) goto out;
-    rc = xlx__mirror_new_job(&m, XLX_DISK_JOB_KIND_MIRROR, disk, job);
+    rc = xlx__mirror_new_job(&m, wanted->kind, disk, job);
     if (rc) goto out;
-    job->sync_writes = spec->sync_writes;
+    job->sync_writes = wanted->sync_writes;
+    job->delete_old = wanted->delete_old;
     job->speed = spec->speed;
     rc = xlx__mirror_plan_target(&m, spec, disk, job);
     if (rc || spec->dry_run) goto out;
@@ -192,4 +194,48 @@ int xlx__disk_mirror(xlx_ctx *ctx, const xlx_guest *guest,
  out:
     xlx__mirror_end(&m);
     return rc;
+}
+
+static int check_names(const char *vdev, const char *target)
+{
+    if (*xlx__text(vdev) && *xlx__text(target))
+        return 0;
+    return xlx__error(ERROR_INVAL, "the name of the %s is empty",
+                      *xlx__text(vdev) ? "target" : "disk");
+}
+
+int xlx__disk_mirror(xlx_ctx *ctx, const xlx_guest *guest,
+                     const xlx_disk_mirror_spec *spec, xlx_disk_job *job)
+{
+    const xlx_disk_job wanted = {
+        .kind = XLX_DISK_JOB_KIND_MIRROR, .sync_writes = spec->sync_writes,
+    };
+    int rc;
+
+    rc = check_names(spec->vdev, spec->target);
+    return rc ? rc : start(ctx, guest, spec, &wanted, job);
+}
+
+/* Both images get each write of the guest's: so the guest can be told to go on
+ * in the copy before QEMU moves it. */
+int xlx__disk_move(xlx_ctx *ctx, const xlx_guest *guest,
+                   const xlx_disk_move_spec *spec, xlx_disk_job *job)
+{
+    const xlx_disk_job wanted = {
+        .kind = XLX_DISK_JOB_KIND_MOVE, .sync_writes = true,
+        .delete_old = spec->delete_old,
+    };
+    const xlx_disk_mirror_spec copy = {
+        .vdev = spec->vdev, .target = spec->target, .format = spec->format,
+        .speed = spec->speed, .force_open = spec->force_open,
+        .force_based = spec->force_based,
+        .force_unknown = spec->force_unknown, .dry_run = spec->dry_run,
+    };
+    int rc;
+
+    rc = check_names(spec->vdev, spec->target);
+    if (!rc && xlx__mirror_is_url(spec->target))
+        rc = xlx__error(ERROR_INVAL, "%s: Xen's toolstack starts no guest on "
+                        "that: name a file or a block device", spec->target);
+    return rc ? rc : start(ctx, guest, &copy, &wanted, job);
 }

@@ -71,6 +71,9 @@ static int claim_record(xlx_ctx *ctx, const struct source *s)
     for (i = 0; !rc && i < r->num_leftover; i++)
         rc = claim(ctx, s, XLX__ROLE_OLD, r->leftover[i].image, NULL, NULL,
                    NULL);
+    for (i = 0; !rc && i < r->num_moved; i++)
+        rc = claim(ctx, s, XLX__ROLE_MOVED, r->moved[i].image,
+                   r->moved[i].format, NULL, r->moved[i].vdev);
     for (i = 0; i < r->num_snapshots; i++)
         for (j = 0; !rc && j < r->snapshots[i].num_disks; j++) {
             const xlx_snapshot_disk *d = &r->snapshots[i].disks[j];

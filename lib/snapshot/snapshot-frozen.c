@@ -78,7 +78,8 @@ static int fill_claimed(xlx_ctx *ctx, const struct xlx__image_claim *c,
 
     frozen->frozen = true;
     frozen->reason = unsettled ? XLX_FROZEN_REASON_UNSETTLED
-                                : XLX_FROZEN_REASON_SNAPSHOT;
+        : c->role == XLX__ROLE_MOVED ? XLX_FROZEN_REASON_MOVED
+                                     : XLX_FROZEN_REASON_SNAPSHOT;
     rc = xlx_guest_copy(ctx, &frozen->guest, &c->guest);
     if (rc) return rc;
     if (unsettled)
@@ -104,7 +105,7 @@ static int fill_claimed(xlx_ctx *ctx, const struct xlx__image_claim *c,
 static const struct xlx__image_user *
 find_reason(const struct xlx__image_use *use)
 {
-    const struct xlx__image_user *found = NULL, *based = NULL;
+    const struct xlx__image_user *found = NULL, *based = NULL, *moved = NULL;
     int i;
 
     for (i = 0; i < use->num; i++) {
@@ -118,8 +119,10 @@ find_reason(const struct xlx__image_use *use)
             return u;
         if (u->claim->role == XLX__ROLE_FROZEN && !found)
             found = u;
+        if (u->claim->role == XLX__ROLE_MOVED)
+            moved = u;
     }
-    return found ? found : based;
+    return found ? found : based ? based : moved;
 }
 
 /* The record of which it is the present image. */

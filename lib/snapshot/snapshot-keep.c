@@ -12,16 +12,18 @@
 #include "disk/image.h"
 #include "snapshot/snapshot.h"
 
-/* QEMU never moved the guest: the merge is to be done again. */
+/* QEMU never moved the guest: the merge, or the move, is to be done again. */
 static int keep_top(struct xlx__snapshot_change *c,
                     xlx_snapshot_journal *journal, xlx_repair_report *report)
 {
+    bool moving = journal->operation == XLX_SNAPSHOT_OPERATION_MOVE;
     int rc;
 
-    rc = xlx__report(report, true, "the guest goes on in it: delete the "
-                     "snapshot again to merge it", "%s: %s is kept, as you "
-                     "said", journal->merge_vdev, journal->merge_top);
-    if (!rc)
+    rc = xlx__report(report, true, moving ? "the guest goes on in it"
+                     : "the guest goes on in it: delete the snapshot again to "
+                     "merge it", "%s: %s is kept, as you said",
+                     journal->merge_vdev, journal->merge_top);
+    if (!rc && !moving)
         rc = xlx__snapshot_note_base(c, journal);
     return rc ? rc : xlx__snapshot_journal_remove(c->ctx, c->guest);
 }

@@ -49,10 +49,10 @@ static int start_commit(struct xlx__snapshot_change *c, const char *id,
     return xlx__qmp_call(c->qmp, "block-commit", args, NULL);
 }
 
-/* The guest moves from the upper to the lower image. */
-static int complete(struct xlx__snapshot_change *c,
-                    const struct xlx__job *job, xlx_snapshot_journal *journal,
-                    struct xlx__job_state *seen)
+int xlx__snapshot_complete(struct xlx__snapshot_change *c,
+                           const struct xlx__job *job,
+                           xlx_snapshot_journal *journal,
+                           struct xlx__job_state *seen)
 {
     int rc;
 
@@ -138,7 +138,7 @@ static int commit_live(struct xlx__snapshot_change *c,
                        journal->merge_vdev, &seen);
     if (rc) goto cancel;
     if (active && xlx__job_is(&seen, "ready")) {
-        rc = complete(c, &job, journal, &seen);
+        rc = xlx__snapshot_complete(c, &job, journal, &seen);
         if (rc) goto cancel;
     }
     return xlx__job_finish(&job, &seen, "merge");
@@ -262,8 +262,8 @@ static int node_command(struct xlx__snapshot_change *c, const char *command,
  * top of the lower image and bar it from being snapshot again.  An empty one
  * takes over its name: QEMU deletes it by that when the disk is detached.
  * If any of this fails the merge is none the worse. */
-static void drop_top(struct xlx__snapshot_change *c,
-                     const xlx_snapshot_journal *journal)
+void xlx__snapshot_drop_top(struct xlx__snapshot_change *c,
+                            const xlx_snapshot_journal *journal)
 {
     char *top = NULL;
     int rc;
@@ -285,8 +285,8 @@ static void drop_top(struct xlx__snapshot_change *c,
 
 /* QEMU's answer that the job is over is not enough: another monitor may have
  * ended it before the guest was moved.  Then the upper layer is still used. */
-static int verify_moved(struct xlx__snapshot_change *c,
-                        const xlx_snapshot_journal *journal)
+int xlx__snapshot_verify_moved(struct xlx__snapshot_change *c,
+                               const xlx_snapshot_journal *journal)
 {
     const struct xlx__image_user *u = NULL;
     struct xlx__image_world *world;
@@ -302,9 +302,9 @@ static int verify_moved(struct xlx__snapshot_change *c,
         if (!use.users[i].idle)
             u = &use.users[i];
     if (u)
-        rc = xlx__error(ERROR_FAIL, "%s: the job is over, and %s is not "
-                        "merged: %s; another program ended QEMU's job: delete "
-                        "the snapshot again", journal->merge_vdev,
+        rc = xlx__error(ERROR_FAIL, "%s: the job is over, and %s is still "
+                        "used: %s; another program ended QEMU's job: run the "
+                        "command again", journal->merge_vdev,
                         journal->merge_top, u->what);
     xlx__image_use_dispose(&use);
     xlx__image_world_close(world);
@@ -334,9 +334,9 @@ static int merge_live(struct xlx__snapshot_change *c,
     xlx__fault("snapshot-merge.moved");
     rc = rebase(c, journal);        /* other branches */
     if (rc) return rc;
-    rc = verify_moved(c, journal);
+    rc = xlx__snapshot_verify_moved(c, journal);
     if (rc) return rc;
-    drop_top(c, journal);
+    xlx__snapshot_drop_top(c, journal);
     return 0;
 }
 
@@ -522,6 +522,6 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                               astray_r);
     if (rc) return rc;
     if (*merged_r && c->served)
-        drop_top(c, journal);
+        xlx__snapshot_drop_top(c, journal);
     return 0;
 }

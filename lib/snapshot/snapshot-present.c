@@ -46,6 +46,17 @@ int xlx__snapshot_find_current(xlx_snapshots *record)
     return xlx__set_string(&record->current, "");
 }
 
+/* A disk was moved away from it. */
+static bool is_left(const xlx_snapshots *record, const char *image)
+{
+    int i;
+
+    for (i = 0; i < record->num_moved; i++)
+        if (xlx__image_same(record->moved[i].image, image))
+            return true;
+    return false;
+}
+
 static int add_current(xlx_snapshots *record, const char *vdev,
                        xlx_snapshot_disk **disk_r)
 {
@@ -68,7 +79,8 @@ static bool is_frozen(const xlx_snapshots *record, const char *image)
 }
 
 /* The config file of a guest that is shut down names the image of long ago,
- * which by now is frozen: the guest goes on where the record says. */
+ * which by now is frozen, or which the disk has left: the guest goes on where
+ * the record says. */
 static int correct_config(xlx_ctx *ctx, const xlx_snapshots *record,
                           xlx_disk *disk)
 {
@@ -78,7 +90,7 @@ static int correct_config(xlx_ctx *ctx, const xlx_snapshots *record,
     int layers, rc;
 
     if (!now || disk->backend != XLX_DISK_BACKEND_FILE ||
-        !is_frozen(record, disk->path))
+        (!is_frozen(record, disk->path) && !is_left(record, disk->path)))
         return 0;
     if (stat(now->image, &st))
         return xlx__error(xlx__errno_rc(errno), "%s: the guest's image %s: "
@@ -96,7 +108,8 @@ static int correct_config(xlx_ctx *ctx, const xlx_snapshots *record,
     return xlx__set_string(&disk->format, now->format);
 }
 
-static int take_over(const xlx_disk *disk, xlx_snapshot_disk *now)
+static int take_over(xlx_snapshots *record, const xlx_disk *disk,
+                     xlx_snapshot_disk *now)
 {
     char *below = NULL;
     int rc;
@@ -114,6 +127,7 @@ static int take_over(const xlx_disk *disk, xlx_snapshot_disk *now)
     if (rc) return rc;
     now->virtual_size = disk->virtual_size;
     now->mtime = xlx__snapshot_now();
+    xlx__snapshot_forget_moved(record, now->image);
     return 0;
 }
 
@@ -247,7 +261,7 @@ int xlx__snapshot_reconcile(xlx_ctx *ctx, xlx_snapshots *record,
             rc = add_current(record, d->vdev, &now);
             if (rc) return rc;
         }
-        rc = take_over(d, now);
+        rc = take_over(record, d, now);
         if (rc) return rc;
         now->owned = owned;
     }

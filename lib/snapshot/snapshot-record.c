@@ -38,7 +38,8 @@ bool xlx__snapshot_record_matters(const xlx_snapshots *record)
     for (i = 0; i < record->num_disks; i++)
         if (record->disks[i].owned)
             return true;
-    return record->num_snapshots > 0 || record->num_leftover > 0;
+    return record->num_snapshots > 0 || record->num_leftover > 0 ||
+           record->num_moved > 0;
 }
 
 int xlx__snapshot_record_write(xlx_ctx *ctx, const xlx_guest *guest,
@@ -64,6 +65,9 @@ bool xlx__snapshots_names_image(const xlx_snapshots *record,
     for (i = 0; i < record->num_leftover; i++)
         if (xlx__file_same(record->leftover[i].image, image) ||
             xlx__file_same(xlx__text(record->leftover[i].backing), image))
+            return true;
+    for (i = 0; i < record->num_moved; i++)
+        if (xlx__file_same(record->moved[i].image, image))
             return true;
     return false;
 }

@@ -211,6 +211,12 @@ static int tell_end(const xlx_snapshot_journal *journal, bool done,
                            done ? "finished: the guest is on the snapshot"
                                 : "undone: the guest goes on as before",
                            "the revert to \"%s\" was cut short", name);
+    case XLX_SNAPSHOT_OPERATION_MOVE:
+        return xlx__report(report, true,
+                           done ? "finished: the guest is on the new one"
+                                : "undone: the guest is on the former one",
+                           "the move of the disk %s to another image was cut "
+                           "short", xlx__text(journal->merge_vdev));
     default:
         return xlx__report(report, true,
                            done ? "finished" : "undone as far as possible: "
@@ -219,7 +225,7 @@ static int tell_end(const xlx_snapshot_journal *journal, bool done,
     }
 }
 
-/* ---- the three operations ----------------------------------------------- */
+/* ---- the operations ----------------------------------------------- */
 
 static int settle_create(struct xlx__snapshot_change *c,
                          xlx_snapshot_journal *journal,
@@ -360,6 +366,24 @@ static int settle_delete(struct xlx__snapshot_change *c,
     return rc ? rc : undo(c, journal, report);
 }
 
+/* The job that copied is left as it is: its own record deals with it. */
+static int settle_move(struct xlx__snapshot_change *c,
+                       xlx_snapshot_journal *journal,
+                       xlx_repair_report *report)
+{
+    bool moved, astray;
+    int rc;
+
+    rc = xlx__snapshot_merge_settle(c, journal, &moved, &astray);
+    /* a reboot went by the configuration before QEMU was told to move it */
+    moved |= astray;
+    if (!rc)
+        rc = tell_end(journal, moved, report);
+    if (rc) return rc;
+    return moved ? xlx__snapshot_finish_move(c, journal)
+                 : undo(c, journal, report);
+}
+
 static int settle_journal(struct xlx__snapshot_change *c,
                           xlx_snapshot_journal *journal,
                           xlx_repair_report *report)
@@ -385,6 +409,8 @@ static int settle_journal(struct xlx__snapshot_change *c,
         return settle_revert(c, journal, report);
     case XLX_SNAPSHOT_OPERATION_DELETE:
         return settle_delete(c, journal, report);
+    case XLX_SNAPSHOT_OPERATION_MOVE:
+        return settle_move(c, journal, report);
     default:
         return xlx__snapshot_journal_remove(c->ctx, c->guest);
     }

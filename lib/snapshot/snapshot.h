@@ -11,6 +11,7 @@
  *   snapshot-delete.c  delete: which layers go, which are merged
  *   snapshot-forget.c  the record as it is after that
  *   snapshot-merge.c   two layers into one, live or not
+ *   snapshot-move.c    a disk goes on in another image that holds the same
  *   snapshot-repair.c  finish or undo, and check
  *   snapshot-open.c    does QEMU have the file open that a name leads to?
  *   snapshot-hold.c    no change while another program moves the guest
@@ -33,6 +34,7 @@
 #include "core/lock.h"
 #include "core/file-id.h"
 #include "disk/image-use.h"
+#include "disk/job.h"
 #include "gen-calls.h"
 #include "gen-records.h"
 #include "guest/qmp.h"
@@ -342,12 +344,42 @@ int xlx__snapshot_forget_mtimes(xlx_snapshots *after, const char *image);
 int xlx__snapshot_merge(struct xlx__snapshot_change *c,
                         xlx_snapshot_journal *journal,
                         const xlx_progress *progress);
+/* A job is READY: has the guest go on in merge_base instead of merge_top.  The
+ * configuration comes first, because both hold the same. */
+int xlx__snapshot_complete(struct xlx__snapshot_change *c,
+                           const struct xlx__job *job,
+                           xlx_snapshot_journal *journal,
+                           struct xlx__job_state *seen);
+/* Does nothing of QEMU's use merge_top any more? */
+int xlx__snapshot_verify_moved(struct xlx__snapshot_change *c,
+                               const xlx_snapshot_journal *journal);
+/* Has QEMU let go of merge_top, so that its space is free once it is
+ * unlinked. */
+void xlx__snapshot_drop_top(struct xlx__snapshot_change *c,
+                            const xlx_snapshot_journal *journal);
 /* After a kill: ends the job, if there is one, and finds out how far it came.
  * *astray_r: it was cut short, and the guest was started on merge_base since.
  * ERROR_INVAL when that cannot be found out. */
 int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal,
                                bool *merged_r, bool *astray_r);
+
+/* ---- snapshot-move.c ---------------------------------------------------- */
+
+/* May the disk be moved?  Not while a snapshot of it is in its images. */
+int xlx__snapshot_check_move(const struct xlx__snapshot_change *c,
+                             const xlx_disk *disk);
+/* Moves the guest's disk to an image that job, which is READY, keeps the same;
+ * only image and format of it are set.  unlink_old: nothing needs the former
+ * one then. */
+int xlx__snapshot_move(struct xlx__snapshot_change *c, const char *vdev,
+                       const xlx_snapshot_disk *to, bool unlink_old,
+                       const struct xlx__job *job);
+/* Does what follows; can be repeated. */
+int xlx__snapshot_finish_move(struct xlx__snapshot_change *c,
+                              xlx_snapshot_journal *journal);
+/* The image is not one that was moved away from, any more. */
+void xlx__snapshot_forget_moved(xlx_snapshots *record, const char *image);
 
 /* ---- snapshot-halfway.c ------------------------------------------------ */
 

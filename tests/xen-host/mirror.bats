@@ -22,6 +22,9 @@ at_least() {
     [ "$(sed -n 1p <<< "$output")" -ge "$2" ]
 }
 
+where() { guest_qmp g query-block | jq -r '.[].inserted.image.filename'; }
+configured() { xl list -l g | jq -r '.[0].config.disks[0].pdev_path'; }
+
 running_guest() {
     guest_gone g || return 0
     [ -e "$D/a.qcow2" ] || disk_create "$D/a.qcow2"
@@ -111,6 +114,72 @@ running_guest() {
     guest_destroy g
 }
 no_nodes() { [ -z "$(guest_nodes g)" ]; }
+
+@test "the guest goes on in another image: it, its reboot, save and restore" {
+    running_guest
+    last=$(guest_tick g)
+    guest_nodes g | wc -l > "$D/nodes"
+    xl disk-move g xvda "$D/moved.raw" --format raw
+    [ "$(where)" = "$D/moved.raw" ]
+    [ "$(configured)" = "$D/moved.raw" ]
+    xenstore-ls -f /libxl | grep -F "$D/moved.raw"
+    guest_wait_more g 3
+    at_least "$D/a.qcow2" "$last"
+    cksum "$D/a.qcow2" > "$D/sum"
+    last=$(guest_tick g)
+    guest_reboot g
+    [ "$(where)" = "$D/moved.raw" ]
+    guest_wait_tick g $((last + 2))
+    guest_save g "$D/save"
+    guest_restore g "$D/save"
+    [ "$(where)" = "$D/moved.raw" ]
+    guest_wait_more g 2
+    cksum "$D/a.qcow2" | cmp - "$D/sum"
+}
+
+@test "the old config is stopped, and the command that it names goes on" {
+    guest_gone g || guest_ticks_off g
+    last=$(guest_tick g)
+    guest_gone g || guest_destroy g
+    run -1 xl create "$(guest_config_file g)"
+    echo "$output"
+    [[ $output == *"was moved from \"$D/a.qcow2\" to \"$D/moved.raw\""* ]]
+    grep -o 'xl create .*' <<< "$output" | tail -n 1 > "$D/right"
+    log=$(guest_log_file g); rm -f "$log"
+    bash "$D/right"
+    guest_wait_boots g 1
+    [ "$(where)" = "$D/moved.raw" ]
+    guest_wait_tick g $((last + 2))
+}
+
+@test "and on to a block device, and back, with snapshots as ever" {
+    running_guest
+    truncate -s 64M "$D/device"
+    loop=$(disk_loop "$D/device")
+    xl disk-move g xvda "$loop"
+    [ "$(where)" = "$loop" ]
+    guest_wait_more g 2
+    last=$(guest_tick g)
+    guest_reboot g
+    [ "$(where)" = "$loop" ]
+    guest_wait_tick g $((last + 2))
+    xl disk-move --delete-old g xvda "$D/b.qcow2" --format qcow2
+    [ -b "$loop" ]
+    losetup -d "$loop"
+    guest_wait_more g 2
+    xl snapshot-create --kind external g s1
+    guest_wait_more g 2
+    xl snapshot-delete g s1
+    [ "$(where)" = "$D/b.qcow2" ]
+    guest_wait_more g 2
+    last=$(guest_tick g)
+    guest_ticks_off g
+    at_least "$D/b.qcow2" "$last"
+    no_jobs
+    guest_destroy g
+    xl snapshot-delete g s1 || true
+    rm -rf /var/lib/libxlx/*-*-*
+}
 
 @test "a disk gets out of its template while the guest writes" {
     guest_gone g || guest_destroy g

@@ -147,6 +147,36 @@ backendtype=qdisk,no-discard,target=$base_image']"
 backendtype=qdisk,no-discard,target=$overlay\"]'" ]]
 }
 
+# As xl disk-move records it: the disk is on the overlay's path, and has left
+# the image that the config names
+moved() {
+    jq -n --arg old "$base_image" --arg new "$overlay" \
+        --slurpfile r "$tmp/state/$uuid/snapshots.json" '$r[0] |
+        .snapshots = [] | .current = "" |
+        .disks = [.disks[] | if .image == $new then
+            .owned = false | .backing = "" else . end] |
+        .moved = [{vdev: "xvda", image: $old, format: "qcow2"}]' \
+        > "$tmp/moved.json"
+    qemu-img create -q -f qcow2 "$tmp/alone" 1M
+    mv "$tmp/alone" "$overlay"
+    mv "$tmp/moved.json" "$tmp/state/$uuid/snapshots.json"
+}
+
+@test "an image that the disk has left is not started on, by that guest" {
+    moved
+    run -1 --separate-stderr xl create "$tmp/web.cfg"
+    [[ ${stderr_lines[0]} = "xl create: xvda: the disk of \"web\" was moved \
+from \"$base_image\" to \"$overlay\", and what was written since is there \
+alone" ]]
+    [[ ${stderr_lines[1]} = *'to go on from the present state: xl create'* ]]
+    [[ ${stderr_lines[1]} = *"target=$overlay"* ]]
+    # another guest may have it, and this one the new one
+    config db "$base_image" > "$tmp/db.cfg"
+    run -0 xl create -n "$tmp/db.cfg"
+    config web "$overlay" "uuid=\"$uuid\"" > "$tmp/web.cfg"
+    run -0 xl create -n "$tmp/web.cfg"
+}
+
 @test "the advice to another guest is an image of its own" {
     config mail "$base_image" > "$tmp/g.cfg"
     refused create "$tmp/g.cfg"
