@@ -19,6 +19,7 @@
 #include "disk/image.h"
 
 #define QUICK_MS (60 * 1000)
+#define SERVER_MS (10 * 1000)       /* an NBD server that may not answer */
 #define LONG_MS (24 * 3600 * 1000)
 #define MAX_OUTPUT (16 << 20)
 /* For reading a header, which a guest may have written: some make qemu-img
@@ -109,8 +110,8 @@ int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
         NULL
     };
     const struct xlx__child child = {
-        .argv = argv, .timeout_ms = QUICK_MS, .max_output = MAX_OUTPUT,
-        .max_memory = INFO_MEMORY, .max_cpu_s = INFO_CPU_S,
+        .argv = argv, .timeout_ms = *path == '/' ? QUICK_MS : SERVER_MS,
+        .max_output = MAX_OUTPUT, .max_memory = INFO_MEMORY, .max_cpu_s = INFO_CPU_S,
     };
     struct xlx__json_doc *doc = NULL;
     struct xlx__image image = { .format = NULL };

@@ -245,6 +245,42 @@ nothing_is_left() {
     present_is_right
 }
 
+@test "there is no space for the copy: it is said, and the guest goes on" {
+    guest_with
+    guest_write xvda 4194304 33554432 7
+    truncate -s 64M "$tmp/export"
+    qemu-nbd -t -k "$tmp/nbd" --image-opts driver=raw,file.driver=blkdebug,`
+        `file.image.driver=file,file.image.filename="$tmp/export",`
+        `file.inject-error.0.event=pwritev,file.inject-error.0.errno=28,`
+        `file.inject-error.0.once=off 3>&- &
+    server=$!
+    within 10 '[ -S "$tmp/nbd" ]'
+    run -1 mirror disk-mirror "$guest" xvda "nbd:unix:$tmp/nbd"
+    [[ $output = *'the mirror failed: No space left on device'* ]]
+    next_state
+    present_is_right
+    nothing_is_left
+}
+
+@test "a server that takes the connection and never answers" {
+    guest_with
+    python3 - "$tmp/nbd" 3>&- <<'EOF' &
+import socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(8)
+time.sleep(60)
+EOF
+    server=$!
+    within 10 '[ -S "$tmp/nbd" ]'
+    # QEMU, whose monitor would wait for it, is not asked
+    run -1 mirror disk-mirror "$guest" xvda "nbd:unix:$tmp/nbd"
+    qmp query-status > "$tmp/said"
+    next_state
+    present_is_right
+    nothing_is_left
+}
+
 @test "another tool ends the job, or makes the guest go on in the copy" {
     guest_with
     mirror disk-mirror --no-wait "$guest" xvda "$tmp/copy"
