@@ -111,7 +111,8 @@ int xlx__image_info(xlx_ctx *ctx, const char *path, const char *format,
     };
     const struct xlx__child child = {
         .argv = argv, .timeout_ms = *path == '/' ? QUICK_MS : SERVER_MS,
-        .max_output = MAX_OUTPUT, .max_memory = INFO_MEMORY, .max_cpu_s = INFO_CPU_S,
+        .max_output = MAX_OUTPUT, .max_memory = INFO_MEMORY,
+        .max_cpu_s = INFO_CPU_S,
     };
     struct xlx__json_doc *doc = NULL;
     struct xlx__image image = { .format = NULL };

@@ -9,8 +9,8 @@
 
 #include "disk/job.h"
 
-#define FIRST_POLL_MS 50
-#define POLL_MS 500
+#define LEAST_POLL_MS 20
+#define POLL_MS 500                 /* the progress line moves */
 
 static void pause_ms(int ms)
 {
@@ -111,13 +111,33 @@ bool xlx__job_is(const struct xlx__job_state *seen, const char *status)
     return seen->there && !strcmp(seen->status, status);
 }
 
+/* Half of the time that the rest takes at the rate so far. */
+static int nap_for(const struct xlx__job_state *first, int64_t began,
+                   const struct xlx__job_state *seen)
+{
+    int64_t took = xlx__now_ms() - began, left;
+    uint64_t done = seen->done - first->done;
+
+    if (seen->total && seen->done >= seen->total)
+        return LEAST_POLL_MS;       /* its last steps */
+    if (seen->done <= first->done)
+        return took < LEAST_POLL_MS ? LEAST_POLL_MS
+             : took < POLL_MS ? (int)took : POLL_MS;
+    left = (int64_t)((double)took * (double)(seen->total - seen->done) /
+                     (double)done / 2);
+    return left < LEAST_POLL_MS ? LEAST_POLL_MS
+         : left < POLL_MS ? (int)left : POLL_MS;
+}
+
 int xlx__job_wait(const struct xlx__job *job, const char *state,
                   const char *or_state, int64_t deadline,
                   const xlx_progress *progress, const char *what,
                   struct xlx__job_state *seen_r)
 {
-    int rc, ms = FIRST_POLL_MS;
+    struct xlx__job_state first = { .there = false };
+    const int64_t began = xlx__now_ms();
     xlx_job_progress now;
+    int rc;
 
     for (;;) {
         rc = xlx__job_query(job, seen_r);
@@ -135,9 +155,10 @@ int xlx__job_wait(const struct xlx__job *job, const char *state,
         if (deadline && xlx__now_ms() > deadline)
             return xlx__error(ERROR_TIMEDOUT, "QEMU's job %s stays %s",
                               job->id, seen_r->status);
+        if (!first.there)
+            first = *seen_r;
         hang_up(job);
-        pause_ms(ms);
-        ms = ms * 2 < POLL_MS ? ms * 2 : POLL_MS;
+        pause_ms(nap_for(&first, began, seen_r));
     }
 }
 
