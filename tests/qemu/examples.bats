@@ -55,6 +55,16 @@ tags() {
     [ "$output" = "web	one	internal	ready" ]
 }
 
+@test "disk-move: the guest goes on in the new file" {
+    run -0 --separate-stderr \
+        "$top_builddir/examples/disk-move" "qmp:$tmp/qmp" xvda "$tmp/new"
+    [ "$output" = "xvda: from $image to $tmp/new" ]
+    qemu-img compare -U "$image" "$tmp/new"
+    run -1 --separate-stderr \
+        "$top_builddir/examples/disk-move" "qmp:$tmp/qmp" xvda "$tmp/new"
+    [[ $stderr == *'is there already'* ]]
+}
+
 @test "snapshot-create fails with the library's message" {
     run -0 "$top_builddir/examples/snapshot-create" "qmp:$tmp/qmp" one
     run -1 --separate-stderr \
