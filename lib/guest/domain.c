@@ -25,21 +25,45 @@
 
 #define POLL_MS 100
 
-int xlx__domain_reboot(xlx_ctx *ctx, const xlx_guest *guest)
+static int control(const xlx_guest *guest,
+                   int (*call)(xc_interface *xc, uint32_t domid),
+                   const char *what)
 {
     xc_interface *xc;
     int rc = 0;
 
-    (void)ctx;
     xc = xc_interface_open(NULL, NULL, 0);
     if (!xc)
         return xlx__error(ERROR_FAIL, "cannot open the hypervisor's control "
                           "interface: %m");
-    if (xc_domain_shutdown(xc, guest->domid, SHUTDOWN_reboot))
-        rc = xlx__error(ERROR_FAIL, "domain %u cannot be stopped: %m",
-                        guest->domid);
+    if (call(xc, guest->domid))
+        rc = xlx__error(ERROR_FAIL, "domain %u cannot be %s: %m",
+                        guest->domid, what);
     xc_interface_close(xc);
     return rc;
+}
+
+static int reboot_domain(xc_interface *xc, uint32_t domid)
+{
+    return xc_domain_shutdown(xc, domid, SHUTDOWN_reboot);
+}
+
+int xlx__domain_reboot(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    (void)ctx;
+    return control(guest, reboot_domain, "stopped");
+}
+
+int xlx__domain_pause(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    (void)ctx;
+    return control(guest, xc_domain_pause, "paused");
+}
+
+int xlx__domain_unpause(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    (void)ctx;
+    return control(guest, xc_domain_unpause, "unpaused");
 }
 
 int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest)

@@ -11,6 +11,10 @@
  * then destroys it and builds it again from libxl's configuration.  While
  * the caller has xlx__config_lock(), xl waits before it destroys. */
 int xlx__domain_reboot(xlx_ctx *ctx, const xlx_guest *guest);
+/* The domain's CPUs stand still.  Xen counts: a domain that the user has
+ * paused stays so after the second call. */
+int xlx__domain_pause(xlx_ctx *ctx, const xlx_guest *guest);
+int xlx__domain_unpause(xlx_ctx *ctx, const xlx_guest *guest);
 int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest);
 
 /* Has libxl finished making it, with all devices of its configuration? */

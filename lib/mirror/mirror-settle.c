@@ -205,6 +205,8 @@ int xlx__mirror_settle(struct xlx__mirror *m, const char *vdev,
     rc = xlx__mirror_find(&m->jobs, vdev, &job);
     if (rc) return rc;
     rc = xlx__mirror_handle(&m->c, job, &handle);
+    if (!rc)
+        rc = xlx__mirror_go_on(m, job, m->c.served ? &handle : NULL);
     if (!rc && m->c.served)
         rc = xlx__job_query(&handle, &seen);
     if (rc) return rc;

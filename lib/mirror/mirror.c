@@ -134,6 +134,23 @@ static int check_opened(struct xlx__mirror *m, const xlx_disk_job *job)
                                     1, &id);
 }
 
+static int start_halted(struct xlx__mirror *m, const xlx_disk *disk,
+                        xlx_disk_job *entry, const struct xlx__job *handle)
+{
+    struct xlx__error_text why;
+    int rc;
+
+    rc = xlx__mirror_halt(m, entry);
+    if (!rc)
+        rc = start_qemu_job(m, disk, entry);
+    if (!rc)
+        return xlx__mirror_go_on(m, entry, handle);
+    xlx__error_save(&why);
+    (void)xlx__mirror_go_on(m, entry, NULL);
+    xlx__error_restore(&why);
+    return rc;
+}
+
 static int perform(struct xlx__mirror *m, const xlx_disk *disk,
                    xlx_disk_job *job)
 {
@@ -150,7 +167,8 @@ static int perform(struct xlx__mirror *m, const xlx_disk *disk,
     rc = xlx__mirror_make_target(m, entry);
     if (rc) goto undo;
     xlx__fault("disk-mirror.identified");
-    rc = start_qemu_job(m, disk, entry);
+    rc = entry->sync_writes ? start_halted(m, disk, entry, &handle)
+                            : start_qemu_job(m, disk, entry);
     if (rc) goto undo;
     xlx__fault("disk-mirror.started");
     rc = check_opened(m, entry);

@@ -6,6 +6,7 @@
  *
  *   mirror.c         starts a copy
  *   mirror-target.c  the place for it: may it be used, is it there, remove it
+ *   mirror-halt.c    the guest stands still while a job begins
  *   mirror-pull.c    makes a disk independent of the images below
  *   mirror-job.c     waits, ends, changes
  *   mirror-list.c    lists
@@ -98,6 +99,15 @@ int xlx__mirror_record(struct xlx__mirror *m, const xlx_disk_job *job,
 /* QEMU has the job: from now on it is known that another tool has ended it
  * when it is not there. */
 int xlx__mirror_started(struct xlx__mirror *m, xlx_disk_job *entry);
+
+/* ---- mirror-halt.c ------------------------------------------------------ */
+
+/* The guest's CPUs stand still, and no request for a disk of its is on the
+ * way.  The record says so, for a command that finds it after a kill. */
+int xlx__mirror_halt(struct xlx__mirror *m, xlx_disk_job *entry);
+/* It goes on.  begun: the job is there, and its coroutine has to run first. */
+int xlx__mirror_go_on(struct xlx__mirror *m, xlx_disk_job *entry,
+                      const struct xlx__job *begun);
 
 /* ---- mirror-pull.c ------------------------------------------------------ */
 
