@@ -9,6 +9,7 @@
  * watcher as before, which a domain built by us would lack.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,10 +61,15 @@ int xlx__domain_pause(xlx_ctx *ctx, const xlx_guest *guest)
     return control(guest, xc_domain_pause, "paused");
 }
 
+static int unpause(xc_interface *xc, uint32_t domid)
+{
+    return xc_domain_unpause(xc, domid) && errno != EINVAL;
+}
+
 int xlx__domain_unpause(xlx_ctx *ctx, const xlx_guest *guest)
 {
     (void)ctx;
-    return control(guest, xc_domain_unpause, "unpaused");
+    return control(guest, unpause, "unpaused");
 }
 
 int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest)

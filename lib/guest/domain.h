@@ -12,7 +12,8 @@
  * the caller has xlx__config_lock(), xl waits before it destroys. */
 int xlx__domain_reboot(xlx_ctx *ctx, const xlx_guest *guest);
 /* The domain's CPUs stand still.  Xen counts: a domain that the user has
- * paused stays so after the second call. */
+ * paused stays so after the second call, which does nothing to one that is not
+ * paused. */
 int xlx__domain_pause(xlx_ctx *ctx, const xlx_guest *guest);
 int xlx__domain_unpause(xlx_ctx *ctx, const xlx_guest *guest);
 int xlx__domain_destroy(xlx_ctx *ctx, const xlx_guest *guest);
