@@ -271,10 +271,13 @@ static void add_row(struct xl_table *t, const xlx_guest *guest,
         xl_table_cell(t, "-");
     xl_table_cell(t, "%s", job->kind == XLX_DISK_JOB_KIND_OTHER
                   ? xl_text(job->id) : xl_or_dash(job->target));
-    if (*xl_text(job->error))
-        xl_table_note(t, "%s: %s", *xl_text(job->vdev) ? job->vdev
-                                                       : xl_text(job->id),
-                      job->error);
+    if (!*xl_text(job->error))
+        return;
+    if (job->kind == XLX_DISK_JOB_KIND_OTHER)
+        xl_table_note(t, "%s: %s", xl_text(job->id), job->error);
+    else
+        xl_table_note(t, "%s: %s; xl disk-job-cancel removes what it left",
+                      job->vdev, job->error);
 }
 
 static int list_one(const xlx_guest *guest, void *user)

@@ -134,11 +134,12 @@ static void await_begin(const struct xlx__job *job)
 
 static int go_on(struct xlx__mirror *m)
 {
-    int rc;
+    int rc, cpus = 0;
 
     rc = xlx__qmp_call(m->c.qmp, "cont", NULL, NULL);
-    if (rc || m->c.guest->domid == XLX_DOMID_NONE) return rc;
-    return xlx__domain_unpause(m->c.ctx, m->c.guest);
+    if (m->c.guest->domid != XLX_DOMID_NONE)
+        cpus = xlx__domain_unpause(m->c.ctx, m->c.guest);
+    return cpus ? cpus : rc;
 }
 
 int xlx__mirror_go_on(struct xlx__mirror *m, xlx_disk_job *entry,

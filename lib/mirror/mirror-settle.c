@@ -81,12 +81,16 @@ int xlx__mirror_drop(struct xlx__mirror *m, xlx_disk_job *job, bool complete)
 
     if (!complete)
         rc = xlx__mirror_remove_target(m, job);
-    if (rc && rc != ERROR_INVAL)
+    if (rc == ERROR_INVAL) {        /* it is somebody else's */
+        xlx__notice(m->c.ctx, "%s: %s", job->vdev, xlx_error_get());
+        xlx__error_clear();
+    } else if (rc) {
         return rc;                  /* to be tried again */
+    }
     xlx_disk_job_dispose(job);
     m->jobs.num_jobs--;
     memmove(job, job + 1, (size_t)(m->jobs.num_jobs - i) * sizeof(*job));
-    return xlx__mirror_save(m) ? ERROR_FAIL : rc;
+    return xlx__mirror_save(m);
 }
 
 /* ---- the verdict -------------------------------------------------------- */

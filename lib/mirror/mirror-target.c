@@ -125,6 +125,8 @@ static int check_space(const char *target, const xlx_disk *disk)
     return rc;
 }
 
+/* QEMU makes the image by the name, as root: one that can be given to another
+ * file at that moment would have that one overwritten. */
 static int check_new(const char *target, const xlx_disk *disk)
 {
     const char *name;
@@ -137,6 +139,10 @@ static int check_new(const char *target, const xlx_disk *disk)
     if (!*name)
         return xlx__error(ERROR_INVAL, "%s is a directory: name a file in it",
                           target);
+    if (shared)
+        return xlx__error(ERROR_INVAL, "%s: others than root can put files "
+                          "into that directory: name a file in another one, "
+                          "and move the copy there afterwards", target);
     return check_space(target, disk);
 }
 

@@ -218,7 +218,8 @@ nothing_is_left() {
     slow_mirror
     mv "$tmp/copy" "$tmp/moved"
     echo precious > "$tmp/copy"
-    run mirror disk-job-cancel "$guest" xvda
+    run -0 mirror disk-job-cancel "$guest" xvda
+    [[ $output = *'another file'* || $output = *'it stays'* ]]
     [ "$(cat "$tmp/copy")" = precious ]
     [ "$(qmp query-jobs)" = '[]' ]
     [ ! -e "$record" ]
@@ -376,6 +377,9 @@ EOF
         mirror disk-mirror "$guest" xvda "$tmp/dir"
     refuses 1 '*No such file or directory*' \
         mirror disk-mirror "$guest" xvda "$tmp/none/copy"
+    mkdir -m 777 "$tmp/open"
+    refuses 1 '*others than root can put files into that directory*' \
+        mirror disk-mirror "$guest" xvda "$tmp/open/copy"
     refuses 1 '*format "vmdk": qcow2 or raw' \
         mirror disk-mirror --format vmdk "$guest" xvda "$tmp/copy"
     refuses 1 '*speed "fast"*' \
