@@ -201,6 +201,11 @@ int xlx__disk_job_cancel(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) goto out;
     rc = xlx__mirror_handle(&m.c, entry, &handle);
     if (rc) goto out;
+    /* should we be killed: the copy of a job that is not there is to go */
+    rc = xlx__set_string(&entry->qemu, "");
+    if (!rc)
+        rc = xlx__mirror_save(&m);
+    if (rc) goto out;
     xlx__job_cancel(&handle);
     xlx__fault("disk-job-cancel.cancelled");
     rc = xlx__job_query(&handle, &seen);

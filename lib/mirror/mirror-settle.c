@@ -158,7 +158,7 @@ static int judge_lost(struct xlx__mirror *m, xlx_disk_job *job)
     if (!job->finishing && (!same || !*xlx__text(job->qemu)))
         return fail(job, *xlx__text(job->qemu)
                     ? "QEMU ended, and the copy was not complete"
-                    : "the command that began it was killed");
+                    : "the command that began or cancelled it was killed");
     rc = fail(job, same ? "another tool took it out of QEMU's list"
                         : "QEMU ended while it was being finished");
     if (rc || !job->made)

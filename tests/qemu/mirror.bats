@@ -337,6 +337,7 @@ EOF
         LIBXLX_FAULT=$point run mirror disk-job-cancel "$guest" xvda
         [ "$status" = 137 ]
         run mirror disk-job-cancel "$guest" xvda
+        [ ! -e "$tmp/copy" ]
         nothing_is_left
     done
     present_is_right

@@ -20,8 +20,10 @@
 load snapshot
 
 # These are passed only where there is a Xen domain (tests/xen-host), or an
-# agent, or when a guest's records are moved.
+# agent, or when a guest's records are moved; those of a move of a disk, in
+# mirror-move.bats.
 elsewhere='snapshot-create.frozen snapshot-merge.configured
+    snapshot-move.journal snapshot-move.recorded
     snapshot-revert.configured snapshot-revert.stopped store-adopted'
 
 setup() { snapshot_setup; crossings=$BATS_TEST_NUMBER live=''; }
