@@ -45,6 +45,16 @@ bool xlx__usb_may_be(const xlx_usb_entry *e, const xlx_usb_host_device *d)
     return xlx__hostdev_compare(&was, &is, true) != XLX__HOSTDEV_OTHER;
 }
 
+bool xlx__usb_is_other(const xlx_usb_entry *e, const xlx_usb_host_device *d)
+{
+    if (!e->vendor && !e->product)
+        return false;
+    if (e->vendor != d->vendor || e->product != d->product)
+        return true;
+    return *xlx__text(e->serial) && *xlx__text(d->serial) &&
+           strcmp(e->serial, d->serial);
+}
+
 /* The numbers of buses are others after the next start of the host, and
  * sockets are not. */
 static bool is_in_place(const xlx_usb_entry *e, const xlx_usb_host_device *d)

@@ -208,8 +208,11 @@ bool xlx__usb_is_for(const xlx_usb_entry *e, const xlx_usb_host_device *d)
     xlx_usb_selector s;
     bool matches;
 
+    /* two that were plugged into each other's socket are nobody's until their
+     * guests were looked at */
     if (e->status != XLX_USB_STATUS_MISSING && e->domid != XLX_DOMID_NONE)
-        return !strcmp(xlx__text(e->path), xlx__text(d->path));
+        return !strcmp(xlx__text(e->path), xlx__text(d->path)) &&
+               !xlx__usb_is_other(e, d);
     xlx_usb_selector_init(&s);
     matches = !xlx__usb_entry_selector(e, &s) &&
               xlx__usb_selector_matches(&s, d) && xlx__usb_may_be(e, d);

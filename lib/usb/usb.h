@@ -278,6 +278,8 @@ int xlx__usb_owner(xlx_ctx *ctx, const xlx_usb_host_device *d,
 /* May it be the entry's device?  Not when it has another ID, or another serial
  * number than that one had. */
 bool xlx__usb_may_be(const xlx_usb_entry *e, const xlx_usb_host_device *d);
+/* Is it surely another one?  Not while a serial number cannot be read. */
+bool xlx__usb_is_other(const xlx_usb_entry *e, const xlx_usb_host_device *d);
 /* Where the entry's device is now; *d_r is NULL when it is not plugged in, or
  * when several could be it.  *why_r, the caller's, says more, or "". */
 int xlx__usb_find_again(const xlx_usb_entry *e,
