@@ -12,7 +12,7 @@ packages_build='gcc libc6-dev make autoconf automake libtool pkg-config python3 
     xz-utils libxen-dev libyajl-dev libxml2-dev ccache'
 packages_test='clang libcmocka-dev bats jq shellcheck qemu-system-x86
     qemu-utils hwloc-nox graphviz librsvg2-bin libvirt-clients
-    python3-rtslib-fb'
+    libvirt-daemon libvirt-daemon-driver-xen python3-libvirt python3-rtslib-fb'
 packages_xen_host='mmdebstrap debian-archive-keyring qemu-system-x86
     qemu-utils cpio e2fsprogs kmod xz-utils zstd fakeroot uidmap'
 

@@ -7,6 +7,7 @@ import os
 import re
 
 import check_cpu
+import check_rpc
 import commands
 from c_names import enum_value, members, type_functions
 from commands import member, target
@@ -47,6 +48,7 @@ def check(model, errors):
                 c_identifiers, pages):
         one(model, errors)
     check_cpu.check(model, errors)
+    check_rpc.check(model, errors)
     errors.lines.sort(key=lambda line: [
         int(part) if part.isdigit() else part
         for part in line.split(":", 2)])

@@ -19,6 +19,7 @@ import c_cpu
 import c_header
 import c_json
 import c_records
+import c_rpc
 import c_types
 import check
 import commands
@@ -30,8 +31,8 @@ import tests
 import text
 from model import Model, Package
 
-GENERATORS = [c_header, c_types, c_json, c_calls, c_records, c_cpu, commands,
-              docs, schema, python_binding, tests]
+GENERATORS = [c_header, c_types, c_json, c_calls, c_records, c_cpu, c_rpc,
+              commands, docs, schema, python_binding, tests]
 
 
 def read_package(root):

@@ -318,11 +318,67 @@ class CpuLibvirt(Decl):
     stepping: int = None
 
 
+# ---- tables: messages of a protocol of others ------------------------------
+
+@dataclass(eq=False)
+class RpcField(Decl):
+    """A member of a message, in the order of the wire."""
+    name: str
+    type: str                   # int, uint, hyper, uhyper, double, string,
+                                # uuid, or the name of an rpc_struct/rpc_union
+    max: int = None             # most bytes of a string
+    many: int = None            # a list, of at most so many
+    optional: bool = False      # it may be missing
+
+
+@dataclass(eq=False)
+class RpcArm(Decl):
+    """What a union holds when its number is this."""
+    number: int
+    name: str
+    type: str
+    max: int = None
+
+
+@dataclass(eq=False)
+class RpcUnion(Decl):
+    name: str
+    arms: list[RpcArm]
+
+
+@dataclass(eq=False)
+class RpcStruct(Decl):
+    name: str
+    fields: list[RpcField]
+
+
+@dataclass(eq=False)
+class RpcCall(Decl):
+    """A procedure.  access: what its caller must be allowed to do."""
+    number: int
+    name: str
+    args: list[RpcField]
+    ret: list[RpcField]
+    access: str = "read"        # read: also on the read-only socket; write
+    api: str = ""               # the function that clients call
+    answer: bool = False        # by lv_answer_NAME(), which is written by hand
+
+
+@dataclass(eq=False)
+class RpcEvent(Decl):
+    """A message that the server sends on its own."""
+    number: int
+    name: str
+    args: list[RpcField]
+
+
 CLASSES = (Value, Enum, Field, Struct, Inp, Out, Error, Callback, Example,
            Call, Param, Function, Arg, Option, Command)
-TABLES = (CpuWord, CpuRelease, CpuFeature, CpuModel, CpuLibvirt)
+RPC = (RpcUnion, RpcStruct, RpcCall, RpcEvent)
+TABLES = (CpuWord, CpuRelease, CpuFeature, CpuModel, CpuLibvirt) + RPC
 KEYWORDS = {}
-for _class in CLASSES + TABLES + (CpuVersion, Silicon):
+for _class in CLASSES + TABLES + (CpuVersion, Silicon, RpcField,
+                                    RpcArm):
     _class.keyword = re.sub(r"\B([A-Z])", r"_\1", _class.__name__).lower()
     KEYWORDS[_class.keyword] = _class
 TOP_LEVEL = ("enum", "struct", "callback", "call", "function", "command",
@@ -341,6 +397,7 @@ class Model:
         self.cpu_features = [d for d in decls if isinstance(d, CpuFeature)]
         self.cpu_models = [d for d in decls if isinstance(d, CpuModel)]
         self.cpu_libvirt = [d for d in decls if isinstance(d, CpuLibvirt)]
+        self.rpc = [d for d in decls if isinstance(d, RPC)]
         self.package = package
         self.types = {}
         for d in self.of("enum", "struct", "callback"):

@@ -58,7 +58,7 @@ if [ "$1" = update ]; then
         generate bad "${f##*/}" 2>"${f%.idl}.err"
     done
     tree
-    generate good cpu.idl older.idl shapes.idl || exit
+    generate good cpu.idl older.idl rpc.idl shapes.idl || exit
     rm -rf "$idl/good/expected"
     without_tests
     cp -R "$work/tree" "$idl/good/expected"
@@ -79,7 +79,7 @@ for f in "$idl"/bad/*.idl; do
 done
 
 tree
-generate good cpu.idl older.idl shapes.idl >"$work/difference" 2>&1
+generate good cpu.idl older.idl rpc.idl shapes.idl >"$work/difference" 2>&1
 result "good/*.idl are accepted"
 cp -Rp "$work/tree" "$work/all"
 without_tests
@@ -92,7 +92,7 @@ rm -rf "$work/tree"
 mv "$work/all" "$work/tree"
 touch "$work/before"
 touch "$work/tree/docs/gen/man3/xlx_gone.pod"
-generate good cpu.idl older.idl shapes.idl
+generate good cpu.idl older.idl rpc.idl shapes.idl
 find "$work/tree" -type f -newer "$work/before" >"$work/difference"
 result "a second run rewrites nothing"
 
@@ -105,14 +105,14 @@ result "what comes out is read-only"
 
 # The golden files cannot tell that all of it compiles.
 : >"$work/difference"
-for f in lib/cpu/gen-cpu.c lib/gen-types.c lib/gen-json.c lib/gen-calls.c \
+for f in libvirt-glue/gen-answers.c libvirt-glue/gen-libvirt.c lib/cpu/gen-cpu.c lib/gen-types.c lib/gen-json.c lib/gen-calls.c \
     lib/gen-records.c \
     xl-plugins/gen-shapes.c tests/unit/gen-roundtrip.c tests/unit/gen-abi.c \
     fuzz/gen-fuzz-json.c; do
     ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wformat=2 \
         -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings -Werror \
         -I "$work/tree/include" -I "$work/tree/lib" -I "$top_srcdir/lib" \
-        -I "$top_srcdir/xl-plugins" -I "$top_srcdir/tests/unit" \
+        -I "$top_srcdir/xl-plugins" -I "$top_srcdir/libvirt-glue" -I "$top_srcdir/tests/unit" \
         -fsyntax-only "$work/tree/$f" >>"$work/difference" 2>&1
 done
 result "the C of good/*.idl compiles"

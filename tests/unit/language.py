@@ -56,7 +56,8 @@ def pieces(name, text):
 def files():
     names = []
     for where in ("*.md", "docs/*.md", "docs/*.pod", "idl/*.md", "bench/*.md",
-                  "idl/*.idl", "lib/*/*.[ch]", "xl-plugins/*.[ch]"):
+                  "idl/*.idl", "lib/*/*.[ch]", "xl-plugins/*.[ch]",
+                  "libvirt-glue/*.[ch]"):
         names += glob.glob(os.path.join(TOP, where))
     return sorted(n for n in names
                   if not os.path.basename(n).startswith("gen-")

@@ -108,7 +108,7 @@ readme_commands() {
 }
 
 # Pages of Xen, QEMU and man-pages, at which we only point.
-others='xl(1) xl.cfg(5) qemu-img(1) xen-vbd-interface(7)'
+others='xl(1) xl.cfg(5) qemu-img(1) xen-vbd-interface(7) virsh(1) libvirtd(8)'
 
 @test "links between man pages lead somewhere" {
     local page file status=0
@@ -149,7 +149,7 @@ others='xl(1) xl.cfg(5) qemu-img(1) xen-vbd-interface(7)'
 @test "man has nothing to say" {
     command -v groff > /dev/null || skip "no groff"
     local page
-    for page in "$top_builddir"/docs/*.[137]; do
+    for page in "$top_builddir"/docs/*.[1378]; do
         groff -mandoc -Tutf8 -ww -rLL=100n "$page" 2>&1 > /dev/null |
             sed "s|^|${page##*/}: |"
     done > "$tmp/said"

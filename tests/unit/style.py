@@ -13,7 +13,7 @@ COLUMNS = 79
 FUNCTION = 60       # lines from its brace to its brace; most have under 30
 FILE = 640          # "about 600"
 TOP = pathlib.Path(os.environ["top_srcdir"])
-ROOMS = ("lib", "xl-plugins", "examples", "fuzz", "bench",
+ROOMS = ("lib", "xl-plugins", "libvirt-glue", "examples", "fuzz", "bench",
          "tests/unit", "tests/qemu", "tests/xl")
 
 

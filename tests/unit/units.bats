@@ -10,6 +10,8 @@ setup_file() {
     export dest=$BATS_FILE_TMPDIR/dest
     env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS \
         make -s -C "$top_builddir/xl-plugins" DESTDIR="$dest" install
+    env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS \
+        make -s -C "$top_builddir/libvirt-glue" DESTDIR="$dest" install
 }
 
 setup() {
@@ -21,9 +23,12 @@ setup() {
     command -v systemd-analyze > /dev/null || skip 'no systemd-analyze'
     mkdir "$BATS_TEST_TMPDIR/units"
     for unit in "$units"/*; do
-        copy=$BATS_TEST_TMPDIR/units/${unit##*/}
         # with programs that are there
-        sed "s|^ExecStart=/|ExecStart=$dest/|" "$unit" > "$copy"
+        sed "s|^ExecStart=/|ExecStart=$dest/|" "$unit" \
+            > "$BATS_TEST_TMPDIR/units/${unit##*/}"
+    done
+    for unit in "$units"/*; do
+        copy=$BATS_TEST_TMPDIR/units/${unit##*/}
         run systemd-analyze verify --man=no --recursive-errors=no "$copy"
         echo "$output"
         [ "$status" = 0 ]
@@ -36,7 +41,7 @@ setup() {
     command -v systemd-analyze > /dev/null || skip 'no systemd-analyze'
     systemd-analyze security --help | grep -q -e --offline ||
         skip 'systemd-analyze judges only units that run'
-    for unit in "$units"/*; do
+    for unit in "$units"/*.service; do
         # in tenths, of which 100 is everything
         run systemd-analyze security --offline=yes --threshold=56 "$unit"
         echo "$output"

@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Clients of libvirt's protocol that no library would be: libvirt-raw.py TEST
+runs the function of that name, which raises when the relay does not do what it
+should."""
+
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+
+RUN = "/run/libvirt/"
+RELAY, RELAY_RO = RUN + "virtxend-sock", RUN + "virtxend-sock-ro"
+STOCK = RUN + "libvirt-sock"
+REMOTE, KEEPALIVE = 0x20008086, 0x6b656570
+CALL, REPLY, MESSAGE = 0, 1, 2
+OPEN, CLOSE, HOSTNAME, VERSION, AUTH_LIST = 1, 2, 59, 4, 66
+CPU_MODELS = 312
+ERROR_DENIED, ERROR_RPC = 29, 39
+
+
+def xdr(text):
+    data = text if isinstance(text, bytes) else text.encode()
+    return struct.pack(">I", len(data)) + data + bytes(-len(data) % 4)
+
+
+def frame(proc, payload=b"", prog=REMOTE, kind=CALL, serial=1, vers=1):
+    return struct.pack(">IIIiIII", 28 + len(payload), prog, vers, proc, kind,
+                       serial, 0) + payload
+
+
+class Client:
+    def __init__(self, path=RELAY, uri="xen:///system", flags=0):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(path)
+        self.serial = 0
+        if uri is not None:
+            self.ok(AUTH_LIST)
+            self.ok(OPEN, b"\0\0\0\1" + xdr(uri) + struct.pack(">I", flags))
+
+    def send(self, proc, payload=b"", **more):
+        self.serial += 1
+        self.sock.sendall(frame(proc, payload, serial=self.serial, **more))
+        return self.serial
+
+    def bytes(self, num):
+        data = b""
+        while len(data) < num:
+            piece = self.sock.recv(num - len(data))
+            if not piece:
+                raise EOFError
+            data += piece
+        return data
+
+    def receive(self):
+        """(program, procedure, type, serial, status, payload)"""
+        length, = struct.unpack(">I", self.bytes(4))
+        rest = self.bytes(length - 4)
+        prog, _, proc, kind, serial, status = struct.unpack(">IIiIII",
+                                                            rest[:24])
+        return prog, proc, kind, serial, status, rest[24:]
+
+    def call(self, proc, payload=b""):
+        """(error code or 0, payload or text)"""
+        serial = self.send(proc, payload)
+        prog, got, kind, answered, status, data = self.receive()
+        assert (prog, got, kind, answered) == (REMOTE, proc, REPLY, serial)
+        return error(data) if status else (0, data)
+
+    def ok(self, proc, payload=b""):
+        code, data = self.call(proc, payload)
+        assert not code, (proc, code, data)
+        return data
+
+    def gone(self):
+        """The relay has closed, without a reply."""
+        try:
+            return self.sock.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def error(data):
+    code, _, has_text = struct.unpack(">iiI", data[:12])
+    length, = struct.unpack(">I", data[12:16])
+    return code, data[16:16 + length].decode() if has_text else ""
+
+
+def models(arch="x86_64", need=1):
+    return xdr(arch) + struct.pack(">iI", need, 0)
+
+
+# ---- tests -------------------------------------------------------------------
+
+def before_open():
+    """Ours are libvirtd's to refuse as long as the connection is not open."""
+    for sent in [], [AUTH_LIST]:
+        ours, stock = Client(RELAY, uri=None), Client(STOCK, uri=None)
+        for proc in sent:
+            assert ours.call(proc) == stock.call(proc)
+        for proc in CPU_MODELS, HOSTNAME:
+            got = ours.call(proc, models()), stock.call(proc, models())
+            assert got[0] == got[1] and got[0][0], got
+    client = Client()
+    assert client.ok(CPU_MODELS, models())
+    # libvirtd hangs up after CLOSE, and the call behind it is not answered
+    client.sock.sendall(frame(CLOSE, serial=50) +
+                        frame(CPU_MODELS, models(), serial=51))
+    assert client.receive()[3] == 50
+    assert client.gone()
+
+
+def other_driver():
+    """A connection that is not Xen's is none of our business."""
+    client = Client(uri="test:///default")
+    stock = Client(STOCK, uri="test:///default")
+    assert client.call(CPU_MODELS, models("i386")) == \
+        stock.call(CPU_MODELS, models("i386"))
+
+
+def pipelined_open():
+    """Calls behind an OPEN get their answers, after it and in our name."""
+    client = Client(uri=None)
+    client.ok(AUTH_LIST)
+    opening = frame(OPEN, b"\0\0\0\1" + xdr("xen:///system") + bytes(4),
+                    serial=100)
+    client.sock.sendall(opening + frame(HOSTNAME, serial=101) +
+                        frame(CPU_MODELS, models(), serial=102) +
+                        frame(HOSTNAME, serial=103))
+    got = {}
+    for _ in range(4):
+        _, _, _, serial, status, _ = client.receive()
+        got[serial] = status
+    assert got == {100: 0, 101: 0, 102: 0, 103: 0}, got
+    assert next(iter(got)) == 100
+
+
+def read_only():
+    """The socket decides, and so does the flag of OPEN."""
+    for client in Client(RELAY_RO, flags=1), Client(RELAY, flags=1):
+        assert client.ok(CPU_MODELS, models())
+        code, text = client.call(CPU_MODELS, models("x" * 70000))
+        assert code, text
+    writer = Client(RELAY_RO, flags=0)      # says that it may write
+    code, text = writer.call(12, xdr("test") + bytes(20))
+    assert code, "DomainDestroy on the read-only socket"
+
+
+def garbage():
+    """Nonsense ends its own connection, or is answered by an error."""
+    other = Client()
+    for length in 0, 3, 4, 27, 0x2000005, 0x7fffffff, 0xffffffff:
+        client = Client()
+        client.sock.sendall(struct.pack(">I", length) + bytes(60))
+        assert client.gone(), length
+    client = Client()
+    client.sock.sendall(struct.pack(">IIIiIII", 28 + 4, REMOTE, 1, 9, 4, 9, 0)
+                        + struct.pack(">I", 33))
+    assert client.gone()
+    for payload in (b"", b"\0\0", struct.pack(">I", 0xffffffff),
+                    struct.pack(">I", 6) + b"x86_64",
+                    xdr(b"a\0b") + bytes(8)):
+        code, text = other.call(CPU_MODELS, payload)
+        assert code == ERROR_RPC, (code, text)
+    code, text = other.call(CPU_MODELS, models("x" * (8 << 20)))
+    assert code == ERROR_RPC and "too long" in text, (code, text)
+    for prog, proc in (REMOTE, 9999), (0x12345678, 1), (REMOTE, -1):
+        other.sock.sendall(frame(proc, prog=prog, serial=5))
+        stock = Client(STOCK, uri="test:///default")
+        stock.sock.sendall(frame(proc, prog=prog, serial=5))
+        assert other.receive()[1:] == stock.receive()[1:], (prog, proc)
+    assert other.ok(CPU_MODELS, models())
+
+
+def many():
+    """100 clients, 5 calls in flight each and all at once; one is slow."""
+    slow = Client()
+    slow.sock.sendall(frame(CPU_MODELS, models(), serial=7) * 200)
+    clients = [Client() for _ in range(100)]
+    begin = time.monotonic()
+    for client in clients:
+        for i in range(5):
+            client.sock.sendall(frame(HOSTNAME if i else CPU_MODELS,
+                                      b"" if i else models(), serial=i + 1))
+    for client in clients:
+        serials = sorted(client.receive()[3] for _ in range(5))
+        assert serials == [1, 2, 3, 4, 5], serials
+    assert time.monotonic() - begin < 60
+    for _ in range(200):
+        assert slow.receive()[3] == 7
+
+
+def slow_reader():
+    """It holds up nobody but itself, and costs bounded memory."""
+    pid = int(sys.argv[2])
+    slow, other = Client(), Client()
+    slow.sock.settimeout(1)
+    sent = 0
+    try:
+        for _ in range(1000):
+            slow.sock.sendall((frame(CPU_MODELS, models(), serial=7) +
+                               frame(HOSTNAME, serial=8)) * 20)
+            sent += 40
+    except socket.timeout:
+        pass
+    assert sent < 40000, "it was never held back"
+    assert other.ok(HOSTNAME)
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        rss = [line.split()[1] for line in f if line.startswith("VmRSS")]
+    assert int(rss[0]) < 200 << 10, rss
+    slow.sock.settimeout(30)
+    for _ in range(100):
+        slow.receive()
+
+
+def keepalive():
+    """Pings pass, with a call of ours in between."""
+    client = Client()
+    client.send(CPU_MODELS, models())
+    client.sock.sendall(frame(1, prog=KEEPALIVE, kind=MESSAGE, serial=0))
+    got = {client.receive()[:2] for _ in range(2)}
+    assert got == {(KEEPALIVE, 2), (REMOTE, CPU_MODELS)}, got
+
+
+def vanish():
+    """Clients that go away in the middle of anything."""
+    for cut in 0, 3, 20, 28, 40:
+        client = Client()
+        client.sock.sendall(frame(CPU_MODELS, models())[:cut])
+        client.sock.close()
+    for _ in range(20):
+        client = Client()
+        client.send(CPU_MODELS, models())
+        client.sock.close()
+    assert Client().ok(HOSTNAME)
+
+
+def held():
+    """Until libvirtd goes: then the client is told."""
+    client = Client()
+    open(sys.argv[2], "w", encoding="ascii").close()
+    assert client.gone()
+
+
+def stream():
+    """Many threads on one connection at once, each reply to its call."""
+    client = Client()
+    count = 300
+    kinds = {}
+
+    def reader():
+        for _ in range(count):
+            _, proc, _, serial, status, _ = client.receive()
+            assert not status
+            kinds[serial] = proc
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    first = client.serial
+    for i in range(count):
+        client.send(CPU_MODELS if i % 10 == 0 else VERSION,
+                    models() if i % 10 == 0 else b"")
+    thread.join()
+    for i in range(count):
+        assert kinds[first + 1 + i] == (CPU_MODELS if i % 10 == 0
+                                        else VERSION)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
+    os.write(1, b"done\n")

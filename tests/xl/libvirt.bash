@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash disable=SC2034
+# The rig of libvirt*.bats: the installed libvirtd and virsh, with the relay of
+# the build tree between them, in a mount namespace of their own, so that the
+# machine's /run, /etc/libvirt and /var/lib stay as they are.
+
+# Waits until COMMAND succeeds, 20 seconds at most.
+wait_for() {
+    local end=$((SECONDS + 20))
+    until "$@" > /dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || { echo "still not: $*" >&2; return 1; }
+        sleep 0.05
+    done
+}
+
+in_rig() { nsenter -t "$(cat "$rig/holder.pid")" "${rig_ns[@]}" -- "$@"; }
+
+# background NAME COMMAND...: in the rig; its number is in NAME.pid
+background() {
+    local name=$1
+    shift
+    # shellcheck disable=SC2016 # expanded in the rig
+    in_rig setsid sh -c 'echo $$ > "$0"; exec "$@"' "$rig/$name.pid" "$@" \
+        >> "$rig/$name.log" 2>&1 < /dev/null 3>&- &
+    wait_for test -s "$rig/$name.pid"
+}
+
+# end NAME [SIGNAL]: and waits for it
+end() {
+    local pid
+    pid=$(cat "$rig/$1.pid")
+    kill "-${2:-TERM}" "$pid" 2> /dev/null || true
+    wait_for is_gone "$pid"
+    rm -f "$rig/$1.pid"
+}
+is_gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
+
+start_libvirtd() {
+    background libvirtd env LIBVIRT_DRIVER_DIR=/run/drivers \
+        "${libvirtd_env[@]}" libvirtd
+    # it answers when its test driver does
+    wait_for in_rig virsh -c "test+unix:///default?socket=$run/libvirt-sock" \
+        list
+}
+
+# start_relay [OPTION]...
+start_relay() {
+    background relay env "${relay_env[@]}" "$xlxvirtd" "$@"
+    wait_for in_rig test -S "$run/virtxend-sock-ro"
+    wait_for in_rig "$xlxvirtd" --check
+}
+
+rig_make() {
+    : "${top_builddir:?is not set: run by make check}" "${top_srcdir:?}"
+    local user=()
+    PATH=$PATH:/usr/sbin:/sbin
+    xlxvirtd=$(readlink -f "$top_builddir/libvirt-glue/xlxvirtd")
+    rig=$BATS_FILE_TMPDIR run=/run/libvirt
+    rig_ns=(-m)
+    libvirtd_env=()
+    relay_env=()
+    command -v libvirtd virsh > /dev/null ||
+        skip 'no libvirtd is installed: install libvirt-daemon'
+    [ "$(id -u)" = 0 ] || { user=(-r) rig_ns=(-U -m --preserve-credentials); }
+    unshare "${user[@]}" -m true 2> /dev/null ||
+        skip 'no mount namespace can be made here'
+    # shellcheck disable=SC2016 # expanded in the namespace
+    setsid unshare "${user[@]}" -m --propagation private sh -c '
+        set -e
+        for dir in /run /etc/libvirt /var/lib /var/log /var/cache; do
+            mount -t tmpfs rig $dir
+        done
+        mkdir -p /run/libvirt /run/drivers /var/lib/libvirt
+        printf "auth_unix_%s = \"none\"\n" rw ro > /etc/libvirt/libvirtd.conf
+        echo $$ > "$0/holder.pid"
+        exec sleep 10000' "$rig" > "$rig/holder.log" 2>&1 < /dev/null 3>&- &
+    wait_for test -s "$rig/holder.pid"
+}
+
+rig_end() {
+    local name
+    for name in relay libvirtd qemu holder; do
+        [ ! -s "$rig/$name.pid" ] || end "$name" KILL
+    done
+}
+
+# After rig_make of setup_file, in each test.
+rig_use() {
+    PATH=$PATH:/usr/sbin:/sbin
+    xlxvirtd=$(readlink -f "$top_builddir/libvirt-glue/xlxvirtd")
+    rig=$BATS_FILE_TMPDIR run=/run/libvirt
+    rig_ns=(-m)
+    [ "$(id -u)" = 0 ] || rig_ns=(-U -m --preserve-credentials)
+    libvirtd_env=()
+    relay_env=()
+    direct="test+unix:///default?socket=$run/libvirt-sock"
+}
+
+virsh_relay() { in_rig timeout 60 virsh -c xen:///system "$@"; }
+virsh_direct() { in_rig timeout 60 virsh -c "$direct" "$@"; }
+# raw.py's test of that name
+raw() {
+    in_rig timeout 100 "${PYTHON:-python3}" -B \
+        "$top_srcdir/tests/xl/libvirt-raw.py" "$@"
+}
