@@ -115,7 +115,7 @@ static int read_image(const char *bytes, size_t size, bool headers,
 {
     static const char start[] =
         "Xen saved domain, xl format\n \0 \r" "\4\3\2\1"
-        "\0\0\0\0" "\0\0\0\0" "\0\0\0\0"    /* no config */
+        "\2\0\0\0" "\0\0\0\0" "\0\0\0\0"    /* no config */
         "LibxlFmt" "\0\0\0\2" "\0\0\0\0"
         "\1\0\0\0" "\0\0\0\0"                /* libxc's stream begins */
         "\xff\xff\xff\xff\xff\xff\xff\xff" "XENF" "\0\0\0\3"

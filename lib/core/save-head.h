@@ -14,6 +14,7 @@
 #define XLX__SAVE_MAGIC "Xen saved domain, xl format\n \0 \r"
 #define XLX__SAVE_BYTE_ORDER 0x01020304
 #define XLX__SAVE_JSON 1                /* of the mandatory flags */
+#define XLX__SAVE_STREAM_V2 2
 
 struct xlx__save_head {
     char magic[32];

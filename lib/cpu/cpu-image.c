@@ -1,55 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The processor of a saved guest: the file of "xl save" has Xen's CPU policy
- * in its head, before any memory.  Three headers are nested: xl's, that of
- * libxl's stream, and that of libxc's, whose first records are wanted
- * (docs/specs/libxl-migration-stream and libxc-migration-stream of Xen).
+ * in its head, before any memory, among the first records of libxc's stream.
  * Nothing is read behind these records.
  */
-#include <endian.h>
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "core/save-head.h"
+#include "core/save-stream.h"
 #include "cpu/cpu.h"
 #include "gen-calls.h"
-
-#define LIBXL_IDENT UINT64_C(0x4c6962786c466d74)
-#define LIBXC_MARKER UINT64_MAX
-#define LIBXC_ID 0x58454e46
-#define BIG_ENDIAN_OPTION 1
-
-enum { LIBXL_LIBXC_CONTEXT = 1 };
-enum {
-    LIBXC_STATIC_DATA_END = 0x10,
-    LIBXC_CPUID_POLICY = 0x11,
-    LIBXC_MSR_POLICY = 0x12,
-};
 
 /* Some ten times what there can be. */
 #define RECORDS_MAX 64
 #define RECORD_MAX (64u << 10)
-#define CONFIG_MAX (16u << 20)
 
-struct libxl_header {                   /* big endian */
-    uint64_t ident;
-    uint32_t version, options;
-};
-struct libxc_header {                   /* big endian */
-    uint64_t marker;
-    uint32_t id, version;
-    uint16_t options, reserved[3];
-};
-struct domain_header {
-    uint32_t type;
-    uint16_t page_shift, reserved;
-    uint32_t major, minor;
-};
-struct record {
-    uint32_t type, length;
-};
 struct leaf_entry {
     uint32_t leaf, subleaf, reg[4];
 };
@@ -58,97 +26,6 @@ struct msr_entry {
     uint64_t value;
 };
 #define NO_SUBLEAF UINT32_MAX
-
-static int take(FILE *f, void *to, size_t size)
-{
-    if (fread(to, size, 1, f) == 1 || !size)
-        return 0;
-    return ferror(f) ? xlx__error(xlx__errno_rc(errno), "%s", strerror(errno))
-                     : xlx__error(ERROR_INVAL, "ends in the middle of its "
-                                  "head");
-}
-
-static int skip(FILE *f, uint32_t size)
-{
-    char buf[4096];
-    size_t n;
-    int rc = 0;
-
-    for (; !rc && size; size -= (uint32_t)n) {
-        n = size < sizeof(buf) ? size : sizeof(buf);
-        rc = take(f, buf, n);
-    }
-    return rc;
-}
-
-/* Bodies are filled up to a multiple of eight. */
-static uint32_t padded(uint32_t length)
-{
-    return (length + 7) & ~UINT32_C(7);
-}
-
-/* ---- headers ------------------------------------------------------------ */
-
-static int take_xl_header(FILE *f)
-{
-    struct xlx__save_head h;
-    int rc;
-
-    rc = take(f, &h, sizeof(h));
-    if (rc)
-        return rc;
-    if (!xlx__is_save_head(&h) || h.length > CONFIG_MAX)
-        return xlx__error(ERROR_INVAL, "is not what xl save writes");
-    return skip(f, h.length);
-}
-
-/* Up to where libxc's stream begins. */
-static int take_libxl_head(FILE *f)
-{
-    struct libxl_header h;
-    struct record r;
-    unsigned int i;
-    int rc;
-
-    rc = take(f, &h, sizeof(h));
-    if (rc)
-        return rc;
-    if (be64toh(h.ident) != LIBXL_IDENT || be32toh(h.version) != 2 ||
-        (be32toh(h.options) & BIG_ENDIAN_OPTION))
-        return xlx__error(ERROR_INVAL, "libxl's stream is not of version 2");
-    for (i = 0; i < RECORDS_MAX; i++) {
-        rc = take(f, &r, sizeof(r));
-        if (rc || r.type == LIBXL_LIBXC_CONTEXT)
-            return rc;
-        rc = r.length > RECORD_MAX
-             ? xlx__error(ERROR_INVAL, "a record of %u bytes before libxc's "
-                          "stream", r.length)
-             : skip(f, padded(r.length));
-        if (rc)
-            return rc;
-    }
-    return xlx__error(ERROR_INVAL, "libxc's stream does not begin");
-}
-
-static int take_libxc_headers(FILE *f)
-{
-    struct libxc_header h;
-    struct domain_header d;
-    int rc;
-
-    rc = take(f, &h, sizeof(h));
-    if (rc)
-        return rc;
-    if (h.marker != LIBXC_MARKER || be32toh(h.id) != LIBXC_ID ||
-        (be16toh(h.options) & BIG_ENDIAN_OPTION))
-        return xlx__error(ERROR_INVAL, "has no stream of libxc's");
-    if (be32toh(h.version) < 3)
-        return xlx__error(ERROR_INVAL, "was saved by Xen before 4.14, and has "
-                          "no CPU policy");
-    return take(f, &d, sizeof(d));
-}
-
-/* ---- records ------------------------------------------------------------ */
 
 static int add_leaves(const char *body, uint32_t length,
                       struct xlx__cpu_dump *d)
@@ -186,28 +63,48 @@ static int add_msrs(const char *body, uint32_t length,
     return rc;
 }
 
-/* Up to the end of what does not change while a guest runs. */
-static int take_records(FILE *f, char *body, struct xlx__cpu_dump *d)
+static bool is_static_end(const struct xlx__save *s)
 {
-    struct record r = { 0, 0 };
+    return s->part == XLX__SAVE_LIBXC_RECORD &&
+           s->type == XLX__LIBXC_STATIC_DATA_END;
+}
+
+static int take_record(struct xlx__save *s, struct xlx__cpu_dump *d)
+{
+    bool leaves = s->type == XLX__LIBXC_CPUID_POLICY;
+    char *body;
+    int rc;
+
+    if (s->part == XLX__SAVE_LIBXC && s->libxc.version < 3)
+        return xlx__error(ERROR_INVAL, "was saved by Xen before 4.14, and has "
+                          "no CPU policy");
+    if (s->part != XLX__SAVE_LIBXC_RECORD ||
+        (!leaves && s->type != XLX__LIBXC_MSR_POLICY))
+        return 0;
+    rc = xlx__save_body_all(s, RECORD_MAX, &body);
+    if (rc) return rc;
+    rc = leaves ? add_leaves(body, (uint32_t)s->length, d)
+                : add_msrs(body, (uint32_t)s->length, d);
+    free(body);
+    return rc;
+}
+
+/* Up to the end of what does not change while a guest runs. */
+static int take_records(struct xlx__save *s, struct xlx__cpu_dump *d)
+{
     unsigned int i;
     int rc = 0;
 
-    for (i = 0; !rc && i < RECORDS_MAX; i++) {
-        rc = take(f, &r, sizeof(r));
-        if (rc || r.type == LIBXC_STATIC_DATA_END)
-            break;
-        if (r.length > RECORD_MAX)
-            return xlx__error(ERROR_INVAL, "a record of %u bytes in the head "
-                              "of libxc's stream", r.length);
-        rc = take(f, body, padded(r.length));
-        if (!rc && r.type == LIBXC_CPUID_POLICY)
-            rc = add_leaves(body, r.length, d);
-        if (!rc && r.type == LIBXC_MSR_POLICY)
-            rc = add_msrs(body, r.length, d);
+    for (i = 0; !rc && i < RECORDS_MAX && !is_static_end(s); i++) {
+        rc = xlx__save_next(s);
+        if (!rc && s->length > RECORD_MAX && s->part != XLX__SAVE_XL)
+            rc = xlx__save_error(s, "%llu bytes before the guest's memory",
+                                 (unsigned long long)s->length);
+        if (!rc)
+            rc = take_record(s, d);
     }
     if (rc) return rc;
-    if (r.type != LIBXC_STATIC_DATA_END)
+    if (!is_static_end(s))
         return xlx__error(ERROR_INVAL,
                           "the head of libxc's stream has no end");
     if (!d->num_leaves)
@@ -215,41 +112,35 @@ static int take_records(FILE *f, char *body, struct xlx__cpu_dump *d)
     return 0;
 }
 
-static int read_image(FILE *f, struct xlx__cpu *cpu_r)
+static int read_image(int fd, struct xlx__cpu *cpu_r)
 {
     struct xlx__cpu_dump d = { .leaves = NULL };
-    char *body = malloc(RECORD_MAX);
+    struct xlx__save *s = NULL;
     int rc;
 
-    rc = body ? take_xl_header(f)
-              : xlx__nomem();
+    rc = xlx__save_open(fd, &s);
     if (rc) goto out;
-    rc = take_libxl_head(f);
-    if (rc) goto out;
-    rc = take_libxc_headers(f);
-    if (rc) goto out;
-    rc = take_records(f, body, &d);
+    rc = take_records(s, &d);
     if (rc) goto out;
     rc = xlx__cpu_decode(&d, cpu_r);
 
  out:
+    xlx__save_close(s);
     xlx__cpu_dump_free(&d);
-    free(body);
     return rc;
 }
 
 int xlx__cpu_image_read(xlx_ctx *ctx, const char *path, xlx_cpu *cpu_r)
 {
-    FILE *f = fopen(path, "re");
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), rc;
     struct xlx__cpu cpu;
-    int rc;
 
     (void)ctx;
-    if (!f)
+    if (fd < 0)
         return xlx__error(xlx__errno_rc(errno), "%s: %s", path,
                           strerror(errno));
-    rc = read_image(f, &cpu);
-    fclose(f);
+    rc = read_image(fd, &cpu);
+    close(fd);
     if (rc)
         return xlx__error_prefix(rc, "%s", path);
     cpu.from = xlx__cpu_nearest(&cpu);

@@ -43,8 +43,8 @@ has()
 }
 
 library=$top_builddir/lib/.libs/libxlx.so
-programs='xl xl-cpu xl-mirror xl-scsi xl-snapshot xl-usb xl-vnuma xl-guard'
-echo "1..$((3 * 9 + 8 + 1))"
+programs='xl xl-cpu xl-mirror xl-saved xl-scsi xl-snapshot xl-usb xl-vnuma xl-guard'
+echo "1..$((3 * 10 + 8 + 1))"
 for file in $library $(for p in $programs; do program_of "$p"; done); do
     has "$file" --program-headers GNU_RELRO 'tables are read-only (RELRO)'
     has "$file" --dynamic 'BIND_NOW|FLAGS_1.* NOW' 'all is bound at the start'
