@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xl disk-mirror, disk-pull, disk-jobs and disk-job-*.
+ * xl disk-mirror, disk-move, disk-pull, disk-commit, disk-jobs and disk-job-*.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -59,29 +59,39 @@ static char *absolute(const char *path)
 
 /* ---- start, and wait ---------------------------------------------------- */
 
+/* For a dry run, a job at work, and one that is done. */
+static const char *const words[][3] = {
+    [XLX_DISK_JOB_KIND_MIRROR] = { "Would copy", "Copying", "Copied" },
+    [XLX_DISK_JOB_KIND_PULL] = { "Would pull", "Pulling", "Pulled" },
+    [XLX_DISK_JOB_KIND_MOVE] = { "Would move", "Moving", "Moved" },
+    [XLX_DISK_JOB_KIND_COMMIT] = { "Would commit", "Committing",
+                                   "Committed" },
+};
+
 static void say(bool dry_run, const xlx_disk_job *job)
 {
     bool done = job->state == XLX_DISK_JOB_STATE_DONE;
+    const char *word = words[job->kind][dry_run ? 0 : done ? 2 : 1];
 
-    if (job->kind == XLX_DISK_JOB_KIND_MOVE)
-        printf("%s %s to %s (%s)\n", dry_run ? "Would move"
-               : done ? "Moved" : "Moving", job->vdev, job->target,
+    switch (job->kind) {
+    case XLX_DISK_JOB_KIND_PULL:
+        printf("%s into %s, which %s based on %s\n", word, job->image,
+               done ? "is now" : "will be", *xl_text(job->target)
+               ? job->target : "nothing");
+        break;
+    case XLX_DISK_JOB_KIND_COMMIT:
+        printf("%s %s into %s (%s)\n", word, job->vdev, job->target,
                job->format);
-    else if (job->kind == XLX_DISK_JOB_KIND_MIRROR)
-        printf("%s %s to %s (%s)\n", dry_run ? "Would copy"
-               : done ? "Copied" : "Copying", job->vdev, job->target,
+        break;
+    default:
+        printf("%s %s to %s (%s)\n", word, job->vdev, job->target,
                job->format);
-    else if (*xl_text(job->target))
-        printf("%s %s, which %s based on %s\n", dry_run ? "Would pull into"
-               : done ? "Pulled into" : "Pulling into", job->image,
-               done ? "is now" : "will be", job->target);
-    else
-        printf("%s %s, which %s based on nothing\n", dry_run
-               ? "Would pull into" : done ? "Pulled into" : "Pulling into",
-               job->image, done ? "is now" : "will be");
+        break;
+    }
     if (!dry_run && !done)
         printf("See how far it is with xl disk-jobs\n");
-    if (done && job->kind == XLX_DISK_JOB_KIND_MOVE)
+    if (done && (job->kind == XLX_DISK_JOB_KIND_MOVE ||
+                 job->kind == XLX_DISK_JOB_KIND_COMMIT))
         printf("A config that names %s must be changed\n", job->image);
 }
 
@@ -118,54 +128,61 @@ static int wait_for(const xlx_guest *guest, const char *vdev,
 
 /* A command that starts a job. */
 struct start {
-    const char *domain, *vdev;
+    const char *domain, *config, *vdev;
     const char *speed, *path;       /* as they were typed, or NULL */
     bool dry_run, no_wait, json;
-    void *spec;                     /* for the call */
-    int (*call)(const xlx_guest *guest, void *spec, char *path,
-                uint64_t speed, xlx_disk_job *job);
+    uint64_t *speed_r;              /* where the call wants them */
+    char **path_r;
+    const void *spec;
+    /* one of the calls that start a job */
+    int (*call)(const xlx_guest *guest, const void *spec, xlx_disk_job *job);
 };
+
+/* Exit status. */
+static int read_words(const struct start *s)
+{
+    int r;
+
+    r = s->speed ? read_speed(s->speed, s->speed_r) : 0;
+    if (r || !s->path)
+        return r;
+    *s->path_r = absolute(s->path);
+    return *s->path_r ? 0 : 1;
+}
 
 static int start(const struct start *s)
 {
-    uint64_t speed = 0;
-    char *path = NULL;
     xlx_guest guest;
     xlx_disk_job job;
     int rc, r;
 
-    r = s->speed ? read_speed(s->speed, &speed) : 0;
-    if (r)
-        return r;
-    path = s->path ? absolute(s->path) : NULL;
-    if (s->path && !path)
-        return 1;
     xlx_guest_init(&guest);
     xlx_disk_job_init(&job);
-    rc = xlx_guest_find(xl_ctx(), s->domain, NULL, &guest);
+    r = read_words(s);
+    if (r) goto out;
+    rc = xlx_guest_find(xl_ctx(), s->domain, s->config, &guest);
     if (!rc)
-        rc = s->call(&guest, s->spec, path, speed, &job);
+        rc = s->call(&guest, s->spec, &job);
     r = rc ? xl_failed(rc) : 0;
-    if (!r && !s->dry_run && !s->no_wait)
+    if (!r && !s->dry_run && (!s->no_wait || job.offline))
         r = wait_for(&guest, s->vdev, &job);
     if (!r && s->json)
         r = xl_print_json(xlx_disk_job_to_json(xl_ctx(), &job));
     else if (!r)
         say(s->dry_run, &job);
-    free(path);
+
+ out:
+    if (s->path_r)
+        free(*s->path_r);
     xlx_disk_job_dispose(&job);
     xlx_guest_dispose(&guest);
     return r;
 }
 
-static int start_mirror(const xlx_guest *guest, void *spec, char *path,
-                        uint64_t speed, xlx_disk_job *job)
+static int call_mirror(const xlx_guest *guest, const void *spec,
+                       xlx_disk_job *job)
 {
-    xlx_disk_mirror_spec *s = spec;
-
-    s->target = path;
-    s->speed = speed;
-    return xlx_disk_mirror(xl_ctx(), guest, s, job);
+    return xlx_disk_mirror(xl_ctx(), guest, spec, job);
 }
 
 int xl_disk_mirror_main(int argc, char **argv)
@@ -177,21 +194,20 @@ int xl_disk_mirror_main(int argc, char **argv)
     if (r >= 0)
         return r;
     return start(&(struct start){
-        .domain = args.domain, .vdev = args.disk_mirror_spec.vdev,
-        .speed = args.speed, .path = args.target, .dry_run = args.dry_run,
+        .domain = args.domain, .config = args.config,
+        .vdev = args.disk_mirror_spec.vdev, .speed = args.speed,
+        .path = args.target, .dry_run = args.dry_run,
         .no_wait = args.no_wait, .json = args.json,
-        .spec = &args.disk_mirror_spec, .call = start_mirror,
+        .speed_r = &args.disk_mirror_spec.speed,
+        .path_r = &args.disk_mirror_spec.target,
+        .spec = &args.disk_mirror_spec, .call = call_mirror,
     });
 }
 
-static int start_move(const xlx_guest *guest, void *spec, char *path,
-                      uint64_t speed, xlx_disk_job *job)
+static int call_move(const xlx_guest *guest, const void *spec,
+                     xlx_disk_job *job)
 {
-    xlx_disk_move_spec *s = spec;
-
-    s->target = path;
-    s->speed = speed;
-    return xlx_disk_move(xl_ctx(), guest, s, job);
+    return xlx_disk_move(xl_ctx(), guest, spec, job);
 }
 
 int xl_disk_move_main(int argc, char **argv)
@@ -203,21 +219,20 @@ int xl_disk_move_main(int argc, char **argv)
     if (r >= 0)
         return r;
     return start(&(struct start){
-        .domain = args.domain, .vdev = args.disk_move_spec.vdev,
-        .speed = args.speed, .path = args.target, .dry_run = args.dry_run,
+        .domain = args.domain, .config = args.config,
+        .vdev = args.disk_move_spec.vdev, .speed = args.speed,
+        .path = args.target, .dry_run = args.dry_run,
         .no_wait = args.no_wait, .json = args.json,
-        .spec = &args.disk_move_spec, .call = start_move,
+        .speed_r = &args.disk_move_spec.speed,
+        .path_r = &args.disk_move_spec.target,
+        .spec = &args.disk_move_spec, .call = call_move,
     });
 }
 
-static int start_pull(const xlx_guest *guest, void *spec, char *path,
-                      uint64_t speed, xlx_disk_job *job)
+static int call_pull(const xlx_guest *guest, const void *spec,
+                     xlx_disk_job *job)
 {
-    xlx_disk_pull_spec *s = spec;
-
-    s->until = path;
-    s->speed = speed;
-    return xlx_disk_pull(xl_ctx(), guest, s, job);
+    return xlx_disk_pull(xl_ctx(), guest, spec, job);
 }
 
 int xl_disk_pull_main(int argc, char **argv)
@@ -229,10 +244,36 @@ int xl_disk_pull_main(int argc, char **argv)
     if (r >= 0)
         return r;
     return start(&(struct start){
-        .domain = args.domain, .vdev = args.disk_pull_spec.vdev,
-        .speed = args.speed, .path = args.until, .dry_run = args.dry_run,
+        .domain = args.domain, .config = args.config,
+        .vdev = args.disk_pull_spec.vdev, .speed = args.speed,
+        .path = args.until, .dry_run = args.dry_run,
         .no_wait = args.no_wait, .json = args.json,
-        .spec = &args.disk_pull_spec, .call = start_pull,
+        .speed_r = &args.disk_pull_spec.speed,
+        .path_r = &args.disk_pull_spec.until,
+        .spec = &args.disk_pull_spec, .call = call_pull,
+    });
+}
+
+static int call_commit(const xlx_guest *guest, const void *spec,
+                       xlx_disk_job *job)
+{
+    return xlx_disk_commit(xl_ctx(), guest, spec, job);
+}
+
+int xl_disk_commit_main(int argc, char **argv)
+{
+    struct xl_disk_commit_args args;
+    int r;
+
+    r = xl_disk_commit_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    return start(&(struct start){
+        .domain = args.domain, .config = args.config,
+        .vdev = args.disk_commit_spec.vdev, .speed = args.speed,
+        .dry_run = args.dry_run, .no_wait = args.no_wait, .json = args.json,
+        .speed_r = &args.disk_commit_spec.speed,
+        .spec = &args.disk_commit_spec, .call = call_commit,
     });
 }
 

@@ -57,13 +57,6 @@ int xlx__image_has_data(const char *path, bool *data_r);
 /* qemu-img check -r leaks/all, for an image whose QEMU was killed. */
 int xlx__image_check_repair(xlx_ctx *ctx, const char *path,
                             bool *repaired_r);
-/* Merges path down into the image that its header names, which the caller
- * knows is base, and looks whether all of it is there; path itself stays as it
- * is, so that it can be done again.  progress may be NULL; what is for it,
- * xlx_job_progress.what. */
-int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
-                      const char *base, const xlx_progress *progress,
-                      const char *what);
 /* Does a guest see the same bytes in both?  When not, *at_r is the byte of the
  * disk near which the first difference is, UINT64_MAX when it is not known. */
 int xlx__image_compare(xlx_ctx *ctx, const char *a, const char *b,
@@ -99,6 +92,28 @@ struct xlx__image_features {
  * one. */
 int xlx__image_features(const char *path, const char *format,
                         struct xlx__image_features *features_r);
+
+/* ---- image-copy.c ------------------------------------------------------- */
+
+/* Merges path down into the image that its header names, which the caller
+ * knows is base, and looks whether all of it is there; path itself stays as it
+ * is, so that it can be done again.  progress may be NULL; what is for it,
+ * xlx_job_progress.what. */
+int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
+                      const char *base, const xlx_progress *progress,
+                      const char *what);
+/* Copies what a guest sees in path to a file that is made (what is in it is
+ * lost), or, when it is not made, to a device or NBD export of the same size.
+ */
+int xlx__image_convert(xlx_ctx *ctx, const char *path, const char *format,
+                       const char *to, const char *to_format, bool made,
+                       const xlx_progress *progress, const char *what);
+/* Copies into path, a qcow2, what it has from the images below it down to
+ * until, which it is based on then; "" for none.  Cut short, path is as good
+ * as before. */
+int xlx__image_pull(xlx_ctx *ctx, const char *path, const char *until,
+                    const char *until_format, const xlx_progress *progress,
+                    const char *what);
 
 /* ---- image-open.c ------------------------------------------------------- */
 

@@ -27,10 +27,15 @@ static int find(xlx_ctx *ctx, const xlx_guest *guest, const char *vdev,
     return rc ? rc : xlx__mirror_find(jobs, vdev, job_r);
 }
 
+/* How far a wait came. */
+struct waited {
+    bool found, offline, ready;
+};
+
 /* The guest's lock is free, and QEMU's monitor is between the looks. */
 static int wait_in_qemu(xlx_ctx *ctx, const xlx_guest *guest,
                         const char *vdev, const xlx_progress *progress,
-                        bool *found_r, bool *ready_r, xlx_disk_job *job_r)
+                        struct waited *w, xlx_disk_job *job_r)
 {
     struct xlx__job_state seen = { .there = false };
     struct xlx__snapshot_change c;
@@ -42,15 +47,16 @@ static int wait_in_qemu(xlx_ctx *ctx, const xlx_guest *guest,
 
     xlx_disk_jobs_init(&jobs);
     rc = find(ctx, guest, vdev, &c, &jobs, &job);
-    *found_r = !rc;
-    if (rc) goto out;
+    w->found = !rc;
+    w->offline = !rc && job->offline;
+    if (rc || w->offline) goto out;
     rc = xlx__mirror_handle(&c, job, &handle);
     ready = job->kind == XLX_DISK_JOB_KIND_PULL ? "pending" : "ready";
     if (!rc && c.served)
         rc = xlx__job_wait(&handle, ready, "concluded", 0, progress, vdev,
                            &seen);
     if (rc || !xlx__job_is(&seen, ready)) goto out;
-    *ready_r = true;
+    w->ready = true;
     rc = xlx__mirror_look(&c, &jobs, false);
     if (!rc)
         rc = xlx_disk_job_copy(ctx, job_r, job);
@@ -70,13 +76,16 @@ static int failed(const xlx_disk_job *job)
 int xlx__disk_job_wait(xlx_ctx *ctx, const xlx_guest *guest, const char *vdev,
                        const xlx_progress *progress, xlx_disk_job *job)
 {
+    struct waited w = { .found = false };
     struct xlx__mirror m;
-    bool found, ready = false, ended;
+    bool ended;
     int rc;
 
-    rc = wait_in_qemu(ctx, guest, vdev, progress, &found, &ready, job);
+    rc = wait_in_qemu(ctx, guest, vdev, progress, &w, job);
+    if (w.offline)
+        return xlx__mirror_work(ctx, guest, vdev, progress, job);
     /* when QEMU does not answer, it may have ended */
-    if (ready || !found || rc == ERROR_ABORTED)
+    if (w.ready || !w.found || rc == ERROR_ABORTED)
         return rc;
     xlx__error_clear();
     rc = xlx__mirror_open(ctx, guest, false, &m);
@@ -95,6 +104,9 @@ int xlx__disk_job_wait(xlx_ctx *ctx, const xlx_guest *guest, const char *vdev,
 
 static int check_ready(const xlx_disk_job *job)
 {
+    if (job->offline)
+        return xlx__error(ERROR_NOT_READY, "%s: the guest was shut down when "
+                          "the job began: it ends with its work", job->vdev);
     if (job->state == XLX_DISK_JOB_STATE_PAUSED)
         return xlx__error(ERROR_NOT_READY, "%s: the job is paused: xl "
                           "disk-job-resume", job->vdev);
@@ -125,25 +137,24 @@ static int finish_mirror(struct xlx__mirror *m, const xlx_disk_job *job)
                          xlx__now_ms() + FINISH_MS, NULL, NULL, &seen);
 }
 
-/* The guest goes on in the copy. */
+/* The guest goes on in the other image. */
 static int finish_move(struct xlx__mirror *m, const xlx_disk_job *job)
 {
-    const xlx_snapshot_disk to = {
-        .image = job->target, .format = job->format,
-    };
     struct xlx__job handle;
     int rc;
 
     rc = xlx__mirror_handle(&m->c, job, &handle);
-    return rc ? rc : xlx__snapshot_move(&m->c, job->vdev, &to,
-                                        job->delete_old, &handle);
+    return rc ? rc : xlx__snapshot_move(&m->c, job->vdev, job->target,
+                                        job->format, job->delete_old,
+                                        &handle);
 }
 
 static int finish(struct xlx__mirror *m, xlx_disk_job *job)
 {
     int rc;
 
-    if (job->kind == XLX_DISK_JOB_KIND_MOVE)
+    if (job->kind == XLX_DISK_JOB_KIND_MOVE ||
+        job->kind == XLX_DISK_JOB_KIND_COMMIT)
         return finish_move(m, job);
     job->finishing = true;
     rc = xlx__mirror_save(m);
@@ -182,12 +193,33 @@ int xlx__disk_job_finish(xlx_ctx *ctx, const xlx_guest *guest,
 
 /* ---- cancel ------------------------------------------------------------- */
 
+/* QEMU's part of it. */
+static int cancel(struct xlx__mirror *m, xlx_disk_job *entry)
+{
+    struct xlx__job handle;
+    struct xlx__job_state seen;
+    int rc;
+
+    rc = xlx__mirror_handle(&m->c, entry, &handle);
+    if (rc) return rc;
+    /* should we be killed: the copy of a job that is not there is to go */
+    rc = xlx__set_string(&entry->qemu, "");
+    if (!rc)
+        rc = xlx__mirror_save(m);
+    if (rc) return rc;
+    xlx__job_cancel(&handle);
+    xlx__fault("disk-job-cancel.cancelled");
+    rc = xlx__job_query(&handle, &seen);
+    if (!rc && seen.there)
+        rc = xlx__error(ERROR_FAIL, "QEMU does not end the job %s, which is "
+                        "%s", handle.id, seen.status);
+    return rc;
+}
+
 int xlx__disk_job_cancel(xlx_ctx *ctx, const xlx_guest *guest,
                          const char *vdev, xlx_disk_job *job)
 {
     struct xlx__mirror m;
-    struct xlx__job handle;
-    struct xlx__job_state seen;
     xlx_disk_job *entry;
     int rc;
 
@@ -198,22 +230,10 @@ int xlx__disk_job_cancel(xlx_ctx *ctx, const xlx_guest *guest,
     rc = xlx__mirror_look(&m.c, &m.jobs, false);
     if (rc) goto out;
     rc = xlx_disk_job_copy(ctx, job, entry);
-    if (rc) goto out;
-    rc = xlx__mirror_handle(&m.c, entry, &handle);
-    if (rc) goto out;
-    /* should we be killed: the copy of a job that is not there is to go */
-    rc = xlx__set_string(&entry->qemu, "");
+    if (!rc && !entry->offline)
+        rc = cancel(&m, entry);
     if (!rc)
-        rc = xlx__mirror_save(&m);
-    if (rc) goto out;
-    xlx__job_cancel(&handle);
-    xlx__fault("disk-job-cancel.cancelled");
-    rc = xlx__job_query(&handle, &seen);
-    if (!rc && seen.there)
-        rc = xlx__error(ERROR_FAIL, "QEMU does not end the job %s, which is "
-                        "%s", handle.id, seen.status);
-    if (rc) goto out;
-    rc = xlx__mirror_drop(&m, entry, false);
+        rc = xlx__mirror_drop(&m, entry, false);
 
  out:
     xlx__mirror_end(&m);
@@ -246,6 +266,9 @@ static int change(struct xlx__mirror *m, const xlx_disk_job *job,
     struct xlx__job handle;
     int rc;
 
+    if (job->offline)
+        return xlx__error(ERROR_NOT_READY, "%s: the guest was shut down when "
+                          "the job began: nobody can change it", job->vdev);
     if (what == XLX_DISK_JOB_CHANGE_SPEED)
         return set_speed(m, job, speed);
     if (paused == (what == XLX_DISK_JOB_CHANGE_PAUSE))

@@ -122,9 +122,12 @@ int xlx__mirror_look(struct xlx__snapshot_change *c, xlx_disk_jobs *list,
     int i, rc;
 
     for (i = 0; i < list->num_jobs; i++) {
+        if (xlx__mirror_is_at_work(&list->jobs[i]))
+            continue;
         list->jobs[i].state = XLX_DISK_JOB_STATE_FAILED;
-        rc = xlx__set_string(&list->jobs[i].error, c->served
-                             ? "QEMU does not have it any more"
+        rc = xlx__set_string(&list->jobs[i].error, list->jobs[i].offline
+                             ? "the command that worked on it has ended"
+                             : c->served ? "QEMU does not have it any more"
                              : "the guest's QEMU has ended");
         if (rc) return rc;
     }

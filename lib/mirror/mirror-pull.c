@@ -111,27 +111,6 @@ static int start_qemu_job(struct xlx__mirror *m, const xlx_disk *disk,
     return xlx__qmp_call(m->c.qmp, "block-stream", args, NULL);
 }
 
-static int perform(struct xlx__mirror *m, const xlx_disk *disk,
-                   xlx_disk_job *job)
-{
-    struct xlx__error_text why;
-    xlx_disk_job *entry;
-    int rc;
-
-    rc = xlx__mirror_record(m, job, &entry);
-    if (rc) return rc;
-    xlx__fault("disk-pull.recorded");
-    rc = start_qemu_job(m, disk, entry);
-    if (!rc) {
-        xlx__fault("disk-pull.started");
-        return xlx__mirror_started(m, entry);
-    }
-    xlx__error_save(&why);
-    (void)xlx__mirror_drop(m, entry, false);
-    xlx__error_restore(&why);
-    return xlx__error_prefix(rc, "%s", job->vdev);
-}
-
 int xlx__disk_pull(xlx_ctx *ctx, const xlx_guest *guest,
                    const xlx_disk_pull_spec *spec, xlx_disk_job *job)
 {
@@ -157,7 +136,7 @@ int xlx__disk_pull(xlx_ctx *ctx, const xlx_guest *guest,
     if (!rc)
         rc = xlx__set_string(&job->format, disk->format);
     if (rc || spec->dry_run) goto out;
-    rc = perform(&m, disk, job);
+    rc = xlx__mirror_launch(&m, disk, job, start_qemu_job);
 
  out:
     xlx__mirror_end(&m);

@@ -60,9 +60,11 @@ int xlx__mirror_save(struct xlx__mirror *m)
 int xlx__mirror_handle(struct xlx__snapshot_change *c,
                        const xlx_disk_job *job, struct xlx__job *handle_r)
 {
-    return xlx__job_init(handle_r, c->ctx, c->guest, &c->qmp,
-                         job->kind == XLX_DISK_JOB_KIND_PULL ? "xlx-pull"
-                                                             : "xlx-mirror",
+    const char *prefix =
+        job->kind == XLX_DISK_JOB_KIND_PULL ? "xlx-pull"
+        : job->kind == XLX_DISK_JOB_KIND_COMMIT ? "xlx-commit" : "xlx-mirror";
+
+    return xlx__job_init(handle_r, c->ctx, c->guest, &c->qmp, prefix,
                          job->vdev);
 }
 
@@ -147,10 +149,12 @@ static int judge_lost(struct xlx__mirror *m, xlx_disk_job *job)
 
     if (job->kind == XLX_DISK_JOB_KIND_PULL)
         return judge_pull(job);
-    if (job->kind == XLX_DISK_JOB_KIND_MOVE && is_present(m, job)) {
+    if (job->kind != XLX_DISK_JOB_KIND_MIRROR && is_present(m, job)) {
         job->state = XLX_DISK_JOB_STATE_DONE;
         return 0;
     }
+    if (job->offline)
+        return fail(job, "the command that worked on it was killed");
     rc = xlx__mirror_qemu(&m->c, &qemu);
     if (rc) return rc;
     same = !strcmp(qemu, xlx__text(job->qemu));
@@ -186,7 +190,7 @@ static int note_pulled(struct xlx__mirror *m, const xlx_disk_job *job)
                                                 &m->c.record);
 }
 
-static int conclude(struct xlx__mirror *m, const xlx_disk_job *job)
+int xlx__mirror_conclude(struct xlx__mirror *m, const xlx_disk_job *job)
 {
     int rc;
 
@@ -208,6 +212,8 @@ int xlx__mirror_settle(struct xlx__mirror *m, const char *vdev,
     *ended_r = false;
     rc = xlx__mirror_find(&m->jobs, vdev, &job);
     if (rc) return rc;
+    if (xlx__mirror_is_at_work(job))
+        return xlx_disk_job_copy(m->c.ctx, job_r, job);
     rc = xlx__mirror_handle(&m->c, job, &handle);
     if (!rc)
         rc = xlx__mirror_go_on(m, job, m->c.served ? &handle : NULL);
@@ -220,7 +226,7 @@ int xlx__mirror_settle(struct xlx__mirror *m, const char *vdev,
     if (rc) return rc;
     *ended_r = true;
     if (job->state == XLX_DISK_JOB_STATE_DONE) {
-        rc = conclude(m, job);
+        rc = xlx__mirror_conclude(m, job);
         if (rc) return rc;
     }
     xlx__fault("disk-job.concluded");

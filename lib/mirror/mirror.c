@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The start of a copy.  The record knows of the job before the file is made,
- * and of the file before QEMU writes to it, so that whoever comes after a kill
- * finds what there is to be removed.
+ * The start of a job.  The record knows of it before the file of a copy is
+ * made, and of the file before anybody writes to it, so that whoever comes
+ * after a kill finds what there is to be removed.  The job of a guest that is
+ * shut down begins like that as well: see mirror-work.c for its work.
  *
  * QEMU makes the image in our empty file itself (mode absolute-paths): it then
  * knows that all of it is zero, and copies what the disk holds instead of
@@ -22,23 +23,47 @@
 /* QEMU writes the header of the image before it answers. */
 #define START_MS 60000
 
-int xlx__mirror_find_disk(struct xlx__mirror *m, const char *vdev,
-                          const xlx_disk **disk_r)
+/* ---- the disk ----------------------------------------------------------- */
+
+static int list_disks(struct xlx__mirror *m)
+{
+    int rc;
+
+    rc = m->c.served ? xlx__snapshot_connect(&m->c)
+                     : xlx__snapshot_offline(&m->c);
+    if (rc) return rc;
+    xlx_disks_dispose(&m->c.disks);
+    xlx_disks_init(&m->c.disks);
+    rc = xlx__disk_list_with(m->c.ctx, m->c.guest, m->c.qmp, &m->c.disks);
+    if (rc || m->c.served) return rc;
+    /* the config file may be out of date */
+    return xlx__snapshot_reconcile(m->c.ctx, &m->c.record, &m->c.disks);
+}
+
+static int no_such_disk(const xlx_disks *disks, const char *vdev)
+{
+    char names[128] = "";
+    size_t used = 0;
+    int i;
+
+    for (i = 0; i < disks->num_disks && used < sizeof(names); i++)
+        used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+                                 i ? ", " : "", disks->disks[i].vdev);
+    return xlx__error(ERROR_NOTFOUND, "the guest has no disk \"%s\": it has "
+                      "%s", vdev, *names ? names : "none");
+}
+
+int xlx__mirror_see_disk(struct xlx__mirror *m, const char *vdev,
+                         const xlx_disk **disk_r)
 {
     const xlx_disk *disk;
     int rc;
 
-    if (!m->c.served)
-        return xlx__error(ERROR_NOT_READY, "no QEMU serves the guest's disks: "
-                          "it is shut down, or has none of QEMU's");
-    rc = xlx__snapshot_connect(&m->c);
-    if (!rc)
-        rc = xlx__disk_list_with(m->c.ctx, m->c.guest, m->c.qmp, &m->c.disks);
+    rc = list_disks(m);
     if (rc) return rc;
     disk = xlx__snapshot_seen_disk(&m->c.disks, vdev);
     if (!disk)
-        return xlx__error(ERROR_NOTFOUND, "the guest has no disk \"%s\"",
-                          vdev);
+        return no_such_disk(&m->c.disks, vdev);
     if (*xlx__text(disk->unusable))
         return xlx__error(ERROR_INVAL, "%s: %s", vdev, disk->unusable);
     if (disk->cdrom || disk->readonly)
@@ -46,12 +71,23 @@ int xlx__mirror_find_disk(struct xlx__mirror *m, const char *vdev,
                           ? "it is a CD-ROM drive"
                           : "the guest cannot write to it: copy its image "
                             "with qemu-img");
-    if (xlx__mirror_job_on(&m->jobs, vdev))
-        return xlx__error(ERROR_NOT_READY, "%s: a job is on it: see xl "
-                          "disk-jobs", vdev);
     *disk_r = disk;
     return 0;
 }
+
+int xlx__mirror_find_disk(struct xlx__mirror *m, const char *vdev,
+                          const xlx_disk **disk_r)
+{
+    int rc;
+
+    if (xlx__mirror_job_on(&m->jobs, vdev))
+        return xlx__error(ERROR_NOT_READY, "%s: a job is on it: see xl "
+                          "disk-jobs", vdev);
+    rc = xlx__mirror_see_disk(m, vdev, disk_r);
+    return rc || m->c.served ? rc : xlx__mirror_may_work(m, *disk_r);
+}
+
+/* ---- the record --------------------------------------------------------- */
 
 int xlx__mirror_new_job(struct xlx__mirror *m, xlx_disk_job_kind kind,
                         const xlx_disk *disk, xlx_disk_job *job)
@@ -61,6 +97,7 @@ int xlx__mirror_new_job(struct xlx__mirror *m, xlx_disk_job_kind kind,
 
     job->kind = kind;
     job->started = time(NULL);
+    job->offline = !m->c.served;
     rc = xlx__set_string(&job->vdev, disk->vdev);
     if (rc) return rc;
     rc = xlx__set_string(&job->image, disk->path);
@@ -81,6 +118,41 @@ int xlx__mirror_record(struct xlx__mirror *m, const xlx_disk_job *job,
     rc = xlx_disk_job_copy(m->c.ctx, *entry_r, job);
     return rc ? rc : xlx__mirror_save(m);
 }
+
+int xlx__mirror_started(struct xlx__mirror *m, xlx_disk_job *entry)
+{
+    int rc;
+
+    rc = entry->offline ? xlx__mirror_worker(&entry->qemu)
+                        : xlx__mirror_qemu(&m->c, &entry->qemu);
+    return rc ? rc : xlx__mirror_save(m);
+}
+
+int xlx__mirror_launch(struct xlx__mirror *m, const xlx_disk *disk,
+                       const xlx_disk_job *job,
+                       int (*start)(struct xlx__mirror *m,
+                                    const xlx_disk *disk,
+                                    const xlx_disk_job *job))
+{
+    struct xlx__error_text why;
+    xlx_disk_job *entry;
+    int rc;
+
+    rc = xlx__mirror_record(m, job, &entry);
+    if (rc) return rc;
+    xlx__fault("disk-job.recorded");
+    rc = entry->offline ? 0 : start(m, disk, entry);
+    if (!rc) {
+        xlx__fault("disk-job.started");
+        return xlx__mirror_started(m, entry);
+    }
+    xlx__error_save(&why);
+    (void)xlx__mirror_drop(m, entry, false);
+    xlx__error_restore(&why);
+    return xlx__error_prefix(rc, "%s", job->vdev);
+}
+
+/* ---- the start of a copy ------------------------------------------------ */
 
 static int start_qemu_job(struct xlx__mirror *m, const xlx_disk *disk,
                           const xlx_disk_job *job)
@@ -109,14 +181,6 @@ static int start_qemu_job(struct xlx__mirror *m, const xlx_disk *disk,
     xlx__json_out_end(args);
     return xlx__qmp_call_within(m->c.qmp, START_MS, "drive-mirror", args,
                                 NULL);
-}
-
-int xlx__mirror_started(struct xlx__mirror *m, xlx_disk_job *entry)
-{
-    int rc;
-
-    rc = xlx__mirror_qemu(&m->c, &entry->qemu);
-    return rc ? rc : xlx__mirror_save(m);
 }
 
 /* QEMU opened the copy by its name, which others may have given to another
@@ -167,18 +231,21 @@ static int perform(struct xlx__mirror *m, const xlx_disk *disk,
     rc = xlx__mirror_make_target(m, entry);
     if (rc) goto undo;
     xlx__fault("disk-mirror.identified");
-    rc = entry->sync_writes ? start_halted(m, disk, entry, &handle)
-                            : start_qemu_job(m, disk, entry);
+    if (!entry->offline)
+        rc = entry->sync_writes ? start_halted(m, disk, entry, &handle)
+                                : start_qemu_job(m, disk, entry);
     if (rc) goto undo;
     xlx__fault("disk-mirror.started");
-    rc = check_opened(m, entry);
+    if (!entry->offline)
+        rc = check_opened(m, entry);
     if (!rc)
         rc = xlx__mirror_started(m, entry);
     if (!rc)
         return xlx_disk_job_copy(m->c.ctx, job, entry);
 
  undo:
-    xlx__job_cancel(&handle);
+    if (!entry->offline)
+        xlx__job_cancel(&handle);
     xlx__error_save(&why);
     (void)xlx__mirror_drop(m, entry, false);
     xlx__error_restore(&why);

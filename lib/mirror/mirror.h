@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Jobs on the disks of a running guest.  A job lives in QEMU and in the
- * guest's record of jobs, and not in the process that started it: any later
- * command finds it, and deals with one that has ended.
+ * Jobs on the disks of a guest.  When the guest runs, a job lives in QEMU and
+ * in the guest's record of jobs, and not in the process that started it: any
+ * later command finds it, and deals with one that has ended.  When it is shut
+ * down, qemu-img does the work in xlx_disk_job_wait(), with the same record.
  *
  *   mirror.c         starts a copy
  *   mirror-target.c  the place for it: may it be used, is it there, remove it
  *   mirror-halt.c    the guest stands still while a job begins
  *   mirror-pull.c    makes a disk independent of the images below
+ *   mirror-commit.c  writes a disk's image into the one below
+ *   mirror-work.c    the work for a guest that is shut down
  *   mirror-job.c     waits, ends, changes
  *   mirror-list.c    lists
  *   mirror-settle.c  what jobs leave that have ended
@@ -58,6 +61,9 @@ int xlx__mirror_qemu(const struct xlx__snapshot_change *c, char **qemu_r);
  * DONE or FAILED, and it is not in the record any more; *ended_r: it has. */
 int xlx__mirror_settle(struct xlx__mirror *m, const char *vdev,
                        xlx_disk_job *job_r, bool *ended_r);
+/* The work is done: flushes what was written, and notes what the disk is based
+ * on. */
+int xlx__mirror_conclude(struct xlx__mirror *m, const xlx_disk_job *job);
 /* Takes it out of the record; a copy that is not complete is removed. */
 int xlx__mirror_drop(struct xlx__mirror *m, xlx_disk_job *job, bool complete);
 
@@ -87,7 +93,10 @@ int xlx__mirror_sync(const xlx_disk_job *job, const char *image);
 
 /* ---- mirror.c ----------------------------------------------------------- */
 
-/* The disk of a guest that runs, if a job can be on it. */
+/* The disk as it is now. */
+int xlx__mirror_see_disk(struct xlx__mirror *m, const char *vdev,
+                         const xlx_disk **disk_r);
+/* The same, if a job can be started on it. */
 int xlx__mirror_find_disk(struct xlx__mirror *m, const char *vdev,
                           const xlx_disk **disk_r);
 /* A job of ours on that disk, with what is known of it. */
@@ -99,6 +108,12 @@ int xlx__mirror_record(struct xlx__mirror *m, const xlx_disk_job *job,
 /* QEMU has the job: from now on it is known that another tool has ended it
  * when it is not there. */
 int xlx__mirror_started(struct xlx__mirror *m, xlx_disk_job *entry);
+/* A job that makes no file: into the record, and to QEMU. */
+int xlx__mirror_launch(struct xlx__mirror *m, const xlx_disk *disk,
+                       const xlx_disk_job *job,
+                       int (*start)(struct xlx__mirror *m,
+                                    const xlx_disk *disk,
+                                    const xlx_disk_job *job));
 
 /* ---- mirror-halt.c ------------------------------------------------------ */
 
@@ -113,5 +128,26 @@ int xlx__mirror_go_on(struct xlx__mirror *m, xlx_disk_job *entry,
 
 /* The last step of a pull that has copied all. */
 int xlx__mirror_finish_pull(struct xlx__mirror *m, const xlx_disk_job *job);
+
+/* ---- mirror-commit.c ---------------------------------------------------- */
+
+/* May the disk's image be written into the one below it, and the guest go on
+ * in that one? */
+int xlx__mirror_may_commit(struct xlx__mirror *m, const xlx_disk *disk,
+                           const struct xlx__image_allow *force,
+                           xlx_disk_job *job);
+
+/* ---- mirror-work.c ------------------------------------------------------ */
+
+/* The guest is shut down, stays so until the end of m, and nobody else uses
+ * the image of that disk. */
+int xlx__mirror_may_work(struct xlx__mirror *m, const xlx_disk *disk);
+/* This process, as xlx_disk_job.qemu has it. */
+int xlx__mirror_worker(char **worker_r);
+/* Is the process still there that has a job for a guest that is shut down? */
+bool xlx__mirror_is_at_work(const xlx_disk_job *job);
+/* Does the work, and all that follows.  ERROR_ABORTED leaves the job. */
+int xlx__mirror_work(xlx_ctx *ctx, const xlx_guest *guest, const char *vdev,
+                     const xlx_progress *progress, xlx_disk_job *job_r);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A disk of a running guest goes on in another image that holds the same,
- * because a job of QEMU's writes to both.  It is the end of a merge without
- * the merge, and so has the same journal: merge_top is the former image,
- * merge_base the new one.
+ * A disk goes on in another image that holds the same, because a job of QEMU's
+ * writes to both, or because the guest is shut down and qemu-img has copied
+ * it.  It is the end of a merge without the merge, and so has the same
+ * journal: merge_top is the former image, merge_base the new one.
  *
  * The domain's configuration names the new image before QEMU moves the guest,
  * so that a reboot in between goes on where all is: each write of the guest's
@@ -90,9 +90,30 @@ static int remember_moved(xlx_snapshots *record, const xlx_snapshot_disk *old)
     return rc ? rc : xlx__set_string(&entry->format, old->format);
 }
 
-/* The record before and after, with the disk as it is now in it. */
+/* The disk as it is now, in the other image. */
+static int take_over(xlx_snapshot_disk *now, const char *image,
+                     const char *format)
+{
+    char *below = NULL, *below_format = NULL;
+    int rc;
+
+    rc = xlx__image_below(image, format, &below, &below_format);
+    if (rc) return rc;
+    now->owned = false;
+    now->mtime = xlx__snapshot_now();
+    rc = xlx__set_string(&now->backing, xlx__text(below));
+    if (!rc)
+        rc = xlx__set_string(&now->format, format);
+    if (!rc)
+        rc = xlx__set_string(&now->image, image);
+    free(below_format);
+    free(below);
+    return rc;
+}
+
+/* The record before and after. */
 static int plan(struct xlx__snapshot_change *c, const char *vdev,
-                const xlx_snapshot_disk *to, bool unlink_old,
+                const char *image, const char *format, bool unlink_old,
                 xlx_snapshot_journal *journal)
 {
     xlx_snapshot_disk *now;
@@ -108,21 +129,16 @@ static int plan(struct xlx__snapshot_change *c, const char *vdev,
     if (!rc)
         rc = xlx__set_string(&journal->merge_top, now->image);
     if (!rc)
-        rc = xlx__set_string(&journal->merge_base, to->image);
+        rc = xlx__set_string(&journal->merge_base, image);
     if (!rc)
         rc = remember_moved(&journal->after, now);
     if (rc) return rc;
-    xlx__snapshot_forget_moved(&journal->after, to->image);
+    xlx__snapshot_forget_moved(&journal->after, image);
     if (unlink_old && !stat(now->image, &st) && S_ISREG(st.st_mode)) {
         rc = xlx__snapshot_add_old(journal, now->image);
         if (rc) return rc;
     }
-    now->owned = false;
-    now->mtime = xlx__snapshot_now();
-    rc = xlx__set_string(&now->backing, "");
-    if (!rc)
-        rc = xlx__set_string(&now->format, to->format);
-    return rc ? rc : xlx__set_string(&now->image, to->image);
+    return take_over(now, image, format);
 }
 
 /* The disks as they are now into the record: it may be the first that is kept
@@ -157,6 +173,20 @@ int xlx__snapshot_finish_move(struct xlx__snapshot_change *c,
     return xlx__snapshot_close_journal(c, journal);
 }
 
+/* Nobody writes to either image, and they hold the same: after a kill they
+ * are compared. */
+static int perform_offline(struct xlx__snapshot_change *c,
+                           xlx_snapshot_journal *journal)
+{
+    int rc;
+
+    journal->merge_completing = true;
+    rc = xlx__snapshot_journal_save(c->ctx, c->guest, journal);
+    if (rc) return rc;
+    xlx__fault("snapshot-move.offline");
+    return xlx__snapshot_finish_move(c, journal);
+}
+
 static int perform(struct xlx__snapshot_change *c,
                    const struct xlx__job *job, xlx_snapshot_journal *journal)
 {
@@ -185,8 +215,8 @@ static int perform(struct xlx__snapshot_change *c,
 }
 
 int xlx__snapshot_move(struct xlx__snapshot_change *c, const char *vdev,
-                       const xlx_snapshot_disk *to, bool unlink_old,
-                       const struct xlx__job *job)
+                       const char *image, const char *format,
+                       bool unlink_old, const struct xlx__job *job)
 {
     xlx_snapshot_journal journal;
     int rc;
@@ -194,9 +224,9 @@ int xlx__snapshot_move(struct xlx__snapshot_change *c, const char *vdev,
     xlx_snapshot_journal_init(&journal);
     rc = take_present(c);
     if (rc) goto out;
-    rc = plan(c, vdev, to, unlink_old, &journal);
+    rc = plan(c, vdev, image, format, unlink_old, &journal);
     if (rc) goto out;
-    rc = perform(c, job, &journal);
+    rc = job ? perform(c, job, &journal) : perform_offline(c, &journal);
 
  out:
     xlx_snapshot_journal_dispose(&journal);

@@ -370,11 +370,11 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
 int xlx__snapshot_check_move(const struct xlx__snapshot_change *c,
                              const xlx_disk *disk);
 /* Moves the guest's disk to an image that job, which is READY, keeps the same;
- * only image and format of it are set.  unlink_old: nothing needs the former
- * one then. */
+ * job is NULL when the guest is shut down and both hold the same.  unlink_old:
+ * nothing needs the former one then. */
 int xlx__snapshot_move(struct xlx__snapshot_change *c, const char *vdev,
-                       const xlx_snapshot_disk *to, bool unlink_old,
-                       const struct xlx__job *job);
+                       const char *image, const char *format,
+                       bool unlink_old, const struct xlx__job *job);
 /* Does what follows; can be repeated. */
 int xlx__snapshot_finish_move(struct xlx__snapshot_change *c,
                               xlx_snapshot_journal *journal);

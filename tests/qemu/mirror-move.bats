@@ -132,7 +132,7 @@ settled_on() { # OLD NEW
 points() {
     # this guest stands still anyway: it is not halted
     fault_points disk-mirror\\. snapshot-move. disk-job.concluded |
-        grep -v 'halt'
+        grep -v 'halt\|offline'
     fault_points snapshot-merge. |
         grep -E 'ready|configured|completing|completed'
 }

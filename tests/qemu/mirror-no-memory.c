@@ -14,7 +14,7 @@
 
 #define WAIT_MS 30000
 
-static char *dir, *who, *copy, *disk;
+static char *dir, *who, *config, *copy, *disk;
 static xlx_ctx *ctx;
 static pid_t qemu;
 
@@ -39,7 +39,7 @@ static int sh(const char *fmt, ...)
 static int find(xlx_guest *guest)
 {
     xlx_guest_init(guest);
-    return xlx_guest_find(ctx, who, NULL, guest);
+    return xlx_guest_find(ctx, who, config, guest);
 }
 
 static void start_qemu(void)
@@ -323,6 +323,38 @@ static void finishes_move(void **state)
     }
 }
 
+/* The guest is shut down, and qemu-img works in the wait.  The disk is in the
+ * copy afterwards, and the record says so, or nothing has happened. */
+static void works(void **state)
+{
+    int n, places, step;
+    (void)state;
+
+    end_qemu();
+    free(who);
+    who = strdup("guest");
+    config = xlx__printf("%s/guest.cfg", dir);
+    assert_int_equal(sh("rm -rf copy state run; printf 'name=\"guest\"\\nuuid="
+                        "\"6f1b9a0e-53a4-4b0c-9c5e-0123456789ab\"\\ndisk=["
+                        "\"format=qcow2,vdev=xvda,access=rw,target=%s/"
+                        "xvda.qcow2\"]\\n' > guest.cfg", dir), 0);
+    assert_ok(begin_move());
+    places = places_of(await);
+    step = getenv("SLOW") ? 1 : places / 40 + 1;
+    for (n = 0; n < places; n += step) {
+        assert_int_equal(sh("rm -rf copy state run"), 0);
+        assert_ok(begin_move());
+        if (starve_at(await, n))
+            (void)cancel();
+        nothing_left();
+        assert_int_equal(sh("if [ -e copy ]; then qemu-img compare -f qcow2 "
+                            "-F qcow2 copy xvda.qcow2 && grep -q '\"%s\"' "
+                            "state/*/snapshots.json; else ! ls state/*; fi",
+                            copy), 0);
+    }
+    start_qemu();
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -344,6 +376,7 @@ static int teardown(void **state)
     (void)state;
     end_qemu();
     xlx_ctx_free(ctx);
+    free(config);
     free(disk);
     free(copy);
     free(who);
@@ -360,6 +393,7 @@ int main(void)
         cmocka_unit_test(lists),
         cmocka_unit_test(finishes),
         cmocka_unit_test(finishes_move),
+        cmocka_unit_test(works),
     };
 
     return cmocka_run_group_tests_name("mirror-no-memory", tests, setup,

@@ -369,7 +369,7 @@ EOF
     echo precious > "$tmp/file"
     mkdir "$tmp/dir"
     ln -s nowhere "$tmp/link"
-    refuses 1 '*no disk "xvdz"' mirror disk-mirror "$guest" xvdz "$tmp/copy"
+    refuses 1 '*no disk "xvdz": it has xvda' mirror disk-mirror "$guest" xvdz "$tmp/copy"
     refuses 1 "*$tmp/file is there already*" \
         mirror disk-mirror "$guest" xvda "$tmp/file"
     refuses 1 "*$tmp/link is there already*" \
@@ -497,8 +497,8 @@ EOF
 
 @test "QEMU is killed at any moment of a pull: the disk is whole" {
     local point
-    for point in $(fault_points disk-pull. disk-job-finish. \
-        disk-job.concluded); do
+    for point in $(fault_points 'disk-pull\.' 'disk-job-finish\.' \
+        'disk-job\.(recorded|started|concluded)'); do
         vdevs=()
         rm -rf "$tmp/state" "$refs/xvda.raw" "${images:?}"/*
         guest_on_template

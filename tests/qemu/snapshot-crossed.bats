@@ -23,7 +23,7 @@ load snapshot
 # agent, or when a guest's records are moved; those of a move of a disk, in
 # mirror-move.bats.
 elsewhere='snapshot-create.frozen snapshot-merge.configured
-    snapshot-move.journal snapshot-move.recorded
+    snapshot-move.journal snapshot-move.offline snapshot-move.recorded
     snapshot-revert.configured snapshot-revert.stopped store-adopted'
 
 setup() { snapshot_setup; crossings=$BATS_TEST_NUMBER live=''; }
