@@ -7,7 +7,8 @@
  * A client of the disks 0 to EXPORTS-1 of an NBD server writes 512 bytes to
  * each of them every millisecond, and takes the longest time between two
  * rounds of answers: over half a second of nothing, and then while the
- * command runs and shortly after.  Prints both in microseconds.
+ * command runs and shortly after.  Prints both in microseconds, and of the
+ * times that such a round took meanwhile the median and the 99th of 100.
  */
 #include <endian.h>
 #include <err.h>
@@ -28,6 +29,7 @@
 #define AREA (64 * SECTOR)          /* the writes go round in it */
 #define BEFORE_US 500000
 #define AFTER_US 100000
+#define MAX_ROUNDS 1000000          /* more are not counted */
 
 /* NBD's numbers: https://github.com/NetworkBlockDevice/nbd, doc/proto.md */
 #define NBD_FLAG_C_FIXED_NEWSTYLE 1
@@ -51,6 +53,8 @@ struct reply {
 } __attribute__((packed));
 
 static int disk[MAX_DISKS], disks;
+static int64_t took[MAX_ROUNDS];
+static size_t rounds;
 
 static int64_t now_us(void)
 {
@@ -148,11 +152,15 @@ static int64_t longest_gap(pid_t pid, const char *command, int64_t more)
 {
     static uint64_t round;
     const struct timespec millisecond = { 0, 1000000 };
-    int64_t last = now_us(), now, end = last + more, longest = 0;
+    int64_t last = now_us(), now, end = last + more, longest = 0, begun;
 
+    rounds = 0;
     while (last < end) {
+        begun = now_us();
         write_round(round++);
         now = now_us();
+        if (rounds < MAX_ROUNDS)
+            took[rounds++] = now - begun;
         if (now - last > longest)
             longest = now - last;
         last = now;
@@ -163,6 +171,19 @@ static int64_t longest_gap(pid_t pid, const char *command, int64_t more)
         nanosleep(&millisecond, NULL);
     }
     return longest;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static long long took_of(unsigned int percent)
+{
+    qsort(took, rounds, sizeof(*took), by_time);
+    return rounds ? (long long)took[(rounds - 1) * percent / 100] : 0;
 }
 
 static pid_t start(char **argv)
@@ -194,6 +215,7 @@ int main(int argc, char **argv)
         disk[i] = connect_export(argv[1], i);
     before = longest_gap(0, NULL, BEFORE_US);
     during = longest_gap(start(argv + 3), argv[3], AFTER_US);
-    printf("%lld %lld\n", (long long)before, (long long)during);
+    printf("%lld %lld %lld %lld\n", (long long)before, (long long)during,
+           took_of(50), took_of(99));
     return 0;
 }

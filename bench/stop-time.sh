@@ -76,7 +76,7 @@ bare_transaction() {
 once() {
     local what=$1 before during
     shift
-    read -r before during < <("$bench/stop-time" "$dir/nbd" "$disks" "$@")
+    read -r before during _ < <("$bench/stop-time" "$dir/nbd" "$disks" "$@")
     echo "$before" >> "$tmp/none"
     echo "$during" >> "$tmp/$what"
 }
