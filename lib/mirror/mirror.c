@@ -252,6 +252,26 @@ static int perform(struct xlx__mirror *m, const xlx_disk *disk,
     return xlx__error_prefix(rc, "%s", job->vdev);
 }
 
+/* A user who sees snapshots of the disk may believe that the copy has them. */
+static void tell_flattened(struct xlx__mirror *m, const char *vdev)
+{
+    const xlx_snapshots *record = &m->c.record;
+    const char *first = NULL;
+    int i, num = 0;
+
+    for (i = 0; i < record->num_snapshots; i++)
+        if (xlx__snapshot_disk_of(&record->snapshots[i], vdev)) {
+            first = first ? first : record->snapshots[i].name;
+            num++;
+        }
+    if (num == 1)
+        xlx__notice(m->c.ctx, "%s: the copy holds the present state; the "
+                    "snapshot \"%s\" is not part of it", vdev, first);
+    else if (num)
+        xlx__notice(m->c.ctx, "%s: the copy holds the present state; its %d "
+                    "snapshots are not part of it", vdev, num);
+}
+
 /* wanted: the job as far as the caller knows it */
 static int start(xlx_ctx *ctx, const xlx_guest *guest,
                  const xlx_disk_mirror_spec *spec, const xlx_disk_job *wanted,
@@ -273,8 +293,10 @@ static int start(xlx_ctx *ctx, const xlx_guest *guest,
     job->delete_old = wanted->delete_old;
     job->speed = spec->speed;
     rc = xlx__mirror_plan_target(&m, spec, disk, job);
-    if (rc || spec->dry_run) goto out;
-    rc = perform(&m, disk, job);
+    if (rc) goto out;
+    tell_flattened(&m, disk->vdev);
+    if (!spec->dry_run)
+        rc = perform(&m, disk, job);
 
  out:
     xlx__mirror_end(&m);

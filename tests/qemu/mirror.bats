@@ -395,6 +395,20 @@ EOF
     nothing_is_left
 }
 
+@test "snapshots are not part of a copy, and the user is told" {
+    guest_with
+    make_snapshot one --kind external
+    next_state
+    run -0 --separate-stderr mirror disk-mirror "$guest" xvda "$tmp/copy"
+    [[ $stderr = *'the snapshot "one" is not part of it'* ]]
+    same "$tmp/copy" qcow2 "$refs/xvda.raw"
+    run ! grep -q backing <(qemu-img info "$tmp/copy")
+    make_snapshot two --kind external
+    run -0 --separate-stderr mirror disk-mirror -N "$guest" xvda "$tmp/copy2"
+    [[ $stderr = *'its 2 snapshots are not part of it'* ]]
+    snapshots_are_right
+}
+
 @test "one job on a disk, and no snapshot, save or migration meanwhile" {
     guest_with
     slow_mirror

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Copies of the disk of a running guest, and a disk that gets out of its
-# template, on Xen's own QEMU: the guest writes its ticks all the time.
+# Copies of the disk of a guest, disks that move, and chains that get shorter,
+# on Xen's own QEMU: the guest writes its ticks all the time.
 # xen-host: guests pv pvh
 # xen-host: deadline 1200
 # xen-host: run asked
@@ -231,4 +231,49 @@ no_nodes() { [ -z "$(guest_nodes g)" ]; }
     guest_ticks_off g
     at_least "$D/a.qcow2" "$((last + 2))"
     no_jobs
+}
+
+@test "another tool's overlay goes into the image below, while the guest writes" {
+    guest_gone g || { guest_ticks_off g; guest_destroy g; }
+    rm -rf "$D/over.qcow2" /var/lib/libxlx/*-*-*
+    qemu-img create -q -f qcow2 -b "$D/a.qcow2" -F qcow2 "$D/over.qcow2"
+    guest_create g "$GUEST_TYPE" "qcow2:$D/over.qcow2"
+    guest_wait_more g 2
+    xl disk-commit --delete-old g xvda
+    [ "$(where)" = "$D/a.qcow2" ]
+    [ "$(configured)" = "$D/a.qcow2" ]
+    [ ! -e "$D/over.qcow2" ]
+    guest_wait_more g 2
+    last=$(guest_tick g)
+    guest_reboot g
+    [ "$(where)" = "$D/a.qcow2" ]
+    guest_wait_tick g $((last + 2))
+    no_jobs
+    guest_ticks_off g
+    last=$(guest_tick g)
+    guest_destroy g
+    at_least "$D/a.qcow2" "$last"
+    rm -rf /var/lib/libxlx/*-*-*
+}
+
+@test "the disk of a guest that is shut down moves, and the guest goes on there" {
+    guest_gone g || { guest_ticks_off g; guest_destroy g; }
+    rm -rf "$D/off.raw" /var/lib/libxlx/*-*-*
+    last=$(disk_blocks "$D/a.qcow2" | sed -n 1p)
+    guest_config g "$GUEST_TYPE" "qcow2:$D/a.qcow2"
+    xl disk-move --config "$(guest_config_file g)" --format raw g xvda \
+        "$D/off.raw"
+    at_least "$D/off.raw" "$last"
+    run -1 xl create "$(guest_config_file g)"
+    echo "$output"
+    grep -o 'xl create .*' <<< "$output" | tail -n 1 > "$D/right"
+    log=$(guest_log_file g); rm -f "$log"
+    bash "$D/right"
+    guest_wait_boots g 1
+    [ "$(where)" = "$D/off.raw" ]
+    guest_wait_tick g $((last + 2))
+    # nobody copies below a guest that runs
+    run -1 xl disk-move --config "$(guest_config_file g)" none xvda "$D/x"
+    echo "$output"
+    guest_ticks_off g
 }
