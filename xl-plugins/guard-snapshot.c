@@ -475,6 +475,8 @@ static int check_leave(struct guard_start *s)
     int64_t fd = -1;
     int rc;
 
+    if (s->copying)                 /* it has the lock itself */
+        return 0;
     xlx_guest_init(&guest);
     /* who cannot be found stock xl will not find either */
     rc = xlx_guest_find(s->ctx, s->leaving, NULL, &guest);

@@ -200,7 +200,7 @@ static bool read_restore(struct guard_start *s, int argc, char **argv)
  * what is wrong stock xl will say. */
 static bool read_leave(struct guard_start *s, int argc, char **argv)
 {
-    bool migrate = xl_command_name[0] == 'm';
+    bool migrate = !strcmp(xl_command_name, "migrate");
     static const struct option options[] = {
         { "debug", no_argument, NULL, 'd' },
         { "live", no_argument, NULL, 'l' },
@@ -211,6 +211,8 @@ static bool read_leave(struct guard_start *s, int argc, char **argv)
     int opt;
 
     argc = take_option(s, "--detach", argc, argv);
+    if (guard_migrate_read(s, argc, argv))
+        return s->leaving;
     while ((opt = getopt_long(argc, argv, "hwcpFC:s:eD", options,
                               NULL)) != -1) {
         if (opt == '?' || opt == 'h')
@@ -326,6 +328,7 @@ static const struct {
     { "restore", read_restore },
     { "save", read_leave },
     { "migrate", read_leave },
+    { "disk-migrate", read_leave },
     { "block-attach", read_attach },
 };
 
@@ -354,8 +357,12 @@ static int check_command_line(struct guard_start *s, int argc, char **argv)
     int i, first, status, opt;
 
     opterr = 0;
-    while ((opt = getopt(argc, argv, "+vftTN")) != -1)
+    strcpy(s->globals, "-");
+    while ((opt = getopt(argc, argv, "+vftTN")) != -1) {
         s->only_shows |= opt == 'N';
+        if (strlen(s->globals) < sizeof(s->globals) - 1)
+            strncat(s->globals, &(char){ (char)opt }, 1);
+    }
     first = optind;
     if (first >= argc)
         return 0;
@@ -556,6 +563,8 @@ static int run_stock(struct guard_start *s, int argc, char **argv)
     char **args = stock_arguments(s, argc, argv, false);
     int status;
 
+    if (s->copying)
+        return run_afterwards(s, guard_migrate_run(s));
     if (!s->num_afterwards && s->starting < 0 && s->hold < 0) {
         execv(s->stock, args);
         fprintf(stderr, "xl: stock xl: \"%s\": %s\n", s->stock,
@@ -591,6 +600,7 @@ int main(int argc, char **argv)
     free(s.while_paused);
     free(s.afterwards);
     free(s.former);
+    free(s.copying);
     guest_config_free(&s.config);
     return status;
 }

@@ -79,6 +79,9 @@ struct guard_start {
                                      * and restore, which stock xl does not
                                      * know; or NULL */
     const char *target, *shell;     /* host of migrate, and its -s, or NULL */
+    char **copying;                 /* xl disk-migrate, with its arguments, is
+                                     * to run instead of stock xl; or NULL */
+    char globals[16];               /* "-vvN", the options of xl itself */
     int hold;                       /* keeps our commands from the guest that
                                      * leaves while stock xl has it, or from
                                      * what is recorded of the one that starts
@@ -148,6 +151,14 @@ char *guard_append(char *text, const char *more);
 char *guard_append_word(char *text, const char *word);
 /* A string of xl.cfg(5), with its quotes. */
 char *guard_append_string(char *text, const char *s);
+
+/* ---- guard-migrate.c: xl migrate --copy-disks --------------------------- */
+
+/* Does it say --copy-disks, or is it xl disk-migrate itself?  Then reads its
+ * arguments into s, for what stock xl would do without that option. */
+bool guard_migrate_read(struct guard_start *s, int argc, char **argv);
+/* Runs it; exit status. */
+int guard_migrate_run(struct guard_start *s);
 
 /* ---- guard-hostdev.c: devices of the host, which stay behind ------------ */
 

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/number.h"
 #include "gen-commands.h"
 #include "plugin.h"
 #include "text.h"
@@ -16,29 +15,6 @@
 const struct xl_command *const xl_commands = xl_mirror_commands;
 
 /* ---- words -------------------------------------------------------------- */
-
-/* "50m" is 50 MiB a second; exit status. */
-static int read_speed(const char *text, uint64_t *speed_r)
-{
-    static const char units[] = "kmgt";
-    const char *p = text, *unit;
-    unsigned int shift = 0;
-    uint64_t value;
-
-    if (xlx__take_u64(&p, INT64_MAX, &value)) {
-        unit = *p ? strchr(units, *p | 0x20) : NULL;
-        if (unit) {
-            shift = 10 * (unsigned int)(unit - units + 1);
-            p++;
-        }
-        if (!*p && value <= (uint64_t)INT64_MAX >> shift) {
-            *speed_r = value << shift;
-            return 0;
-        }
-    }
-    return xl_fail("speed \"%s\": bytes a second, with k, m or g for powers of"
-                   " 1024", text);
-}
 
 /* From where the user is; malloc()ed. */
 static char *absolute(const char *path)
@@ -143,7 +119,7 @@ static int read_words(const struct start *s)
 {
     int r;
 
-    r = s->speed ? read_speed(s->speed, s->speed_r) : 0;
+    r = s->speed ? xl_read_speed(s->speed, s->speed_r) : 0;
     if (r || !s->path)
         return r;
     *s->path_r = absolute(s->path);
@@ -438,7 +414,7 @@ int xl_disk_job_speed_main(int argc, char **argv)
     r = xl_disk_job_speed_parse(argc, argv, &args);
     if (r >= 0)
         return r;
-    r = read_speed(args.speed, &speed);
+    r = xl_read_speed(args.speed, &speed);
     return r ? r : set(args.domain, args.disk, XLX_DISK_JOB_CHANGE_SPEED,
                        speed);
 }

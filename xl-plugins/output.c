@@ -4,7 +4,9 @@
  * plugin.h.
  */
 #include <stdlib.h>
+#include <string.h>
 
+#include "core/number.h"
 #include "plugin.h"
 #include "text.h"
 
@@ -21,6 +23,28 @@ const char *xl_size(uint64_t bytes, char buf[XL_SIZE_MAX])
     snprintf(buf, XL_SIZE_MAX, i && n < 9.95 ? "%.1f%c" : "%.0f%c", n,
              units[i]);
     return buf;
+}
+
+int xl_read_speed(const char *text, uint64_t *speed_r)
+{
+    static const char units[] = "kmgt";
+    const char *p = text, *unit;
+    unsigned int shift = 0;
+    uint64_t value;
+
+    if (xlx__take_u64(&p, INT64_MAX, &value)) {
+        unit = *p ? strchr(units, *p | 0x20) : NULL;
+        if (unit) {
+            shift = 10 * (unsigned int)(unit - units + 1);
+            p++;
+        }
+        if (!*p && value <= (uint64_t)INT64_MAX >> shift) {
+            *speed_r = value << shift;
+            return 0;
+        }
+    }
+    return xl_fail("speed \"%s\": bytes a second, with k, m or g for powers of"
+                   " 1024", text);
 }
 
 int xl_print_json(char *text)

@@ -151,7 +151,8 @@ static void show(const xlx_job_progress *p, bool rewrite, int64_t now)
     if (rewrite)
         fputc('\r', stderr);
     width = xl_put_text(stderr, p->what);
-    width += fprintf(stderr, ": %s", text);
+    if (p->done || p->total)
+        width += fprintf(stderr, ": %s", text);
     if (rewrite)
         fprintf(stderr, "%*s", width < shown.width ? shown.width - width : 0,
                 "");

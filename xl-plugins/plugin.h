@@ -37,6 +37,9 @@ const xlx_progress *xl_progress(void);
 #define XL_SIZE_MAX 16
 const char *xl_size(uint64_t bytes, char buf[XL_SIZE_MAX]);
 
+/* "50m" is 50 MiB a second; exit status. */
+int xl_read_speed(const char *text, uint64_t *speed_r);
+
 /* Columns as wide as they need to be, for people.  titles end with NULL and
  * outlive the table.  Control characters are shown as '?'. */
 struct xl_table;

@@ -180,6 +180,9 @@ static const struct {
     { "block-attach", "xl-guard", attach_concerns_us },
 };
 
+/* One of ours, for which the guard asks what it asks for "migrate". */
+static const char guarded[] = "disk-migrate";
+
 #define NUM_WRAPPED (sizeof(wrapped) / sizeof(wrapped[0]))
 
 bool xl_name_ok(const char *name)
@@ -314,6 +317,8 @@ int main(int argc, char **argv)
     if (!strcmp(name, "plugins"))
         return xl_plugins(argc - first, argv + first);
     path = xl_find_command(name);
+    if (path && !strcmp(name, guarded))
+        exec_wrapper("xl-guard", argc, argv);
     if (path)
         exec_command(path, opts, argv + first);
     xl_stock_exec(argv);

@@ -365,7 +365,9 @@ def completion(model):
         out.append(f"    {c.name}) echo \"{' '.join(words)}\" ;;")
     # stock xl's, with the options that the guard takes off
     out += ["    create | restore) echo \"--no-devices\" ;;",
-            "    save | migrate) echo \"--detach\" ;;"]
+            "    save) echo \"--detach\" ;;",
+            "    migrate) echo \"--detach --copy-disks"
+            " $(_xl_options disk-migrate)\" ;;"]
     out += ["    esac", "}", "", "_xl_values() {", '    case "$1 $2" in']
     for c in model.commands:
         for o in c.options:

@@ -26,6 +26,8 @@ struct listener {
     bool own_to;
     char said[512];                     /* "first; second", "" if none */
     char rc_name[RC_NAME_SIZE];         /* given out in its place */
+    void (*on_pages)(void *user, unsigned long done, unsigned long total);
+    void *user;
 };
 
 /* "libxl_dm.c:123:libxl__spawn_qemu: " is for libxl's developers. */
@@ -96,6 +98,8 @@ static void listener_progress(xentoollog_logger *logger, const char *context,
 {
     struct listener *l = (struct listener *)logger;
 
+    if (l->on_pages)
+        l->on_pages(l->user, done, total);
     if (l->to && l->to->progress)
         l->to->progress(l->to, context, doing_what, percent, done, total);
 }
@@ -310,6 +314,16 @@ const char *xlx__ctx_libxl_said(xlx_ctx *ctx, int rc)
     struct listener *l = (struct listener *)ctx->logger;
 
     return l->said[0] ? l->said : rc_name(rc, l->rc_name);
+}
+
+void xlx__ctx_on_pages(xlx_ctx *ctx,
+                       void (*on_pages)(void *user, unsigned long done,
+                                        unsigned long total), void *user)
+{
+    struct listener *l = (struct listener *)ctx->logger;
+
+    l->on_pages = on_pages;
+    l->user = user;
 }
 
 void xlx__call_enter(xlx_ctx *ctx, const char *call)

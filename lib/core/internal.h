@@ -84,6 +84,12 @@ void xlx__ctx_reconnect(xlx_ctx *ctx);
  * since xlx__ctx_libxl(), or else rc's name.  Lives until the next message.
  * A libxl_ctx of the caller's logs to the caller, not here. */
 const char *xlx__ctx_libxl_said(xlx_ctx *ctx, int rc);
+/* Has libxl's reports of progress, such as the pages of a guest that it has
+ * sent, go there as well; NULL ends it.  Not those of a libxl_ctx of the
+ * caller's. */
+void xlx__ctx_on_pages(xlx_ctx *ctx,
+                       void (*on_pages)(void *user, unsigned long done,
+                                        unsigned long total), void *user);
 void xlx__debug(xlx_ctx *ctx, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* One line that the caller's user must see although the call goes on: the

@@ -150,19 +150,27 @@ static bool is_its_xl(const char *pid, const char *name)
     return is_its_log(text, name);
 }
 
-static bool has_xl(const char *name)
+int xlx__domain_monitors(const char *name, pid_t *pids, int max)
 {
     struct dirent *entry;
-    bool kept = false;
+    int num = 0;
     DIR *dir;
 
     dir = *name ? opendir("/proc") : NULL;
-    while (dir && !kept && (entry = readdir(dir)))
-        kept = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
-               strlen(entry->d_name) < 16 && is_its_xl(entry->d_name, name);
+    while (dir && num < max && (entry = readdir(dir)))
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+            strlen(entry->d_name) < 16 && is_its_xl(entry->d_name, name))
+            pids[num++] = (pid_t)atol(entry->d_name);
     if (dir)
         closedir(dir);
-    return kept;
+    return num;
+}
+
+static bool has_xl(const char *name)
+{
+    pid_t pid;
+
+    return xlx__domain_monitors(name, &pid, 1);
 }
 
 /* Does another guest of that name run?  Then the xl is that one's. */

@@ -5,6 +5,8 @@
 #ifndef XLX_DOMAIN_H
 #define XLX_DOMAIN_H
 
+#include <sys/types.h>
+
 #include "core/internal.h"
 
 /* Stops the domain's CPUs for good, as if the guest had rebooted itself: xl
@@ -26,6 +28,9 @@ bool xlx__domain_is_ending(xlx_ctx *ctx, uint32_t domid);
  * after that many milliseconds: then it is making the next one, or is about
  * to.  It ends with a domain that was not to be started again. */
 bool xlx__domain_is_kept(xlx_ctx *ctx, const xlx_guest *guest, int ms);
+/* The processes of xl that watch the domain of that name, up to max; how
+ * many. */
+int xlx__domain_monitors(const char *name, pid_t *pids, int max);
 /* Waits for a domain with the guest's UUID and another number, of which libxl
  * has recorded the configuration.  ERROR_TIMEDOUT when none comes. */
 int xlx__domain_wait_new(xlx_ctx *ctx, const xlx_guest *old,

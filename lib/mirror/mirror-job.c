@@ -164,29 +164,34 @@ static int finish(struct xlx__mirror *m, xlx_disk_job *job)
         ? xlx__mirror_finish_pull(m, job) : finish_mirror(m, job);
 }
 
-int xlx__disk_job_finish(xlx_ctx *ctx, const xlx_guest *guest,
-                         const char *vdev, xlx_disk_job *job)
+int xlx__mirror_finish(struct xlx__mirror *m, const char *vdev,
+                       xlx_disk_job *job)
 {
-    struct xlx__mirror m;
     xlx_disk_job *entry;
     bool ended;
     int rc;
 
-    rc = xlx__mirror_begin(ctx, guest, false, &m);
-    if (rc) goto out;
-    rc = xlx__mirror_find(&m.jobs, vdev, &entry);
-    if (rc) goto out;
-    rc = xlx__mirror_look(&m.c, &m.jobs, false);
-    if (rc) goto out;
+    rc = xlx__mirror_find(&m->jobs, vdev, &entry);
+    if (rc) return rc;
+    rc = xlx__mirror_look(&m->c, &m->jobs, false);
+    if (rc) return rc;
     rc = check_ready(entry);
-    if (rc) goto out;
-    rc = finish(&m, entry);
-    if (rc) goto out;
-    rc = xlx__mirror_settle(&m, vdev, job, &ended);
-    if (!rc && job->state == XLX_DISK_JOB_STATE_FAILED)
-        rc = failed(job);
+    if (rc) return rc;
+    rc = finish(m, entry);
+    if (rc) return rc;
+    rc = xlx__mirror_settle(m, vdev, job, &ended);
+    return !rc && job->state == XLX_DISK_JOB_STATE_FAILED ? failed(job) : rc;
+}
 
- out:
+int xlx__disk_job_finish(xlx_ctx *ctx, const xlx_guest *guest,
+                         const char *vdev, xlx_disk_job *job)
+{
+    struct xlx__mirror m;
+    int rc;
+
+    rc = xlx__mirror_begin(ctx, guest, false, &m);
+    if (!rc)
+        rc = xlx__mirror_finish(&m, vdev, job);
     xlx__mirror_end(&m);
     return rc;
 }

@@ -124,6 +124,13 @@ int xlx__mirror_halt(struct xlx__mirror *m, xlx_disk_job *entry);
 int xlx__mirror_go_on(struct xlx__mirror *m, xlx_disk_job *entry,
                       const struct xlx__job *begun);
 
+/* ---- mirror-job.c ------------------------------------------------------- */
+
+/* Ends a job that is ready, with its effect: xlx_disk_job_finish() for one
+ * that has begun already. */
+int xlx__mirror_finish(struct xlx__mirror *m, const char *vdev,
+                       xlx_disk_job *job);
+
 /* ---- mirror-pull.c ------------------------------------------------------ */
 
 /* The last step of a pull that has copied all. */

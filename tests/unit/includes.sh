@@ -5,7 +5,8 @@
 # A file of lib/ includes headers of its own directory and of those below it:
 # core, then guest, then disk, then hostdev, which scsi and usb share, then the
 # concepts, which do not know each other; but mirror is on top of snapshot,
-# whose record says in which images a guest's disks are.
+# whose record says in which images a guest's disks are, and migrate on top of
+# mirror, whose jobs copy the disks that go along.
 
 cd "$top_srcdir/lib" || exit
 
@@ -15,6 +16,7 @@ below_disk='core guest'
 below_hostdev='core guest disk'
 below_concept='core guest disk'
 below_mirror='core guest disk snapshot'
+below_migrate='core guest disk snapshot mirror'
 # the concepts with devices of the host
 below_devices='core guest disk hostdev'
 
@@ -52,6 +54,7 @@ for directory in */; do
     disk) allowed=$below_disk ;;
     hostdev) allowed=$below_hostdev ;;
     mirror) allowed=$below_mirror ;;
+    migrate) allowed=$below_migrate ;;
     scsi | usb) allowed=$below_devices ;;
     *) allowed=$below_concept ;;
     esac

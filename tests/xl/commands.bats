@@ -79,6 +79,7 @@ d; \$(e)>" ]
 
 create and restore also take --no-devices: not the SCSI and USB devices that
 are recorded of the guest; save and migrate also take --detach: see man xlx
+migrate --copy-disks is disk-migrate
 EOF
     cat "$tmp/stock" "$tmp/others" | diff - "$tmp/all"
     xl help help | diff "$tmp/all" -

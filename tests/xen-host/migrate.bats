@@ -1,0 +1,211 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154  # output and status are set by bats' run
+# A guest goes from this host to itself, and its disk to another path: over
+# xl's own protocol to a stock "xl migrate-receive".  The guest writes its
+# ticks all the time.
+# xen-host: guests pvh hvm pv
+# xen-host: deadline 2400
+# xen-host: run asked
+
+bats_require_minimum_version 1.5.0
+setup_file() { load guest; guests_begin; }
+setup() { load guest; D=$GUESTS; shell_with_sockets; }
+teardown_file() { load guest; guests_end; }
+
+# What ssh does, to this host: -L is a link to the socket.
+shell_with_sockets() {
+    cat > /run/there <<'X'
+#!/bin/sh
+while :; do
+    case $1 in
+    -o) shift 2 ;;
+    -L) ln -sf "${2#*:}" "${2%%:*}"; shift 2 ;;
+    *) break ;;
+    esac
+done
+shift
+exec sh -c "$*"
+X
+    chmod +x /run/there
+}
+
+# Stock xl cannot migrate a PV guest with Debian's Xen 4.17: no log-dirty mode.
+# So it is the guest that libxl refuses when all is copied.
+moves() { [ "$GUEST_TYPE" != pv ] || skip "this Xen migrates no PV guests"; }
+
+# a guest that writes, on $D/a.qcow2
+running_guest() {
+    [ -z "$(guest_domid g)" ] || return 0
+    rm -f "$D"/b.* "$D/a.qcow2"
+    disk_create "$D/a.qcow2"
+    guest_create g "$GUEST_TYPE" "qcow2:$D/a.qcow2"
+    guest_wait_tick g 3
+}
+
+move() { # TARGET [OPTION]...
+    local target=$1
+    shift
+    xl migrate --copy-disks -s /run/there --map "xvda=$target" "$@" g there
+}
+
+nothing_is_left() {
+    [ "$(guest_qmp g query-jobs)" = '[]' ]
+    ! ls -d /tmp/xlx-migrate-* /run/libxlx/migrate-*-xvda 2> /dev/null
+    ! ls /var/lib/libxlx/*/migration.json /var/lib/libxlx/*/disk-jobs.json \
+        2> /dev/null
+    ! pgrep qemu-nbd
+    ! pgrep -f xlx-migrate
+    [ "$(guest_names)" = g ]
+    # the xl that stays with the guest, and goes on
+    local pid
+    for pid in $(pgrep -x xl); do
+        grep -q '^State:.T' "/proc/$pid/status" && return 1
+    done
+    return 0
+}
+
+# at_least IMAGE TICK: it is whole, up to that tick
+at_least() {
+    run disk_blocks "$1"
+    echo "$1: $output, want $2"
+    [ "$status" = 0 ]
+    [ "$(sed -n 1p <<< "$output")" -ge "$2" ]
+}
+
+@test "the guest goes on there, with all that it wrote here" {
+    moves
+    running_guest
+    last=$(guest_tick g)
+    domid=$(guest_domid g)
+    run move "$D/b.qcow2"
+    echo "$output"
+    [ "$status" = 0 ]
+    [[ $output == *"g runs on there; it stood still for "* ]]
+    tap_note "$GUEST_TYPE: $(grep -o 'it stood still.*' <<< "$output")"
+    [ "$(guest_domid g)" != "$domid" ]
+    guest_migrated g
+    [ "$(xl list -l g | jq -r '.[0].config.disks[0].pdev_path')" = \
+      "$D/b.qcow2" ]
+    nothing_is_left
+    # the copy is what the image here was at that moment, to the last block
+    here=$(disk_blocks "$D/a.qcow2")
+    [ "$here" -ge "$last" ]
+    guest_wait_more g 3
+    now=$(guest_tick g)
+    [ "$now" -gt "$here" ]
+    guest_ticks_off g
+    at_least "$D/b.qcow2" "$now"
+    guest_destroy g
+    qemu-img check -q "$D/b.qcow2"
+    # and sparse
+    [ "$(stat -c %b "$D/b.qcow2")" -lt 65536 ]
+}
+
+@test "a reboot there goes on there, and then back" {
+    moves
+    running_guest
+    move "$D/b.qcow2"
+    guest_migrated g
+    guest_reboot g
+    guest_wait_more g 2
+    last=$(guest_tick g)
+    rm -f "$D/a.qcow2"
+    move "$D/a.qcow2"
+    guest_migrated g
+    guest_wait_more g 2
+    nothing_is_left
+    guest_ticks_off g
+    at_least "$D/a.qcow2" "$last"
+    guest_destroy g
+}
+
+@test "refused: what is there stays as it is, and the guest runs" {
+    running_guest
+    echo precious > "$D/b.qcow2"
+    run move "$D/b.qcow2"
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"the guest runs here: xvda: there: $D/b.qcow2 is there already"* ]]
+    [ "$(cat "$D/b.qcow2")" = precious ]
+    rm "$D/b.qcow2"
+    run move /nowhere/b.qcow2
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"there is no directory /nowhere/"* ]]
+    nothing_is_left
+    guest_wait_more g 2
+}
+
+@test "killed at each step: it runs in one place, and nothing is left" {
+    moves
+    running_guest
+    for point in recorded connected made copying copied begun moving \
+        suspended finished closed released ready kept handover renamed; do
+        last=$(guest_tick g)
+        LIBXLX_FAULT=disk-migrate.$point run move "$D/b.qcow2"
+        echo "$point: $status: $output"
+        [ "$status" -ne 0 ]
+        xl disk-migrate-repair g
+        guest_wait_more g 2
+        nothing_is_left
+        [ ! -e "$D/b.qcow2" ]
+        at_least "$D/a.qcow2" "$last"
+    done
+}
+
+@test "killed after the word: it runs there" {
+    moves
+    for point in told reported destroyed; do
+        running_guest
+        last=$(guest_tick g)
+        LIBXLX_FAULT=disk-migrate.$point run move "$D/b.qcow2"
+        echo "$point: $status: $output"
+        [ "$status" -ne 0 ]
+        xl disk-migrate-repair g
+        guest_migrated g
+        guest_wait_more g 2
+        nothing_is_left
+        guest_ticks_off g
+        at_least "$D/b.qcow2" "$last"
+        guest_destroy g
+    done
+}
+
+@test "the NBD server is killed while it copies, and after that" {
+    running_guest
+    move "$D/b.qcow2" --speed 1k > "$D/said" 2>&1 3>&- &
+    pid=$!
+    wait_for 60 "the copy" eval 'xl disk-jobs g | grep -q running'
+    pkill -KILL qemu-nbd
+    run wait $pid
+    cat "$D/said"
+    [ "$status" = 1 ]
+    grep -q 'the guest runs here' "$D/said"
+    guest_wait_more g 2
+    nothing_is_left
+    [ ! -e "$D/b.qcow2" ]
+}
+
+@test "libxl refuses to send the memory: the guest runs here" {
+    [ "$GUEST_TYPE" = pv ] || skip "it is done with a PV guest"
+    running_guest
+    last=$(guest_tick g)
+    run move "$D/b.qcow2"
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *"the guest runs here: "*logdirty* ]]
+    nothing_is_left
+    [ ! -e "$D/b.qcow2" ]
+    guest_wait_more g 2
+    at_least "$D/a.qcow2" "$last"
+}
+
+@test "the xl that watches the guest is still there after a failure" {
+    running_guest
+    LIBXLX_FAULT=disk-migrate.suspended run move "$D/b.qcow2"
+    xl disk-migrate-repair g
+    guest_reboot g
+    guest_wait_more g 2
+    guest_destroy g
+}
