@@ -42,6 +42,9 @@ static const char *words_of(enum lv_code code)
     case LV_ACCESS_DENIED: return "access denied";
     case LV_CPU_INCOMPATIBLE:
         return "the CPU is incompatible with host CPU";
+    case LV_XML_INVALID_SCHEMA:
+        return "XML document failed to validate against schema";
+    case LV_XML_DETAIL:
     case LV_SYSTEM_ERROR:
     case LV_RPC:
         break;

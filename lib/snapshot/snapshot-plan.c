@@ -24,7 +24,6 @@
 #define INTERNAL_STOP(mib) (20 + (mib) * 6 / 1024)
 #define INTERNAL_MAX_ALLOCATED ((uint64_t)1 << 30)
 
-#define MAX_DESCRIPTION 4096
 #define WARN_LAYERS 16
 #define MAX_LAYERS 48               /* each is opened at every start */
 
@@ -403,16 +402,9 @@ static int plan_name(struct xlx__snapshot_change *c,
                      const xlx_snapshot_spec *spec, xlx_snapshot *snapshot)
 {
     const char *name = xlx__text(spec->name);
-    const char *description = xlx__text(spec->description);
     int rc;
 
-    if (strlen(description) > MAX_DESCRIPTION)
-        return xlx__error(ERROR_INVAL, "description: over %d bytes",
-                          MAX_DESCRIPTION);
-    if (xlx__utf8_valid(description, strlen(description)) !=
-        strlen(description))
-        return xlx__error(ERROR_INVAL, "description: not valid UTF-8");
-    rc = xlx__set_string(&snapshot->description, description);
+    rc = xlx__snapshot_set_description(snapshot, spec->description);
     if (rc) return rc;
     if (!*name)
         return xlx__snapshot_make_name(&c->record, "snap", &snapshot->name);

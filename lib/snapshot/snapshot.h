@@ -9,6 +9,7 @@
  *   snapshot-list.c    list, with what other tools made
  *   snapshot-revert.c  revert
  *   snapshot-delete.c  delete: which layers go, which are merged
+ *   snapshot-describe.c the text of a snapshot
  *   snapshot-forget.c  the record as it is after that
  *   snapshot-merge.c   two layers into one, live or not
  *   snapshot-move.c    a disk goes on in another image that holds the same
@@ -118,6 +119,8 @@ xlx_snapshot *xlx__snapshot_by_name(const xlx_snapshots *record,
 /* ERROR_NOTFOUND with the message. */
 int xlx__snapshot_find(const xlx_snapshots *record, const char *name,
                        xlx_snapshot **snapshot_r);
+/* snapshot-describe.c: checked. */
+int xlx__snapshot_set_description(xlx_snapshot *snapshot, const char *text);
 const xlx_snapshot_disk *xlx__snapshot_disk_of(const xlx_snapshot *snapshot,
                                                const char *vdev);
 xlx_snapshot_disk *xlx__snapshot_current_disk(const xlx_snapshots *record,

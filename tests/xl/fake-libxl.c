@@ -253,15 +253,25 @@ int xc_domain_getinfolist(xc_interface *xch, uint32_t first_domain,
     return num;
 }
 
+/* With XENSTORED_PATH the functions of libxenstore go there, all of them. */
+static void *real_xs(const char *name)
+{
+    return getenv("XENSTORED_PATH") ? dlsym(RTLD_NEXT, name) : NULL;
+}
+
 struct xs_handle *xs_open(unsigned long flags)
 {
-    (void)flags;
-    return (struct xs_handle *)&handle;
+    __typeof__(&xs_open) real = (__typeof__(real))real_xs("xs_open");
+
+    return real ? real(flags) : (struct xs_handle *)&handle;
 }
 
 void xs_close(struct xs_handle *xsh)
 {
-    (void)xsh;
+    __typeof__(&xs_close) real = (__typeof__(real))real_xs("xs_close");
+
+    if (real)
+        real(xsh);
 }
 
 #define BACKENDS "/local/domain/0/backend/qdisk"
@@ -284,12 +294,13 @@ static char *disk_node(const char *name)
 void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path,
               unsigned int *len)
 {
+    __typeof__(&xs_read) real = (__typeof__(real))real_xs("xs_read");
     libxl_uuid uuid;
     char *value = NULL;
     unsigned int domid;
 
-    (void)h;
-    (void)t;
+    if (real)
+        return real(h, t, path, len);
     if (!strncmp(path, BACKEND "/", strlen(BACKEND "/")))
         value = disk_node(path + strlen(BACKEND "/"));
     else if (sscanf(path, "/local/domain/%u/name", &domid) == 1)
@@ -318,8 +329,11 @@ static char **one_name(const char *name, unsigned int *num)
 char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path,
                     unsigned int *num)
 {
-    (void)h;
-    (void)t;
+    __typeof__(&xs_directory) real =
+        (__typeof__(real))real_xs("xs_directory");
+
+    if (real)
+        return real(h, t, path, num);
     if (getenv("FAKE_DISK") && !strcmp(path, BACKENDS))
         return one_name("7", num);
     if (getenv("FAKE_DISK") && !strcmp(path, BACKENDS "/7"))

@@ -225,6 +225,23 @@ def keepalive():
     assert got == {(KEEPALIVE, 2), (REMOTE, CPU_MODELS)}, got
 
 
+def snapshot_denied():
+    """Of the calls about snapshots the read-only socket has the questions."""
+    uuid = bytes.fromhex(sys.argv[2].replace("-", ""))
+    domain = xdr("web") + uuid + struct.pack(">i", -1)
+    text = xdr("<domainsnapshot><name>evil</name></domainsnapshot>")
+    client = Client(RELAY_RO)           # does not say that it only reads
+    for proc, payload in ((185, domain + text), (192, xdr("one") + domain),
+                          (193, xdr("one") + domain)):
+        code, text = client.call(proc, payload + bytes(4))
+        assert code == ERROR_DENIED, (proc, code, text)
+    secure = xdr("one") + domain + struct.pack(">I", 1)
+    assert client.call(186, secure)[0] == ERROR_DENIED
+    assert client.ok(187, domain + bytes(4)) == struct.pack(">i", 1)
+    code, _ = client.call(187, xdr("x") + b"\7" * 16 + bytes(8))
+    assert code == 42, code             # there is no such domain
+
+
 def vanish():
     """Clients that go away in the middle of anything."""
     for cut in 0, 3, 20, 28, 40:
