@@ -61,12 +61,14 @@ static void close_pair(int fds[2])
 }
 
 /* The copy: async-signal-safe calls.  Ctrl-C on the terminal is for the
- * caller; SIGTERM ends it. */
+ * caller.  These signals are ignored and not blocked: where the program runs
+ * here, a QEMU would inherit that it is deaf to the one that ends it. */
 static void __attribute__((noreturn))
 child_main(const int fds[3], char *const *argv)
 {
     struct sigaction dfl = { .sa_handler = SIG_DFL };
-    sigset_t mask;
+    struct sigaction ignored = { .sa_handler = SIG_IGN };
+    sigset_t none;
     int i;
 
     for (i = 0; i < 3; i++)
@@ -76,10 +78,10 @@ child_main(const int fds[3], char *const *argv)
     sigaction(SIGPIPE, &dfl, NULL);
     sigaction(SIGCHLD, &dfl, NULL);
     sigaction(SIGTERM, &dfl, NULL);
-    sigemptyset(&mask);
-    sigaddset(&mask, SIGINT);
-    sigaddset(&mask, SIGHUP);
-    sigprocmask(SIG_SETMASK, &mask, NULL);
+    sigaction(SIGINT, &ignored, NULL);
+    sigaction(SIGHUP, &ignored, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     execve("/bin/sh", argv, environ);
     _exit(127);
 }
