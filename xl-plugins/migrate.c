@@ -11,7 +11,7 @@
 
 const struct xl_command *const xl_commands = xl_migrate_commands;
 
-static void say(bool dry_run, const xlx_guest *guest,
+static void say(bool dry_run, bool paused, const xlx_guest *guest,
                 const xlx_disk_migration *migration)
 {
     const xlx_disk_migration_disk *d;
@@ -26,8 +26,9 @@ static void say(bool dry_run, const xlx_guest *guest,
     }
     if (dry_run)
         return;
-    printf("%s runs on %s; it stood still for %llu.%03llu s\n",
-           xl_text(guest->name), migration->host,
+    printf("%s %s on %s; it stood still for %llu.%03llu s\n",
+           xl_text(guest->name), paused ? "is paused" : "runs",
+           migration->host,
            (unsigned long long)migration->stopped_ms / 1000,
            (unsigned long long)migration->stopped_ms % 1000);
     for (i = 0; i < migration->num_disks; i++)
@@ -56,7 +57,7 @@ int xl_disk_migrate_main(int argc, char **argv)
                               xl_progress(), &migration);
     r = rc ? xl_failed(rc) : 0;
     if (!rc)
-        say(args.dry_run, &guest, &migration);
+        say(args.dry_run, args.disk_migrate_spec.paused, &guest, &migration);
     xlx_disk_migration_dispose(&migration);
     xlx_guest_dispose(&guest);
     return r;

@@ -4,9 +4,13 @@
  * libxc-migration-stream.pandoc of Xen), as far as it takes to find its end:
  * a head, and records; the record LIBXC_CONTEXT has no length, and libxc's
  * own head and records follow it up to libxc's own end.
+ *
+ * save-stream.c reads such a stream: it asks for bytes, and waits for them.
+ * Here they are given as they come, in a process that may allocate nothing.
  */
 #include <string.h>
 
+#include "core/save-stream.h"
 #include "migrate/migrate.h"
 
 #define IDENT "LibxlFmt"
@@ -14,9 +18,6 @@
 #define XC_MARKER "\xff\xff\xff\xff\xff\xff\xff\xff" "XENF"
 #define BIG_ENDIAN_BIT 1
 
-#define LIBXL_END 0
-#define LIBXL_LIBXC_CONTEXT 1
-#define XC_END 0
 #define XC_MAX_RECORD (128u << 20)
 #define LIBXL_MAX_RECORD (1u << 30)
 
@@ -66,9 +67,9 @@ static int next_of_libxl(struct xlx__stream *s, uint32_t type,
 {
     if (length > LIBXL_MAX_RECORD)
         return WRONG;
-    if (type == LIBXL_END)
+    if (type == XLX__LIBXL_END)
         return length ? WRONG : DONE;
-    if (type == LIBXL_LIBXC_CONTEXT)
+    if (type == XLX__LIBXL_LIBXC_CONTEXT)
         return length ? WRONG : XC_HEAD;
     s->body = ((uint64_t)length + 7) & ~UINT64_C(7);
     return LIBXL_RECORD;
@@ -79,7 +80,7 @@ static int next_of_xc(struct xlx__stream *s, uint32_t type, uint32_t length)
     if (length > XC_MAX_RECORD)
         return WRONG;
     s->body = ((uint64_t)length + 7) & ~UINT64_C(7);
-    if (type == XC_END)
+    if (type == XLX__LIBXC_END)
         return length ? WRONG : LIBXL_RECORD;
     return XC_RECORD;
 }

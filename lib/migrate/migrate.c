@@ -77,6 +77,7 @@ static int start_copy(struct xlx__migrate *m,
     xlx_disk_mirror_spec spec = {
         .vdev = d->vdev, .sync_writes = true, .speed = m->spec->speed,
     };
+    const char *said;
     xlx_disk_job job;
     int rc;
 
@@ -88,7 +89,10 @@ static int start_copy(struct xlx__migrate *m,
     rc = xlx__disk_mirror(m->ctx, m->guest, &spec, &job);
     xlx_disk_job_dispose(&job);
     free(spec.target);
-    return rc;
+    /* ssh tells when sshd does not forward sockets */
+    said = rc ? xlx__shell_said(&m->agent) : "";
+    return rc ? xlx__error_prefix(rc, "%s", *said ? said : "over the socket "
+                                  "that ssh forwards") : 0;
 }
 
 static int await_copy(struct xlx__migrate *m, const char *vdev)

@@ -223,16 +223,60 @@ X
     grep -q '^the guest runs here: xvda: ' "$tmp/said"
     nothing_is_left
     runs_here
-    # cancelled
+    # full: the wrapper's qemu-nbd cannot allocate in the image
+    cat > "$tmp/bin/qemu-nbd" <<'X'
+#!/bin/sh
+for path; do :; done
+shift 5                             # -t -e 4 -f FORMAT
+exec /usr/bin/qemu-nbd -t -e 4 "$1" "$2" "$3" "$4" --image-opts "driver=$(
+    )qcow2,file.driver=blkdebug,file.image.driver=file,$(
+    )file.image.filename=$path,file.inject-error.0.event=write_aio,$(
+    )file.inject-error.0.errno=28"
+X
+    chmod +x "$tmp/bin/qemu-nbd"
+    run move
+    echo "$output"
+    [[ $output == 'the guest runs here: xvda: '*'No space left on device'* ]]
+    rm "$tmp/bin/qemu-nbd"
+    nothing_is_left
+    runs_here
+    # cancelled, and not by a second one
     move speed=1048576 > "$tmp/said" 2>&1 &
     pid=$!
     within 10 '[ "$(qmp query-jobs)" != "[]" ]'
+    run move
+    [[ $output == *'is under way' ]]
     touch "$tmp/domain/cancel"
     ! wait $pid
     grep -qx 'the guest runs here: cancelled' "$tmp/said"
     rm "$tmp/domain/cancel"
     nothing_is_left
     runs_here
+}
+
+@test "another command takes the copy away: the guest runs here" {
+    guest_with
+    guest_write xvda 4194304 8388608 7
+    move speed=1048576 > "$tmp/said" 2>&1 &
+    pid=$!
+    within 10 '[ "$(qmp query-jobs)" != "[]" ]'
+    "$plugins/xl-mirror" disk-job-cancel "$guest" xvda
+    ! wait $pid
+    grep '^the guest runs here: ' "$tmp/said"
+    nothing_is_left
+    runs_here
+}
+
+@test "two disks, and one that both hosts have" {
+    disks 2
+    start_qemu
+    next_state
+    touch "$tmp/cd.iso"
+    export FAKE_DISKS="xvda xvdb cd:$tmp/cd.iso"
+    export FAKE_CHECK="qemu-img compare -f qcow2 -F raw $there/b $refs/xvdb.raw"
+    run -0 move "map=xvda=$there/copy,xvdb=$there/b"
+    runs_there
+    nothing_is_left
 }
 
 @test "refused before anything is made" {
@@ -251,6 +295,9 @@ X
     [ "$(cat "$there/copy")" = precious ]
     rm "$there/copy"
     refused 'there is no directory /nowhere/' map=xvda=/nowhere/copy
+    mkdir -m 777 "$there/open"
+    refused "open: others than root can replace files" \
+        "map=xvda=$there/open/copy"
     refused 'not the absolute path' map=xvda=copy
     refused 'that disk is not copied' map=xvdb=/copy
     refused 'the guest has no such disk' disks=xvdb
