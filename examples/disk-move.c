@@ -27,7 +27,7 @@ static int move(xlx_ctx *ctx, const xlx_guest *guest,
     xlx_disk_job_init(&started);
     xlx_disk_job_init(&ready);
     xlx_disk_job_init(&moved);
-    rc = xlx_disk_move(ctx, guest, spec, &started);
+    rc = xlx_disk_move(ctx, guest, spec, NULL, &started);
     if (!rc)
         rc = xlx_disk_job_wait(ctx, guest, spec->vdev, &progress, &ready);
     if (!rc)

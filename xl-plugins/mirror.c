@@ -183,7 +183,7 @@ int xl_disk_mirror_main(int argc, char **argv)
 static int call_move(const xlx_guest *guest, const void *spec,
                      xlx_disk_job *job)
 {
-    return xlx_disk_move(xl_ctx(), guest, spec, job);
+    return xlx_disk_move(xl_ctx(), guest, spec, xl_progress(), job);
 }
 
 int xl_disk_move_main(int argc, char **argv)

@@ -104,9 +104,10 @@ int xlx__image_convert(xlx_ctx *ctx, const char *path, const char *format,
                        const xlx_progress *progress, const char *what)
 {
     /* -n: there is something that has its size.  Nobody says that it is
-     * empty, so that qemu-img writes its zeroes as well. */
+     * empty, so that qemu-img writes its zeroes as well.  -U: of a QEMU that
+     * only reads it. */
     const char *argv[] = {
-        "qemu-img", "convert", made ? "-p" : "-pn", "-f", format, "-O",
+        "qemu-img", "convert", made ? "-pU" : "-pUn", "-f", format, "-O",
         to_format, "--", path, to, NULL
     };
     struct xlx__image_files files;
@@ -115,6 +116,26 @@ int xlx__image_convert(xlx_ctx *ctx, const char *path, const char *format,
     rc = xlx__image_files_open(path, format, &files);
     if (!rc)
         rc = run(ctx, &files, 0, argv, &argv[8], progress, what);
+    xlx__image_files_close(&files);
+    return rc;
+}
+
+int xlx__image_convert_layer(xlx_ctx *ctx, const char *path,
+                             const char *format, const char *to,
+                             const char *below, const char *below_format,
+                             const xlx_progress *progress, const char *what)
+{
+    /* -U: a QEMU that reads the layer may have it open */
+    const char *argv[] = {
+        "qemu-img", "convert", "-pU", "-f", format, "-O", "qcow2", "-B",
+        below, "-F", below_format, "--", path, to, NULL
+    };
+    struct xlx__image_files files;
+    int rc;
+
+    rc = xlx__image_files_open(path, format, &files);
+    if (!rc)
+        rc = run(ctx, &files, 0, argv, &argv[12], progress, what);
     xlx__image_files_close(&files);
     return rc;
 }

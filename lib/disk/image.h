@@ -108,6 +108,12 @@ int xlx__image_commit(xlx_ctx *ctx, const char *path, const char *format,
 int xlx__image_convert(xlx_ctx *ctx, const char *path, const char *format,
                        const char *to, const char *to_format, bool made,
                        const xlx_progress *progress, const char *what);
+/* Copies only what path itself holds, to a file that is made and is based on
+ * below, which holds what is below path. */
+int xlx__image_convert_layer(xlx_ctx *ctx, const char *path,
+                             const char *format, const char *to,
+                             const char *below, const char *below_format,
+                             const xlx_progress *progress, const char *what);
 /* Copies into path, a qcow2, what it has from the images below it down to
  * until, which it is based on then; "" for none.  Cut short, path is as good
  * as before. */

@@ -80,7 +80,7 @@ int xlx__mirror_may_commit(struct xlx__mirror *m, const xlx_disk *disk,
     char *base = NULL, *format = NULL;
     int rc;
 
-    rc = xlx__snapshot_check_move(&m->c, disk);
+    rc = xlx__snapshot_check_move(&m->c, disk, false);
     if (!rc)
         rc = xlx__image_below(disk->path, disk->format, &base, &format);
     if (rc) return rc;

@@ -144,9 +144,7 @@ static int finish_move(struct xlx__mirror *m, const xlx_disk_job *job)
     int rc;
 
     rc = xlx__mirror_handle(&m->c, job, &handle);
-    return rc ? rc : xlx__snapshot_move(&m->c, job->vdev, job->target,
-                                        job->format, job->delete_old,
-                                        &handle);
+    return rc ? rc : xlx__mirror_pivot(m, job, &handle);
 }
 
 static int finish(struct xlx__mirror *m, xlx_disk_job *job)

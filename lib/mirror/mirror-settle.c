@@ -83,6 +83,8 @@ int xlx__mirror_drop(struct xlx__mirror *m, xlx_disk_job *job, bool complete)
 
     if (!complete)
         rc = xlx__mirror_remove_target(m, job);
+    if (!complete && !rc)
+        rc = xlx__mirror_remove_chain(m, job);
     if (rc == ERROR_INVAL) {        /* it is somebody else's */
         xlx__notice(m->c.ctx, "%s: %s", job->vdev, xlx_error_get());
         xlx__error_clear();

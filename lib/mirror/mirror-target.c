@@ -99,8 +99,7 @@ static int check_device(struct xlx__mirror *m,
     return rc;
 }
 
-/* It takes at least as much as the disk's own image holds. */
-static int check_space(const char *target, const xlx_disk *disk)
+int xlx__mirror_check_space(const char *target, uint64_t bytes)
 {
     const char *slash = strrchr(target, '/');
     struct statvfs fs;
@@ -116,18 +115,35 @@ static int check_space(const char *target, const xlx_disk *disk)
     } else {
         space = (uint64_t)(geteuid() ? fs.f_bavail : fs.f_bfree) *
                 fs.f_frsize;
-        if (space < disk->allocated)
-            rc = xlx__error(ERROR_FAIL, "%s: %"PRIu64" MiB are free, and the "
-                            "image of the disk holds %"PRIu64, dir,
-                            space >> 20, disk->allocated >> 20);
+        if (space < bytes)
+            rc = xlx__error(ERROR_FAIL, "%s: %"PRIu64" MiB are free, and what "
+                            "is to be copied holds %"PRIu64, dir, space >> 20,
+                            bytes >> 20);
     }
+    free(dir);
+    return rc;
+}
+
+/* The guest's writes go there from now on. */
+static int check_lasts(const char *target, const xlx_disk *disk)
+{
+    const char *slash = strrchr(target, '/');
+    char *dir = strndup(target, (size_t)(slash - target) + 1);
+    int rc = 0;
+
+    if (!dir)
+        return xlx__nomem();
+    if (!xlx__snapshot_lasts(dir, disk->path))
+        rc = xlx__error(ERROR_INVAL, "%s is in memory, and the disk would be "
+                        "gone when the host reboots: name a file on a file "
+                        "system that lasts", dir);
     free(dir);
     return rc;
 }
 
 /* QEMU makes the image by the name, as root: one that can be given to another
  * file at that moment would have that one overwritten. */
-static int check_new(const char *target, const xlx_disk *disk)
+static int check_new(const char *target, const xlx_disk *disk, bool moves)
 {
     const char *name;
     bool shared;
@@ -143,7 +159,9 @@ static int check_new(const char *target, const xlx_disk *disk)
         return xlx__error(ERROR_INVAL, "%s: others than root can put files "
                           "into that directory: name a file in another one, "
                           "and move the copy there afterwards", target);
-    return check_space(target, disk);
+    rc = moves ? check_lasts(target, disk) : 0;
+    /* at least as much as the disk's own image holds */
+    return rc ? rc : xlx__mirror_check_space(target, disk->allocated);
 }
 
 static int choose_format(const xlx_disk_mirror_spec *spec,
@@ -187,19 +205,36 @@ int xlx__mirror_plan_target(struct xlx__mirror *m,
                           "not overwritten", spec->target);
     job->made = !device;
     rc = device ? check_device(m, spec, disk, &st)
-                : check_new(spec->target, disk);
+                : check_new(spec->target, disk,
+                            job->kind == XLX_DISK_JOB_KIND_MOVE);
     return rc ? rc : choose_format(spec, disk, device, job);
 }
 
 /* ---- making and removing it --------------------------------------------- */
 
-int xlx__mirror_make_target(struct xlx__mirror *m, xlx_disk_job *job)
+/* On the copy of the layer below, which QEMU opens when it moves the guest. */
+static int make_overlay(struct xlx__mirror *m, const xlx_disk_job *job,
+                        const xlx_disk *disk)
+{
+    const xlx_disk_job_layer *below = &job->layers[job->num_layers - 1];
+    struct xlx__image_making making;
+    int rc;
+
+    rc = xlx__image_make_start(m->c.ctx, job->target, below->target,
+                               below->format, disk->virtual_size, &making);
+    return rc ? rc : xlx__image_make_end(&making);
+}
+
+int xlx__mirror_make_target(struct xlx__mirror *m, xlx_disk_job *job,
+                            const xlx_disk *disk)
 {
     int rc;
 
     if (!job->made)
         return 0;
-    rc = xlx__image_make_empty(job->target, job->image);
+    rc = job->num_layers && !job->offline
+        ? make_overlay(m, job, disk)
+        : xlx__image_make_empty(job->target, job->image);
     if (rc) {
         job->made = false;          /* whatever is there is not ours */
         return rc;
@@ -226,6 +261,23 @@ static int is_served(struct xlx__mirror *m, const char *target, bool *yes_r)
     return rc;
 }
 
+/* Nobody else has made an image on our copy. */
+static bool is_on_layer(const xlx_disk_job *job)
+{
+    char *below = NULL, *format = NULL;
+    bool yes;
+
+    if (!job->num_layers)
+        return false;
+    if (xlx__image_below(job->target, "qcow2", &below, &format))
+        xlx__error_clear();
+    yes = below &&
+          xlx__image_same(below, job->layers[job->num_layers - 1].target);
+    free(below);
+    free(format);
+    return yes;
+}
+
 int xlx__mirror_remove_target(struct xlx__mirror *m, const xlx_disk_job *job)
 {
     struct stat st;
@@ -244,7 +296,8 @@ int xlx__mirror_remove_target(struct xlx__mirror *m, const xlx_disk_job *job)
         return 0;
     }
     /* we were killed between its making and the look at it */
-    if (!*xlx__text(job->target_id) && (!S_ISREG(st.st_mode) || st.st_size))
+    if (!*xlx__text(job->target_id) &&
+        (!S_ISREG(st.st_mode) || (st.st_size && !is_on_layer(job))))
         return xlx__error(ERROR_INVAL, "%s is not the file that was made: it "
                           "stays", job->target);
     return xlx__image_remove(job->target, job->target_id);

@@ -64,13 +64,19 @@ int xlx__mirror_may_work(struct xlx__mirror *m, const xlx_disk *disk)
 static int convert(struct xlx__mirror *m, const xlx_disk *disk,
                    const xlx_disk_job *job, const xlx_progress *progress)
 {
+    const xlx_disk_job_layer *below =
+        job->num_layers ? &job->layers[job->num_layers - 1] : NULL;
     struct stat before, after;
     int rc;
 
     if (stat(disk->path, &before))
         return xlx__error(xlx__errno_rc(errno), "%s: %m", disk->path);
-    rc = xlx__image_convert(m->c.ctx, disk->path, disk->format, job->target,
-                            job->format, job->made, progress, job->vdev);
+    rc = below
+        ? xlx__image_convert_layer(m->c.ctx, disk->path, disk->format,
+                                   job->target, below->target, below->format,
+                                   progress, job->vdev)
+        : xlx__image_convert(m->c.ctx, disk->path, disk->format, job->target,
+                             job->format, job->made, progress, job->vdev);
     if (rc) return rc;
     xlx__fault("disk-job.copied");
     if (stat(disk->path, &after) || after.st_ino != before.st_ino ||
@@ -207,8 +213,7 @@ int xlx__mirror_work(xlx_ctx *ctx, const xlx_guest *guest, const char *vdev,
     xlx__fault("disk-job.worked");
     /* the job stays when this fails: the next command sees how far it came */
     if (goes_on_there(job))
-        rc = xlx__snapshot_move(&m.c, vdev, job->target, job->format,
-                                job->delete_old, NULL);
+        rc = xlx__mirror_pivot(&m, job, NULL);
     if (rc) goto out;
     job->state = XLX_DISK_JOB_STATE_DONE;
     rc = xlx_disk_job_copy(ctx, job_r, job);

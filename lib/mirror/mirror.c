@@ -170,8 +170,11 @@ static int start_qemu_job(struct xlx__mirror *m, const xlx_disk *disk,
     xlx__json_out_kv(args, "target", job->target);
     xlx__json_out_kv(args, "format", job->format);
     xlx__json_out_kv(args, "node-name", node);
-    xlx__json_out_kv(args, "sync", "full");
-    xlx__json_out_kv(args, "mode", job->made ? "absolute-paths" : "existing");
+    /* with a chain the images below are copied already, and QEMU opens the
+     * copies when it moves the guest */
+    xlx__json_out_kv(args, "sync", job->num_layers ? "top" : "full");
+    xlx__json_out_kv(args, "mode", job->made && !job->num_layers
+                     ? "absolute-paths" : "existing");
     xlx__json_out_kv(args, "copy-mode", job->sync_writes ? "write-blocking"
                                                          : "background");
     xlx__json_out_key(args, "speed");
@@ -216,7 +219,7 @@ static int start_halted(struct xlx__mirror *m, const xlx_disk *disk,
 }
 
 static int perform(struct xlx__mirror *m, const xlx_disk *disk,
-                   xlx_disk_job *job)
+                   const xlx_progress *progress, xlx_disk_job *job)
 {
     struct xlx__error_text why;
     struct xlx__job handle;
@@ -228,7 +231,9 @@ static int perform(struct xlx__mirror *m, const xlx_disk *disk,
     rc = xlx__mirror_record(m, job, &entry);
     if (rc) return rc;
     xlx__fault("disk-mirror.recorded");
-    rc = xlx__mirror_make_target(m, entry);
+    rc = xlx__mirror_copy_chain(m, entry, progress);
+    if (!rc)
+        rc = xlx__mirror_make_target(m, entry, disk);
     if (rc) goto undo;
     xlx__fault("disk-mirror.identified");
     if (!entry->offline)
@@ -275,6 +280,7 @@ static void tell_flattened(struct xlx__mirror *m, const char *vdev)
 /* wanted: the job as far as the caller knows it */
 static int start(xlx_ctx *ctx, const xlx_guest *guest,
                  const xlx_disk_mirror_spec *spec, const xlx_disk_job *wanted,
+                 bool with_chain, const xlx_progress *progress,
                  xlx_disk_job *job)
 {
     struct xlx__mirror m;
@@ -285,7 +291,7 @@ static int start(xlx_ctx *ctx, const xlx_guest *guest,
     if (rc) goto out;
     rc = xlx__mirror_find_disk(&m, spec->vdev, &disk);
     if (!rc && wanted->kind == XLX_DISK_JOB_KIND_MOVE)
-        rc = xlx__snapshot_check_move(&m.c, disk);
+        rc = xlx__snapshot_check_move(&m.c, disk, with_chain);
     if (rc) goto out;
     rc = xlx__mirror_new_job(&m, wanted->kind, disk, job);
     if (rc) goto out;
@@ -293,10 +299,13 @@ static int start(xlx_ctx *ctx, const xlx_guest *guest,
     job->delete_old = wanted->delete_old;
     job->speed = spec->speed;
     rc = xlx__mirror_plan_target(&m, spec, disk, job);
+    if (!rc && with_chain)
+        rc = xlx__mirror_plan_chain(&m, disk, job);
     if (rc) goto out;
-    tell_flattened(&m, disk->vdev);
+    if (!with_chain)
+        tell_flattened(&m, disk->vdev);
     if (!spec->dry_run)
-        rc = perform(&m, disk, job);
+        rc = perform(&m, disk, progress, job);
 
  out:
     xlx__mirror_end(&m);
@@ -320,13 +329,14 @@ int xlx__disk_mirror(xlx_ctx *ctx, const xlx_guest *guest,
     int rc;
 
     rc = check_names(spec->vdev, spec->target);
-    return rc ? rc : start(ctx, guest, spec, &wanted, job);
+    return rc ? rc : start(ctx, guest, spec, &wanted, false, NULL, job);
 }
 
 /* Both images get each write of the guest's: so the guest can be told to go on
  * in the copy before QEMU moves it. */
 int xlx__disk_move(xlx_ctx *ctx, const xlx_guest *guest,
-                   const xlx_disk_move_spec *spec, xlx_disk_job *job)
+                   const xlx_disk_move_spec *spec,
+                   const xlx_progress *progress, xlx_disk_job *job)
 {
     const xlx_disk_job wanted = {
         .kind = XLX_DISK_JOB_KIND_MOVE, .sync_writes = true,
@@ -344,5 +354,6 @@ int xlx__disk_move(xlx_ctx *ctx, const xlx_guest *guest,
     if (!rc && xlx__mirror_is_url(spec->target))
         rc = xlx__error(ERROR_INVAL, "%s: Xen's toolstack starts no guest on "
                         "that: name a file or a block device", spec->target);
-    return rc ? rc : start(ctx, guest, &copy, &wanted, job);
+    return rc ? rc : start(ctx, guest, &copy, &wanted, spec->with_chain,
+                           progress, job);
 }

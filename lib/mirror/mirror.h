@@ -7,6 +7,7 @@
  *
  *   mirror.c         starts a copy
  *   mirror-target.c  the place for it: may it be used, is it there, remove it
+ *   mirror-chain.c   the images of snapshots, which move with their disk
  *   mirror-halt.c    the guest stands still while a job begins
  *   mirror-pull.c    makes a disk independent of the images below
  *   mirror-commit.c  writes a disk's image into the one below
@@ -83,13 +84,33 @@ int xlx__mirror_plan_target(struct xlx__mirror *m,
                             const xlx_disk_mirror_spec *spec,
                             const xlx_disk *disk, xlx_disk_job *job);
 /* Makes the file, if it is one; the record knows of it before. */
-int xlx__mirror_make_target(struct xlx__mirror *m, xlx_disk_job *job);
+int xlx__mirror_make_target(struct xlx__mirror *m, xlx_disk_job *job,
+                            const xlx_disk *disk);
 /* Removes what was made, unless it is another file by now, or the guest runs
  * on it. */
 int xlx__mirror_remove_target(struct xlx__mirror *m,
                               const xlx_disk_job *job);
 /* The job has done its work: all of its image goes to the disk of the host. */
 int xlx__mirror_sync(const xlx_disk_job *job, const char *image);
+
+/* ERROR_FAIL when the directory of the target has less space than that. */
+int xlx__mirror_check_space(const char *target, uint64_t bytes);
+
+/* ---- mirror-chain.c ----------------------------------------------------- */
+
+/* Which images move with the disk, and may they?  Fills in the job's layers;
+ * its target is known.  Changes nothing. */
+int xlx__mirror_plan_chain(struct xlx__mirror *m, const xlx_disk *disk,
+                           xlx_disk_job *job);
+/* Copies them; the record knows of each before it is made. */
+int xlx__mirror_copy_chain(struct xlx__mirror *m, xlx_disk_job *job,
+                           const xlx_progress *progress);
+/* Removes the copies, unless they are other files by now. */
+int xlx__mirror_remove_chain(struct xlx__mirror *m, const xlx_disk_job *job);
+/* The guest, and with it the record, goes on in the copies.  handle: the job
+ * in QEMU, NULL for a guest that is shut down. */
+int xlx__mirror_pivot(struct xlx__mirror *m, const xlx_disk_job *job,
+                      const struct xlx__job *handle);
 
 /* ---- mirror.c ----------------------------------------------------------- */
 

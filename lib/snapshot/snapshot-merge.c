@@ -150,7 +150,7 @@ static int commit_live(struct xlx__snapshot_change *c,
 
 /* ---- not live ----------------------------------------------------------- */
 
-static const char *format_of(const xlx_snapshots *record, const char *image)
+static const char *format_in(const xlx_snapshots *record, const char *image)
 {
     int i, j;
 
@@ -162,7 +162,18 @@ static const char *format_of(const xlx_snapshots *record, const char *image)
             if (!strcmp(xlx__text(record->snapshots[i].disks[j].image),
                         image))
                 return record->snapshots[i].disks[j].format;
-    return "qcow2";
+    return NULL;
+}
+
+/* The image that a disk moves to is only in the record after that. */
+static const char *format_of(const xlx_snapshot_journal *journal,
+                             const char *image)
+{
+    const char *format = format_in(&journal->before, image);
+
+    if (!format)
+        format = format_in(&journal->after, image);
+    return format ? format : "qcow2";
 }
 
 /* An image that is based on the upper layer is put onto the lower one.  QEMU
@@ -184,7 +195,7 @@ static int rebase_disk(struct xlx__snapshot_change *c,
     free(below);
     return done ? 0 : xlx__image_rebase(c->ctx, disk->image,
                                         journal->merge_base,
-                                        format_of(&journal->before,
+                                        format_of(journal,
                                                   journal->merge_base));
 }
 
@@ -212,7 +223,7 @@ static int rebase(struct xlx__snapshot_change *c,
 static int trim(struct xlx__snapshot_change *c,
                 const xlx_snapshot_journal *journal)
 {
-    const char *format = format_of(&journal->before, journal->merge_base);
+    const char *format = format_of(journal, journal->merge_base);
     uint64_t has, wanted;
     struct stat st;
     int rc;
@@ -220,7 +231,7 @@ static int trim(struct xlx__snapshot_change *c,
     rc = xlx__image_size(c->ctx, journal->merge_base, format, &has);
     if (!rc)
         rc = xlx__image_size(c->ctx, journal->merge_top,
-                             format_of(&journal->before, journal->merge_top),
+                             format_of(journal, journal->merge_top),
                              &wanted);
     if (rc || has <= wanted || stat(journal->merge_base, &st) ||
         (S_ISBLK(st.st_mode) && !strcmp(format, "raw")))
@@ -262,25 +273,24 @@ static int node_command(struct xlx__snapshot_change *c, const char *command,
  * top of the lower image and bar it from being snapshot again.  An empty one
  * takes over its name: QEMU deletes it by that when the disk is detached.
  * If any of this fails the merge is none the worse. */
-void xlx__snapshot_drop_top(struct xlx__snapshot_change *c,
-                            const xlx_snapshot_journal *journal)
+void xlx__snapshot_drop_node(struct xlx__snapshot_change *c,
+                             const char *image)
 {
-    char *top = NULL;
+    char *node = NULL;
     int rc;
 
-    rc = node_if_open(c, journal->merge_top, &top);
-    if (rc || !top) goto out;
-    rc = node_command(c, "blockdev-del", top, NULL);
+    rc = node_if_open(c, image, &node);
+    if (rc || !node) goto out;
+    rc = node_command(c, "blockdev-del", node, NULL);
     if (rc) goto out;
-    rc = node_command(c, "blockdev-add", top, "null-co");
+    rc = node_command(c, "blockdev-add", node, "null-co");
 
  out:
     if (rc) {
-        xlx__debug(c->ctx, "%s: QEMU keeps it: %s", journal->merge_top,
-                   xlx_error_get());
+        xlx__debug(c->ctx, "%s: QEMU keeps it: %s", image, xlx_error_get());
         xlx__error_clear();
     }
-    free(top);
+    free(node);
 }
 
 /* QEMU's answer that the job is over is not enough: another monitor may have
@@ -336,7 +346,7 @@ static int merge_live(struct xlx__snapshot_change *c,
     if (rc) return rc;
     rc = xlx__snapshot_verify_moved(c, journal);
     if (rc) return rc;
-    xlx__snapshot_drop_top(c, journal);
+    xlx__snapshot_drop_node(c, journal->merge_top);
     return 0;
 }
 
@@ -352,7 +362,7 @@ static int merge_files(struct xlx__snapshot_change *c,
     }
     xlx__snapshot_hang_up(c);
     rc = xlx__image_commit(c->ctx, journal->merge_top,
-                           format_of(&journal->before, journal->merge_top),
+                           format_of(journal, journal->merge_top),
                            journal->merge_base, progress,
                            journal->merge_vdev);
     if (rc) return rc;
@@ -457,8 +467,8 @@ static int compare(struct xlx__snapshot_change *c,
     int rc;
 
     rc = xlx__image_compare(c->ctx, journal->merge_top, journal->merge_base,
-                            format_of(&journal->before, journal->merge_top),
-                            format_of(&journal->before, journal->merge_base),
+                            format_of(journal, journal->merge_top),
+                            format_of(journal, journal->merge_base),
                             merged_r, &at);
     if (rc || *merged_r) return rc;
     if (at != UINT64_MAX)
@@ -522,6 +532,6 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
                                               astray_r);
     if (rc) return rc;
     if (*merged_r && c->served)
-        xlx__snapshot_drop_top(c, journal);
+        xlx__snapshot_drop_node(c, journal->merge_top);
     return 0;
 }

@@ -22,32 +22,52 @@
 #include "guest/libxl-config.h"
 #include "snapshot/snapshot.h"
 
-#define MAX_MOVED 16                /* the oldest go first */
+#define MAX_MOVED 64                /* the oldest go first */
 
 /* ---- may it be moved? --------------------------------------------------- */
 
-/* A snapshot is in the images that would be left: its tree, and the way back
- * to it, would end there. */
-int xlx__snapshot_check_move(const struct xlx__snapshot_change *c,
-                             const xlx_disk *disk)
+int xlx__snapshot_no_tags(const char *vdev, const char *image)
 {
     struct xlx__image_tag *tags = NULL;
-    int i, num = 0, rc;
+    int num = 0, rc;
 
-    for (i = 0; i < c->record.num_snapshots; i++)
-        if (xlx__snapshot_disk_of(&c->record.snapshots[i], disk->vdev))
-            return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" would "
-                              "stay behind: delete it first (xl "
-                              "snapshot-delete), or copy the disk only (xl "
-                              "disk-mirror)", disk->vdev,
-                              c->record.snapshots[i].name);
-    rc = xlx__image_tags(disk->path, &tags, &num);
+    rc = xlx__image_tags(image, &tags, &num);
     if (!rc && num)
         rc = xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" in %s would "
                         "stay behind: remove it first, or copy the disk only "
-                        "(xl disk-mirror)", disk->vdev, tags[0].name,
-                        disk->path);
+                        "(xl disk-mirror)", vdev, tags[0].name, image);
     xlx__image_tags_free(tags, num);
+    return rc;
+}
+
+/* The snapshot's tree, and the way back to it, would end in the images that
+ * are left. */
+static int check_snapshot(const xlx_disk *disk, const xlx_snapshot *s,
+                          bool with_chain)
+{
+    const xlx_snapshot_disk *d = xlx__snapshot_disk_of(s, disk->vdev);
+
+    if (!d || (with_chain && !*xlx__text(d->tag) &&
+               xlx__image_leads_to(disk->path, disk->format, d->image)))
+        return 0;
+    return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" would stay "
+                      "behind%s: delete it first (xl snapshot-delete), or "
+                      "%s", disk->vdev, s->name, !with_chain ? ""
+                      : *xlx__text(d->tag) ? ", because it is internal"
+                      : ", because the present state is not based on it",
+                      with_chain ? "copy the disk only (xl disk-mirror)"
+                      : "take all along (--with-chain)");
+}
+
+int xlx__snapshot_check_move(const struct xlx__snapshot_change *c,
+                             const xlx_disk *disk, bool with_chain)
+{
+    int i, rc = 0;
+
+    for (i = 0; !rc && i < c->record.num_snapshots; i++)
+        rc = check_snapshot(disk, &c->record.snapshots[i], with_chain);
+    if (!rc)
+        rc = xlx__snapshot_no_tags(disk->vdev, disk->path);
     if (!rc && c->guest->domid != XLX_DOMID_NONE)
         rc = xlx__config_check(c->ctx, c->guest);
     return rc;
@@ -73,24 +93,38 @@ void xlx__snapshot_forget_moved(xlx_snapshots *record, const char *image)
             forget_one(record, i);
 }
 
-static int remember_moved(xlx_snapshots *record, const xlx_snapshot_disk *old)
+static int remember_moved(xlx_snapshots *record, const char *vdev,
+                          const char *image, const char *format)
 {
     xlx_snapshot_disk *entry;
     int rc;
 
-    xlx__snapshot_forget_moved(record, old->image);
+    xlx__snapshot_forget_moved(record, image);
     if (record->num_moved == MAX_MOVED)
         forget_one(record, 0);
     entry = xlx__snapshots_moved_append(record);
     if (!entry)
         return ERROR_NOMEM;
-    rc = xlx__set_string(&entry->vdev, old->vdev);
+    rc = xlx__set_string(&entry->vdev, vdev);
     if (!rc)
-        rc = xlx__set_string(&entry->image, old->image);
-    return rc ? rc : xlx__set_string(&entry->format, old->format);
+        rc = xlx__set_string(&entry->image, image);
+    return rc ? rc : xlx__set_string(&entry->format, format);
 }
 
-/* The disk as it is now, in the other image. */
+/* The image that was left, and nobody needs any more. */
+static int leave(xlx_snapshot_journal *journal, const char *image,
+                 const char *format, bool unlink_old)
+{
+    struct stat st;
+    int rc;
+
+    rc = remember_moved(&journal->after, journal->merge_vdev, image, format);
+    if (rc || !unlink_old || stat(image, &st) || !S_ISREG(st.st_mode))
+        return rc;
+    return xlx__snapshot_add_old(journal, image);
+}
+
+/* The disk, of now or of a snapshot, is in the other image. */
 static int take_over(xlx_snapshot_disk *now, const char *image,
                      const char *format)
 {
@@ -99,7 +133,6 @@ static int take_over(xlx_snapshot_disk *now, const char *image,
 
     rc = xlx__image_below(image, format, &below, &below_format);
     if (rc) return rc;
-    now->owned = false;
     now->mtime = xlx__snapshot_now();
     rc = xlx__set_string(&now->backing, xlx__text(below));
     if (!rc)
@@ -111,14 +144,35 @@ static int take_over(xlx_snapshot_disk *now, const char *image,
     return rc;
 }
 
+/* Puts the snapshots with that layer onto its copy. */
+static int move_layer(xlx_snapshot_journal *journal,
+                      const struct xlx__snapshot_moved *layer)
+{
+    xlx_snapshots *record = &journal->after;
+    int i, j, rc = 0;
+
+    for (i = 0; i < record->num_snapshots; i++)
+        for (j = 0; !rc && j < record->snapshots[i].num_disks; j++) {
+            xlx_snapshot_disk *d = &record->snapshots[i].disks[j];
+
+            if (strcmp(d->vdev, journal->merge_vdev) ||
+                !xlx__image_same(d->image, layer->image))
+                continue;
+            rc = take_over(d, layer->target, layer->format);
+            if (!rc)
+                rc = xlx__snapshot_note_mtime(d);
+        }
+    return rc;
+}
+
 /* The record before and after. */
 static int plan(struct xlx__snapshot_change *c, const char *vdev,
-                const char *image, const char *format, bool unlink_old,
-                xlx_snapshot_journal *journal)
+                const struct xlx__snapshot_moved *moved, int num_layers,
+                bool unlink_old, xlx_snapshot_journal *journal)
 {
     xlx_snapshot_disk *now;
-    struct stat st;
-    int rc;
+    bool owned;
+    int i, rc;
 
     rc = xlx__snapshot_journal_init(c, XLX_SNAPSHOT_OPERATION_MOVE, journal);
     if (rc) return rc;
@@ -129,16 +183,23 @@ static int plan(struct xlx__snapshot_change *c, const char *vdev,
     if (!rc)
         rc = xlx__set_string(&journal->merge_top, now->image);
     if (!rc)
-        rc = xlx__set_string(&journal->merge_base, image);
+        rc = xlx__set_string(&journal->merge_base, moved->target);
     if (!rc)
-        rc = remember_moved(&journal->after, now);
-    if (rc) return rc;
-    xlx__snapshot_forget_moved(&journal->after, image);
-    if (unlink_old && !stat(now->image, &st) && S_ISREG(st.st_mode)) {
-        rc = xlx__snapshot_add_old(journal, now->image);
-        if (rc) return rc;
+        rc = leave(journal, now->image, now->format, unlink_old);
+    for (i = 1; !rc && i <= num_layers; i++)
+        rc = move_layer(journal, &moved[i]);
+    /* what is based on another one goes first */
+    for (i = num_layers; !rc && i > 0; i--) {
+        rc = leave(journal, moved[i].image, moved[i].format, unlink_old);
+        xlx__snapshot_forget_moved(&journal->after, moved[i].target);
     }
-    return take_over(now, image, format);
+    if (rc) return rc;
+    xlx__snapshot_forget_moved(&journal->after, moved->target);
+    /* on layers it is the overlay that it was; otherwise it is the user's */
+    owned = now->owned && num_layers;
+    rc = take_over(now, moved->target, moved->format);
+    now->owned = owned;
+    return rc;
 }
 
 /* The disks as they are now into the record: it may be the first that is kept
@@ -160,11 +221,24 @@ static int take_present(struct xlx__snapshot_change *c)
 
 /* ---- doing it ----------------------------------------------------------- */
 
+/* QEMU lets go of what the disk has left. */
+static void drop_left(struct xlx__snapshot_change *c,
+                      const xlx_snapshot_journal *journal)
+{
+    const xlx_snapshots *record = &journal->after;
+    int i;
+
+    for (i = 0; c->served && i < record->num_moved; i++)
+        if (!strcmp(xlx__text(record->moved[i].vdev), journal->merge_vdev))
+            xlx__snapshot_drop_node(c, record->moved[i].image);
+}
+
 int xlx__snapshot_finish_move(struct xlx__snapshot_change *c,
                               xlx_snapshot_journal *journal)
 {
     int rc;
 
+    drop_left(c, journal);
     rc = xlx__snapshot_configure(c, &journal->after);
     if (rc) return rc;
     rc = xlx__snapshot_record_write(c->ctx, c->guest, &journal->after);
@@ -210,13 +284,13 @@ static int perform(struct xlx__snapshot_change *c,
         rc = xlx__snapshot_verify_moved(c, journal);
     if (rc)
         return xlx__snapshot_undo(c, rc);
-    xlx__snapshot_drop_top(c, journal);
     return xlx__snapshot_finish_move(c, journal);
 }
 
 int xlx__snapshot_move(struct xlx__snapshot_change *c, const char *vdev,
-                       const char *image, const char *format,
-                       bool unlink_old, const struct xlx__job *job)
+                       const struct xlx__snapshot_moved *moved,
+                       int num_layers, bool unlink_old,
+                       const struct xlx__job *job)
 {
     xlx_snapshot_journal journal;
     int rc;
@@ -224,7 +298,7 @@ int xlx__snapshot_move(struct xlx__snapshot_change *c, const char *vdev,
     xlx_snapshot_journal_init(&journal);
     rc = take_present(c);
     if (rc) goto out;
-    rc = plan(c, vdev, image, format, unlink_old, &journal);
+    rc = plan(c, vdev, moved, num_layers, unlink_old, &journal);
     if (rc) goto out;
     rc = job ? perform(c, job, &journal) : perform_offline(c, &journal);
 

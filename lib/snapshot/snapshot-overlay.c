@@ -72,19 +72,22 @@ static bool is_volatile(const char *dir)
            (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
-/* An overlay takes the guest's writes: it must last as long as the images
- * below it. */
-static int check_lasts(const char *dir, const char *below)
+bool xlx__snapshot_lasts(const char *dir, const char *as)
 {
     struct stat st;
 
-    if (!is_volatile(dir) ||
-        (!stat(below, &st) && S_ISREG(st.st_mode) && is_volatile(below)))
-        return 0;
-    return xlx__error(ERROR_INVAL, "overlay directory %s: is in memory, and "
-                      "what the guest writes would be gone when the host "
-                      "reboots: use --overlay-dir DIR, on a file system that "
-                      "lasts", dir);
+    return !is_volatile(dir) ||
+           (!stat(as, &st) && S_ISREG(st.st_mode) && is_volatile(as));
+}
+
+/* An overlay takes the guest's writes. */
+static int check_lasts(const char *dir, const char *below)
+{
+    return xlx__snapshot_lasts(dir, below)
+        ? 0 : xlx__error(ERROR_INVAL, "overlay directory %s: is in memory, "
+                         "and what the guest writes would be gone when the "
+                         "host reboots: use --overlay-dir DIR, on a file "
+                         "system that lasts", dir);
 }
 
 static int check_dir(const char *dir)

@@ -252,6 +252,9 @@ int xlx__snapshot_plan_overlay(struct xlx__snapshot_change *c,
                                const xlx_snapshot_disk *below,
                                const char *dir, const char *name,
                                xlx_snapshot_disk *over);
+/* Do files in the directory last as long as that image does?  Not in memory:
+ * they are gone when the host reboots. */
+bool xlx__snapshot_lasts(const char *dir, const char *as);
 /* ERROR_FAIL when there is hardly space for num overlays where that one is to
  * go. */
 int xlx__snapshot_check_space(const xlx_snapshot_disk *over, int num);
@@ -356,10 +359,10 @@ int xlx__snapshot_complete(struct xlx__snapshot_change *c,
 /* Does nothing of QEMU's use merge_top any more? */
 int xlx__snapshot_verify_moved(struct xlx__snapshot_change *c,
                                const xlx_snapshot_journal *journal);
-/* Has QEMU let go of merge_top, so that its space is free once it is
- * unlinked. */
-void xlx__snapshot_drop_top(struct xlx__snapshot_change *c,
-                            const xlx_snapshot_journal *journal);
+/* Has QEMU let go of an image that no disk uses, so that its space is free
+ * once it is unlinked. */
+void xlx__snapshot_drop_node(struct xlx__snapshot_change *c,
+                             const char *image);
 /* After a kill: ends the job, if there is one, and finds out how far it came.
  * *astray_r: it was cut short, and the guest was started on merge_base since.
  * ERROR_INVAL when that cannot be found out. */
@@ -369,15 +372,24 @@ int xlx__snapshot_merge_settle(struct xlx__snapshot_change *c,
 
 /* ---- snapshot-move.c ---------------------------------------------------- */
 
-/* May the disk be moved?  Not while a snapshot of it is in its images. */
+/* May the disk be moved?  Not while a snapshot of it would stay behind;
+ * with_chain: external ones that it is based on do not. */
 int xlx__snapshot_check_move(const struct xlx__snapshot_change *c,
-                             const xlx_disk *disk);
+                             const xlx_disk *disk, bool with_chain);
+/* ERROR_INVAL when an internal snapshot is in the image. */
+int xlx__snapshot_no_tags(const char *vdev, const char *image);
+struct xlx__snapshot_moved {
+    const char *image, *target, *format;    /* format is the target's */
+};
+
 /* Moves the guest's disk to an image that job, which is READY, keeps the same;
- * job is NULL when the guest is shut down and both hold the same.  unlink_old:
- * nothing needs the former one then. */
+ * job is NULL when the guest is shut down and both hold the same.  moved has
+ * that image first, and then the layers of snapshots that were copied, the
+ * lowest first.  unlink_old: nothing needs the former ones then. */
 int xlx__snapshot_move(struct xlx__snapshot_change *c, const char *vdev,
-                       const char *image, const char *format,
-                       bool unlink_old, const struct xlx__job *job);
+                       const struct xlx__snapshot_moved *moved,
+                       int num_layers, bool unlink_old,
+                       const struct xlx__job *job);
 /* Does what follows; can be repeated. */
 int xlx__snapshot_finish_move(struct xlx__snapshot_change *c,
                               xlx_snapshot_journal *journal);

@@ -255,6 +255,37 @@ points() {
         mirror disk-move "$guest" xvda nbd:unix:/run/nothing
 }
 
+@test "QEMU is killed when it may have moved the guest, from raw to raw" {
+    local point
+    for point in completing completed; do
+        guest_with raw
+        LIBXLX_FAULT=snapshot-merge.$point run mirror disk-move "$guest" xvda \
+            "$images/new"
+        [ "$status" = 137 ]
+        kill_qemu
+        run xl snapshot-repair "$uuid"
+        echo "$status $output"
+        [[ $output = *'finished: the guest is on the new one'* ]]
+        start_recorded
+        settled_on "${image[xvda]}" "$images/new"
+        stop_qemu
+    done
+}
+
+@test "a disk that lasts does not move to where it would not" {
+    lasting
+    [ "$(stat -f -c %T /dev/shm)" = tmpfs ] || skip "/dev/shm lasts"
+    disk xvda
+    mv "${image[xvda]}" "$lasting/xvda.qcow2"
+    image[xvda]=$lasting/xvda.qcow2
+    start_qemu
+    next_state
+    refuses 1 '*is in memory*' mirror disk-move "$guest" xvda "$tmp/new"
+    # a copy is the user's own matter
+    mirror disk-mirror "$guest" xvda "$tmp/copy"
+    same "$tmp/copy" qcow2 "$refs/xvda.raw"
+}
+
 @test "the image that was left is no guest's disk by mistake" {
     guest_with
     mirror disk-move "$guest" xvda "$images/new"

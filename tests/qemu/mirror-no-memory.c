@@ -125,7 +125,7 @@ static int begin_move(void)
     xlx_disk_job_init(&job);
     rc = find(&guest);
     if (!rc)
-        rc = xlx_disk_move(ctx, &guest, &spec, &job);
+        rc = xlx_disk_move(ctx, &guest, &spec, NULL, &job);
     xlx_disk_job_dispose(&job);
     xlx_guest_dispose(&guest);
     return rc;

@@ -20,14 +20,6 @@ teardown() {
 
 create() { xl snapshot-create "$guest" "$@"; }
 
-# A directory on a file system that lasts
-lasting() {
-    [ "$(stat -f -c %T "$BATS_TEST_TMPDIR")" != tmpfs ] ||
-        skip "there is no file system that lasts"
-    lasting=$BATS_TEST_TMPDIR/lasting
-    mkdir -p "$lasting"
-}
-
 @test "two disks of one stem, and of one name in two directories" {
     disks 3
     mkdir "$images/a" "$images/b" "$images/over"

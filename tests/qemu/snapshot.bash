@@ -57,6 +57,14 @@ within() {
     return 1
 }
 
+# A directory on a file system that lasts
+lasting() {
+    [ "$(stat -f -c %T "$BATS_TEST_TMPDIR")" != tmpfs ] ||
+        skip "there is no file system that lasts"
+    lasting=$BATS_TEST_TMPDIR/lasting
+    mkdir -p "$lasting"
+}
+
 # ---- the guest ---------------------------------------------------------------
 
 # disk VDEV [FORMAT [SIZE]]: a disk of the guest, for start_qemu
