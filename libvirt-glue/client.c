@@ -83,6 +83,12 @@ static bool is_call(const struct lv_header *h, int32_t procedure)
            h->type == LV_TYPE_CALL && h->procedure == procedure;
 }
 
+static bool wants_events(const struct lv_client *c, const struct lv_header *h)
+{
+    return c->phase == LV_OPEN && c->xen && c->relay->answer &&
+           lv_event_concerns_call(h);
+}
+
 static enum lv_verdict judge_up(void *user, const struct lv_header *h)
 {
     struct lv_client *c = user;
@@ -92,7 +98,7 @@ static enum lv_verdict judge_up(void *user, const struct lv_header *h)
         return LV_SKIP;
     if (c->phase == LV_OPEN && is_call(h, LV_CONNECT_CLOSE))
         c->phase = LV_CLOSED;
-    if (!find_ours(c, h) &&
+    if (!find_ours(c, h) && !wants_events(c, h) &&
         (c->phase != LV_CLOSED || !is_call(h, LV_CONNECT_OPEN)))
         return LV_PASS;
     return h->length <= most ? LV_COLLECT : LV_SKIP;
@@ -149,7 +155,7 @@ static int open_call(struct lv_client *c, const struct lv_header *h,
 bool lv_client_may_start(const struct lv_client *c)
 {
     return c->in_flight < LV_MAX_IN_FLIGHT &&
-           c->relay->num_children < LV_MAX_WORKERS &&
+           c->relay->num_calls < LV_MAX_WORKERS &&
            lv_stream_room(&c->down);
 }
 
@@ -197,6 +203,10 @@ static int frame_up(void *user, const struct lv_header *h,
         return reply_error(c, h, LV_RPC, "the arguments are too long");
     if (is_call(h, LV_CONNECT_OPEN) && c->phase == LV_CLOSED)
         return open_call(c, h, frame);
+    if (wants_events(c, h)) {
+        lv_event_called(c, h, frame);
+        return lv_stream_insert(&c->up, frame, h->length);
+    }
     call = find_ours(c, h);
     if (!call)
         return -1;
@@ -230,7 +240,7 @@ static enum lv_verdict judge_down(void *user, const struct lv_header *h)
     if (c->phase == LV_IDENTIFYING &&
         is_reply(h, LV_CONNECT_SET_IDENTITY, c->identity_serial))
         return LV_COLLECT;
-    return LV_PASS;
+    return lv_event_awaits(c, h) ? LV_COLLECT : LV_PASS;
 }
 
 /* The serial is a number that the client cannot know, so that no reply to a
@@ -260,6 +270,10 @@ static int frame_down(void *user, const struct lv_header *h,
 
     if (!frame)
         return -1;
+    if (c->phase == LV_OPEN) {
+        lv_event_replied(c, h, frame);
+        return lv_stream_insert(&c->down, frame, h->length);
+    }
     if (c->phase == LV_OPENING) {
         if (h->status == LV_STATUS_OK)
             return identify(c, frame, h->length);

@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "guest.h"
 
 #define MAX_FILE (16 << 20)
+#define ASK_AGAIN_MS 50
+#define ASK_AGAIN_TRIES 200
 
 static void uuid_text(const uint8_t uuid[16], char text[37])
 {
@@ -116,6 +119,19 @@ char *lv_read_file(const char *path)
 
 /* ---- guests ------------------------------------------------------------- */
 
+/* QEMU's monitor has room for one client and one that waits.  Clients of
+ * libvirt ask often, and many at a time: they get their answer a little
+ * later. */
+bool lv_ask_again(int rc, unsigned int *tries)
+{
+    const struct timespec pause = { 0, ASK_AGAIN_MS * 1000000L };
+
+    if (rc != ERROR_NOT_READY || ++*tries > ASK_AGAIN_TRIES)
+        return false;
+    nanosleep(&pause, NULL);
+    return true;
+}
+
 int lv_copy_domain(struct lv_worker *w, const struct lv_domain *from,
                    struct lv_domain *to)
 {
@@ -212,6 +228,7 @@ static int adopt(struct lv_worker *w, struct lv_guest *g)
 static int find(struct lv_worker *w, bool change, struct lv_guest *g)
 {
     static const uint8_t host[16];
+    unsigned int tries = 0;
     char who[37];
     int rc;
 
@@ -222,7 +239,9 @@ static int find(struct lv_worker *w, bool change, struct lv_guest *g)
     if (lv_ctx(w))
         return -1;
     uuid_text(g->dom.uuid, who);
-    rc = xlx_guest_find(w->ctx, who, NULL, &g->guest);
+    do {
+        rc = xlx_guest_find(w->ctx, who, NULL, &g->guest);
+    } while (lv_ask_again(rc, &tries));
     g->known = !rc;
     if (rc && rc != ERROR_DOMAIN_NOTFOUND)
         return lv_fail_xlx(w, LV_FROM_LIBXL, rc);

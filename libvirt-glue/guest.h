@@ -21,6 +21,10 @@ struct lv_guest {
 int lv_find_guest(struct lv_worker *w, const struct lv_domain *dom,
                   bool change, struct lv_guest *g);
 void lv_guest_free(struct lv_guest *g);
+/* After a question that changes nothing: is rc that QEMU is busy with another
+ * client, so that it should be asked again?  Waits a moment then; *tries is 0
+ * at first. */
+bool lv_ask_again(int rc, unsigned int *tries);
 bool lv_guest_runs(const struct lv_guest *g);
 /* For a reply, which owns it. */
 int lv_copy_domain(struct lv_worker *w, const struct lv_domain *from,

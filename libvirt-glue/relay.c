@@ -53,6 +53,7 @@ bool lv_relay_answer(struct lv_client *client, const struct lv_call *call,
     int ends[2];
     pid_t pid;
 
+    work.watch = relay->num_children - relay->num_calls < LV_MAX_WATCHERS;
     if (pipe2(ends, O_CLOEXEC))
         return false;
     pid = fork();
@@ -70,42 +71,76 @@ bool lv_relay_answer(struct lv_client *client, const struct lv_call *call,
                (long)pid);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     relay->children[relay->num_children++] = (struct lv_child){
-        .client = client, .header = *header, .fd = ends[0] };
+        .client = client, .header = *header, .pid = pid, .fd = ends[0] };
+    relay->num_calls++;
     client->in_flight++;
     return true;
 }
 
-/* Is that a whole frame, and of that call? */
-static bool is_answer(const struct lv_child *child)
+static bool is_answer(const struct lv_child *child, const struct lv_header *h)
 {
-    struct lv_header h;
+    return h->procedure == child->header.procedure &&
+           h->serial == child->header.serial && h->type == LV_TYPE_REPLY;
+}
 
-    if (child->reply.failed || child->reply.len < LV_HEADER_SIZE)
-        return false;
-    lv_read_header(child->reply.data, &h);
-    return h.length == child->reply.len &&
-           h.procedure == child->header.procedure &&
-           h.serial == child->header.serial && h.type == LV_TYPE_REPLY;
+static void reply(struct lv_relay *relay, struct lv_child *child,
+                  const void *frame, size_t len)
+{
+    child->answered = true;
+    relay->num_calls--;
+    if (child->client) {
+        child->client->in_flight--;
+        lv_client_reply(child->client, frame, len);
+    }
+    child->client = NULL;
+}
+
+/* All whole frames: the reply, and then events.  -1: it sends nonsense. */
+static int take_frames(struct lv_relay *relay, struct lv_child *child)
+{
+    struct lv_buffer *in = &child->in;
+    struct lv_header h;
+    size_t done = 0;
+    int r = in->failed ? -1 : 0;
+
+    while (!r && in->len - done >= LV_HEADER_SIZE) {
+        lv_read_header(in->data + done, &h);
+        if (h.length < LV_HEADER_SIZE || h.length > LV_FRAME_MAX)
+            r = -1;
+        if (r || h.length > in->len - done)
+            break;
+        if (child->answered)
+            lv_event_send(relay, child, &h, in->data + done);
+        else if (is_answer(child, &h))
+            reply(relay, child, in->data + done, h.length);
+        else
+            r = -1;
+        done += h.length;
+    }
+    if (done) {
+        in->len -= done;
+        memmove(in->data, in->data + done, in->len);
+    }
+    return r;
 }
 
 static void end_child(struct lv_relay *relay, struct lv_child *child)
 {
-    if (!is_answer(child)) {
-        lv_buffer_free(&child->reply);
-        lv_put_error(&child->reply, &child->header, LV_INTERNAL, LV_FROM_RPC,
+    struct lv_buffer out = { 0 };
+
+    if (!child->answered) {
+        lv_put_error(&out, &child->header, LV_INTERNAL, LV_FROM_RPC,
                      "the process that answers the call ended before it did");
+        reply(relay, child, out.data, out.len);
+        lv_buffer_free(&out);
     }
-    if (child->client) {
-        child->client->in_flight--;
-        lv_client_reply(child->client, child->reply.data, child->reply.len);
-    }
-    lv_buffer_free(&child->reply);
+    lv_buffer_free(&child->in);
     close(child->fd);
     *child = relay->children[--relay->num_children];
 }
 
-/* A reply, as far as it has come; the process may be killed at any moment. */
-static bool read_child(struct lv_child *child)
+/* true: it has ended, or is to be taken for ended. */
+static bool read_child(struct lv_relay *relay, struct lv_child *child)
 {
     uint8_t bytes[65536];
     ssize_t r;
@@ -113,8 +148,8 @@ static bool read_child(struct lv_child *child)
     r = read(child->fd, bytes, sizeof(bytes));
     if (r < 0)
         return errno != EAGAIN && errno != EINTR;
-    lv_put(&child->reply, bytes, (size_t)r);
-    return r == 0;
+    lv_put(&child->in, bytes, (size_t)r);
+    return take_frames(relay, child) || r == 0;
 }
 
 static void serve_children(struct lv_relay *relay)
@@ -123,7 +158,7 @@ static void serve_children(struct lv_relay *relay)
 
     for (i = relay->num_children; i-- > 0;)
         if (relay->children[i].poll && relay->children[i].poll->revents &&
-            read_child(&relay->children[i]))
+            read_child(relay, &relay->children[i]))
             end_child(relay, &relay->children[i]);
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
@@ -184,7 +219,7 @@ static struct pollfd *add(struct lv_relay *relay, int fd, short events)
 /* -1: without end */
 static int prepare(struct lv_relay *relay, int signals, bool ending)
 {
-    size_t most = 1 + relay->num_listeners + LV_MAX_WORKERS +
+    size_t most = 1 + relay->num_listeners + relay->num_children +
                   2 * (size_t)relay->num_clients;
     short client_events, backend_events;
     struct pollfd *grown;
@@ -254,11 +289,14 @@ static void stop(struct lv_relay *relay)
             unlink(relay->listeners[i].path);
     }
     relay->num_listeners = 0;
+    for (i = 0; i < relay->num_children; i++)
+        if (relay->children[i].answered)
+            kill(relay->children[i].pid, SIGTERM);
     for (i = 0; i < relay->num_clients; i++)
         relay->clients[i]->dead = true;
     forget_dead(relay);
-    if (relay->num_children)
-        lv_say("%u calls are at work: ending after them", relay->num_children);
+    if (relay->num_calls)
+        lv_say("%u calls are at work: ending after them", relay->num_calls);
 }
 
 static bool is_idle(const struct lv_relay *relay, int64_t *since)

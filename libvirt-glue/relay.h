@@ -20,6 +20,10 @@
 #define LV_MAX_IN_FLIGHT 5u             /* calls of one client */
 /* Processes that answer, of all clients. */
 #define LV_MAX_WORKERS 64u
+/* Those of them that have answered, and watch a job. */
+#define LV_MAX_WATCHERS 128u
+/* Events that a client may ask for. */
+#define LV_MAX_WANTED 64u
 /* Arguments of a call that is ours: from a client that may only read, and from
  * others. */
 #define LV_ARGS_MAX_READ (64u << 10)
@@ -61,6 +65,16 @@ struct lv_peer {
 
 struct lv_relay;
 
+/* An event that a client has asked libvirtd for, as far as it is one of those
+ * that the relay sends. */
+struct lv_event_wanted {
+    bool registered;            /* else libvirtd has not answered yet */
+    uint32_t serial;            /* of the call, until then */
+    int32_t event, callback;
+    bool of_domain;             /* of that one only */
+    uint8_t uuid[16];
+};
+
 struct lv_client {
     struct lv_relay *relay;
     int fd, backend;
@@ -78,6 +92,8 @@ struct lv_client {
     struct lv_buffer open_reply;
     unsigned int in_flight;     /* calls that workers answer */
     struct lv_buffer held;      /* a call of ours that must wait */
+    struct lv_event_wanted wanted[LV_MAX_WANTED];
+    unsigned int num_wanted;
     struct pollfd *poll_fd, *poll_backend;
 };
 
@@ -91,13 +107,19 @@ struct lv_worker_call {
     struct lv_peer peer;
     const char *backend;        /* socket of libvirtd */
     const char *open_uri;
+    bool watch;                         /* it may go on after its reply */
 };
 
 struct lv_child {
     struct lv_client *client;   /* NULL: it has gone, nobody wants the reply */
     struct lv_header header;    /* of the call */
-    int fd;                     /* of the reply */
-    struct lv_buffer reply;
+    pid_t pid;
+    int fd;                     /* of the reply, and then of events */
+    struct lv_buffer in;
+    bool answered;              /* and goes on to watch a job, on */
+    bool ended;                 /* the job has: no more of it */
+    uint8_t uuid[16];
+    char disk[64];
     struct pollfd *poll;
 };
 
@@ -118,8 +140,8 @@ struct lv_relay {
 
     struct lv_client **clients;
     unsigned int num_clients;
-    struct lv_child children[LV_MAX_WORKERS];
-    unsigned int num_children;
+    struct lv_child children[LV_MAX_WORKERS + LV_MAX_WATCHERS];
+    unsigned int num_children, num_calls;   /* num_calls have not answered */
     struct pollfd *polls;
     unsigned int num_polls;
 };
@@ -147,6 +169,19 @@ void lv_client_serve(struct lv_client *client, short client_events,
 /* May a process be started for a call of its? */
 bool lv_client_may_start(const struct lv_client *client);
 void lv_client_reply(struct lv_client *client, const void *frame, size_t len);
+
+/* events.c: which of ours a client wants, from its calls and the replies. */
+bool lv_event_concerns_call(const struct lv_header *header);
+void lv_event_called(struct lv_client *client, const struct lv_header *header,
+                     const uint8_t *frame);
+/* Is it the reply to such a call? */
+bool lv_event_awaits(const struct lv_client *client,
+                     const struct lv_header *header);
+void lv_event_replied(struct lv_client *client,
+                      const struct lv_header *header, const uint8_t *frame);
+/* From a process that answered: to all clients that want it. */
+void lv_event_send(struct lv_relay *relay, struct lv_child *from,
+                   const struct lv_header *header, const uint8_t *frame);
 
 /* identity.c: the call that tells libvirtd who the client is. */
 void lv_put_identity(struct lv_buffer *out, const struct lv_peer *peer,

@@ -77,13 +77,17 @@ static void sort(struct lv_snapshots *s)
 int lv_load(struct lv_worker *w, const struct lv_domain *dom, bool change,
             struct lv_snapshots *s)
 {
+    unsigned int tries = 0;
     int rc;
 
     *s = (struct lv_snapshots){ 0 };
     xlx_snapshots_init(&s->list);
     if (lv_find_guest(w, dom, change, &s->g))
         return -1;
-    rc = s->g.known ? xlx_snapshot_list(w->ctx, &s->g.guest, &s->list) : 0;
+    do {
+        rc = s->g.known ? xlx_snapshot_list(w->ctx, &s->g.guest, &s->list)
+                        : 0;
+    } while (lv_ask_again(rc, &tries));
     if (rc) {
         lv_fail_xlx(w, LV_FROM_SNAPSHOT, rc);
         goto fail;

@@ -177,7 +177,7 @@ static int answer(struct lv_worker *w, struct lv_buffer *payload)
     return r;
 }
 
-static void write_all(int fd, const struct lv_buffer *out)
+static int write_all(int fd, const struct lv_buffer *out)
 {
     size_t done = 0;
     ssize_t r;
@@ -185,9 +185,40 @@ static void write_all(int fd, const struct lv_buffer *out)
     while (done < out->len) {
         r = write(fd, out->data + done, out->len - done);
         if (r < 0 && errno != EINTR)
-            return;                     /* the relay has gone */
+            return -1;                  /* the relay has gone */
         done += r > 0 ? (size_t)r : 0;
     }
+    return 0;
+}
+
+static const struct lv_type *event_type(enum lv_number number)
+{
+    return number == LV_DOMAIN_EVENT_BLOCK_JOB_2
+        ? &lv_domain_event_block_job_2_msg_type
+        : &lv_domain_event_callback_block_job_msg_type;
+}
+
+void lv_put_event(struct lv_worker *w, enum lv_number number,
+                  const void *message)
+{
+    struct lv_header h = {
+        .program = LV_PROGRAM, .version = LV_PROGRAM_VERSION,
+        .procedure = (int32_t)number, .type = LV_TYPE_MESSAGE,
+    };
+    struct lv_buffer payload = { 0 };
+
+    lv_encode(event_type(number), message, &payload);
+    if (!payload.failed)
+        lv_put_frame(&w->events, &h, payload.data, payload.len);
+    lv_buffer_free(&payload);
+}
+
+int lv_flush_events(struct lv_worker *w)
+{
+    int r = w->events.failed ? -1 : write_all(w->reply, &w->events);
+
+    lv_buffer_free(&w->events);
+    return r;
 }
 
 /* The sockets of clients must not stay open because a call takes long. */
@@ -220,11 +251,13 @@ void lv_worker_run(const struct lv_worker_call *call, int fd)
         header.status = LV_STATUS_OK;
         lv_put_frame(&out, &header, payload.data, payload.len);
     }
-    xlx_ctx_free(w.ctx);
     lv_back_close(&w);
-    if (!out.failed)
-        write_all(w.reply, &out);
+    if (out.failed || write_all(w.reply, &out) || lv_flush_events(&w))
+        _exit(1);
     lv_buffer_free(&payload);
     lv_buffer_free(&out);
+    if (w.after && call->watch)
+        w.after(&w, w.user);
+    xlx_ctx_free(w.ctx);
     _exit(0);
 }

@@ -19,6 +19,10 @@ struct lv_worker {
     enum lv_code code;                  /* of the error */
     enum lv_from from;
     char text[1200];
+    /* Frames that are sent after the reply, and work that is done then. */
+    struct lv_buffer events;
+    void (*after)(struct lv_worker *w, void *user);
+    void *user;
 };
 
 /* The text as libvirt has it: with the words that belong to the code. */
@@ -31,6 +35,12 @@ int lv_no_memory(struct lv_worker *w);
 int lv_check_flags(struct lv_worker *w, uint32_t flags, uint32_t known);
 /* The library, from the first time on. */
 int lv_ctx(struct lv_worker *w);
+
+/* For the relay, which sends it to whoever wants it; when it is. */
+void lv_put_event(struct lv_worker *w, enum lv_number number,
+                  const void *message);
+/* -1 when the relay has gone. */
+int lv_flush_events(struct lv_worker *w);
 
 /* back.c: a call of ours to libvirtd, with the rights of the client's socket.
  * *ret, which may be NULL, is lv_free()d by the caller. */

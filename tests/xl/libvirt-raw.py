@@ -242,6 +242,37 @@ def snapshot_denied():
     assert code == 42, code             # there is no such domain
 
 
+def block_denied():
+    """The read-only socket has none of the calls that change a job."""
+    uuid = bytes.fromhex(sys.argv[2].replace("-", ""))
+    start = xdr("web") + uuid + struct.pack(">i", -1) + xdr("xvda")
+    client = Client(RELAY_RO)
+    for proc, payload in ((237, bytes(4)), (239, bytes(12)), (240, bytes(12)),
+                          (266, bytes(16)), (290, bytes(20)),
+                          (345, xdr("<disk/>") + bytes(8))):
+        code, text = client.call(proc, start + payload)
+        assert code == ERROR_DENIED, (proc, code, text)
+
+
+def baseline_counts():
+    """None, one, 256 and 257 processors."""
+    cpu = xdr("<cpu><model>Haswell</model></cpu>")
+
+    def baseline(num, payload):
+        return client.call(394, bytes(16) + struct.pack(">I", num) + payload +
+                           bytes(4))
+
+    client = Client()
+    assert baseline(0, b"")[0] == 8
+    assert baseline(1, cpu)[0] == 0
+    assert baseline(256, cpu * 256)[0] == 0
+    assert baseline(257, cpu * 257)[0] == ERROR_RPC
+    assert baseline(1, xdr("<cpu><model>"))[0] == 35
+    assert baseline(1, xdr("<domain/>"))[0] == 27
+    client = Client(RELAY_RO)
+    assert baseline(1, cpu)[0] == ERROR_DENIED
+
+
 def vanish():
     """Clients that go away in the middle of anything."""
     for cut in 0, 3, 20, 28, 40:

@@ -35,13 +35,50 @@ setup() {
     [[ "$output" != *'CPU models are known for'* ]]
 }
 
+@test "hypervisor-cpu-baseline" {
+    local cpu='<cpu><arch>x86_64</arch><model>%s</model>%s</cpu>\n'
+    {
+        # shellcheck disable=SC2059 # formats
+        printf "$cpu" Haswell-noTSX ''
+        # shellcheck disable=SC2059
+        printf "$cpu" Skylake-Server "<feature name='aes' policy='disable'/>"
+    } > "$rig/cpus.xml"
+    run -0 virsh_relay hypervisor-cpu-baseline "$rig/cpus.xml"
+    grep -q "<cpu mode='custom' match='exact'>" <<< "$output"
+    grep -Eq "<model fallback='forbid'>Haswell[^<]*</model>" <<< "$output"
+    grep -qF "<feature policy='disable' name='aes'/>" <<< "$output"
+    # it is the same the other way round, and again
+    tac "$rig/cpus.xml" > "$rig/cpus2.xml"
+    [ "$(virsh_relay hypervisor-cpu-baseline "$rig/cpus2.xml")" = "$output" ]
+    run -0 virsh_relay hypervisor-cpu-baseline "$rig/cpus.xml" --features
+    grep -qF "<feature policy='require' name='avx2'/>" <<< "$output"
+    run ! grep -F '[' <<< "$output"
+    # no program of the client's choice is run
+    printf '#!/bin/sh\n: > %s/evil\n' "$rig" > "$rig/evil.sh"
+    chmod +x "$rig/evil.sh"
+    virsh_relay hypervisor-cpu-baseline "$rig/cpus.xml" \
+        --emulator "$rig/evil.sh"
+    [ ! -e "$rig/evil" ]
+    run -1 virsh_relay hypervisor-cpu-baseline "$rig/cpus.xml" --arch sparc
+    [[ "$output" == *'invalid argument'* ]]
+    run -1 virsh_relay hypervisor-cpu-baseline "$rig/cpus.xml" --virttype kvm
+    [[ "$output" == *'this hypervisor is xen'* ]]
+    run -1 virsh_relay -r hypervisor-cpu-baseline "$rig/cpus.xml"
+    [[ "$output" == *'operation forbidden'* ]]
+    # shellcheck disable=SC2059
+    printf "$cpu" Nonsense-9000 '' > "$rig/cpus.xml"
+    run -1 virsh_relay hypervisor-cpu-baseline "$rig/cpus.xml"
+    [[ "$output" == *'invalid argument'*Nonsense-9000* ]]
+    raw baseline_counts
+}
+
 @test "everything that is not ours comes back as from libvirtd" {
     local command
     for command in 'list --all' 'dominfo test' 'dumpxml test' 'nodeinfo' \
         'vol-list default-pool' 'dumpxml nosuch' 'domstate test --reason' \
         'net-list --all' 'pool-list' 'vcpuinfo test' 'version' 'capabilities' \
         'iface-list --all' 'setmem test 1000 --live' 'dommemstat test' \
-        'blockpull test vda' 'checkpoint-list test'; do
+        'blockresize test vda 1' 'checkpoint-list test'; do
         # shellcheck disable=SC2086 # words
         virsh_direct $command > "$BATS_TEST_TMPDIR/direct" 2>&1 || true
         # shellcheck disable=SC2086
