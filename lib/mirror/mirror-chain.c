@@ -86,9 +86,13 @@ static int add_layers(const xlx_snapshots *record, const xlx_disk *disk,
 static int check_layer(const xlx_disk_job *job,
                        const xlx_disk_job_layer *layer)
 {
+    bool taken = !strcmp(layer->target, job->target);
+    const xlx_disk_job_layer *other;
     struct stat st;
 
-    if (!strcmp(layer->target, job->target) || !lstat(layer->target, &st))
+    for (other = job->layers; other < layer; other++)
+        taken = taken || !strcmp(layer->target, other->target);
+    if (taken || !lstat(layer->target, &st))
         return xlx__error(ERROR_DEVICE_EXISTS, "%s: a copy of %s would get "
                           "that name, and it is taken", layer->target,
                           layer->image);

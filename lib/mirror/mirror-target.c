@@ -142,15 +142,18 @@ static int check_lasts(const char *target, const xlx_disk *disk)
 }
 
 /* QEMU makes the image by the name, as root: one that can be given to another
- * file at that moment would have that one overwritten. */
+ * file at that moment would have that one overwritten.  In a sticky directory
+ * the owner of the file can do that, who is the owner of the disk's image. */
 static int check_new(const char *target, const xlx_disk *disk, bool moves)
 {
     const char *name;
+    struct stat st;
     bool shared;
     int dir, rc;
 
     rc = xlx__image_dir_open(target, &dir, &name, &shared);
     if (rc) return rc;
+    shared = shared || fstat(dir, &st) || st.st_mode & 022;
     close(dir);
     if (!*name)
         return xlx__error(ERROR_INVAL, "%s is a directory: name a file in it",

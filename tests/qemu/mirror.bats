@@ -378,9 +378,13 @@ EOF
         mirror disk-mirror "$guest" xvda "$tmp/dir"
     refuses 1 '*No such file or directory*' \
         mirror disk-mirror "$guest" xvda "$tmp/none/copy"
-    mkdir -m 777 "$tmp/open"
-    refuses 1 '*others than root can put files into that directory*' \
-        mirror disk-mirror "$guest" xvda "$tmp/open/copy"
+    mkdir "$tmp/open"
+    # in a sticky one the owner of the copy can replace it
+    for mode in 777 1777; do
+        chmod $mode "$tmp/open"
+        refuses 1 '*others than root can put files into that directory*' \
+            mirror disk-mirror "$guest" xvda "$tmp/open/copy"
+    done
     refuses 1 '*format "vmdk": qcow2 or raw' \
         mirror disk-mirror --format vmdk "$guest" xvda "$tmp/copy"
     refuses 1 '*speed "fast"*' \
