@@ -209,3 +209,31 @@ at_least() {
     guest_wait_more g 2
     guest_destroy g
 }
+
+@test "control: stock xl migrate next to a job leaves a copy that is short" {
+    moves
+    running_guest
+    truncate -s 64M "$D/nbd.img"
+    qemu-nbd -t -f raw -x xvda -k "$D/nbd" "$D/nbd.img" 3>&- &
+    server=$!
+    wait_for 20 "the server" test -S "$D/nbd"
+    guest_run g 'dd if=/bin/busybox of=/dev/xvda bs=1M seek=32 conv=fsync' || true
+    xl disk-mirror --no-wait --speed 1k g xvda \
+        "nbd:unix:$D/nbd:exportname=xvda"
+    # ours refuses
+    run xl migrate -s /run/there g there
+    echo "$output"
+    [ "$status" = 1 ]
+    [[ $output == *xlx-mirror-xvda* ]]
+    # stock xl under its own path does not ask
+    run /usr/sbin/xl migrate -s /run/there g there
+    echo "stock: $status: $output"
+    tap_note "stock xl migrate next to a job: status $status"
+    kill $server
+    wait $server || true
+    # whatever it says, the copy is not the disk
+    run qemu-img compare -U -f qcow2 -F raw "$D/a.qcow2" "$D/nbd.img"
+    [ "$status" = 1 ]
+    local name
+    for name in $(guest_names); do guest_destroy "$name"; done
+}
