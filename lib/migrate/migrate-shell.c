@@ -25,6 +25,7 @@
 #define SAID_MAX 4096
 #define OUTPUT_MAX (1 << 20)
 #define TICK_MS 250
+#define TERM_MS 2000
 
 /* ---- words -------------------------------------------------------------- */
 
@@ -409,10 +410,15 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
+void xlx__shell_close(struct xlx__shell *shell)
+{
+    close_fd(&shell->in);
+}
+
 void xlx__shell_end(struct xlx__shell *shell, int ms)
 {
     const struct timespec nap = { .tv_nsec = 20000000 };
-    const int64_t deadline = xlx__now_ms() + ms;
+    int64_t deadline = xlx__now_ms() + ms;
     bool killed = false;
     int status;
     pid_t pid;
@@ -427,6 +433,7 @@ void xlx__shell_end(struct xlx__shell *shell, int ms)
         if (xlx__now_ms() > deadline) {
             kill(shell->pid, killed ? SIGKILL : SIGTERM);
             killed = true;
+            deadline = xlx__now_ms() + TERM_MS;
         }
         nanosleep(&nap, NULL);
     }

@@ -15,6 +15,7 @@
 #include "migrate/migrate.h"
 
 #define END_MS 10000
+#define RECEIVER_MS 60000
 
 /* ---- before ------------------------------------------------------------- */
 
@@ -329,10 +330,13 @@ int xlx__migrate_stay(struct xlx__migrate *m)
 {
     int rc;
 
+    /* from here on nobody can tell the other host to start the guest */
     xlx__relay_stop(&m->relay);
-    xlx__shell_end(&m->receiver, END_MS);
+    xlx__shell_close(&m->receiver);
     rc = resume(m);
     xlx__migrate_wake_monitors(m);
+    /* it destroys what it has of the guest */
+    xlx__shell_end(&m->receiver, RECEIVER_MS);
     if (m->locked)
         xlx__mirror_end(&m->mirror);
     m->locked = false;
@@ -361,7 +365,10 @@ int xlx__migrate_leave(struct xlx__migrate *m)
     if (!rc && state != XLX__MIGRATE_GONE)
         rc = xlx__migrate_destroy(m->ctx, m->guest);
     xlx__migrate_wake_monitors(m);
-    if (rc) return rc;
+    if (rc)
+        return xlx__error_prefix(rc, "the guest runs on %s, and its domain "
+                                 "here is left: xl disk-migrate-repair",
+                                 m->record.host);
     xlx__fault("disk-migrate.destroyed");
     /* its directory for sockets alone is left there */
     if (m->agent.pid)

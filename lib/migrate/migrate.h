@@ -107,8 +107,10 @@ int xlx__shell_call(struct xlx__shell *shell, int64_t deadline,
                     char **output_r);
 /* The last line that it wrote to its standard error, "" for none. */
 const char *xlx__shell_said(struct xlx__shell *shell);
+/* Its input ends. */
+void xlx__shell_close(struct xlx__shell *shell);
 /* Closes what leads to it and waits; one that does not end in time is
- * killed.  *status_r (may be NULL): of waitpid(). */
+ * killed. */
 void xlx__shell_end(struct xlx__shell *shell, int ms);
 
 /* ---- migrate-record.c --------------------------------------------------- */

@@ -56,6 +56,7 @@ nothing_is_left() {
         2> /dev/null
     ! pgrep qemu-nbd
     ! pgrep -f xlx-migrate
+    ! pgrep xlx-migrate
     [ "$(guest_names)" = g ]
     # the xl that stays with the guest, and goes on
     local pid
@@ -152,6 +153,24 @@ at_least() {
         [ ! -e "$D/b.qcow2" ]
         at_least "$D/a.qcow2" "$last"
     done
+}
+
+@test "killed while libxl sends the memory: the guest runs here" {
+    moves
+    running_guest
+    last=$(guest_tick g)
+    move "$D/b.qcow2" > "$D/said" 2>&1 3>&- &
+    wait_for 120 "the memory" \
+        eval 'jq -e ".phase == \"moving\"" /var/lib/libxlx/*/migration.json'
+    sleep 3
+    pkill -KILL -x xl-disk-migrate
+    wait_for 120 "the guard's repair" \
+        eval '! ls /var/lib/libxlx/*/migration.json 2> /dev/null'
+    cat "$D/said"
+    guest_wait_more g 2
+    nothing_is_left
+    [ ! -e "$D/b.qcow2" ]
+    at_least "$D/a.qcow2" "$last"
 }
 
 @test "killed after the word: it runs there" {
