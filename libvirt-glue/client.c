@@ -421,3 +421,13 @@ void lv_client_reply(struct lv_client *c, const void *frame, size_t len)
         lv_stream_write(&c->down, c->fd) < 0)
         c->dead = true;
 }
+
+void lv_client_pass(struct lv_client *c, const void *frame, size_t len)
+{
+    if (c->backend < 0)
+        return;                         /* the client is told already */
+    if (lv_stream_insert(&c->up, frame, len))
+        c->dead = true;
+    else if (lv_stream_write(&c->up, c->backend) < 0)
+        lose_backend(c, NULL);
+}

@@ -70,8 +70,10 @@ bool lv_relay_answer(struct lv_client *client, const struct lv_call *call,
                (long)client->peer.uid, (long)client->peer.pid, call->api,
                (long)pid);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    relay->children[relay->num_children++] = (struct lv_child){
+    relay->children[relay->num_children] = (struct lv_child){
         .client = client, .header = *header, .pid = pid, .fd = ends[0] };
+    lv_put_frame(&relay->children[relay->num_children++].frame, header,
+                 payload, len);
     relay->num_calls++;
     client->in_flight++;
     return true;
@@ -90,9 +92,21 @@ static void reply(struct lv_relay *relay, struct lv_child *child,
     relay->num_calls--;
     if (child->client) {
         child->client->in_flight--;
-        lv_client_reply(child->client, frame, len);
+        if (frame)
+            lv_client_reply(child->client, frame, len);
+        else
+            lv_client_pass(child->client, child->frame.data,
+                           child->frame.len);
     }
     child->client = NULL;
+    lv_buffer_free(&child->frame);
+}
+
+/* "It is libvirtd's to answer": see lv_worker_run(). */
+static bool is_pass_on(const struct lv_child *child, const struct lv_header *h)
+{
+    return h->type == LV_TYPE_CALL && h->serial == child->header.serial &&
+           h->procedure == child->header.procedure && !child->frame.failed;
 }
 
 /* All whole frames: the reply, and then events.  -1: it sends nonsense. */
@@ -113,6 +127,8 @@ static int take_frames(struct lv_relay *relay, struct lv_child *child)
             lv_event_send(relay, child, &h, in->data + done);
         else if (is_answer(child, &h))
             reply(relay, child, in->data + done, h.length);
+        else if (is_pass_on(child, &h))
+            reply(relay, child, NULL, 0);
         else
             r = -1;
         done += h.length;

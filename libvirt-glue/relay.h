@@ -115,6 +115,7 @@ struct lv_child {
     struct lv_header header;    /* of the call */
     pid_t pid;
     int fd;                     /* of the reply, and then of events */
+    struct lv_buffer frame;     /* the call, which may have to be passed on */
     struct lv_buffer in;
     bool answered;              /* and goes on to watch a job, on */
     bool ended;                 /* the job has: no more of it */
@@ -169,6 +170,8 @@ void lv_client_serve(struct lv_client *client, short client_events,
 /* May a process be started for a call of its? */
 bool lv_client_may_start(const struct lv_client *client);
 void lv_client_reply(struct lv_client *client, const void *frame, size_t len);
+/* A call of its, which came before, to libvirtd. */
+void lv_client_pass(struct lv_client *client, const void *frame, size_t len);
 
 /* events.c: which of ours a client wants, from its calls and the replies. */
 bool lv_event_concerns_call(const struct lv_header *header);

@@ -242,9 +242,13 @@ void lv_worker_run(const struct lv_worker_call *call, int fd)
     struct lv_worker w = { .call = call, .back = -1 };
     struct lv_buffer payload = { 0 }, out = { 0 };
     struct lv_header header = call->header;
+    int r;
 
     w.reply = become(fd);
-    if (answer(&w, &payload)) {
+    r = answer(&w, &payload);
+    if (r == LV_PASS_ON) {              /* an empty call says so */
+        lv_put_frame(&out, &header, NULL, 0);
+    } else if (r) {
         lv_put_error(&out, &header, w.code, w.from, w.text);
     } else {
         header.type = LV_TYPE_REPLY;

@@ -44,13 +44,16 @@ struct lv_type {
     unsigned int num_fields;
 };
 
+enum { LV_PASS_ON = 1 };
+
 struct lv_call {
     int32_t number;
     const char *name;
     const char *api;            /* the function of libvirt, for messages */
     bool write;                 /* refused on a read-only connection */
     const struct lv_type *args, *ret;   /* NULL: none */
-    /* NULL: the relay passes it to libvirtd. */
+    /* 0, -1 for an error, or LV_PASS_ON: the call is libvirtd's to answer, and
+     * goes on to it as it came.  NULL: so do all. */
     int (*answer)(struct lv_worker *w, const void *args, void *ret);
 };
 

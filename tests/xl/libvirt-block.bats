@@ -115,7 +115,22 @@ no_watchers() { ! pgrep -P "$(cat "$rig/relay.pid")"; }
     run -0 env LIBXLX_STATE_DIR="$rig/state" LIBXLX_RUN_DIR="$rig/locks" \
         "$top_builddir/run" xl-disk-jobs --json web
     [ "$(jq -r '.[].jobs[].vdev' <<< "$output")" = xvda ]
+    # libvirtd, which knows of no job, does not get a call that would end it
+    local command
+    for command in "save web $rig/web.save" 'managedsave web' \
+        'migrate --live web xen+ssh://nowhere.invalid/'; do
+        # shellcheck disable=SC2086 # words
+        run -1 virsh_relay $command
+        [[ "$output" == *"domain has active block job on 'xvda'"* ||
+           "$command" == migrate* ]]
+    done
+    raw job_guarded $uuid
     virsh_relay blockjob web xvda --abort
+    # and gets it again, and says what it says
+    run -1 virsh_direct save web "$rig/web.save"
+    local stock=$output
+    run -1 virsh_relay save web "$rig/web.save"
+    [ "$output" = "$stock" ]
     run -1 virsh_relay blockjob web xvda --abort
     [[ "$output" == *'does not have an active block job'* ]]
     wait_for no_watchers

@@ -273,6 +273,30 @@ def baseline_counts():
     assert baseline(1, cpu)[0] == ERROR_DENIED
 
 
+def named(name):
+    return xdr(name) + bytes.fromhex(sys.argv[2].replace("-", "")) + \
+        struct.pack(">i", -1)
+
+
+def job_guarded():
+    """All ways to save a guest or to send it away."""
+    client = Client()
+    for proc, rest in ((55, xdr("/x")), (232, xdr("/x") + bytes(8)),
+                       (440, bytes(8)), (182, bytes(4)), (213, bytes(24)),
+                       (302, bytes(8)), (216, bytes(36)), (305, bytes(16))):
+        code, text = client.call(proc, named("web") + rest)
+        assert code == 55 and "active block job" in text, (proc, code, text)
+
+
+def undefine_refused():
+    client = Client()
+    for proc, rest in (35, b""), (231, bytes(4)), (231, b"\0\0\0\1"):
+        code, text = client.call(proc, named("web") + rest)
+        assert code == 55 and "with 2 snapshots" in text, (proc, code, text)
+    client = Client(RELAY_RO)
+    assert client.call(231, named("web") + b"\0\0\0\2")[0] == ERROR_DENIED
+
+
 def vanish():
     """Clients that go away in the middle of anything."""
     for cut in 0, 3, 20, 28, 40:

@@ -210,6 +210,29 @@ EOF
     virsh_relay snapshot-delete web one
 }
 
+@test "undefine: not with snapshots, or with them" {
+    virsh_relay snapshot-create-as web one
+    virsh_relay snapshot-create-as web two
+    run -1 virsh_relay undefine web
+    [[ "$output" == *'cannot delete inactive domain with 2 snapshots'* ]]
+    raw undefine_refused "$uuid"
+    run -1 virsh_relay -r undefine web --snapshots-metadata
+    run -0 list
+    [ "$output" = $'one shutoff\ntwo shutoff' ]
+    virsh_relay undefine web --snapshots-metadata
+    run -1 virsh_relay dominfo web
+    # the images are as they were, and nothing else is left
+    [ "$(tags)" = $'one\ntwo' ]
+    [ ! -e "$rig/state/libvirt/$uuid" ]
+    virsh_relay define "$rig/web.xml"
+    run -0 list
+    [ -z "$output" ]
+    qemu-img snapshot -d one "$image"
+    qemu-img snapshot -d two "$image"
+    virsh_relay undefine web
+    virsh_relay define "$rig/web.xml"
+}
+
 @test "all calls agree, whatever was made and deleted" {
     local python
     for python in "${PYTHON:-python3}" /usr/bin/python3; do
