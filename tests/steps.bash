@@ -9,7 +9,8 @@ export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C.UTF-8
 unset MAKEFLAGS DESTDIR
 
 packages_build='gcc libc6-dev make autoconf automake libtool pkg-config python3 perl
-    xz-utils libxen-dev libyajl-dev libxml2-dev ccache'
+    xz-utils libxen-dev libyajl-dev libxml2-dev libzstd-dev libxxhash-dev
+    ccache'
 packages_test='clang libcmocka-dev bats jq shellcheck qemu-system-x86
     qemu-utils hwloc-nox graphviz librsvg2-bin libvirt-clients
     libvirt-daemon libvirt-daemon-driver-xen python3-libvirt python3-rtslib-fb'

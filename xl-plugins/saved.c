@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * xl save-info and save-verify.
+ * xl save-info, save-verify, save-index, save-compact, save-expand and
+ * save-diff.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gen-commands.h"
 #include "plugin.h"
@@ -109,6 +111,17 @@ static char *memory_text(const xlx_saved_info *i)
         : xl_format("%s", xl_size(i->pages * 4096, has));
 }
 
+static char *file_text(const xlx_saved_info *i)
+{
+    char size[XL_SIZE_MAX], stream[XL_SIZE_MAX], zero[XL_SIZE_MAX];
+
+    if (i->form == XLX_SAVED_FORM_XL)
+        return xl_format("%s", xl_size(i->size, size));
+    return xl_format("%s, compact, of %s with %s zero", xl_size(i->size, size),
+                     xl_size(i->stream, stream),
+                     xl_size(i->zero_pages * 4096, zero));
+}
+
 static char *saved_text(const xlx_saved_info *i)
 {
     char hot[XL_SIZE_MAX], old[XL_SIZE_MAX];
@@ -154,7 +167,7 @@ static void print_info(const xlx_saved_info *info, const xlx_saved_here *here,
     line("guest", xl_format("%s %s", xl_or_dash(info->name),
                             xl_text(info->type)));
     line("saved", saved_text(info));
-    line("file", xl_format("%s", xl_size(info->size, size)));
+    line("file", file_text(info));
     line("memory", memory_text(info));
     if (info->vcpus)
         line("processors", xl_format("%u", info->vcpus));
@@ -252,7 +265,7 @@ static void print_verified(const xlx_saved_verified *v)
                            v->path, xl_size(v->bytes, size),
                            (unsigned long long)v->records,
                            (unsigned long long)v->pages,
-                           v->sums ? "" : ", no sums");
+                           v->sums ? ", all sums agree" : ", no sums");
 
     xl_put_text(stdout, text);
     putchar('\n');
@@ -262,13 +275,14 @@ static void print_verified(const xlx_saved_verified *v)
                 "reads", v->path, (unsigned long long)v->trailing);
 }
 
-static int verify_one(const char *path, bool json, int *shown)
+static int verify_one(const char *path, const char *index, bool json,
+                      int *shown)
 {
     xlx_saved_verified v;
     int rc, r = 0;
 
     xlx_saved_verified_init(&v);
-    rc = xlx_saved_verify(xl_ctx(), path, xl_progress(), &v);
+    rc = xlx_saved_verify(xl_ctx(), path, index, xl_progress(), &v);
     if (rc)
         r = xl_failed(rc);
     else if (json)
@@ -287,13 +301,145 @@ int xl_save_verify_main(int argc, char **argv)
     r = xl_save_verify_parse(argc, argv, &args);
     if (r >= 0)
         return r;
+    if (args.index && args.num_file > 1)
+        return xl_fail("--index: with one file only");
     if (args.json)
         printf("[\n");
     for (i = 0; i < args.num_file; i++) {
-        r = verify_one(args.file[i], args.json, &shown);
+        r = verify_one(args.file[i], args.index, args.json, &shown);
         worst = r > worst ? r : worst;
     }
     if (args.json)
         printf("%s]\n", shown ? "\n" : "");
     return worst;
+}
+
+/* ---- save-compact, save-expand ------------------------------------------ */
+
+int xl_save_compact_main(int argc, char **argv)
+{
+    struct xl_save_compact_args args;
+    char was[XL_SIZE_MAX], now[XL_SIZE_MAX];
+    xlx_saved_info info;
+    int rc, r;
+
+    r = xl_save_compact_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_saved_info_init(&info);
+    rc = xlx_saved_compact(xl_ctx(), &args.saved_compact_spec, xl_progress(),
+                           &info);
+    if (rc)
+        r = xl_failed(rc);
+    else if (args.json)
+        r = xl_print_json(xlx_saved_info_to_json(xl_ctx(), &info));
+    else
+        printf("Made %s: %s of %s\n", info.path, xl_size(info.size, now),
+               xl_size(info.stream, was));
+    xlx_saved_info_dispose(&info);
+    return rc ? r : 0;
+}
+
+int xl_save_expand_main(int argc, char **argv)
+{
+    struct xl_save_expand_args args;
+    char *to;
+    bool out;
+    int rc, r;
+
+    r = xl_save_expand_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    out = !strcmp(args.new, "-");
+    if (out && isatty(STDOUT_FILENO))
+        return xl_fail("the memory of a guest is not for a terminal");
+    to = out ? NULL : xl_format("%s", args.new);
+    args.saved_expand_spec.to = to;
+    args.saved_expand_spec.fd = out ? STDOUT_FILENO : -1;
+    rc = xlx_saved_expand(xl_ctx(), &args.saved_expand_spec, xl_progress());
+    if (!rc && !out)
+        printf("Made %s\n", to);
+    free(to);
+    return rc ? xl_failed(rc) : 0;
+}
+
+/* ---- save-index --------------------------------------------------------- */
+
+int xl_save_index_main(int argc, char **argv)
+{
+    struct xl_save_index_args args;
+    xlx_saved_verified v;
+    int rc, r;
+
+    r = xl_save_index_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_saved_verified_init(&v);
+    rc = xlx_saved_index(xl_ctx(), args.file, args.index, args.force,
+                         xl_progress(), &v);
+    r = rc ? xl_failed(rc) : 0;
+    if (!r && args.json)
+        r = xl_print_json(xlx_saved_verified_to_json(xl_ctx(), &v));
+    else if (!r)
+        printf("Made %s: sums of %llu pages\n", v.index,
+               (unsigned long long)v.sums);
+    xlx_saved_verified_dispose(&v);
+    return r;
+}
+
+/* ---- save-diff ---------------------------------------------------------- */
+
+static void count(const char *title, uint64_t pages)
+{
+    char size[XL_SIZE_MAX];
+
+    if (pages)
+        line(title, xl_format("%llu pages, %s", (unsigned long long)pages,
+                              xl_size(pages * 4096, size)));
+}
+
+static void print_difference(const xlx_saved_difference *d, bool ranges)
+{
+    char *records = joined(d->records, d->num_records);
+    int i;
+
+    puts(d->same ? "The guests are the same" : "The guests differ");
+    count("same", d->same_pages);
+    count("changed", d->changed_pages);
+    count("added", d->added_pages);
+    count("gone", d->gone_pages);
+    if (!d->same_config)
+        line("config", xl_format("differs"));
+    if (!d->same_records)
+        line("records", xl_format("differ%s%s", *records ? ": " : "",
+                                  records));
+    free(records);
+    for (i = 0; ranges && i < d->num_ranges; i++)
+        line(xlx_saved_change_to_string(d->ranges[i].change),
+             xl_format("0x%llx, %llu pages",
+                       (unsigned long long)d->ranges[i].first,
+                       (unsigned long long)d->ranges[i].count));
+}
+
+int xl_save_diff_main(int argc, char **argv)
+{
+    struct xl_save_diff_args args;
+    xlx_saved_difference d;
+    int rc, r;
+
+    r = xl_save_diff_parse(argc, argv, &args);
+    if (r >= 0)
+        return r;
+    xlx_saved_difference_init(&d);
+    rc = xlx_saved_compare(xl_ctx(), args.file, args.other, xl_progress(),
+                           &d);
+    r = rc ? xl_failed(rc) : 0;
+    if (!r && args.json)
+        r = xl_print_json(xlx_saved_difference_to_json(xl_ctx(), &d));
+    else if (!r)
+        print_difference(&d, args.ranges);
+    if (!r)
+        r = !d.same;
+    xlx_saved_difference_dispose(&d);
+    return r;
 }

@@ -15,6 +15,7 @@
 #define XLX__SAVE_BYTE_ORDER 0x01020304
 #define XLX__SAVE_JSON 1                /* of the mandatory flags */
 #define XLX__SAVE_STREAM_V2 2
+#define XLX__SAVE_COMPACT UINT32_C(0x80000000)  /* ours: the compact form */
 
 struct xlx__save_head {
     char magic[32];

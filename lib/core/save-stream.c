@@ -279,7 +279,8 @@ static int next_xl(struct xlx__save *s)
     if (h.byte_order != XLX__SAVE_BYTE_ORDER)
         return xlx__save_error(s, "its byte order is 0x%08x and not 0x%08x",
                                h.byte_order, XLX__SAVE_BYTE_ORDER);
-    if (h.mandatory & ~(uint32_t)(XLX__SAVE_JSON | XLX__SAVE_STREAM_V2))
+    if (h.mandatory & ~(XLX__SAVE_JSON | XLX__SAVE_STREAM_V2 |
+                        XLX__SAVE_COMPACT))
         return xlx__save_error(s, "the mandatory flags 0x%x are of a newer "
                                "xl", h.mandatory);
     if (!(h.mandatory & XLX__SAVE_STREAM_V2))

@@ -184,7 +184,7 @@ static int check_page_data(struct xlx__saved_check *c,
 static int check_end(const struct xlx__saved_check *c,
                      const struct xlx__save *s)
 {
-    if (!c->static_end)
+    if (!c->static_end && s->libxc.version > 2)
         return xlx__save_error(s, "there was no STATIC_DATA_END");
     if (s->libxc.type == 1 && !c->shared_info)
         return xlx__save_error(s, "there was no SHARED_INFO");

@@ -25,25 +25,44 @@ static uint64_t run_end(const struct xlx__saved_run *r)
     return r->pfn + r->count;
 }
 
+/* The number of the nth page. */
+static uint64_t page_at(const struct xlx__saved_run *r, uint64_t n)
+{
+    return has_data(r) && r->page != XLX__SAVED_ZERO ? r->page + n : r->page;
+}
+
+/* 0 when the place in the file is not known, or there is none. */
+static uint64_t offset_at(const struct xlx__saved_run *r, uint64_t n)
+{
+    return r->offset ? r->offset + n * XLX__SAVE_PAGE : 0;
+}
+
 /* The first n pages are cut off. */
 static void cut_front(struct xlx__saved_run *r, uint64_t n)
 {
     r->pfn += n;
     r->count -= n;
-    if (has_data(r)) {
-        r->page += n;
-        r->offset += n * XLX__SAVE_PAGE;
-    }
+    r->page = page_at(r, n);
+    r->offset = offset_at(r, n);
+}
+
+struct xlx__saved_run xlx__saved_run_front(struct xlx__saved_run *r,
+                                           uint64_t n)
+{
+    struct xlx__saved_run front = *r;
+
+    front.count = n < r->count ? n : r->count;
+    cut_front(r, front.count);
+    return front;
 }
 
 static bool continues(const struct xlx__saved_run *r,
                       const struct xlx__saved_run *next)
 {
     return run_end(r) == next->pfn && r->type == next->type &&
-           r->data_type == next->data_type && has_data(r) == has_data(next) &&
-           (!has_data(r) || (r->page + r->count == next->page &&
-                             r->offset + r->count * XLX__SAVE_PAGE ==
-                             next->offset));
+           r->data_type == next->data_type &&
+           page_at(r, r->count) == next->page &&
+           offset_at(r, r->count) == next->offset;
 }
 
 int xlx__saved_map_add(struct xlx__saved_map *m,
@@ -190,6 +209,16 @@ void xlx__saved_map_free(struct xlx__saved_map *m)
 {
     free(m->runs);
     *m = (struct xlx__saved_map){ .runs = NULL };
+}
+
+uint64_t xlx__saved_map_length(const struct xlx__saved_map *m)
+{
+    uint64_t pages = 0;
+    size_t i;
+
+    for (i = 0; i < m->num; i++)
+        pages += m->runs[i].count;
+    return pages;
 }
 
 void xlx__saved_map_count(const struct xlx__saved_map *m,

@@ -10,9 +10,6 @@
 
 #include "saved/saved.h"
 
-/* More than any processor can address. */
-#define PFN_MAX ((UINT64_C(1) << 40) - 1)
-
 struct state {
     struct xlx__saved_scan *scan;
     const struct xlx__saved_user *user;
@@ -54,7 +51,7 @@ static int check_pfn(const struct state *t, uint64_t pfn)
     const struct xlx__saved_scan *scan = t->scan;
     bool pv = scan->libxc.type == 1;
 
-    if (pfn > PFN_MAX)
+    if (pfn > XLX__SAVED_PFN_MAX)
         return xlx__save_error(t->s, "page 0x%"PRIx64" is beyond what a "
                                "processor can address", pfn);
     if (pv && pfn > scan->check.pv_max_pfn)
@@ -98,7 +95,6 @@ static int hand_on_pages(struct state *t)
 {
     const struct xlx__saved_user *u = t->user;
     struct xlx__save *s = t->s;
-    uint64_t offset;
     const char *data;
     uint32_t i;
     int rc = 0;
@@ -108,12 +104,11 @@ static int hand_on_pages(struct state *t)
     if (rc || !u->page)
         return rc;
     for (i = 0; !rc && i < s->num_words; i++) {
-        if (!xlx__save_has_data(xlx__save_word_type(s->words[i])))
-            continue;
-        offset = xlx__save_at(s);
-        rc = xlx__save_page_data(s, &data);
+        data = NULL;
+        if (xlx__save_has_data(xlx__save_word_type(s->words[i])))
+            rc = xlx__save_page_data(s, &data);
         if (!rc)
-            rc = u->page(u->user, s->words[i], offset, data);
+            rc = u->page(u->user, s->words[i], data);
     }
     return rc;
 }
@@ -148,6 +143,9 @@ static int take_part(struct state *t)
     if (s->part == XLX__SAVE_XL) {
         scan->xl = s->xl;
         scan->config_len = (size_t)s->length;
+        if (s->xl.mandatory & XLX__SAVE_COMPACT)
+            return xlx__save_error(s, "it is the compact form, which is only "
+                                   "read from a file");
         return xlx__save_body_all(s, (size_t)s->length, &scan->config);
     }
     if (s->part == XLX__SAVE_LIBXC)
@@ -162,14 +160,21 @@ static int take_part(struct state *t)
 static int keep_hot(const struct state *t)
 {
     struct xlx__saved_scan *scan = t->scan;
+    struct xlx__saved_run hot = {
+        .page = XLX__SAVED_NO_DATA, .type = XLX__PAGE_ABSENT,
+        .data_type = XLX__PAGE_ABSENT,
+    };
     const struct xlx__saved_run *r;
     size_t i;
     int rc = 0;
 
     for (i = t->pass_at; !rc && scan->passes > 1 && i < scan->map.num; i++) {
         r = &scan->map.runs[i];
-        if (r->page != XLX__SAVED_NO_DATA)
-            rc = xlx__saved_map_add(&scan->hot, r);
+        if (r->page == XLX__SAVED_NO_DATA)
+            continue;
+        hot.pfn = r->pfn;
+        hot.count = r->count;
+        rc = xlx__saved_map_add(&scan->hot, &hot);
     }
     return rc;
 }

@@ -3,9 +3,7 @@
  * Every byte of a saved guest: its structure, and that the disk gives all of
  * its data.
  */
-#include <unistd.h>
-
-#include "saved/saved.h"
+#include "saved/saved-pack.h"
 
 struct verify {
     const char *path;
@@ -47,18 +45,16 @@ static int tell(void *user, uint64_t at)
     return xlx__saved_progress(v->progress, v->path, at, v->size, &v->told);
 }
 
-static int look_at_page(void *user, uint64_t word, uint64_t offset,
-                        const char *data)
+static int look_at_page(void *user, uint64_t word, const char *data)
 {
     (void)user;
     (void)word;
-    (void)offset;
     (void)data;
     return 0;
 }
 
-static void sum_up(const struct xlx__saved_scan *scan, const struct verify *v,
-                   xlx_saved_verified *r)
+void xlx__saved_sum_up(const struct xlx__saved_scan *scan, uint64_t size,
+                       xlx_saved_verified *r)
 {
     size_t i;
 
@@ -66,31 +62,83 @@ static void sum_up(const struct xlx__saved_scan *scan, const struct verify *v,
         r->records += scan->counts[i].records;
     r->bytes = scan->length;
     r->pages = scan->num_data;
-    r->trailing = v->size - scan->length;
+    r->trailing = size > scan->length ? size - scan->length : 0;
 }
 
-int xlx__saved_verify(xlx_ctx *ctx, const char *path,
+static int verify_plain(struct verify *v, int fd, xlx_saved_verified *r)
+{
+    const struct xlx__saved_user user = {
+        .user = v, .page = look_at_page, .progress = tell,
+    };
+    struct xlx__saved_scan scan = { .config = NULL };
+    int rc;
+
+    rc = xlx__saved_scan(fd, &user, &scan);
+    if (!rc)
+        xlx__saved_sum_up(&scan, v->size, r);
+    xlx__saved_scan_free(&scan);
+    return rc;
+}
+
+/* Opening it has compared the sums of all but the pages. */
+static int verify_compact(struct verify *v, struct xlx__saved_image *i,
+                          xlx_saved_verified *r)
+{
+    uint64_t page, num = xlx__saved_unpack_foot(i->unpack)->num_pages;
+    const char *data;
+    int rc = 0;
+
+    for (page = 0; !rc && page < num; page++) {
+        rc = xlx__saved_unpack_page(i->unpack, page, &data);
+        if (!rc)
+            rc = xlx__saved_progress(v->progress, v->path,
+                                     page * XLX__SAVE_PAGE,
+                                     num * XLX__SAVE_PAGE, &v->told);
+    }
+    if (rc) return rc;
+    xlx__saved_sum_up(&i->scan, v->size, r);
+    r->form = XLX_SAVED_FORM_COMPACT;
+    r->pages = r->sums = num;
+    r->trailing = 0;
+    return 0;
+}
+
+static int verify(struct verify *v, struct xlx__saved_image *i,
+                  const struct xlx__saved_sums *sums, xlx_saved_verified *r)
+{
+    int rc;
+
+    if (i->unpack)
+        return verify_compact(v, i, r);
+    if (!sums->have)
+        return verify_plain(v, i->fd, r);
+    rc = xlx__saved_sums_compare(sums, i->fd, v->path, v->size, v->progress,
+                                 r);
+    return rc ? rc : xlx__set_string(&r->index, sums->index);
+}
+
+int xlx__saved_verify(xlx_ctx *ctx, const char *path, const char *index,
                       const xlx_progress *progress,
                       xlx_saved_verified *verified_r)
 {
     struct verify v = { .path = path, .progress = progress };
-    const struct xlx__saved_user user = {
-        .user = &v, .page = look_at_page, .progress = tell,
-    };
-    struct xlx__saved_scan scan = { .config = NULL };
-    int fd, rc;
+    struct xlx__saved_image i = { .fd = -1 };
+    struct xlx__saved_sums sums;
+    int rc;
 
     (void)ctx;
-    rc = xlx__saved_open(path, &fd, &v.size);
-    if (rc) return rc;
-    rc = xlx__saved_scan(fd, &user, &scan);
-    if (rc && rc != ERROR_ABORTED)
-        rc = xlx__error_prefix(rc, "%s", path);
+    rc = xlx__saved_sums_open(path, index, &sums);
+    if (!rc)
+        rc = xlx__saved_image_open(&i, path);
+    v.size = i.size;
+    if (!rc) {
+        rc = verify(&v, &i, &sums, verified_r);
+        if (rc && rc != ERROR_ABORTED)
+            rc = xlx__error_prefix(rc, "%s", path);
+    }
     if (!rc)
         rc = xlx__set_string(&verified_r->path, path);
-    if (!rc)
-        sum_up(&scan, &v, verified_r);
-    xlx__saved_scan_free(&scan);
-    close(fd);
+    xlx__saved_sums_close(&sums);
+    xlx__saved_image_close(&i);
     return rc;
 }

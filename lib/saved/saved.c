@@ -60,13 +60,30 @@ static int tell_records(const struct xlx__saved_scan *scan,
     return rc;
 }
 
-int xlx__saved_tell(const struct xlx__saved_scan *scan, xlx_saved_info *info)
+/* Pages of zeroes, and of chunks; only the compact form knows. */
+static void tell_form(const struct xlx__saved_image *i, xlx_saved_info *info)
 {
-    uint64_t hot, data;
+    const struct xlx__saved_map *map = &i->scan.map;
+    size_t r;
+
+    if (!i->unpack)
+        return;
+    info->form = XLX_SAVED_FORM_COMPACT;
+    info->sums = true;
+    for (r = 0; r < map->num; r++)
+        if (map->runs[r].page == XLX__SAVED_ZERO)
+            info->zero_pages += map->runs[r].count;
+}
+
+static int tell(const struct xlx__saved_image *i, xlx_saved_info *info)
+{
+    const struct xlx__saved_scan *scan = &i->scan;
     int rc;
 
     /* libxc does not tell PVH from HVM; the configuration may */
     rc = xlx__set_string(&info->type, scan->libxc.type == 1 ? "pv" : "hvm");
+    if (!rc)
+        rc = xlx__set_string(&info->path, i->path);
     if (rc) return rc;
     free(info->xen_version);
     info->xen_version = xlx__printf("%u.%u", scan->libxc.xen_major,
@@ -77,33 +94,25 @@ int xlx__saved_tell(const struct xlx__saved_scan *scan, xlx_saved_info *info)
     xlx__saved_map_count(&scan->map, &info->pages, &info->data_pages);
     info->old_pages = scan->num_data - info->data_pages;
     info->passes = scan->passes;
-    xlx__saved_map_count(&scan->hot, &hot, &data);
-    info->hot_pages = data;
+    info->hot_pages = xlx__saved_map_length(&scan->hot);
     info->tsc_khz = scan->check.tsc_khz;
+    info->size = i->size;
+    info->stream = scan->length;
+    info->trailing = i->unpack ? 0 : i->size - scan->length;
+    tell_form(i, info);
     rc = tell_records(scan, info);
     return rc ? rc : xlx__saved_config_read(scan, info);
 }
 
 int xlx__saved_read(xlx_ctx *ctx, const char *path, xlx_saved_info *info_r)
 {
-    struct xlx__saved_scan scan = { .config = NULL };
-    uint64_t size = 0;
-    int fd, rc;
+    struct xlx__saved_image i = { .fd = -1 };
+    int rc;
 
     (void)ctx;
-    rc = xlx__saved_open(path, &fd, &size);
-    if (rc) return rc;
-    rc = xlx__saved_scan(fd, NULL, &scan);
-    if (rc)
-        rc = xlx__error_prefix(rc, "%s", path);
-    else
-        rc = xlx__saved_tell(&scan, info_r);
+    rc = xlx__saved_image_open(&i, path);
     if (!rc)
-        rc = xlx__set_string(&info_r->path, path);
-    info_r->size = size;
-    if (!rc)
-        info_r->trailing = size - scan.length;
-    xlx__saved_scan_free(&scan);
-    close(fd);
+        rc = tell(&i, info_r);
+    xlx__saved_image_close(&i);
     return rc;
 }

@@ -10,6 +10,9 @@ KIND is pvh, hvm, pv or live (a PVH guest that ran while it was saved), or a
 fault; NAMEs are pages, version, seed and config.  Prints the SHA-256 of the
 memory that a restored guest has: of each page, in order, its number and its
 data.
+
+    saved-make.py digest FILE       that of a file
+    saved-make.py same FILE FILE    memory, types and records
 """
 import hashlib
 import json
@@ -227,8 +230,54 @@ GOOD = {
 }
 
 
+# ---- reading, for what comes out of other forms -----------------------------
+
+def read(path):
+    """(memory, types, frame): all records but PAGE_DATA are in the frame."""
+    with open(path, "rb") as f:
+        data = f.read()
+    at = 48 + struct.unpack_from("<I", data, 44)[0] + 16
+    frame, memory, types, inside = [data[:at]], {}, {}, False
+    while at < len(data):
+        kind, length = struct.unpack_from("<II", data, at)
+        end = at + 8 + (length + 7) // 8 * 8
+        if inside and kind == 1:
+            count = struct.unpack_from("<I", data, at + 8)[0]
+            page = at + 16 + 8 * count
+            for (word,) in struct.iter_unpack("<Q", data[at + 16:page]):
+                types[word & (1 << 52) - 1] = word >> 60
+                if word >> 60 < BROKEN:
+                    memory[word & (1 << 52) - 1] = data[page:page + PAGE]
+                    page += PAGE
+        elif not inside and kind == 1:
+            end += 40
+            frame.append(data[at:end])
+            inside = True
+        else:
+            frame.append(data[at:end])
+            inside = inside and kind != 0
+        at = end
+    return memory, types, frame
+
+
+def same(one, two):
+    a, b = read(one), read(two)
+    for what, x, y in zip(("memory", "types", "records"), a, b):
+        if x != y:
+            sys.exit(f"{one}, {two}: {what} differ")
+
+
 def main():
     kind, path = sys.argv[1:3]
+    if kind == "same":
+        same(path, sys.argv[3])
+        return
+    if kind == "digest":
+        h = hashlib.sha256()
+        for pfn, data in sorted(read(path)[0].items()):
+            h.update(struct.pack("<Q", pfn) + data)
+        print(h.hexdigest())
+        return
     if kind == "faults":
         print(" ".join(FAULTS))
         return
