@@ -205,15 +205,20 @@ static bool read_leave(struct guard_start *s, int argc, char **argv)
         { "debug", no_argument, NULL, 'd' },
         { "live", no_argument, NULL, 'l' },
         { "preserve-domid", no_argument, NULL, 'D' },
+        { "compact", no_argument, NULL, 'x' },
+        { "zstd", required_argument, NULL, 'x' },
+        { "force", no_argument, NULL, 'x' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
-    int opt;
+    int i, opt;
 
     argc = take_option(s, "--detach", argc, argv);
     if (guard_migrate_read(s, argc, argv))
         return s->leaving;
-    while ((opt = getopt_long(argc, argv, "hwcpFC:s:eD", options,
+    for (i = 1; i < argc && !migrate && strcmp(argv[i], "--"); i++)
+        s->compact |= !strcmp(argv[i], "--compact");
+    while ((opt = getopt_long(argc, argv, "hwcpFC:s:eDf", options,
                               NULL)) != -1) {
         if (opt == '?' || opt == 'h')
             return false;
@@ -561,17 +566,19 @@ static int start_in_steps(struct guard_start *s, int argc, char **argv)
 static int run_stock(struct guard_start *s, int argc, char **argv)
 {
     char **args = stock_arguments(s, argc, argv, false);
+    char *program = guard_path_of(s->compact ? "xl-saver" : s->stock);
     int status;
 
     if (s->copying)
         return run_afterwards(s, guard_migrate_run(s));
     if (!s->num_afterwards && s->starting < 0 && s->hold < 0) {
-        execv(s->stock, args);
-        fprintf(stderr, "xl: stock xl: \"%s\": %s\n", s->stock,
-                strerror(errno));
+        execv(program, args);
+        fprintf(stderr, "xl: %s\"%s\": %s\n",
+                s->compact ? "" : "stock xl: ", program, strerror(errno));
         return errno == ENOENT ? 127 : 126;
     }
-    status = run(s->stock, args, hold_until_open, s);
+    status = run(program, args, hold_until_open, s);
+    free(program);
     free(args);
     release_images(s);
     release_guest(s);

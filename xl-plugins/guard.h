@@ -75,6 +75,7 @@ struct guard_start {
     const char *config_path;        /* or NULL */
     const char *save_file;          /* of restore, else NULL */
     const char *leaving;            /* guest of save and migrate, else NULL */
+    bool compact;                   /* save --compact, which is ours */
     char *our_option;               /* their --detach, --no-devices of create
                                      * and restore, which stock xl does not
                                      * know; or NULL */

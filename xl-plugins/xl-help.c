@@ -244,8 +244,8 @@ int xl_help(char **argv)
     print_help_line("plugins", PLUGINS_SUMMARY);
     printf("\ncreate and restore also take --no-devices: not the SCSI and USB"
            " devices that\nare recorded of the guest; save and migrate also"
-           " take --detach: see man xlx\nmigrate --copy-disks is"
-           " disk-migrate\n");
+           " take --detach, and\nsave takes --compact: see man xlx\n"
+           "migrate --copy-disks is disk-migrate\n");
     free_plugins(all);
     return code;
 }

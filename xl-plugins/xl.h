@@ -52,6 +52,11 @@ bool xl_config_is_ours(char **args);
 /* The same for the parts of a disk, as "xl block-attach" has them. */
 bool xl_disk_is_ours(char **parts);
 
+/* xl-saved.c */
+/* Puts a pipe in the place of a compact file, the last of the arguments of
+ * "xl restore". */
+void xl_expand_saved(char **args);
+
 /* xl-help.c */
 /* The list of stock xl, asked for with argv, and then ours. */
 int xl_help(char **argv);

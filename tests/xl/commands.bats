@@ -78,7 +78,8 @@ d; \$(e)>" ]
  plugins             List the commands that are not stock xl's.
 
 create and restore also take --no-devices: not the SCSI and USB devices that
-are recorded of the guest; save and migrate also take --detach: see man xlx
+are recorded of the guest; save and migrate also take --detach, and
+save takes --compact: see man xlx
 migrate --copy-disks is disk-migrate
 EOF
     cat "$tmp/stock" "$tmp/others" | diff - "$tmp/all"
