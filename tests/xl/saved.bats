@@ -22,6 +22,7 @@ setup() {
     python3 -B "$top_srcdir/tests/unit/saved-make.py" pvh "$tmp/g.save" \
         pages=2000 > /dev/null
     xl save-compact "$tmp/g.save" "$tmp/g.xlc"
+    xl save-expand "$tmp/g.xlc" "$tmp/back.save"
     printf '#!/bin/bash\nprintf "%%s\\n" "$@" > %q\ncat "${!#}" > %q\n' \
         "$tmp/words" "$tmp/got" > "$tmp/stock"
     chmod +x "$tmp/stock"
@@ -30,17 +31,17 @@ setup() {
 
 @test "a compact file reaches stock xl as xl save would have written it" {
     xl restore -p "$tmp/g.xlc"
-    cmp "$tmp/g.save" "$tmp/got"
+    cmp "$tmp/back.save" "$tmp/got"
     [[ $(tr '\n' ' ' < "$tmp/words") == "restore -p /dev/fd/"* ]]
     # with a config in front, and under a shorter name of the command
     xl rest "$tmp/g.cfg" "$tmp/g.xlc"
-    cmp "$tmp/g.save" "$tmp/got"
+    cmp "$tmp/back.save" "$tmp/got"
 }
 
 @test "with records, the guard looks at the guest, and then the same" {
     touch "$tmp/state/something"
     xl restore "$tmp/g.xlc"
-    cmp "$tmp/g.save" "$tmp/got"
+    cmp "$tmp/back.save" "$tmp/got"
 }
 
 @test "any other file is stock xl's, as it was typed" {
