@@ -5,7 +5,8 @@
 #
 # Random jobs on two disks, with our commands and QEMU killed at random moments
 # and other tools at work.  The disks must hold what the guest wrote after each
-# step, and at the end no file, node or job is there that should not be.
+# step, and snapshots what it had written; at the end no file, node or job is
+# there that should not be.
 # SEED repeats a run; with SLOW there are two hundred.
 
 load snapshot
@@ -53,6 +54,42 @@ restart() {
     start_recorded
 }
 
+# Another tool takes an overlay, as for a backup, and leaves it.  It is gone
+# before QEMU is: nobody but that tool knows what the guest would go on in.
+foreign_overlay() { # VDEV FILE
+    local i node
+    node=$(qmp query-block | jq -r --arg v "$1" '.[] | select(.qdev // "" |
+        contains("/" + $v + "/")) | .inserted."node-name"')
+    try qmp blockdev-snapshot-sync "{\"node-name\": \"$node\",
+        \"snapshot-node-name\": \"$(basename "$2")\",
+        \"snapshot-file\": \"$2\", \"format\": \"qcow2\"}"
+    [ "$status" = 0 ] || return 0
+    io "$1" "write -P $((turn % 250 + 1)) 40M 64k" flush
+    reference "$1" 41943040 65536 $((turn % 250 + 1))
+    "${run[@]}" "$mirror" disk-commit --delete-old "$guest" "$1"
+    for ((i = 0; i < 5; i++)); do
+        [ -e "$2" ] || return 0
+        try "$mirror" disk-job-finish "$guest" "$1"
+        try "$mirror" disk-commit --delete-old "$guest" "$1"
+    done
+    echo "$2 stays"
+    return 1
+}
+
+# Nothing is open, or there, that neither the guest nor a snapshot needs.
+nothing_too_much() {
+    {
+        present | cut -d' ' -f2
+        list | jq -r '(.disks[]?, .snapshots[]?.disks[]) | .image'
+    } | sort -u > "$tmp/known"
+    qmp query-named-block-nodes '{"flat": true}' |
+        jq -r '.[] | select(.drv != "null-co") | .file' | sort -u > "$tmp/open"
+    comm -23 "$tmp/open" "$tmp/known" | diff /dev/null -
+    # copies that were finished stay; those of layers go with their disk
+    find "$images" -mindepth 2 -type f | sort > "$tmp/found"
+    comm -23 "$tmp/found" "$tmp/known" | diff /dev/null -
+}
+
 @test "random moves" {
     local i vdev target seed=${SEED:-$RANDOM} run=() last got
     local mirror=$plugins/xl-mirror
@@ -71,7 +108,7 @@ restart() {
         run=(try)
         [ "$got" != 0 ] || run=(killed)
         last=$(present | sed -n "s/^$vdev //p" | cut -d' ' -f1)
-        below 16
+        below 21
         case $got in
         0 | 1) "${run[@]}" "$mirror" disk-mirror "$guest" "$vdev" "$target" ;;
         2) "${run[@]}" "$mirror" disk-mirror --no-wait --speed 1m "$guest" \
@@ -86,19 +123,28 @@ restart() {
         10) try "$mirror" disk-job-pause "$guest" "$vdev" ;;
         11) try "$mirror" disk-job-resume "$guest" "$vdev"
             try "$mirror" disk-job-speed "$guest" "$vdev" 0 ;;
-        12) "${run[@]}" "$plugins/xl-snapshot" snapshot-create --kind external "$guest" "s$i"
+        12) keep "s$i"
+            "${run[@]}" "$plugins/xl-snapshot" snapshot-create --kind external "$guest" "s$i"
             try xl snapshot-delete "$guest" "s$i" ;;
         13) try qmp block-job-cancel \
             "{\"device\": \"xlx-mirror-$vdev\", \"force\": true}" ;;
         14) "${run[@]}" "$mirror" disk-jobs --json "$guest" ;;
         15) one_of killed ended
             restart "$got" ;;
+        16) keep "k$i"
+            "${run[@]}" "$plugins/xl-snapshot" snapshot-create --kind external "$guest" "k$i" ;;
+        17) "${run[@]}" "$plugins/xl-snapshot" snapshot-delete "$guest" \
+            "$(list | names_of | head -n 1)" ;;
+        18 | 19) mkdir "$images/d$i"
+            "${run[@]}" "$mirror" disk-move --with-chain --delete-old \
+                "$guest" "$vdev" "$images/d$i/now.qcow2" ;;
+        20) foreign_overlay "$vdev" "$images/f$i" ;;
         esac
         below 2
         [ "$got" = 0 ] || next_state
         io xvda flush
         io xvdb flush
-        present_is_right || {
+        { present_is_right && snapshots_are_right; } || {
             tail -n 30 "$tmp/story"
             tail -n 5 "$tmp/said"
             graph
@@ -114,8 +160,5 @@ restart() {
     [ "$(qmp query-jobs)" = '[]' ]
     [ ! -e "$tmp/state/$uuid/disk-jobs.json" ]
     [ ! -e "$tmp/state/$uuid/snapshot-journal.json" ]
-    # copies that were finished stay; an image that was left is gone
-    qmp query-named-block-nodes '{"flat": true}' |
-        jq -r '.[] | select(.drv != "null-co") | .file' | sort -u > "$tmp/open"
-    present | cut -d' ' -f2 | sort -u | diff "$tmp/open" -
+    nothing_too_much
 }
