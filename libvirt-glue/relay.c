@@ -249,7 +249,7 @@ static int prepare(struct lv_relay *relay, int signals, bool ending)
         return 1000;                    /* with those of the last time */
     relay->polls = grown;
     relay->num_polls = 0;
-    add(relay, signals, ending ? 0 : POLLIN);
+    add(relay, signals, POLLIN);
     for (i = 0; i < relay->num_listeners; i++)
         add(relay, relay->listeners[i].fd, full || ending ? 0 : POLLIN);
     for (i = 0; i < relay->num_children; i++)
@@ -288,9 +288,20 @@ static int open_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGCHLD);           /* a process may end after its pipe */
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static bool is_told_to_end(int signals)
+{
+    struct signalfd_siginfo info;
+    bool told = false;
+
+    while (read(signals, &info, sizeof(info)) == sizeof(info))
+        told |= info.ssi_signo != SIGCHLD;
+    return told;
 }
 
 /* Calls that are at work come to their end; whoever waits for one reads that
@@ -328,7 +339,7 @@ int lv_relay_run(struct lv_relay *relay)
 {
     int signals = open_signals(), wait;
     int64_t idle_since = lv_now_ms();
-    bool ending = false;
+    bool ending = false, told = false;
     unsigned int i;
 
     while (!ending || relay->num_children) {
@@ -338,8 +349,9 @@ int lv_relay_run(struct lv_relay *relay)
         if (poll(relay->polls, relay->num_polls, wait) < 0)
             for (i = 0; i < relay->num_polls; i++)
                 relay->polls[i].revents = 0;
-        if (!ending && (relay->polls[0].revents ||
-                        is_idle(relay, &idle_since))) {
+        if (is_told_to_end(signals) || is_idle(relay, &idle_since))
+            told = true;
+        if (told && !ending) {
             ending = true;
             stop(relay);
         }

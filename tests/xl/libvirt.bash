@@ -42,7 +42,8 @@ is_gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 start_libvirtd() {
     background libvirtd env LIBVIRT_DRIVER_DIR=/run/drivers \
         "${libvirtd_env[@]}" libvirtd
-    # it answers when its driver does
+    # what costs little is waited for first; it answers when its driver does
+    wait_for in_rig test -S "$run/libvirt-sock-ro"
     wait_for virsh_direct list
 }
 
