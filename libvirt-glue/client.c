@@ -151,11 +151,13 @@ static int open_call(struct lv_client *c, const struct lv_header *h,
     return r;
 }
 
-/* A client that does not read its replies gets no more of them. */
+/* A client that does not read its replies gets no more of them, and clients
+ * that may only read, who may be anybody, leave room for the others. */
 bool lv_client_may_start(const struct lv_client *c)
 {
-    return c->in_flight < LV_MAX_IN_FLIGHT &&
-           c->relay->num_calls < LV_MAX_WORKERS &&
+    unsigned int most = c->read_only ? LV_MAX_WORKERS / 2 : LV_MAX_WORKERS;
+
+    return c->in_flight < LV_MAX_IN_FLIGHT && c->relay->num_calls < most &&
            lv_stream_room(&c->down);
 }
 

@@ -300,6 +300,16 @@ def undefine_refused():
     assert client.call(231, named("web") + b"\0\0\0\2")[0] == ERROR_DENIED
 
 
+def save_denied():
+    """Files are opened only for clients that may do everything."""
+    client = Client(RELAY_RO)
+    assert client.call(235, xdr("/etc/shadow") + bytes(4))[0] == ERROR_DENIED
+    assert client.call(236, xdr("/x") + xdr("<domain/>") +
+                       bytes(4))[0] == ERROR_DENIED
+    code, text = Client().call(235, xdr("etc/passwd") + bytes(4))
+    assert code == 8 and "absolute" in text, (code, text)
+
+
 def vanish():
     """Clients that go away in the middle of anything."""
     for cut in 0, 3, 20, 28, 40:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # The rig of libvirt*.bats: the installed libvirtd and virsh, with the relay of
 # the build tree between them, in a mount namespace of their own, so that the
 # machine's /run, /etc/libvirt and /var/lib stay as they are.

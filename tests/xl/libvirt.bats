@@ -72,6 +72,76 @@ setup() {
     raw baseline_counts
 }
 
+# image FILE [VERSION [LENGTH [MAGIC]]]: as libvirt's driver for Xen saves it
+image() {
+    "${PYTHON:-python3}" - "$@" <<'EOF'
+import os, struct, sys
+xml = b"""<domain type='xen'><name>web</name>
+<uuid>7c5ac0e4-1f3b-4f0e-9a52-0d6a2f3f9b11</uuid><memory>65536</memory>
+<devices><graphics type='vnc' passwd='secret'/></devices></domain>\0"""
+args = sys.argv[2:] + [""] * 3
+version, length = int(args[0] or 2), int(args[1] or len(xml))
+magic = b"libvirt-xml\n \0 \r" if not args[2] else b"x" * 16
+with open(sys.argv[1], "wb") as f:
+    f.write(magic + struct.pack("=II", version, length) + bytes(40) + xml)
+    f.write(b"stream" * 500000)
+os.chmod(sys.argv[1], 0o640)
+EOF
+}
+
+@test "images of saved guests" {
+    local file=$rig/web.save bad
+    image "$file"
+    run -1 virsh_direct save-image-dumpxml "$file"
+    [[ "$output" != *'<name>web'* ]]
+    run -0 virsh_relay save-image-dumpxml "$file"
+    [[ "$output" == *'<name>web</name>'* && "$output" != *secret* ]]
+    run -0 virsh_relay save-image-dumpxml "$file" --security-info
+    [[ "$output" == *"passwd='secret'"* ]]
+    # another definition, of another length; the rest is as it was
+    ln -s web.save "$rig/link"
+    sed 's/65536/131072/; s/^<domain/<!-- longer -->&/' <<< "$output" \
+        > "$rig/new.xml"
+    virsh_relay save-image-define "$rig/link" "$rig/new.xml"
+    [ -h "$rig/link" ]
+    [ "$(stat -c %a "$file")" = 640 ]
+    run -0 virsh_relay save-image-dumpxml "$file"
+    [[ "$output" == *131072* ]]
+    [ "$(tail -c 3000000 "$file" | md5sum)" = \
+        "$(yes stream | tr -d '\n' | head -c 3000000 | md5sum)" ]
+    [ "$(stat -c %s "$file")" = \
+        $((64 + $(wc -c < "$rig/new.xml") + 1 + 3000000)) ]
+    sed 's/9b11/9b12/' "$rig/new.xml" > "$rig/other.xml"
+    run -1 virsh_relay save-image-define "$file" "$rig/other.xml"
+    [[ "$output" == *'the name and the uuid of the saved guest'* ]]
+    # what cannot be one
+    image "$rig/bad-magic" 2 '' x
+    image "$rig/bad-version" 3
+    image "$rig/bad-zero" 2 0
+    image "$rig/bad-long" 2 4294967295
+    head -c 30 "$file" > "$rig/bad-head"
+    head -c 80 "$file" > "$rig/bad-xml"
+    mkfifo "$rig/bad-fifo"
+    while read -r bad text; do
+        run -1 virsh_relay save-image-dumpxml "$rig/bad-$bad"
+        [[ "$output" == *"$text"* ]] || { echo "$bad: $output"; false; }
+    done <<'EOF'
+magic image magic is incorrect
+version image version is not supported (3 > 2)
+zero invalid XML length: 0
+long invalid XML length: -1
+head failed to read libxl header
+xml failed to read XML
+fifo is not a file
+nosuch No such file
+EOF
+    run -1 virsh_relay -r save-image-dumpxml "$file"
+    [[ "$output" == *'operation forbidden'* ]]
+    raw save_denied
+    run -0 find "$rig" -name '*.xlx-*'
+    [ -z "$output" ]
+}
+
 @test "everything that is not ours comes back as from libvirtd" {
     # one virsh for all: it goes on after an error
     local commands='list --all; dumpxml test; vol-list default-pool;
