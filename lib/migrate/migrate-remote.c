@@ -81,18 +81,20 @@ static const char functions[] =
 "    echo \"$2 is open in a program\"; return 1\n"
 "  fi\n"
 "}\n"
-/* place DIRECTORY: nobody else can put a file in the place of ours */
+/* place DIRECTORY: nobody else can put a file in the place of ours; in a
+ * sticky directory the owner of the file can, so that only those above may be
+ * sticky */
 "place() {\n"
-"  p=$(cd \"$1\" && pwd -P) || return 1\n"
+"  p=$(cd \"$1\" && pwd -P) || return 1; k=0\n"
 "  while :; do\n"
 "    s=$(stat -c '%u %a' \"$p/\") || return 1\n"
 "    a=$((0${s#* })); s=${s% *}\n"
 "    if [ \"$s\" != 0 ] && [ \"$s\" != \"$(id -u)\" ] ||\n"
-"      [ $((a & 022)) != 0 ] && [ $((a & 01000)) = 0 ]; then\n"
+"      [ $((a & 022)) != 0 ] && [ $((a & k)) = 0 ]; then\n"
 "      echo \"$p: others than root can replace files there\"; return 1\n"
 "    fi\n"
 "    [ \"$p\" != / ] || return 0\n"
-"    p=${p%/*}; p=${p:-/}\n"
+"    p=${p%/*}; p=${p:-/}; k=01000\n"
 "  done\n"
 "}\n"
 /* make FORMAT SIZE OWNER MODE NEEDED PATH: says which file it made */
@@ -332,13 +334,13 @@ int xlx__remote_remove(struct xlx__migrate *m)
 
 /* "UUID DOMID NAME" among what "xl vm-list" says; as xl calls a guest that
  * has left this host, or comes to the other: both may be one host. */
-static enum xlx__remote_guest find_guest(const char *list, const char *uuid,
-                                         const char *name)
+static void find_guest(const char *list, const char *uuid, const char *name,
+                       struct xlx__remote_guest *found_r)
 {
-    enum xlx__remote_guest where = XLX__REMOTE_NONE;
     const char *line, *p, *end;
     size_t len = strlen(name);
 
+    *found_r = (struct xlx__remote_guest){ .runs = false };
     for (line = list; *line; line = *end ? end + 1 : end) {
         end = strchrnul(line, '\n');
         p = line + strspn(line, " ");
@@ -352,14 +354,14 @@ static enum xlx__remote_guest find_guest(const char *list, const char *uuid,
             continue;
         p += len;
         if (!strncmp(p, "--incoming", 10) && strchr(" \n", p[10]))
-            where = XLX__REMOTE_ARRIVING;
+            found_r->arriving = true;
         else if (strchr(" \n", *p))
-            return XLX__REMOTE_RUNS;
+            found_r->runs = true;
     }
-    return where;
 }
 
-int xlx__remote_look(struct xlx__migrate *m, enum xlx__remote_guest *where_r)
+int xlx__remote_look(struct xlx__migrate *m,
+                     struct xlx__remote_guest *found_r)
 {
     char uuid[LIBXL_UUID_FMTLEN + 1], *list = NULL;
     int rc;
@@ -369,7 +371,7 @@ int xlx__remote_look(struct xlx__migrate *m, enum xlx__remote_guest *where_r)
     rc = xlx__shell_call(&m->agent, xlx__now_ms() + CALL_MS, NULL,
                          "xl vm-list", &list);
     if (!rc)
-        *where_r = find_guest(list, uuid, xlx__text(m->record.guest.name));
+        find_guest(list, uuid, xlx__text(m->record.guest.name), found_r);
     free(list);
     return rc;
 }

@@ -28,17 +28,21 @@ static void nap(void)
 
 /* ---- the other host ----------------------------------------------------- */
 
-/* One that is arriving is destroyed, or goes by itself when its xl sees that
- * nobody is left here: until it has gone it may still be started. */
-static int ask_until(struct xlx__migrate *m, int64_t deadline,
-                     enum xlx__remote_guest *where_r)
+/* xl migrate-receive destroys what it has when nobody tells it to start it,
+ * but only if its report about that finds a reader: it may also be left,
+ * paused.  Until it has gone it may still be started. */
+int xlx__migrate_dispel(struct xlx__migrate *m, bool *runs_r)
 {
+    const int64_t deadline = xlx__now_ms() + ASK_MS;
+    struct xlx__remote_guest found;
     int rc;
 
     for (;;) {
-        rc = xlx__remote_look(m, where_r);
-        if (rc || *where_r != XLX__REMOTE_ARRIVING)
-            return rc;
+        rc = xlx__remote_look(m, &found);
+        if (rc) return rc;
+        *runs_r = found.runs;
+        if (!found.arriving)
+            return 0;
         if (xlx__now_ms() > deadline)
             return xlx__error(ERROR_TIMEDOUT, "%s has the guest, and does not "
                               "destroy it", m->record.host);
@@ -48,13 +52,13 @@ static int ask_until(struct xlx__migrate *m, int64_t deadline,
     }
 }
 
-int xlx__migrate_ask(struct xlx__migrate *m, enum xlx__remote_guest *where_r)
+int xlx__migrate_ask(struct xlx__migrate *m, bool *runs_r)
 {
     int rc;
 
     xlx__shell_end(&m->agent, 0);
     rc = xlx__remote_open(m, true);
-    return rc ? rc : ask_until(m, xlx__now_ms() + ASK_MS, where_r);
+    return rc ? rc : xlx__migrate_dispel(m, runs_r);
 }
 
 /* ---- here --------------------------------------------------------------- */
@@ -161,18 +165,17 @@ static int leave(struct xlx__migrate *m, bool dry_run,
 static int decide(struct xlx__migrate *m, bool gone, bool dry_run,
                   xlx_repair_report *report)
 {
-    enum xlx__remote_guest where = XLX__REMOTE_NONE;
     struct xlx__error_text why;
+    bool runs = false;
     char *text;
     int rc;
 
     if (dry_run && !gone)
         return tell(m, report, false, "the guest may run there: without "
                     "--dry-run the other host is asked");
-    rc = gone ? 0 : xlx__migrate_ask(m, &where);
+    rc = gone ? 0 : xlx__migrate_ask(m, &runs);
     if (!rc)
-        return where == XLX__REMOTE_RUNS ? leave(m, dry_run, report)
-                                         : stay(m, dry_run, report);
+        return runs ? leave(m, dry_run, report) : stay(m, dry_run, report);
     xlx__error_save(&why);
     text = xlx__printf("the guest may run there, and stays suspended here: "
                        "%s; look there, and use --arrived when it runs there, "

@@ -423,8 +423,8 @@ void xlx__shell_end(struct xlx__shell *shell, int ms)
     int status;
     pid_t pid;
 
+    /* it may have something to say, and stop when nobody hears it */
     close_fd(&shell->in);
-    close_fd(&shell->out);
     while (shell->pid) {
         pid = waitpid(shell->pid, &status, __WALL | WNOHANG);
         if (pid == shell->pid || (pid < 0 && errno != EINTR))
@@ -437,6 +437,7 @@ void xlx__shell_end(struct xlx__shell *shell, int ms)
         }
         nanosleep(&nap, NULL);
     }
+    close_fd(&shell->out);
     close_fd(&shell->err);
     free(shell->said);
     *shell = (struct xlx__shell)XLX__SHELL_NONE;

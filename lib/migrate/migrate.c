@@ -217,12 +217,14 @@ static int hand_over(struct xlx__migrate *m)
     rc = xlx__remote_keep(m);
     if (rc) return rc;
     xlx__fault("disk-migrate.kept");
-    rc = xlx__migrate_enter(m, XLX_DISK_MIGRATION_PHASE_HANDOVER);
-    if (rc) return rc;
-    xlx__fault("disk-migrate.handover");
+    /* before the record says that it may run there: where both hosts are one,
+     * the one that has this name there is not the one here */
     rc = xlx__migrate_rename(m->ctx, m->guest, true);
     if (rc) return rc;
     xlx__fault("disk-migrate.renamed");
+    rc = xlx__migrate_enter(m, XLX_DISK_MIGRATION_PHASE_HANDOVER);
+    if (rc) return rc;
+    xlx__fault("disk-migrate.handover");
     rc = xlx__talk_go(m);
     if (rc) return rc;
     m->record.stopped_ms = (uint64_t)(xlx__now_ms() - m->stopped_at);
@@ -308,14 +310,30 @@ static int cancel_copies(struct xlx__migrate *m)
     return rc;
 }
 
+/* A guest that has been made there, and is not to be started. */
+static int no_guest_there(struct xlx__migrate *m)
+{
+    bool runs;
+
+    return m->record.phase < XLX_DISK_MIGRATION_PHASE_MOVING
+        ? 0 : xlx__migrate_dispel(m, &runs);
+}
+
+static int undo_there(struct xlx__migrate *m)
+{
+    int rc = no_guest_there(m);
+
+    return rc ? rc : xlx__shell_call(&m->agent, xlx__now_ms() + END_MS, NULL,
+                                     "[ -z \"$d\" ] || undo", NULL);
+}
+
 /* By the shell that made it, or else by another one. */
 static int clean_up_there(struct xlx__migrate *m)
 {
     int rc = ERROR_FAIL;
 
     if (m->agent.pid && m->record.phase < XLX_DISK_MIGRATION_PHASE_HANDOVER)
-        rc = xlx__shell_call(&m->agent, xlx__now_ms() + END_MS, NULL,
-                             "[ -z \"$d\" ] || undo", NULL);
+        rc = undo_there(m);
     if (!rc)
         return 0;
     xlx__error_clear();
@@ -323,6 +341,8 @@ static int clean_up_there(struct xlx__migrate *m)
     if (m->spec && !m->touched)
         return 0;                   /* nothing was begun there */
     rc = xlx__remote_open(m, true);
+    if (!rc)
+        rc = no_guest_there(m);
     return rc ? rc : xlx__remote_remove(m);
 }
 
@@ -415,18 +435,18 @@ void xlx__migrate_end(struct xlx__migrate *m)
 /* The guest may run there, and that cannot be asked through what broke. */
 static int decide(struct xlx__migrate *m, int rc)
 {
-    enum xlx__remote_guest where = XLX__REMOTE_RUNS;
     struct xlx__error_text why;
+    bool runs;
 
     xlx__error_save(&why);
     xlx__shell_end(&m->receiver, END_MS);
-    if (xlx__migrate_ask(m, &where)) {
+    if (xlx__migrate_ask(m, &runs)) {
         xlx__error_restore(&why);
         return xlx__error_prefix(rc, "the guest is suspended here, and may "
                                  "run on %s: when that can be reached, xl "
                                  "disk-migrate-repair", m->record.host);
     }
-    if (where == XLX__REMOTE_RUNS)
+    if (runs)
         return xlx__migrate_leave(m);
     m->may_run_there = false;
     xlx__error_restore(&why);

@@ -21,7 +21,7 @@
  *   1. memory is sent without its end: the other host cannot have the guest
  *   2. the guest is suspended, the copies are ended, flushed and closed
  *   3. the end is sent, the other host makes the guest, paused, and says so
- *   4. recorded: from here on the other host may run it
+ *   4. renamed here and recorded: from here on the other host may run it
  *   5. it is told to; it says that it does; the domain here is destroyed
  */
 #ifndef XLX_MIGRATE_H
@@ -167,11 +167,13 @@ int xlx__remote_close(struct xlx__migrate *m);
 int xlx__remote_keep(struct xlx__migrate *m);
 /* Removes what an earlier one made. */
 int xlx__remote_remove(struct xlx__migrate *m);
-/* Where the other host has the guest. */
-enum xlx__remote_guest {
-    XLX__REMOTE_NONE, XLX__REMOTE_ARRIVING, XLX__REMOTE_RUNS,
+/* Has the other host the guest?  When both hosts are one, the guest here has
+ * to have another name, or it is the one that runs. */
+struct xlx__remote_guest {
+    bool runs, arriving;
 };
-int xlx__remote_look(struct xlx__migrate *m, enum xlx__remote_guest *where_r);
+int xlx__remote_look(struct xlx__migrate *m,
+                     struct xlx__remote_guest *found_r);
 /* Destroys one that is arriving. */
 int xlx__remote_destroy(struct xlx__migrate *m);
 
@@ -227,10 +229,11 @@ void xlx__migrate_end(struct xlx__migrate *m);
 
 /* ---- migrate-repair.c --------------------------------------------------- */
 
-/* Where the other host, asked again, has the guest: it RUNS there, or there is
- * none.  One that is arriving is destroyed there. */
-int xlx__migrate_ask(struct xlx__migrate *m,
-                     enum xlx__remote_guest *where_r);
+/* Does the guest run on the other host, which is asked again?  One that is
+ * arriving is destroyed there. */
+int xlx__migrate_ask(struct xlx__migrate *m, bool *runs_r);
+/* None is arriving there any more. */
+int xlx__migrate_dispel(struct xlx__migrate *m, bool *runs_r);
 
 /* ---- migrate-guard.c ---------------------------------------------------- */
 

@@ -39,11 +39,12 @@ def put(data):
     os.write(1, data)
 
 
-def get(size):
+def get(size, at_end=lambda: None):
     data = b""
     while len(data) < size:
         part = os.read(0, min(size - len(data), 1 << 20))
         if not part:
+            at_end()
             give_up(f"the input ended after {len(data)} of {size} bytes")
         data += part
     return data
@@ -106,7 +107,12 @@ def receive():
     put(READY if fault != "wrong-ready" else READY.upper())
     if fault == "dies-at-go":
         give_up("dies at the word")
-    if get(len(GO)) != GO:
+    # as the real one: it destroys its copy when its report was heard
+    try:
+        word = get(len(GO), lambda: put(REPORT + b"\1"))
+    except BrokenPipeError:
+        sys.exit("nobody hears")
+    if word != GO:
         give_up("another word")
     if fault.startswith("no-start"):
         put(REPORT + b"\3")

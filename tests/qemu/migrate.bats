@@ -184,7 +184,7 @@ X
 }
 
 @test "killed at each step: the guest runs in one place, nothing is left" {
-    local point points='connected copying suspended closed kept renamed'
+    local point points='connected copying suspended closed ready renamed'
     [ -z "${SLOW:-}" ] ||
         points='recorded connected made copying copied begun moving suspended
                 finished closed released ready kept handover renamed'
@@ -295,9 +295,12 @@ X
     [ "$(cat "$there/copy")" = precious ]
     rm "$there/copy"
     refused 'there is no directory /nowhere/' map=xvda=/nowhere/copy
-    mkdir -m 777 "$there/open"
-    refused "open: others than root can replace files" \
-        "map=xvda=$there/open/copy"
+    mkdir "$there/open"
+    for mode in 777 1777; do
+        chmod $mode "$there/open"
+        refused "open: others than root can replace files" \
+            "map=xvda=$there/open/copy"
+    done
     refused 'not the absolute path' map=xvda=copy
     refused 'that disk is not copied' map=xvdb=/copy
     refused 'the guest has no such disk' disks=xvdb

@@ -49,21 +49,22 @@ move() { # TARGET [OPTION]...
     xl migrate --copy-disks -s /run/there --map "xvda=$target" "$@" g there
 }
 
+# The shell on the other side, when its input ends, needs a moment.
+there_is_nothing() {
+    ! ls -d /tmp/xlx-migrate-* 2> /dev/null &&
+        ! pgrep -x qemu-nbd && ! pgrep xlx-migrate && [ "$(guest_names)" = g ]
+}
 nothing_is_left() {
+    wait_for 60 "the other side's end" there_is_nothing
     [ "$(guest_qmp g query-jobs)" = '[]' ]
-    ! ls -d /tmp/xlx-migrate-* /run/libxlx/migrate-*-xvda 2> /dev/null
-    ! ls /var/lib/libxlx/*/migration.json /var/lib/libxlx/*/disk-jobs.json \
-        2> /dev/null
-    ! pgrep qemu-nbd
-    ! pgrep -f xlx-migrate
-    ! pgrep xlx-migrate
-    [ "$(guest_names)" = g ]
+    [ -z "$(find /run/libxlx -name 'migrate-*-xvda')" ]
+    [ -z "$(find /var/lib/libxlx -name migration.json -o \
+        -name disk-jobs.json)" ]
     # the xl that stays with the guest, and goes on
     local pid
     for pid in $(pgrep -x xl); do
-        grep -q '^State:.T' "/proc/$pid/status" && return 1
+        ! grep -q '^State:.T' "/proc/$pid/status" || return 1
     done
-    return 0
 }
 
 # at_least IMAGE TICK: it is whole, up to that tick
