@@ -20,6 +20,8 @@ struct work {
     uint64_t words[BATCH];
     uint32_t num_words, num_data;
     char *data;                     /* BATCH pages */
+    bool zero[BATCH];               /* of these */
+    bool sparse;                    /* zeroes become a hole of the file */
     uint64_t done, total;           /* pages */
     const xlx_progress *progress;
     int64_t told;
@@ -28,6 +30,25 @@ struct work {
 static int put(const struct work *w, const void *bytes, size_t len)
 {
     return xlx__saved_put(w->fd, w->path, bytes, len);
+}
+
+/* A record follows: the file ends behind its last byte all the same. */
+static int put_data(const struct work *w)
+{
+    uint32_t i, n;
+    int rc = 0;
+
+    for (i = 0; !rc && i < w->num_data; i += n) {
+        for (n = 1; i + n < w->num_data && w->zero[i + n] == w->zero[i]; n++)
+            ;
+        if (!w->sparse || !w->zero[i])
+            rc = put(w, w->data + (size_t)i * XLX__SAVE_PAGE,
+                     (size_t)n * XLX__SAVE_PAGE);
+        else if (lseek(w->fd, (off_t)n * XLX__SAVE_PAGE, SEEK_CUR) < 0)
+            rc = xlx__error(xlx__errno_rc(errno), "%s: %s", w->path,
+                            strerror(errno));
+    }
+    return rc;
 }
 
 static int flush(struct work *w)
@@ -47,7 +68,7 @@ static int flush(struct work *w)
     if (!rc)
         rc = put(w, w->words, words);
     if (!rc)
-        rc = put(w, w->data, data);
+        rc = put_data(w);
     w->done += w->num_data;
     w->num_words = w->num_data = 0;
     if (rc) return rc;
@@ -71,6 +92,7 @@ static int add_page(struct work *w, const struct xlx__saved_run *run,
     if (run->page != XLX__SAVED_NO_DATA) {
         rc = xlx__saved_image_page(&w->in, run, n, &data);
         if (rc) return rc;
+        w->zero[w->num_data] = run->page == XLX__SAVED_ZERO;
         memcpy(w->data + (size_t)w->num_data++ * XLX__SAVE_PAGE, data,
                XLX__SAVE_PAGE);
     }
@@ -149,6 +171,7 @@ static int expand(struct work *w, const xlx_saved_expand_spec *spec)
     rc = xlx__saved_file_begin(&file, spec->to, spec->force);
     if (!rc) {
         w->fd = file.fd;
+        w->sparse = true;
         rc = xlx__saved_file_room(&file, size_of(w));
     }
     if (!rc)

@@ -282,3 +282,12 @@ there" ]
     run -0 xl save-info g.xlc
     [[ $output == *"compact, of "*" zero"* ]]
 }
+
+@test "the example lists files of both forms" {
+    make_saved pvh g.save > /dev/null
+    xl save-compact g.save g.xlc
+    run -0 "$top_builddir/run" "$top_builddir/examples/saved-list" g.save g.xlc
+    echo "$output"
+    [[ $output == *"g.save"$'\t'"web"$'\t'"pvh"$'\t'*"g.xlc"$'\t'"web"* ]]
+    [[ $output == *"xvda: its image"* ]]
+}
