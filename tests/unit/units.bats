@@ -82,3 +82,12 @@ setup() {
         grep -q '^RestartPreventExitStatus=.*3' "$units/xl-$stem-watch@.service"
     done
 }
+
+@test "make uninstall takes the relay and its units away" {
+    [ -n "$(find "$dest" -name xlxvirtd)" ] || skip 'built without libxml2'
+    [ "$(find "$dest" -name 'xlxvirtd*.s*' | wc -l)" = 3 ]
+    env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS \
+        make -s -C "$top_builddir/libvirt-glue" DESTDIR="$dest" uninstall
+    run find "$dest" -name 'xlxvirtd*'
+    [ -z "$output" ]
+}
