@@ -295,12 +295,27 @@ EOF
     grep -Eq '^Location: +external$' <<< "$output"
     run -1 virsh_relay snapshot-revert web one
     [[ "$output" == *'revert requires force'* ]]
+    # nobody is started on the frozen layer
+    sed "s/$uuid/${uuid%11}22/; s/>web</>other</" "$rig/web.xml" \
+        > "$rig/other.xml"
+    virsh_relay define "$rig/other.xml"
+    for option in '' --paused; do
+        # shellcheck disable=SC2086 # none or one
+        run -1 virsh_relay start other $option
+        [[ "$output" == *"$image is the frozen layer of snapshot \"two\" of"* ]]
+    done
+    virsh_relay undefine other
     virsh_relay snapshot-delete web two
     virsh_relay snapshot-delete web by-xl --children
     run -0 list
     [ -z "$output" ]
     end qemu
     holds 1
+    # and libvirtd says what it says when nothing is in the way
+    run -1 virsh_direct start web
+    local stock=$output
+    run -1 virsh_relay start web
+    [ "$output" = "$stock" ]
 }
 
 @test "the sanitizers have nothing to say" {
