@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A commit: the image of a disk is written into the one below it, and the
- * guest goes on in that one.  It is for chains that other tools have made;
- * layers of snapshots are merged by xlx_snapshot_delete().
+ * guest goes on in that one.  It is for overlays that other tools have made,
+ * also on top of our own; layers of snapshots are merged by
+ * xlx_snapshot_delete().
  *
  * The image below changes.  So nobody else may be based on it, and what is
  * based on the image above would be left with something else below it.
@@ -13,9 +14,29 @@
 
 #include "disk/disk.h"
 #include "disk/image.h"
+#include "guest/libxl-config.h"
 #include "mirror/mirror.h"
 
 /* ---- may it be done? ---------------------------------------------------- */
+
+/* A snapshot may be further below, and inside the image that is written to. */
+static int check_snapshots(struct xlx__mirror *m, const xlx_disk *disk,
+                           const char *base)
+{
+    const xlx_snapshots *record = &m->c.record;
+    const xlx_snapshot_disk *d;
+    int i;
+
+    for (i = 0; i < record->num_snapshots; i++) {
+        d = xlx__snapshot_disk_of(&record->snapshots[i], disk->vdev);
+        if (d && !*xlx__text(d->tag) && xlx__image_same(d->image, base))
+            return xlx__error(ERROR_INVAL, "%s: the snapshot \"%s\" is in "
+                              "%s, which must not be written to: xl "
+                              "snapshot-delete merges the two", disk->vdev,
+                              record->snapshots[i].name, base);
+    }
+    return xlx__snapshot_no_tags(disk->vdev, disk->path);
+}
 
 /* The guest goes on with a disk of the same size. */
 static int check_size(struct xlx__mirror *m, const xlx_disk *disk,
@@ -80,15 +101,17 @@ int xlx__mirror_may_commit(struct xlx__mirror *m, const xlx_disk *disk,
     char *base = NULL, *format = NULL;
     int rc;
 
-    rc = xlx__snapshot_check_move(&m->c, disk, false);
-    if (!rc)
-        rc = xlx__image_below(disk->path, disk->format, &base, &format);
+    rc = xlx__image_below(disk->path, disk->format, &base, &format);
     if (rc) return rc;
     if (!base || !format)
         rc = xlx__error(ERROR_INVAL, "%s: %s %s", disk->vdev, disk->path, base
                         ? "does not say which format the image below it has: "
                           "qemu-img rebase -u -F writes it"
                         : "is based on nothing: there is nothing to do");
+    if (!rc)
+        rc = check_snapshots(m, disk, base);
+    if (!rc && m->c.guest->domid != XLX_DOMID_NONE)
+        rc = xlx__config_check(m->c.ctx, m->c.guest);
     if (!rc)
         rc = check_size(m, disk, base, format);
     if (!rc)

@@ -168,10 +168,9 @@ static int move_layer(xlx_snapshot_journal *journal,
 /* The record before and after. */
 static int plan(struct xlx__snapshot_change *c, const char *vdev,
                 const struct xlx__snapshot_moved *moved, int num_layers,
-                bool unlink_old, xlx_snapshot_journal *journal)
+                bool owned, bool unlink_old, xlx_snapshot_journal *journal)
 {
     xlx_snapshot_disk *now;
-    bool owned;
     int i, rc;
 
     rc = xlx__snapshot_journal_init(c, XLX_SNAPSHOT_OPERATION_MOVE, journal);
@@ -195,11 +194,22 @@ static int plan(struct xlx__snapshot_change *c, const char *vdev,
     }
     if (rc) return rc;
     xlx__snapshot_forget_moved(&journal->after, moved->target);
-    /* on layers it is the overlay that it was; otherwise it is the user's */
-    owned = now->owned && num_layers;
+    /* on layers it is the overlay that it was */
+    owned = owned || (now->owned && num_layers);
     rc = take_over(now, moved->target, moved->format);
     now->owned = owned;
     return rc;
+}
+
+/* Does the disk go back to the image of ours that the record has, from one of
+ * another tool's?  Otherwise the image is the user's. */
+static bool is_owned(const xlx_snapshots *record, const char *vdev,
+                     const char *image)
+{
+    const xlx_snapshot_disk *now =
+        xlx__snapshot_current_disk(record, vdev);
+
+    return now && now->owned && xlx__image_same(now->image, image);
 }
 
 /* The disks as they are now into the record: it may be the first that is kept
@@ -292,13 +302,14 @@ int xlx__snapshot_move(struct xlx__snapshot_change *c, const char *vdev,
                        int num_layers, bool unlink_old,
                        const struct xlx__job *job)
 {
+    bool owned = is_owned(&c->record, vdev, moved->target);
     xlx_snapshot_journal journal;
     int rc;
 
     xlx_snapshot_journal_init(&journal);
     rc = take_present(c);
     if (rc) goto out;
-    rc = plan(c, vdev, moved, num_layers, unlink_old, &journal);
+    rc = plan(c, vdev, moved, num_layers, owned, unlink_old, &journal);
     if (rc) goto out;
     rc = job ? perform(c, job, &journal) : perform_offline(c, &journal);
 

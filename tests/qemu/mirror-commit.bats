@@ -104,7 +104,7 @@ no_job() {
     refuses 1 '*other.qcow2*--force-based*' commit
     rm "$images/other.qcow2"
     make_snapshot one --kind external
-    refuses 1 '*the snapshot "one" would stay behind*' commit
+    refuses 1 '*the snapshot "one" is in *xl snapshot-delete merges*' commit
     xl snapshot-delete "$guest" one
     stop_qemu
     qemu-img snapshot -c theirs "$top"
@@ -116,6 +116,26 @@ no_job() {
     start_qemu
     refuses 1 '*67108864 bytes, and the disk has 100663296*' commit
     commit --help | grep -q -- --force-open
+}
+
+@test "an overlay on top of a snapshot of ours; that is as ever afterwards" {
+    guest_on_overlay
+    make_snapshot one --kind external
+    next_state
+    qmp blockdev-snapshot-sync "{\"node-name\": \"$(qmp query-block |
+        jq -r '.[0].inserted."node-name"')\", \"format\": \"qcow2\",
+        \"snapshot-node-name\": \"theirs\",
+        \"snapshot-file\": \"$images/theirs.qcow2\"}"
+    next_state
+    commit --delete-old
+    [ ! -e "$images/theirs.qcow2" ]
+    present_is_right
+    snapshots_are_right
+    next_state
+    xl snapshot-delete "$guest" one
+    present_is_right
+    [ "$(where)" = "$top" ]
+    no_job
 }
 
 @test "killed at every step, also with QEMU: the guest is whole" {
