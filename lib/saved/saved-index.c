@@ -379,7 +379,7 @@ int xlx__saved_sums_compare(const struct xlx__saved_sums *s, int fd,
     };
     struct xlx__saved_scan scan = { .config = NULL };
     struct head h = { .version = 1 };
-    uint64_t rest;
+    uint64_t rest = 0;
     int rc;
 
     rc = identify(fd, size, &h);
