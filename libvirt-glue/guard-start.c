@@ -136,18 +136,48 @@ static int check_images(struct lv_worker *w, const xlx_disks *disks)
     return r;
 }
 
+static int ask(struct lv_worker *w, int r, xlx_disks *disks)
+{
+    if (!r && disks->num_disks)
+        r = check_images(w, disks);
+    xlx_disks_dispose(disks);
+    return r ? r : LV_PASS_ON;
+}
+
 static int guard_start(struct lv_worker *w, const struct lv_domain *dom)
 {
     xlx_disks disks;
-    int r;
 
     if (lv_ctx(w))
         return -1;
     xlx_disks_init(&disks);
-    r = define_disks(w, dom, &disks);
-    if (!r)
-        r = disks.num_disks ? check_images(w, &disks) : LV_PASS_ON;
+    return ask(w, define_disks(w, dom, &disks), &disks);
+}
+
+/* A definition that cannot be read is libvirtd's to refuse, in its words. */
+static int guard_xml(struct lv_worker *w, const char *xml)
+{
+    xlx_disks disks;
+
+    if (lv_ctx(w))
+        return -1;
+    xlx_disks_init(&disks);
+    if (!read_disks(w, xml, &disks))
+        return ask(w, 0, &disks);
     xlx_disks_dispose(&disks);
+    return LV_PASS_ON;
+}
+
+/* So is an image. */
+static int guard_restore(struct lv_worker *w, const char *file)
+{
+    char *xml;
+    int r;
+
+    if (lv_image_definition(w, file, &xml))
+        return LV_PASS_ON;
+    r = guard_xml(w, xml);
+    free(xml);
     return r;
 }
 
@@ -163,4 +193,24 @@ int lv_answer_domain_create_with_flags(
 {
     (void)ret;
     return guard_start(w, &args->dom);
+}
+
+int lv_answer_domain_create_xml(struct lv_worker *w,
+                                const struct lv_domain_create_xml_args *args,
+                                struct lv_domain_create_xml_ret *ret)
+{
+    (void)ret;
+    return guard_xml(w, args->xml);
+}
+
+int lv_answer_domain_restore(struct lv_worker *w,
+                             const struct lv_domain_restore_args *args)
+{
+    return guard_restore(w, args->file);
+}
+
+int lv_answer_domain_restore_flags(
+    struct lv_worker *w, const struct lv_domain_restore_flags_args *args)
+{
+    return guard_restore(w, args->file);
 }

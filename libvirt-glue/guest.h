@@ -39,4 +39,7 @@ int lv_write_file(struct lv_worker *w, const char *path, const char *text);
 /* NULL when it cannot be read. */
 char *lv_read_file(const char *path);
 
+/* save.c: the definition in the image of a saved guest, malloc()ed. */
+int lv_image_definition(struct lv_worker *w, const char *file, char **xml_r);
+
 #endif

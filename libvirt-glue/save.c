@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest.h"
 #include "xml.h"
 
 #define MAGIC "libvirt-xml\n \0 \r"
@@ -115,6 +116,18 @@ static int read_head(struct lv_worker *w, int fd, struct head *head,
     xml[head->xml_len] = '\0';
     *xml_r = xml;
     return 0;
+}
+
+int lv_image_definition(struct lv_worker *w, const char *file, char **xml_r)
+{
+    struct head head;
+    int fd, r;
+
+    if (open_image(w, file, &fd))
+        return -1;
+    r = read_head(w, fd, &head, xml_r);
+    close(fd);
+    return r;
 }
 
 /* ---- dumpxml ------------------------------------------------------------ */

@@ -305,6 +305,23 @@ EOF
         [[ "$output" == *"$image is the frozen layer of snapshot \"two\" of"* ]]
     done
     virsh_relay undefine other
+    run -1 virsh_relay create "$rig/other.xml"
+    [[ "$output" == *"$image is the frozen layer of snapshot"* ]]
+    "${PYTHON:-python3}" - "$rig/other.xml" "$rig/other.save" <<'EOF'
+import struct, sys
+xml = open(sys.argv[1], "rb").read() + b"\0"
+with open(sys.argv[2], "wb") as f:
+    f.write(b"libvirt-xml\n \0 \r" + struct.pack("=II", 2, len(xml)) +
+            bytes(40) + xml)
+EOF
+    run -1 virsh_relay restore "$rig/other.save"
+    [[ "$output" == *"$image is the frozen layer of snapshot"* ]]
+    # an image that is none is libvirtd's to refuse
+    head -c 30 "$rig/other.save" > "$rig/bad.save"
+    run -1 virsh_direct restore "$rig/bad.save"
+    local stock=$output
+    run -1 virsh_relay restore "$rig/bad.save"
+    [ "$output" = "$stock" ]
     virsh_relay snapshot-delete web two
     virsh_relay snapshot-delete web by-xl --children
     run -0 list
@@ -313,7 +330,7 @@ EOF
     holds 1
     # and libvirtd says what it says when nothing is in the way
     run -1 virsh_direct start web
-    local stock=$output
+    stock=$output
     run -1 virsh_relay start web
     [ "$output" = "$stock" ]
 }
