@@ -72,6 +72,23 @@ setup() {
     raw baseline_counts
 }
 
+@test "domstats" {
+    run -0 virsh_relay -r domstats
+    grep -qx "Domain: 'test'" <<< "$output"
+    grep -qx '  state.state=1' <<< "$output"
+    grep -qx '  balloon.maximum=8388608' <<< "$output"
+    grep -qx '  vcpu.current=2' <<< "$output"
+    grep -Eqx '  cpu.time=[1-9][0-9]*' <<< "$output"
+    run -0 virsh_relay domstats --state test
+    [ "$(grep -c = <<< "$output")" = 2 ]
+    run -0 virsh_relay domstats --list-inactive
+    [ -z "$output" ]
+    run -0 virsh_relay domstats --block test
+    [ "$(grep . <<< "$output")" = "Domain: 'test'" ]
+    run -1 virsh_relay domstats --block --enforce
+    [[ "$output" == *'argument unsupported: Stats types bits 0x20'* ]]
+}
+
 # image FILE [VERSION [LENGTH [MAGIC]]]: as libvirt's driver for Xen saves it
 image() {
     "${PYTHON:-python3}" - "$@" <<'EOF'
