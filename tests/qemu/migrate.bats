@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck disable=SC2154,SC2034  # variables of snapshot.bash
 # shellcheck disable=SC2016  # conditions for "within"
+# shellcheck disable=SC2030,SC2031  # each test has its own environment
 #
 # A migration with disks: a real QEMU, real qemu-nbd, our sender.  The domain
 # is that of migrate-storage.c, and the xl of the other host fake-xl.py, which
@@ -91,7 +92,7 @@ runs_there() {
     local from
     for from in qcow2 raw; do
         vdevs=()
-        rm -rf "$refs/xvda.raw" "$there"/* "$tmp"/domain/*
+        rm -rf "$refs/xvda.raw" "${there:?}"/* "$tmp"/domain/*
         guest_with $from
         chmod 640 "${image[xvda]}"
         export FAKE_CHECK="qemu-img compare -f $from -F raw $there/copy $refs/xvda.raw"
@@ -205,7 +206,7 @@ X
         run -0 repair
         nothing_is_left
         runs_there
-        rm -rf "$there"/* "$tmp"/domain/*
+        rm -rf "${there:?}"/* "$tmp"/domain/*
     done
 }
 
