@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 
 import libvirt
 
-FEW = "60" if os.environ.get("SLOW") else "3"
+FEW = "60" if os.environ.get("SLOW") else "2"
 ROUNDS = int(os.environ.get("XLX_RUNS", FEW))
 SEED = int(os.environ.get("XLX_SEED", "4"))
 

@@ -13,7 +13,7 @@ wait_for() {
     local end=$((SECONDS + 20))
     until "$@" > /dev/null 2>&1; do
         [ $SECONDS -lt $end ] || { echo "still not: $*" >&2; return 1; }
-        sleep 0.05
+        sleep "${wait_step:-0.05}"
     done
 }
 
@@ -44,14 +44,14 @@ start_libvirtd() {
         "${libvirtd_env[@]}" libvirtd
     # what costs little is waited for first; it answers when its driver does
     wait_for in_rig test -S "$run/libvirt-sock-ro"
-    wait_for virsh_direct list
+    wait_step=0.3 wait_for virsh_direct list
 }
 
 # start_relay [OPTION]...
 start_relay() {
     background relay env "${relay_env[@]}" "$xlxvirtd" "$@"
     wait_for in_rig test -S "$run/virtxend-sock-ro"
-    wait_for in_rig "$xlxvirtd" --check
+    wait_for grep -q " 00010000 .* $run/virtxend-sock-ro\$" /proc/net/unix
 }
 
 # The machine that both see: see fake-libxl.c.

@@ -139,9 +139,10 @@ EOF
     head -c 30 "$file" > "$rig/bad-head"
     head -c 80 "$file" > "$rig/bad-xml"
     mkfifo "$rig/bad-fifo"
+    local commands='' texts=()
     while read -r bad text; do
-        run -1 virsh_relay save-image-dumpxml "$rig/bad-$bad"
-        [[ "$output" == *"$text"* ]] || { echo "$bad: $output"; false; }
+        commands+="save-image-dumpxml $rig/bad-$bad; "
+        texts+=("$text")
     done <<'EOF'
 magic image magic is incorrect
 version image version is not supported (3 > 2)
@@ -152,6 +153,10 @@ xml failed to read XML
 fifo is not a file
 nosuch No such file
 EOF
+    run -1 virsh_relay "$commands"
+    for text in "${texts[@]}"; do
+        [[ "$output" == *"$text"* ]] || { echo "$text: $output"; false; }
+    done
     run -1 virsh_relay -r save-image-dumpxml "$file"
     [[ "$output" == *'operation forbidden'* ]]
     raw save_denied
