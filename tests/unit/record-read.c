@@ -211,8 +211,8 @@ static void images_named(void **state)
 static void kinds(void **state)
 {
     static const char *const files[] = {
-        "disk-jobs.json", "guest.json", "scsi.json", "snapshot-journal.json",
-        "snapshots.json", "usb.json",
+        "disk-jobs.json", "guest.json", "migration.json", "scsi.json",
+        "snapshot-journal.json", "snapshots.json", "usb.json",
     };
     int i, j, times;
     (void)state;
