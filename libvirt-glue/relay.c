@@ -232,6 +232,15 @@ static struct pollfd *add(struct lv_relay *relay, int fd, short events)
     return p;
 }
 
+/* Anybody may connect to the read-only socket, but not so many that there is
+ * no room for others. */
+static bool has_room(const struct lv_relay *relay, const struct lv_listener *l)
+{
+    unsigned int most = relay->max_clients;
+
+    return relay->num_clients < (l->read_only ? most - most / 4 : most);
+}
+
 /* -1: without end */
 static int prepare(struct lv_relay *relay, int signals, bool ending)
 {
@@ -242,7 +251,6 @@ static int prepare(struct lv_relay *relay, int signals, bool ending)
     struct lv_client *c;
     unsigned int i;
     int wait = -1;
-    bool full = relay->num_clients >= relay->max_clients;
 
     grown = realloc(relay->polls, most * sizeof(*grown));
     if (!grown)
@@ -251,7 +259,8 @@ static int prepare(struct lv_relay *relay, int signals, bool ending)
     relay->num_polls = 0;
     add(relay, signals, POLLIN);
     for (i = 0; i < relay->num_listeners; i++)
-        add(relay, relay->listeners[i].fd, full || ending ? 0 : POLLIN);
+        add(relay, relay->listeners[i].fd, !ending && has_room(
+            relay, &relay->listeners[i]) ? POLLIN : 0);
     for (i = 0; i < relay->num_children; i++)
         relay->children[i].poll = add(relay, relay->children[i].fd, POLLIN);
     for (i = 0; i < relay->num_clients; i++) {

@@ -23,7 +23,7 @@
 struct settings {
     const char *sockets[2];             /* to listen on; [1] is read-only */
     const char *group;
-    const char *config;                 /* of libvirtd */
+    const char *config;                 /* of libvirtd; NULL: where it is */
     bool check;
 };
 
@@ -177,6 +177,15 @@ static bool has_access_drivers(const char *path)
     return found;
 }
 
+/* Where libvirt has a daemon for Xen alone, that has a file of its own. */
+static bool is_judged(const struct settings *s)
+{
+    if (s->config)
+        return has_access_drivers(s->config);
+    return has_access_drivers("/etc/libvirt/libvirtd.conf") ||
+           has_access_drivers("/etc/libvirt/virtxend.conf");
+}
+
 /* ---- --check ------------------------------------------------------------ */
 
 static int check(const struct lv_relay *relay, const struct settings *s)
@@ -221,7 +230,7 @@ static void usage(FILE *to)
           "  --backend-ro PATH    its read-only one [" RUN "libvirt-sock-ro]\n"
           "  --open URI           have libvirtd open URI instead of the\n"
           "                       client's xen:...\n"
-          "  --config FILE        of libvirtd [/etc/libvirt/libvirtd.conf]\n"
+          "  --config FILE        of libvirtd [libvirtd.conf, virtxend.conf]\n"
           "  --idle SECONDS       end when there was no client for so long\n"
           "  --check              say what would be relayed, and end\n"
           "  --foreground         accepted; it never goes to the background\n"
@@ -332,7 +341,6 @@ int main(int argc, char **argv)
     };
     struct settings s = {
         .sockets = { RUN "virtxend-sock", RUN "virtxend-sock-ro" },
-        .config = "/etc/libvirt/libvirtd.conf",
     };
     int option, r;
 
@@ -343,12 +351,12 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return fail(argv[optind], "xlxvirtd takes no arguments"), 2;
-    relay.answer = !has_access_drivers(s.config);
+    relay.answer = !is_judged(&s);
     relay.max_clients = most_clients();
     if (s.check)
         return check(&relay, &s);
     if (!relay.answer)
-        lv_say("%s: access_drivers is set: all calls are passed to libvirtd, "
-               "and none is answered here", s.config);
+        lv_say("libvirtd's configuration sets access_drivers: all calls are "
+               "passed to libvirtd, and none is answered here");
     return start(&relay, &s);
 }

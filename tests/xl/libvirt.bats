@@ -324,6 +324,11 @@ EOF
     run -0 virsh_relay cpu-models x86_64
     [ "$output" = "$stock" ]
     end relay
+    # libvirt's daemon for Xen alone has a file of its own
+    in_rig cp /run/other.conf /etc/libvirt/virtxend.conf
+    run -0 in_rig "$xlxvirtd" --check
+    [[ "$output" == *'nothing, because libvirtd has access drivers'* ]]
+    in_rig rm /etc/libvirt/virtxend.conf
     start_relay --open test:///default
 }
 
