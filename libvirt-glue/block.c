@@ -96,6 +96,18 @@ static int find_running(struct lv_worker *w, const struct lv_domain *dom,
     return lv_find_disk(w, dom, name, true, d);
 }
 
+/* A client would wait without end for the events of a job that nobody
+ * watches. */
+static int find_watchable(struct lv_worker *w, const struct lv_domain *dom,
+                          const char *name, struct lv_disk *d)
+{
+    if (!w->call->watch)
+        return lv_fail(w, LV_RESOURCE_BUSY, LV_FROM_LIBXL, "%s", "as many "
+                       "jobs are at work as xlxvirtd can watch: end one "
+                       "first");
+    return find_running(w, dom, name, d);
+}
+
 int32_t lv_job_type(const xlx_disk_job *job)
 {
     static const char *const types[] = { "", "stream", "mirror", "commit", "",
@@ -265,7 +277,7 @@ static int start_copy(struct lv_worker *w, const struct lv_domain *dom,
     xlx_disk_job job;
     int rc, r;
 
-    if (find_running(w, dom, name, &d))
+    if (find_watchable(w, dom, name, &d))
         return -1;
     xlx_disk_mirror_spec_init(&spec);
     xlx_disk_job_init(&job);
@@ -291,7 +303,7 @@ static int start_pull(struct lv_worker *w, const struct lv_domain *dom,
     xlx_disk_job job;
     int rc, r;
 
-    if (find_running(w, dom, name, &d))
+    if (find_watchable(w, dom, name, &d))
         return -1;
     xlx_disk_pull_spec_init(&spec);
     xlx_disk_job_init(&job);
@@ -415,7 +427,7 @@ int lv_answer_domain_block_commit(
                        "only the disk's own image can be committed, into the "
                        "one below it: use --active, without --base and "
                        "--top");
-    if (find_running(w, &args->dom, args->disk, &d))
+    if (find_watchable(w, &args->dom, args->disk, &d))
         return -1;
     xlx_disk_commit_spec_init(&spec);
     xlx_disk_job_init(&job);
