@@ -15,10 +15,12 @@ command -v readelf >/dev/null || { echo '1..0 # SKIP no readelf'; exit; }
 # The program itself: libtool may have put a script in its place.
 program_of()
 {
-    if [ -e "$top_builddir/xl-plugins/.libs/$1" ]; then
-        echo "$top_builddir/xl-plugins/.libs/$1"
+    directory=$top_builddir/xl-plugins
+    [ "$1" != xlxvirtd ] || directory=$top_builddir/libvirt-glue
+    if [ -e "$directory/.libs/$1" ]; then
+        echo "$directory/.libs/$1"
     else
-        echo "$top_builddir/xl-plugins/$1"
+        echo "$directory/$1"
     fi
 }
 
@@ -44,7 +46,11 @@ has()
 
 library=$top_builddir/lib/.libs/libxlx.so
 programs='xl xl-cpu xl-mirror xl-saved xl-scsi xl-snapshot xl-usb xl-vnuma xl-guard'
-echo "1..$((3 * 10 + 8 + 1))"
+# it is built only with libxml2
+[ ! -e "$top_builddir/libvirt-glue/xlxvirtd" ] || programs="$programs xlxvirtd"
+# shellcheck disable=SC2086  # a list
+num=$(set -- $programs && echo $#)
+echo "1..$((3 * (num + 1) + num + 1))"
 for file in $library $(for p in $programs; do program_of "$p"; done); do
     has "$file" --program-headers GNU_RELRO 'tables are read-only (RELRO)'
     has "$file" --dynamic 'BIND_NOW|FLAGS_1.* NOW' 'all is bound at the start'
