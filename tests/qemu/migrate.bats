@@ -248,7 +248,7 @@ X
     run move
     [[ $output == *'is under way' ]]
     touch "$tmp/domain/cancel"
-    ! wait $pid
+    if wait $pid; then false; fi
     grep -qx 'the guest runs here: cancelled' "$tmp/said"
     rm "$tmp/domain/cancel"
     nothing_is_left
@@ -262,7 +262,7 @@ X
     pid=$!
     within 10 '[ "$(qmp query-jobs)" != "[]" ]'
     "$plugins/xl-mirror" disk-job-cancel "$guest" xvda
-    ! wait $pid
+    if wait $pid; then false; fi
     grep '^the guest runs here: ' "$tmp/said"
     nothing_is_left
     runs_here
