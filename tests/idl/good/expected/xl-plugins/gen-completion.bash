@@ -10,7 +10,8 @@ _xl_options() {
     shape-check) echo "--fill --json -h --help" ;;
     shape-draw) echo "--fill --thickness --kind -k -n -N --dry-run -h --help" ;;
     create | restore) echo "--no-devices" ;;
-    save | migrate) echo "--detach" ;;
+    save) echo "--detach" ;;
+    migrate) echo "--detach --copy-disks $(_xl_options disk-migrate)" ;;
     esac
 }
 
