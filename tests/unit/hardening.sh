@@ -45,7 +45,7 @@ has()
 }
 
 library=$top_builddir/lib/.libs/libxlx.so
-programs='xl xl-cpu xl-mirror xl-saved xl-scsi xl-snapshot xl-usb xl-vnuma xl-guard'
+programs='xl xl-cpu xl-migrate xl-mirror xl-saved xl-scsi xl-snapshot xl-usb xl-vnuma xl-guard'
 # it is built only with libxml2
 [ ! -e "$top_builddir/libvirt-glue/xlxvirtd" ] || programs="$programs xlxvirtd"
 # shellcheck disable=SC2086  # a list
