@@ -129,27 +129,68 @@ static bool put_stream(int fd)
            put_record(fd, 3, 5000) && put_record(fd, 0, 0);
 }
 
+static int tell_qemu(xlx_ctx *ctx, const xlx_guest *guest,
+                     const char *command, const char *state)
+{
+    struct xlx__json_out *args = NULL;
+    struct xlx__qmp *qmp = NULL;
+    int rc;
+
+    if (state) {
+        args = xlx__json_out_new(false);
+        xlx__json_out_object(args);
+        xlx__json_out_kv(args, "filename", state);
+        xlx__json_out_kv_bool(args, "live", true);
+        xlx__json_out_end(args);
+    }
+    rc = xlx__qmp_open(ctx, guest, &qmp);
+    if (!rc)
+        rc = xlx__qmp_call(qmp, command, args, NULL);
+    xlx__qmp_close(qmp);
+    return rc;
+}
+
+/* As libxl does with the QEMU of an HVM guest, which then lets go of its
+ * images. */
+static int save_qemu(xlx_ctx *ctx, const xlx_guest *guest)
+{
+    char *state = state_file("qemu-save");
+    int rc;
+
+    rc = tell_qemu(ctx, guest, "stop", NULL);
+    if (!rc)
+        rc = tell_qemu(ctx, guest, "xen-save-devices-state", state);
+    free(state);
+    return rc;
+}
+
 int xlx__migrate_suspend(xlx_ctx *ctx, const xlx_guest *guest,
                          const struct xlx__relay *relay,
                          const xlx_progress *progress)
 {
-    (void)ctx;
-    (void)guest;
+    int rc;
+
     (void)progress;
     if (is("timeout"))
         return xlx__error(ERROR_GUEST_TIMEDOUT, "it did not suspend itself");
     signal(SIGPIPE, SIG_IGN);
     set("suspended", true);
+    rc = getenv("FAKE_HVM") ? save_qemu(ctx, guest) : 0;
+    if (rc) return rc;
     return put_stream(relay->fd) ? 0
          : xlx__error(ERROR_FAIL, "libxl could not send the memory");
 }
 
 int xlx__migrate_resume(xlx_ctx *ctx, const xlx_guest *guest)
 {
-    (void)ctx;
-    (void)guest;
+    int rc = 0;
+
+    if (getenv("FAKE_HVM"))         /* it has the images again, and rests */
+        rc = tell_qemu(ctx, guest, "cont", NULL);
+    if (!rc && getenv("FAKE_HVM"))
+        rc = tell_qemu(ctx, guest, "stop", NULL);
     set("suspended", false);
-    return 0;
+    return rc;
 }
 
 int xlx__migrate_destroy(xlx_ctx *ctx, const xlx_guest *guest)

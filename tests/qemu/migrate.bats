@@ -268,6 +268,29 @@ X
     runs_here
 }
 
+@test "QEMU has let go of its images, as that of an HVM guest" {
+    export FAKE_HVM=1
+    guest_with
+    for fault in cut-end no-ready no-start; do
+        FAKE_FAULT=$fault run move
+        echo "$fault: $output"
+        [[ $output == 'the guest runs here: '* ]]
+        nothing_is_left
+        # it takes writes again
+        next_state
+        runs_here
+    done
+    LIBXLX_FAULT=disk-migrate.closed run move
+    [ "$status" = 137 ]
+    repair
+    next_state
+    runs_here
+    export FAKE_CHECK="qemu-img compare -f qcow2 -F raw $there/copy $refs/xvda.raw"
+    run -0 move
+    runs_there
+    nothing_is_left
+}
+
 @test "two disks, and one that both hosts have" {
     disks 2
     start_qemu
