@@ -4,7 +4,7 @@
 # compact and back, restored from each form by stock xl, and the guest goes on
 # counting.
 # xen-host: guests pvh
-# xen-host: deadline 2400
+# xen-host: deadline 3600
 # xen-host: run asked
 
 bats_require_minimum_version 1.5.0
