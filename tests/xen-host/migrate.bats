@@ -5,7 +5,7 @@
 # xl's own protocol to a stock "xl migrate-receive".  The guest writes its
 # ticks all the time.
 # xen-host: guests pvh hvm pv
-# xen-host: deadline 2400
+# xen-host: deadline 4800
 # xen-host: run asked
 
 bats_require_minimum_version 1.5.0
