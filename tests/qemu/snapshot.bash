@@ -252,6 +252,23 @@ fault_points() { # PREFIX...
     done | sort -u
 }
 
+# settle_after POINT us|QEMU: our command was killed there, on a job of xvda;
+# QEMU as well, and then it is started by the record, or the guest writes on
+# and the next commands find what there is.
+settle_after() {
+    if [ "$2" = QEMU ]; then
+        [[ $1 = *.completed ]] || io xvda flush
+        kill_qemu
+        run xl snapshot-repair "$uuid"
+        run mirror disk-job-cancel "$uuid" xvda
+        start_recorded
+    else
+        next_state
+        run mirror disk-job-cancel "$guest" xvda
+        run xl snapshot-repair "$guest"
+    fi
+}
+
 # slow_down [end]: waits for the job that merges xvda, and slows it down to a
 # crawl; with "end" only until our command has looked, and ends it as it is when
 # it is ready.  $tmp/ready is there when it waits.
