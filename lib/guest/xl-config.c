@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* An xl.cfg(5); see xl-config.h. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guest/xl-config.h"
 
@@ -31,6 +33,9 @@ int xlx__xl_config_read_file(struct xlx__xl_config *c, const char *path)
 
     rc = prepare(c, path);
     if (rc) return rc;
+    /* libxlutil says "Success" of one that it cannot open (4.17) */
+    if (access(path, R_OK))
+        return xlx__error(xlx__errno_rc(errno), "%s: %m", path);
     r = xlu_cfg_readfile(c->cfg, path);
     if (!r)
         return 0;

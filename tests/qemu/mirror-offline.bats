@@ -239,6 +239,8 @@ below() { # IMAGE
     refuses 1 'xl disk-mirror: the guest has no disk "xvdz": it has xvda' \
         mirror disk-mirror --config "$tmp/guest.cfg" guest xvdz "$tmp/copy"
     refuses 1 '*No such file*' job disk-mirror "$tmp/none/copy"
+    refuses 1 "xl disk-mirror: $tmp/none.cfg: No such file or directory" \
+        mirror disk-mirror --config "$tmp/none.cfg" guest xvda "$tmp/copy"
     mv "$images/xvda.qcow2" "$images/away"
     refuses 1 '*xvda.qcow2*' job disk-mirror "$tmp/copy"
 }
